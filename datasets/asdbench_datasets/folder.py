@@ -1,0 +1,193 @@
+"""``folder``: your own recordings (wav, flac, ogg), in any of these layouts below ``path``.
+
+    <machine>/train/*.wav, <machine>/test/*.wav     several machine types
+    train/*.wav, test/*.wav                         one machine type, named as the folder
+    *.wav                                           normal recordings alone: all for training, none is tested
+
+Training recordings are normal. The label of a test recording is the beginning of its name or the name of a
+folder between it and ``test``: ``normal``, or ``anomaly``, ``abnormal``, ``anomalous``; anything else leaves
+it unknown, so that it gets a score but no part in the metrics. ``id_NN`` in a name is the machine ID, else it
+is ``00``. Hidden files and files of other kinds are ignored.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from asdbench.data.audio import read_wave, wave_info
+from asdbench.data.completeness import check_trained
+from asdbench.errors import ConfigError, DataError
+from asdbench.values import ANOMALY, NORMAL, Card, Config, Fold, Row
+
+SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
+_LABEL = re.compile(r"(?P<normal>normal)|anomaly|abnormal|anomalous", re.IGNORECASE)
+_NAME_LABEL = re.compile(rf"(?:{_LABEL.pattern})(?![a-z])", re.IGNORECASE)
+_SECTION = re.compile(r"(?:^|[_\- ])id_(\d{2})(?!\d)")
+
+
+class Folder(Config, frozen=True):
+    """A folder of recordings that no release describes."""
+
+    path: Annotated[
+        str, Meta(description="folder of the recordings, absolute or relative to the data root")
+    ] = ""
+    sample_rate: Annotated[
+        int | None, Meta(description="Hz; others are resampled; none: the rate of the first file", ge=100)
+    ] = None
+    channel: Annotated[int, Meta(description="which channel of recordings with several", ge=0)] = 0
+
+    @property
+    def card(self) -> Card:
+        """What can be said of the recordings.
+
+        Rate and shape are those of the first file where ``path`` is absolute (see ``located``). Otherwise
+        the rate is ``sample_rate`` and the shape is empty: without the data root, no file is known.
+
+        Raises:
+            DataError: ``path`` is absolute and holds no recordings, or the first one cannot be read.
+        """
+        rate, shape = self._first_item()
+        return Card(
+            name="folder",
+            title=f"Recordings in {self.path}" if self.path else "Recordings of your own",
+            task="detection",
+            modality="audio",
+            licence="as their owner says",
+            citation="",
+            columns={"machine": "machine type", "section": "machine ID", "part": "train or test"},
+            claims=("machine", "section"),
+            scopes={"all": (), "machine": ("machine",), "section": ("machine", "section")},
+            groups=("machine", "section", "domain"),
+            metrics="dcase2020",
+            item_shape=shape,
+            sample_rate=rate,
+        )
+
+    def located(self, root: Path) -> tuple[Folder, Path]:
+        """Return the same dataset with an absolute path, so that its card knows the files, and that path.
+
+        Raises:
+            ConfigError: ``path`` is not given.
+        """
+        place = self._folder(root).resolve()
+        return msgspec.structs.replace(self, path=str(place)), place
+
+    def index(self, root: Path) -> Iterator[Row]:
+        """List the recordings under ``path``.
+
+        Raises:
+            ConfigError: ``path`` is not given.
+            DataError: Nothing is there, or a training recording is named anomalous.
+        """
+        folder = self._folder(root)
+        for machine, part, place in _places(folder):
+            for file in _recordings(place, deep=part is not None):
+                source = PurePosixPath(file.relative_to(folder).as_posix())
+                yield _row(file, source, machine=machine, part=part, inner=file.relative_to(place))
+
+    def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+        """Decode one recording, ``[samples]``: int16 where it is stored so at the wanted rate, else float32.
+
+        Raises:
+            DataError: The file is damaged; the message names it.
+        """
+        rate = self.sample_rate or _first_file(self._folder(root))[1]
+        return read_wave(self._folder(root) / source, sample_rate=rate, channel=self.channel)
+
+    def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
+        """Return the one division that the folders state; a flat folder has nothing to test.
+
+        Raises:
+            DataError: A machine has test recordings but no training recordings.
+        """
+        parts = [row.columns["part"] for row in rows]
+        train, test = ([k for k, part in enumerate(parts) if part == name] for name in ("train", "test"))
+        return [check_trained(self.card, rows, Fold(name="folder", train=train, test=test))]
+
+    def _folder(self, root: Path) -> Path:
+        if not self.path:
+            raise ConfigError("the dataset `folder` needs to know where: -d 'folder[path=...]'")
+        return root / self.path  # an absolute path stands for itself
+
+    def _first_item(self) -> tuple[int | None, tuple[int, ...]]:
+        if not Path(self.path).is_absolute():
+            return self.sample_rate, ()
+        samples, rate = _first_file(Path(self.path))
+        wanted = self.sample_rate or rate
+        return wanted, (math.ceil(samples * wanted / rate),)
+
+
+def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
+    """Return (machine, part or None for a flat folder, folder) of all that holds recordings.
+
+    Raises:
+        DataError: There is no such folder, or nothing in it fits a layout.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; give the right one with -d 'folder[path=...]'")
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    machines = [folder, *sorted(path for path in visible if path.is_dir())]
+    filled: list[tuple[str, str | None, Path]] = [
+        (machine.resolve().name, part, machine / part)
+        for machine in machines
+        for part in ("train", "test")
+        if (machine / part).is_dir() and _recordings(machine / part, deep=True)
+    ]
+    if not filled and _recordings(folder, deep=False):
+        filled = [(folder.resolve().name, None, folder)]
+    if not filled:
+        raise DataError(
+            f"no recordings ({', '.join(sorted(SUFFIXES))}) under {folder}; they should lie in "
+            "<machine>/train and <machine>/test, in train and test, or, if normal, in the folder itself"
+        )
+    return filled
+
+
+def _recordings(folder: Path, *, deep: bool) -> list[Path]:
+    found = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(
+        path
+        for path in found
+        if path.suffix.lower() in SUFFIXES
+        and not any(word.startswith(".") for word in path.relative_to(folder).parts)
+    )
+
+
+def _row(file: Path, source: PurePosixPath, *, machine: str, part: str | None, inner: Path) -> Row:
+    label = _label(inner)
+    if part != "test" and label == ANOMALY:
+        raise DataError(
+            f"{file} is named anomalous, but training recordings must be normal; move it to test"
+        )
+    section = _SECTION.search(source.stem)
+    return Row(
+        source=source,
+        columns={"machine": machine, "section": section[1] if section else "00", "part": part or "train"},
+        label=label if part == "test" else NORMAL,
+    )
+
+
+def _label(inner: Path) -> str | None:
+    """Return the label that a name or the nearest folder around it tells; ``inner`` starts below the part."""
+    told = _NAME_LABEL.match(inner.stem)
+    folders = (_LABEL.fullmatch(name) for name in reversed(inner.parts[:-1]))
+    match = told or next(filter(None, folders), None)
+    if match is None:
+        return None
+    return NORMAL if match["normal"] else ANOMALY
+
+
+@functools.lru_cache(maxsize=32)
+def _first_file(folder: Path) -> tuple[int, int]:
+    """Return (samples, rate in Hz) of the first recording; remembered, as each file is read at its rate."""
+    _, part, place = _places(folder)[0]
+    return wave_info(_recordings(place, deep=part is not None)[0])

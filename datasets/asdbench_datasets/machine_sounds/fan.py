@@ -1,0 +1,86 @@
+"""An axial fan: rotor harmonics, blade passing, turbulence.
+
+A fan's sound is tones at the blade passing frequency ``Z f`` and its multiples over broadband turbulence (Neise,
+"Review of fan noise generation mechanisms and control methods", *Proc. Fan Noise 1992*, Senlis).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from asdbench_datasets.machine_sounds.bodies import Bearing, Casing, Traits
+from asdbench_datasets.machine_sounds.machine import Fault, share_of, strength_of
+from asdbench_datasets.machine_sounds.signals import Take, Tones, Wave, band, coloured, harmonics, turns
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fan:
+    """A fan whose units differ in speed, blades, tones, turbulence, bearing and casing."""
+
+    faults: ClassVar[tuple[str, ...]] = ("imbalance", "bearing", "clog")
+
+    shaft_hz: float
+    blades: int
+    rotor: Tones
+    blade_tones: Tones
+    flow_corner_hz: float
+    bearing: Bearing
+    casing: Casing
+
+    @classmethod
+    def draw(cls, traits: Traits) -> Self:
+        """Return the unit with these traits."""
+        return cls(
+            shaft_hz=traits.between(21, 29),
+            blades=traits.count(5, 10),
+            rotor=traits.tones(5, fall_db=5),
+            blade_tones=traits.tones(6, fall_db=3),
+            flow_corner_hz=traits.between(900, 2200),
+            bearing=Bearing.draw(traits),
+            casing=Casing.draw(traits),
+        )
+
+    def sound(self, take: Take, fault: Fault | None) -> Wave:
+        """Return one take of the fan.
+
+        *imbalance*: the centrifugal force raises the rotor's first harmonic, and the orbit of the rotor changes the
+        tip clearance once per turn, which modulates tones and turbulence (ISO 13373-3, annex D).
+        *bearing*: impacts at BPFO ring the bearing's seat.
+        *clog*: less air passes, so tones weaken; the blades stall, with a rumble that beats below shaft rate.
+        """
+        rate = self.shaft_hz * take.rng.uniform(0.96, 1.04)
+        revolutions = turns(take, rate)
+        heavy = strength_of(fault, "imbalance")
+        orbit = 1 + share_of(fault, "imbalance") * 0.8 * np.cos(2 * np.pi * revolutions)
+        rotor = self.rotor * np.concatenate(([1 + 4 * heavy], np.ones(len(self.rotor) - 1)))
+        free = 1 - 0.6 * share_of(fault, "clog")
+        tones = harmonics(
+            revolutions, 0.6 * take.gain(1.5) * rotor, rate_hz=rate, sample_rate=take.sample_rate
+        )
+        blades = harmonics(
+            self.blades * revolutions,
+            0.5 * free * take.gain(2) * self.blade_tones,
+            rate_hz=self.blades * rate,
+            sample_rate=take.sample_rate,
+        )
+        inside = tones + orbit * (blades + free * self._flow(take, revolutions))
+        if fault is not None and fault.name == "bearing":
+            inside += 3.2 * fault.strength * self.bearing.outer_defect(revolutions, take)
+        if fault is not None and fault.name == "clog":
+            inside += fault.strength * _stall(take, revolutions)
+        return self.casing.radiate(inside, sample_rate=take.sample_rate)
+
+    def _flow(self, take: Take, revolutions: Wave) -> Wave:
+        turbulence = coloured(
+            take.rng, band(120, self.flow_corner_hz), samples=take.samples, sample_rate=take.sample_rate
+        )
+        return take.gain(1.5) * turbulence * (1 + 0.25 * np.cos(2 * np.pi * self.blades * revolutions))
+
+
+def _stall(take: Take, revolutions: Wave) -> Wave:
+    # Stall cells go round at a bit under half the rotor's speed (Emmons et al., Trans. ASME 77, 1955).
+    rumble = coloured(take.fault_rng, band(100, 450), samples=take.samples, sample_rate=take.sample_rate)
+    return rumble * (1 + 0.8 * np.cos(2 * np.pi * (0.45 * revolutions + take.fault_rng.uniform())))

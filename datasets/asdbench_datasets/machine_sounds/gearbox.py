@@ -1,0 +1,100 @@
+"""A single-stage gearbox: mesh harmonics with sidebands at both shafts' rates.
+
+The mesh tone at ``z f`` is modulated in amplitude and phase as eccentric gears change the tooth load once per turn,
+which gives sidebands at the shaft rates (Randall, "A new method of modeling gear faults", *J. Mech. Design* 104,
+1982).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from asdbench_datasets.machine_sounds.bodies import Bearing, Casing, Traits, ring
+from asdbench_datasets.machine_sounds.machine import Fault, share_of
+from asdbench_datasets.machine_sounds.signals import (
+    Take,
+    Tones,
+    Wave,
+    band,
+    coloured,
+    harmonics,
+    passings,
+    pulses,
+    turns,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gearbox:
+    """A gearbox whose units differ in speed, teeth, eccentricity, tones, bearing and casing."""
+
+    faults: ClassVar[tuple[str, ...]] = ("missing_tooth", "wear", "bearing")
+
+    shaft_hz: float
+    pinion_teeth: int
+    wheel_teeth: int
+    eccentricity: float
+    mesh: Tones
+    rotor: Tones
+    bearing: Bearing
+    casing: Casing
+
+    @classmethod
+    def draw(cls, traits: Traits) -> Self:
+        """Return the unit with these traits."""
+        return cls(
+            shaft_hz=traits.between(14, 19),
+            pinion_teeth=traits.count(19, 31),
+            wheel_teeth=traits.count(43, 67),
+            eccentricity=traits.between(0.1, 0.3),
+            mesh=traits.tones(8, fall_db=2.5),
+            rotor=traits.tones(4, fall_db=5),
+            bearing=Bearing.draw(traits),
+            casing=Casing.draw(traits),
+        )
+
+    def sound(self, take: Take, fault: Fault | None) -> Wave:
+        """Return one take of the gearbox.
+
+        *missing_tooth*: once per turn of the pinion the mesh falls silent for a tooth, then the next tooth hits.
+        *wear*: the tooth profile is gone: upper mesh harmonics rise, modulation deepens, sliding gets rough.
+        *bearing*: impacts at BPFI, modulated by the turning of the inner race, ring the bearing's seat.
+        """
+        rate = self.shaft_hz * take.rng.uniform(0.96, 1.04)
+        revolutions = turns(take, rate)
+        worn = share_of(fault, "wear")
+        motor = harmonics(revolutions, 0.4 * self.rotor, rate_hz=rate, sample_rate=take.sample_rate)
+        friction = self._friction(take, revolutions)
+        inside = motor + self._mesh(take, revolutions, rate, worn=worn) + (0.5 + 1.6 * worn) * friction
+        if fault is not None and fault.name == "missing_tooth":
+            gap = pulses(revolutions, sharpness=3.0 * self.pinion_teeth)
+            inside *= 1 - fault.share * gap
+            inside += 8.0 * fault.strength * self._knock(take, revolutions)
+        if fault is not None and fault.name == "bearing":
+            inside += 5.0 * fault.strength * self.bearing.inner_defect(revolutions, take)
+        return self.casing.radiate(inside, sample_rate=take.sample_rate)
+
+    def _mesh(self, take: Take, revolutions: Wave, rate: float, *, worn: float) -> Wave:
+        wheel = revolutions * self.pinion_teeth / self.wheel_teeth
+        depth = self.eccentricity + 0.6 * worn
+        load = 1 + depth * np.cos(2 * np.pi * revolutions) + 0.5 * depth * np.cos(2 * np.pi * wheel + 1.0)
+        rough = np.ones(len(self.mesh))
+        rough[1:] += 3.0 * worn
+        # An eccentric pinion also advances and delays the teeth: a few hundredths of their pitch.
+        teeth = self.pinion_teeth * revolutions + 0.15 * depth * np.sin(2 * np.pi * revolutions)
+        tones = take.gain(2) * rough * self.mesh
+        mesh_hz = self.pinion_teeth * rate
+        return load * harmonics(teeth, tones, rate_hz=mesh_hz, sample_rate=take.sample_rate)
+
+    def _friction(self, take: Take, revolutions: Wave) -> Wave:
+        noise = coloured(take.rng, band(500, 3500), samples=take.samples, sample_rate=take.sample_rate)
+        return take.gain(1.5) * noise * (1 + 0.3 * np.cos(2 * np.pi * self.pinion_teeth * revolutions))
+
+    def _knock(self, take: Take, revolutions: Wave) -> Wave:
+        """Return the blow of the tooth behind the gap, once per turn, as the pinion's seat rings."""
+        positions = passings(revolutions - 1.0 / self.pinion_teeth)
+        strengths = take.fault_rng.uniform(0.8, 1.2, len(positions))
+        return ring(positions, strengths, self.bearing.seat, take)

@@ -1,0 +1,116 @@
+"""A linear slider: strokes to and fro on recirculating balls, driven by a motor, with a knock at either end.
+
+Friction noise goes with the speed, the passing of the balls has a pitch that goes with the speed (one ball per
+pitch of the circuit), and so has the whine of the motor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from asdbench_datasets.machine_sounds.bodies import Casing, Mode, Traits, ring
+from asdbench_datasets.machine_sounds.machine import Fault, share_of
+from asdbench_datasets.machine_sounds.signals import (
+    Take,
+    Tones,
+    Wave,
+    band,
+    coloured,
+    harmonics,
+    passings,
+    turns,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slider:
+    """A slider whose units differ in stroke, balls, whine, friction, end stops and casing."""
+
+    faults: ClassVar[tuple[str, ...]] = ("rail_damage", "loose_stop", "dry")
+
+    stroke_hz: float
+    balls_per_stroke: float
+    whine_per_stroke: float
+    rolling: Tones
+    whine: Tones
+    friction_hz: float
+    stop: Mode
+    rail: Mode
+    damage_at: float
+    casing: Casing
+
+    @classmethod
+    def draw(cls, traits: Traits) -> Self:
+        """Return the unit with these traits."""
+        return cls(
+            stroke_hz=traits.between(1.6, 2.4),
+            balls_per_stroke=traits.between(35, 60),
+            whine_per_stroke=traits.between(150, 280),
+            rolling=traits.tones(4, fall_db=3),
+            whine=traits.tones(3, fall_db=4),
+            friction_hz=traits.between(1000, 2400),
+            stop=Mode(frequency_hz=traits.between(350, 900), damping=traits.between(0.02, 0.05)),
+            rail=Mode(frequency_hz=traits.between(2200, 3600), damping=traits.between(0.01, 0.03)),
+            damage_at=traits.between(0.3, 0.7),
+            casing=Casing.draw(traits),
+        )
+
+    def sound(self, take: Take, fault: Fault | None) -> Wave:
+        """Return one take of the slider.
+
+        *rail_damage*: the balls strike a pit at one place of the rail, in every stroke, to and fro.
+        *loose_stop*: the carriage rattles at the ends: a knock is followed by weaker, quicker ones.
+        *dry*: no grease: more friction noise, and stick-slip that squeals (Bowden and Leben, *Proc. R. Soc. A* 169,
+        1939).
+        """
+        strokes = turns(take, self.stroke_hz * take.rng.uniform(0.96, 1.04), wobble=0.01)
+        speed = np.abs(
+            np.sin(np.pi * strokes)
+        )  # 0 at the ends, 1 in the middle; a stroke is half a turn of a crank
+        travelled = np.floor(strokes) + (1 - np.cos(np.pi * (strokes % 1.0))) / 2
+        dry = share_of(fault, "dry")
+        friction = (0.7 + 0.8 * dry) * self._friction(take, pitch=1 + 0.4 * dry) * speed
+        inside = friction + speed * self._tones(take, travelled) + self._knocks(take, strokes, fault)
+        if fault is not None and fault.name == "dry":
+            inside += 0.9 * fault.strength * self._squeal(take, speed)
+        if fault is not None and fault.name == "rail_damage":
+            inside += 13.0 * fault.strength * self._pits(take, travelled)
+        return self.casing.radiate(inside, sample_rate=take.sample_rate)
+
+    def _tones(self, take: Take, travelled: Wave) -> Wave:
+        total = np.zeros(take.samples)
+        for per_stroke, tones in ((self.balls_per_stroke, self.rolling), (self.whine_per_stroke, self.whine)):
+            fastest = 0.5 * np.pi * per_stroke * self.stroke_hz
+            scaled = 0.4 * take.gain(2) * tones
+            total += harmonics(per_stroke * travelled, scaled, rate_hz=fastest, sample_rate=take.sample_rate)
+        return total
+
+    def _friction(self, take: Take, *, pitch: float) -> Wave:
+        shape = band(300, pitch * self.friction_hz)
+        noise = coloured(take.rng, shape, samples=take.samples, sample_rate=take.sample_rate)
+        return take.gain(1.5) * noise
+
+    def _knocks(self, take: Take, strokes: Wave, fault: Fault | None) -> Wave:
+        ends = passings(strokes)
+        strengths = take.rng.uniform(1.5, 2.5, len(ends))
+        knocks = ring(ends, strengths, self.stop, take)
+        if fault is None or fault.name != "loose_stop":
+            return knocks
+        for bounce in range(1, 7):
+            # Each bounce is weaker and comes sooner, as of a dropped ball.
+            delay = 0.03 * take.sample_rate * (1 - 0.8**bounce) / 0.2
+            late = ends + delay * take.fault_rng.uniform(0.9, 1.1, len(ends))
+            knocks += ring(late, 3.0 * fault.strength * strengths * 0.8**bounce, self.rail, take)
+        return knocks
+
+    def _squeal(self, take: Take, speed: Wave) -> Wave:
+        noise = coloured(take.fault_rng, band(3000, 4200), samples=take.samples, sample_rate=take.sample_rate)
+        return noise * speed**2
+
+    def _pits(self, take: Take, travelled: Wave) -> Wave:
+        to, fro = passings((travelled - self.damage_at) / 2), passings((travelled + self.damage_at) / 2)
+        positions = np.concatenate((to, fro))
+        return ring(positions, take.fault_rng.uniform(0.7, 1.3, len(positions)), self.rail, take)

@@ -1,0 +1,93 @@
+"""ArcFace: a classifier on angles that asks for a margin around the true class.
+
+Deng et al., "ArcFace: Additive angular margin loss for deep face recognition", CVPR 2019; sub-centres from
+Deng et al., "Sub-center ArcFace", ECCV 2020.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asdbench.errors import ConfigError
+
+SINE_FLOOR = 1e-14
+"""Least squared sine: unclamped, float32 gives NaN at an angle of 0; clamped at 0, an infinite gradient."""
+
+
+class ArcFace(nn.Module):
+    """Angular margin head: ``[B, dims]`` embeddings -> ``[B, classes]`` logits.
+
+    With cos_y the cosine of embedding and weight of the true class y, its logit is
+    ``scale * cos(theta_y + margin)`` as long as that falls with the angle, and
+    ``scale * (cos_y - margin * sin(pi - margin))`` beyond; the other logits are ``scale * cos``. It computes
+    in float32 under autocast too.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        classes: int,
+        *,
+        margin: float = 1.0,
+        scale: float = 30.0,
+        sub_centers: int = 1,
+        easy_margin: bool = False,
+    ) -> None:
+        """Make the head with Xavier-uniform weights.
+
+        Args:
+            dims: Of the embedding.
+            classes: To tell apart.
+            margin: Angle added to the true class, in radians, within 0..pi.
+            scale: Of all logits.
+            sub_centers: Weights of a class, of which the nearest counts.
+            easy_margin: Ask for the margin only within a right angle, and leave the logit as it is beyond.
+
+        Raises:
+            ConfigError: The margin is out of range, or there is no class or sub-centre.
+        """
+        super().__init__()
+        if not 0 <= margin < math.pi:
+            raise ConfigError(f"margin={margin:g} is not an angle within 0..pi (3.14) radians")
+        if classes < 1 or sub_centers < 1:
+            raise ConfigError(f"classes={classes} and sub_centers={sub_centers} must be at least 1")
+        self.classes = classes
+        self.margin = margin
+        self.scale = scale
+        self.easy_margin = easy_margin
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(classes * sub_centers, dims)))
+
+    def forward(self, embedding: Tensor, target: Tensor | None = None) -> Tensor:
+        """Return logits ``[B, classes]``.
+
+        Args:
+            embedding: ``[B, dims]``, of any length.
+            target: True class of each row, int64 ``[B]``; None: no margin anywhere.
+        """
+        return self.logits(self.cosines(embedding), target)
+
+    def cosines(self, embedding: Tensor) -> Tensor:
+        """Return the cosine of each embedding and each class's nearest weight, float32 ``[B, classes]``."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            cosines = F.linear(F.normalize(embedding.float()), F.normalize(self.weight.float()))
+        return cosines.view(len(cosines), self.classes, -1).amax(dim=-1)
+
+    def logits(self, cosines: Tensor, target: Tensor | None = None) -> Tensor:
+        """Return logits of ``cosines`` ``[B, classes]``, with the margin on ``target`` ``[B]`` if given."""
+        if target is None:
+            return self.scale * cosines
+        column = target.unsqueeze(1)  # [B, 1]
+        return self.scale * cosines.scatter(1, column, self._with_margin(cosines.gather(1, column)))
+
+    def _with_margin(self, cosine: Tensor) -> Tensor:
+        sine = (1 - cosine.square()).clamp_min(SINE_FLOOR).sqrt()
+        shifted = cosine * math.cos(self.margin) - sine * math.sin(self.margin)  # cos(theta + margin)
+        if self.easy_margin:
+            return torch.where(cosine > 0, shifted, cosine)
+        # Past pi - margin, cos(theta + margin) would rise again; the shifted cosine goes on falling.
+        beyond = cosine - self.margin * math.sin(math.pi - self.margin)
+        return torch.where(cosine > math.cos(math.pi - self.margin), shifted, beyond)

@@ -1,0 +1,93 @@
+"""``asdbench plugins``, ``asdbench describe`` and ``asdbench sys-info``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from asdbench.cli.settings import WORDS, cache_root, data_root, json_option
+from asdbench.registry import load_registry
+
+
+@click.command(epilog="Example: asdbench plugins --json")
+@json_option
+def plugins(as_json: bool) -> None:
+    """List the installed plugins, what each offers, and which are broken."""
+    registry = load_registry()
+    rows = [
+        {
+            "plugin": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "offers": [f"{kind} {name}" for kind, name in plugin.offers],
+            "broken": plugin.broken,
+        }
+        for plugin in registry.plugins
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['plugin']} ({row['distribution']} {row['version']})")
+        if row["broken"]:
+            click.echo(f"  broken: {row['broken']}")
+        for kind, name in next(plugin.offers for plugin in registry.plugins if plugin.name == row["plugin"]):
+            click.echo(f"  {kind:<11} {name:<26} {_summary(registry, kind, name)}")
+
+
+@click.command(epilog="Example: asdbench describe stgram_afpa -d dcase2020 --json")
+@click.argument("method", type=WORDS)
+@click.option("-d", "--dataset", type=WORDS, default=None, help="On which dataset [default: its paper's].")
+@json_option
+def describe(
+    method: tuple[str, dict[str, str]], dataset: tuple[str, dict[str, str]] | None, as_json: bool
+) -> None:
+    """Tell what METHOD is: paper, licence, options, shapes, parameters, FLOPs. Needs no data."""
+    from asdbench.describe import describe as describe_method  # noqa: PLC0415 - imports torch
+
+    told = describe_method(load_registry(), method, dataset)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    options, presets = told.pop("options"), told.pop("presets")
+    for name, value in told.items():
+        click.echo(f"{name.replace('_', ' '):<24} {_readable(value)}")
+    click.echo("\noptions, as in 'METHOD[option=value]':")
+    for row in options:
+        click.echo(f"  {row['option']:<20} {_readable(row['value']):<26} {row['meaning']} ({row['part']}: {row['kind']})")
+    if presets:
+        click.echo("\npresets, as in 'METHOD[preset=NAME]':")
+        for name, values in presets.items():
+            click.echo(f"  {name:<20} {', '.join(f'{key}={value}' for key, value in values.items())}")
+
+
+@click.command("sys-info", epilog="Example: asdbench sys-info --json")
+@json_option
+def sys_info(as_json: bool) -> None:
+    """Show versions, hardware and folders, for a bug report."""
+    from asdbench.environment import environment  # noqa: PLC0415 - imports torch
+
+    told = environment() | {"data_root": str(data_root()), "cache": str(cache_root())}
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for name, value in told.items():
+        click.echo(f"{name:<14} {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return " x ".join(str(part) for part in value) if value else "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_readable(part)}" for name, part in value.items())
+    return "none" if value is None else str(value)
+
+
+def _summary(registry: Any, kind: Any, name: str) -> str:
+    return str(registry.method(name).title if kind == "method" else registry.entry(kind, name).summary)

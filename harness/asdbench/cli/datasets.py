@@ -1,0 +1,95 @@
+"""``asdbench datasets list | info | fetch | verify``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from asdbench.cli import FAILED, OK
+from asdbench.cli.settings import WORDS, data_options, json_option
+from asdbench.registry import load_registry
+
+Words = tuple[str, dict[str, str]]
+
+
+@click.group()
+def datasets() -> None:
+    """List, describe, fetch and verify datasets."""
+
+
+@datasets.command("list", epilog="Example: asdbench datasets list")
+@json_option
+def list_datasets(as_json: bool) -> None:
+    """List the datasets that plugins offer."""
+    registry = load_registry()
+    rows = [{"name": name, "summary": registry.entry("dataset", name).summary} for name in registry.names("dataset")]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['name']:<16} {row['summary']}")
+
+
+@datasets.command(epilog="Example: asdbench datasets info 'dcase2020[train=dev]'")
+@click.argument("dataset", type=WORDS)
+@json_option
+def info(dataset: Words, as_json: bool) -> None:
+    """Show the card of DATASET: licence, citation, counts, columns, archives."""
+    from asdbench.releases import card_rows  # noqa: PLC0415 - imports torch
+    from asdbench.runner import open_dataset  # noqa: PLC0415
+
+    told = card_rows(open_dataset(load_registry(), dataset).card)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for name, value in told.items():
+        if name == "archives":
+            value = f"{len(value)} to download" if value else "none"
+        click.echo(f"{name.replace('_', ' '):<20} {value}")
+
+
+@datasets.command(epilog="Example: asdbench datasets fetch dcase2020 --data-root data --accept-licence")
+@click.argument("dataset", type=WORDS)
+@data_options
+@click.option("--accept-licence", is_flag=True, help="Accept the dataset's licence; asked for once.")
+def fetch(dataset: Words, data_root: Path, cache: Path, accept_licence: bool) -> None:
+    """Download and unpack DATASET; a broken download is continued by the same command."""
+    from asdbench import releases  # noqa: PLC0415 - imports torch
+    from asdbench.cli.progress import ProgressBars  # noqa: PLC0415
+    from asdbench.runner import open_dataset  # noqa: PLC0415
+
+    with ProgressBars() as bars:
+        place = releases.fetch(
+            open_dataset(load_registry(), dataset),
+            data_root,
+            cache,
+            accepted=accept_licence,
+            progress=bars.download,
+            report=bars.preparing,
+        )
+    click.echo(f"{dataset[0]} lies under {place}")
+
+
+@datasets.command(epilog="Example: asdbench datasets verify dcase2020 --data-root data")
+@click.argument("dataset", type=WORDS)
+@data_options
+@json_option
+def verify(dataset: Words, data_root: Path, cache: Path, as_json: bool) -> int:
+    """Compare what lies on disk with the official counts of DATASET; exit status 1 when something is missing."""
+    from asdbench import releases  # noqa: PLC0415 - imports torch
+    from asdbench.cli.progress import ProgressBars  # noqa: PLC0415
+    from asdbench.runner import open_dataset  # noqa: PLC0415
+
+    with ProgressBars(quiet=as_json) as bars:
+        found = releases.verify(open_dataset(load_registry(), dataset), data_root, cache, report=bars.preparing)
+    if as_json:
+        gaps = [{"name": gap.name, "found": gap.found, "expected": gap.expected} for gap in found.missing]
+        told = {"complete": found.complete, "items": found.items, "expected": found.expected, "missing": gaps}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(f"{dataset[0]}: {'complete' if found.complete else 'incomplete'}, {found.summary()}")
+        for gap in found.missing:
+            click.echo(f"  {gap.name:<40} {gap.found:>6} of {gap.expected:>6}")
+    return OK if found.complete else FAILED

@@ -1,0 +1,93 @@
+"""The progress bar of a run: preparation, jobs, and for each running job its epoch, loss and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, SpinnerColumn, TaskID, TextColumn
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+from asdbench.training import Progress
+
+
+class ProgressBars:
+    """Shows a run on standard error: bars on a terminal, else a line now and then."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Show how far data are made, hashed or decoded."""
+        self._show(what, done, total)
+        if done >= total:
+            self._forget(what)
+
+    def jobs(self, done: int, total: int) -> None:
+        """Show how many jobs have ended."""
+        self._show("jobs", done, total)
+
+    def job(self, title: str, progress: Progress | None) -> None:
+        """Show how far a running job is."""
+        if progress is None:
+            self._forget(title)
+            return
+        losses = " ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+        steps = max(progress.steps, 1)
+        if progress.epochs:
+            done, total = progress.epoch * steps + progress.step, progress.epochs * steps
+            note = f"{progress.stage} epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs} {losses}"
+        else:
+            done, total, note = progress.step, progress.steps, progress.stage
+        self._show(title, done, total, note)
+
+    def download(self, done: int, total: int | None, file: str) -> None:
+        """Show how much of a file is there, in MiB."""
+        self._show(file, done >> 20, (total or done) >> 20, "MiB")
+        if total is not None and done >= total:
+            self._forget(file)
+
+    def _show(self, what: str, done: int, total: int, note: str = "") -> None:
+        if not self._console.is_terminal:
+            self._say(what, done, total, note)
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total, note=note)
+        self._bars.update(self._tasks[what], completed=done, total=total, note=note)
+
+    def _say(self, what: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if done >= total or now - self._said.get(what, 0.0) >= 10.0:
+            self._said[what] = now
+            if not self._console.quiet:
+                print(f"{what}: {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    def _forget(self, what: str) -> None:
+        if what in self._tasks:
+            self._bars.remove_task(self._tasks.pop(what))

@@ -1,0 +1,137 @@
+"""``asdbench run``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asdbench.cli import FAILED, OK
+from asdbench.cli.progress import ProgressBars
+from asdbench.cli.settings import FOLDER, WORDS, check_settings, data_options, json_option
+from asdbench.estimate import estimate
+from asdbench.registry import Registry, load_registry
+from asdbench.report import Report
+from asdbench.runner import Request, known_outcomes, plan_run
+from asdbench.runner import run as run_request
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType):
+    """Seconds, or a number with s, m, h or d."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration such as 90, 30s, 15m, 2h or 1d", param, ctx)
+        return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+@click.command(epilog="Example: asdbench run -p 'stgram_afpa[epochs=5]' -p idnn -d synthetic --seed 1 --seed 2")
+@click.option("-p", "--plugin", "methods", type=WORDS, multiple=True, required=True, help="A method; repeatable.")
+@click.option("-d", "--dataset", type=WORDS, required=True, help="A dataset; `asdbench datasets list` shows them.")
+@data_options
+@click.option(
+    "--out", type=FOLDER, default=Path("asdbench-runs"), envvar="ASDBENCH_OUT", show_default=True, help="Where results are kept."
+)
+@click.option("--seed", "seeds", type=int, multiple=True, default=(42,), show_default=True, help="Repeatable.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1, envvar="ASDBENCH_JOBS", show_default=True, help="Jobs at once.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Threads of a job [default: cores / jobs].")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", envvar="ASDBENCH_DEVICE", show_default=True,
+    help="Where models are trained.",
+)
+@click.option("--timeout", type=Duration(), default=None, help="Time limit of one job, such as 30m or 2h.")
+@click.option(
+    "--selection", type=click.Choice(["last", "validation", "test"]), default="last", show_default=True,
+    help="Which checkpoint counts; `test` chooses by test labels and is for reproducing papers that did.",
+)
+@click.option("--allow-partial", is_flag=True, help="Run on an incomplete dataset; its numbers are marked.")
+@click.option("--by", type=click.Choice(["type", "id"]), default="type", show_default=True, help="Rows of the table.")
+@click.option("--checkpoint-every", "resume_every_s", type=Duration(), default=10.0, help="At most so much work is lost by a kill.")
+@click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate; run nothing.")
+@json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    methods: tuple[tuple[str, dict[str, str]], ...],
+    dataset: tuple[str, dict[str, str]],
+    data_root: Path,
+    cache: Path,
+    out: Path,
+    seeds: tuple[int, ...],
+    jobs: int,
+    threads: int | None,
+    device: Any,
+    timeout: float | None,
+    selection: Any,
+    allow_partial: bool,
+    by: str,
+    resume_every_s: float,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Run methods on a dataset and show their results.
+
+    What is finished is not run again: after a kill, or with one more method or seed, the same command runs only what
+    is missing.
+    """
+    check_settings(ctx)
+    request = Request(
+        methods=methods,
+        dataset=dataset,
+        data_root=data_root,
+        cache=cache,
+        out=out,
+        seeds=tuple(dict.fromkeys(seeds)),
+        slots=jobs,
+        threads=threads,
+        device=device,
+        timeout_s=timeout,
+        allow_partial=allow_partial,
+        selection=selection,
+        resume_every_s=resume_every_s,
+        command=sys.argv[1:],
+    )
+    registry = load_registry()
+    with ProgressBars() as bars:
+        if dry_run:
+            plan = plan_run(request, registry, bars)
+            return _show_plan(estimate(plan), [outcome.status for outcome in known_outcomes(plan)], as_json=as_json)
+        report = run_request(request, registry, bars)
+    click.echo(_document(report) if as_json else _table(registry, report, by))
+    for job in report.failed:
+        click.echo(f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True)
+    return FAILED if report.failed else OK
+
+
+def _document(report: Report) -> str:
+    return json.dumps(report.document(), indent=2, allow_nan=False)
+
+
+def _table(registry: Registry, report: Report, by: str) -> str:
+    shown = [registry.build("table", name)(report, by=by) for name in registry.names("table")]
+    return "\n\n".join(text for text in shown if text)
+
+
+def _show_plan(rows: list[dict[str, Any]], statuses: list[str], *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"plan": rows}, indent=2))
+        return OK
+    from tabulate import tabulate  # noqa: PLC0415 - only here
+
+    click.echo(tabulate(rows, headers="keys", floatfmt=".3g"))
+    open_jobs = sum(status == "planned" for status in statuses)
+    seconds = sum(row["estimate_s"] or 0.0 for row in rows)
+    click.echo(f"\n{len(statuses)} jobs, {open_jobs} to run; about {seconds / 60:.1f} minutes of one slot (a rough estimate)")
+    return OK

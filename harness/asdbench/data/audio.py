@@ -1,0 +1,144 @@
+"""Recordings as arrays: decoded as stored where that is exact, and refused where a file is not what it says.
+
+libsndfile reads a wave that was cut short without a word, so the sizes in its header are checked here against
+the size of the file.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from asdbench.errors import DataError
+
+LOWEST_RATE_HZ = 100
+HIGHEST_RATE_HZ = 1_000_000
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what a program that streams into a pipe leaves in a header
+
+
+def read_wave(
+    path: Path, *, sample_rate: int | None = None, channel: int = 0, resample: bool = True
+) -> NDArray[Any]:
+    """Return the samples of one channel of a recording (wav, flac, ogg).
+
+    Args:
+        path: The file.
+        sample_rate: Hz to deliver; None: as the file has it.
+        channel: Which channel of a recording with several.
+        resample: False: a file at another rate is an error instead of being resampled.
+
+    Returns:
+        ``[samples]``: int16 exactly as stored where the file is 16-bit and its rate is kept, else float32 in
+        [-1, 1] (resampling may overshoot slightly).
+
+    Raises:
+        DataError: The file is missing, damaged, cut short, empty or not finite, at an absurd or refused
+            rate, or has no such channel; the message names it.
+    """
+    _check_whole(path)
+    samples, rate = _decode(path, channel)
+    if sample_rate is None or sample_rate == rate:
+        return samples
+    if not resample:
+        raise DataError(f"{path} is sampled at {rate} Hz, not at {sample_rate} Hz")
+    return _resample(samples, rate, sample_rate)
+
+
+def wave_info(path: Path) -> tuple[int, int]:
+    """Return (samples a channel, sample rate in Hz) as the header of a recording announces them.
+
+    Raises:
+        DataError: The file is missing, not a recording, or at an absurd rate.
+    """
+    with _opened(path) as file:
+        return file.frames, _checked_rate(path, file)
+
+
+def _decode(path: Path, channel: int) -> tuple[NDArray[Any], int]:
+    with _opened(path) as file:
+        rate = _checked_rate(path, file)
+        if not 0 <= channel < file.channels:
+            raise DataError(
+                f"{path} has {file.channels} channel(s), numbered from 0; there is no channel {channel}"
+            )
+        dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        announced = file.frames
+        try:
+            samples = file.read(dtype=dtype, always_2d=True)[:, channel]  # [samples]
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"{path} is damaged: {error}") from error
+    _check_samples(path, samples, announced)
+    return np.ascontiguousarray(samples), rate
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "error_string", error)
+        raise DataError(f"{path} cannot be read as a recording: {reason}") from error
+
+
+def _checked_rate(path: Path, file: soundfile.SoundFile) -> int:
+    rate = int(file.samplerate)
+    if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
+        raise DataError(
+            f"{path} announces {rate} Hz; a recording has {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, "
+            "so its header is damaged"
+        )
+    return rate
+
+
+def _check_samples(path: Path, samples: NDArray[Any], announced: int) -> None:
+    if announced == 0 or len(samples) == 0:
+        raise DataError(f"{path} holds no samples")
+    if len(samples) < announced:
+        raise DataError(f"{path} is cut short: {len(samples)} of {announced} samples can be read")
+    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+        bad = int(np.count_nonzero(~np.isfinite(samples)))
+        raise DataError(f"{path} holds {bad} samples that are not finite (NaN or infinite)")
+
+
+def _resample(samples: NDArray[Any], rate: int, wanted: int) -> NDArray[np.float32]:
+    import librosa  # only where a rate differs, which no official release needs
+
+    waves = samples.astype(np.float32) / np.float32(32768) if samples.dtype.kind == "i" else samples
+    return np.asarray(librosa.resample(waves, orig_sr=rate, target_sr=wanted), dtype=np.float32)
+
+
+def _check_whole(path: Path) -> None:
+    try:
+        with path.open("rb") as handle:
+            size = path.stat().st_size
+            announced = _announced_end(handle, size)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if size == 0:
+        raise DataError(f"{path} is empty")
+    if announced > size:
+        raise DataError(
+            f"{path} is cut short: its header announces {announced} bytes, the file has {size}; "
+            "fetch it again"
+        )
+
+
+def _announced_end(handle: BinaryIO, size: int) -> int:
+    """Return where the samples of a wave end by its own header; 0 for other formats and unknown sizes."""
+    form = handle.read(12)
+    if form[:4] not in {b"RIFF", b"RIFX"} or form[8:] != b"WAVE":
+        return 0
+    layout = ">4sI" if form[:4] == b"RIFX" else "<4sI"
+    position = len(form)
+    while position + 8 <= size:
+        handle.seek(position)
+        name, length = struct.unpack(layout, handle.read(8))
+        position += 8 + length
+        if name == b"data":
+            return 0 if length == _UNKNOWN_SIZE else position
+        position += length % 2  # chunks begin at even positions
+    return 0

@@ -1,0 +1,112 @@
+"""Whether the items at hand are what a release officially holds, and what a protocol needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from asdbench.errors import DataError
+from asdbench.values import Card, Count, Fold, Row
+
+_GAPS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A group of items of which a release has another number than is at hand."""
+
+    name: str
+    """For people, such as ``fan/00 test anomaly``."""
+    columns: Mapping[str, str]
+    label: str | None
+    """Counted only among items of this label; None: all of the group."""
+    found: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completeness:
+    """How the items at hand compare with the official counts of their release."""
+
+    complete: bool
+    items: int
+    """Items at hand; where official counts exist, those of the counted groups alone."""
+    expected: int | None
+    """Items of the release under the current options; None: it states no counts."""
+    missing: tuple[Gap, ...] = ()
+
+    def summary(self) -> str:
+        """Return one line, such as ``231 of 47,151 items: fan/00 train 27 of 911, ...``."""
+        if self.expected is None:
+            return f"{self.items:,} items (the release states no counts)"
+        total = f"{self.items:,} of {self.expected:,} items"
+        if not self.missing:
+            return total
+        gaps = [f"{gap.name} {gap.found:,} of {gap.expected:,}" for gap in self.missing[:_GAPS_SHOWN]]
+        more = len(self.missing) - len(gaps)
+        return f"{total}: {', '.join(gaps)}" + (f" and {more} more groups" if more else "")
+
+
+def completeness(card: Card, rows: Sequence[Row]) -> Completeness:
+    """Compare the rows with the official counts of their card; too many items in a group are a gap as well.
+
+    Args:
+        card: Its ``expected`` counts must not overlap, so that their sum is the size of the release.
+        rows: All rows of the dataset under the current options.
+    """
+    if not card.expected:
+        return Completeness(complete=True, items=len(rows), expected=None)
+    found = list(_found(card.expected, rows))
+    gaps = tuple(
+        Gap(
+            name=_name(card, count),
+            columns=count.columns,
+            label=count.label,
+            found=items,
+            expected=count.items,
+        )
+        for count, items in zip(card.expected, found, strict=True)
+        if items != count.items
+    )
+    expected = sum(count.items for count in card.expected)
+    return Completeness(complete=not gaps, items=sum(found), expected=expected, missing=gaps)
+
+
+def check_trained(card: Card, rows: Sequence[Row], fold: Fold) -> Fold:
+    """Return ``fold`` once it is sure that training rows exist for every class its test rows claim to be of.
+
+    Raises:
+        DataError: A test class has no training rows; the message names it and its first file.
+    """
+    trained = {card.claim_of(rows[k].columns) for k in fold.train}
+    for k in fold.test:
+        claim = card.claim_of(rows[k].columns)
+        if claim not in trained:
+            raise DataError(
+                f"{card.name}: {claim} has test items but nothing to train on; the first is "
+                f"{rows[k].source}. Add its training recordings or leave its test recordings out"
+            )
+    return fold
+
+
+def _found(counts: Sequence[Count], rows: Sequence[Row]) -> Iterator[int]:
+    tallies: dict[tuple[tuple[str, ...], bool], Counter[tuple[str | None, ...]]] = {}
+    for count in counts:  # one pass over the rows for each kind of count, not for each count
+        names, labelled = tuple(sorted(count.columns)), count.label is not None
+        if (names, labelled) not in tallies:
+            tallies[names, labelled] = Counter(_key(row.columns, row.label, names, labelled) for row in rows)
+        yield tallies[names, labelled][_key(count.columns, count.label, names, labelled)]
+
+
+def _key(
+    columns: Mapping[str, str], label: str | None, names: tuple[str, ...], labelled: bool
+) -> tuple[str | None, ...]:
+    values = tuple(columns.get(name) for name in names)
+    return (*values, label) if labelled else values
+
+
+def _name(card: Card, count: Count) -> str:
+    claims = [count.columns[name] for name in card.claims if name in count.columns]
+    others = [value for name, value in count.columns.items() if name not in card.claims]
+    return " ".join(word for word in ("/".join(claims), *others, count.label or "") if word)

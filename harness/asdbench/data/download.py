@@ -1,0 +1,412 @@
+"""Archives from the network to a folder of recordings: resumed where they were cut, checked, unpacked safely.
+
+Downloads lie beside each other under their own names, unfinished ones end in ``.part``. What was
+unpacked is listed in a hidden marker with the archive's MD5, so that neither it nor its download is repeated.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import shutil
+import stat
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import requests
+
+from asdbench.atomic import locked, write_bytes
+from asdbench.data.hashing import digest_of
+from asdbench.errors import DataError
+from asdbench.values import Card, Remote
+
+Progress = Callable[[int, int | None, str], None]
+"""Called with (bytes done, bytes in all or None where the server does not tell, file name)."""
+
+MAX_UNPACKED_BYTES = 64 * 2**30
+MAX_MEMBERS = 1_000_000
+_BLOCK = 1 << 16  # a connection that breaks loses the block it was in, so they are small
+_LONGEST_PAUSE_S = 60.0
+_NOT_NOW = {408, 425, 429, 500, 502, 503, 504}
+_Members = Mapping[PurePosixPath, zipfile.ZipInfo]
+_log = logging.getLogger(__name__)
+
+
+def silent(done: int, total: int | None, file: str) -> None:
+    """Show nothing: the progress of callers that have nobody to show it to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to bear with a server."""
+
+    retries: int = 5
+    """How often in a row to try again without having got further."""
+    timeout_s: float = 60.0
+    """Longest silence."""
+    pause: Callable[[float], None] = time.sleep
+    """Waits so many seconds between two tries."""
+
+
+def fetch(
+    remotes: Sequence[Remote],
+    target: Path,
+    *,
+    progress: Progress = silent,
+    patience: Patience = Patience(),
+) -> list[Path]:
+    """Download files into the folder ``target`` and return their paths, in the order of ``remotes``.
+
+    A file that is already there with the right MD5 is not fetched again, a partial one is continued.
+
+    Raises:
+        DataError: A server refuses, keeps failing or sends something unannounced, or the disk is full.
+    """
+    _make_folder(target)
+    return [_fetch_one(remote, target, progress=progress, patience=patience) for remote in remotes]
+
+
+def install(
+    remotes: Sequence[Remote],
+    root: Path,
+    *,
+    archives: Path,
+    target_of: Callable[[Remote], PurePosixPath],
+    progress: Progress = silent,
+    patience: Patience = Patience(),
+) -> None:
+    """Download archives and unpack each to ``root / target_of(remote)``; what is there already is skipped.
+
+    Raises:
+        DataError: See ``fetch`` and ``extract``.
+    """
+    for remote in remotes:
+        target = root / target_of(remote)
+        if not is_extracted(remote, target):
+            [archive] = fetch([remote], archives, progress=progress, patience=patience)
+            extract(archive, target, md5=remote.md5)
+
+
+def is_extracted(remote: Remote, target: Path) -> bool:
+    """Tell whether all files of a remote archive lie under ``target``, be the archive kept or not."""
+    return _is_unpacked(target, remote.file, remote.md5)
+
+
+def extract(
+    archive: Path,
+    target: Path,
+    *,
+    max_bytes: int = MAX_UNPACKED_BYTES,
+    max_members: int = MAX_MEMBERS,
+    md5: str | None = None,
+) -> None:
+    """Unpack a zip archive into the folder ``target``; each file appears whole or not at all.
+
+    Args:
+        archive: The zip file.
+        target: Gets the files; what it already holds under other names stays.
+        max_bytes: Most bytes that all files together may have.
+        max_members: Most files and folders.
+        md5: MD5 of the archive where the caller knows it; None: it is computed.
+
+    Raises:
+        DataError: The archive is damaged, encrypted or too large, or holds a link or a way out of ``target``.
+    """
+    checksum = digest_of(archive, "md5") if md5 is None else md5
+    if _is_unpacked(target, archive.name, checksum):
+        return
+    _make_folder(target)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = _checked_members(opened, max_bytes=max_bytes, max_members=max_members)
+            _require_space(target, sum(info.file_size for info in members.values()), archive.name)
+            _unpack(opened, members, target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"{archive} is damaged: {error}; delete it and fetch it again") from error
+    except OSError as error:
+        raise DataError(f"cannot unpack {archive} to {target}: {error.strerror or error}") from error
+    done = _Unpacked(md5=checksum, files={str(path): info.file_size for path, info in members.items()})
+    write_bytes(_marker(target, archive.name), msgspec.json.encode(done))
+
+
+def accept_licence(card: Card, *, accepted: bool, state_dir: Path) -> None:
+    """Make sure that the user accepted the licence of a dataset, now or once before, and remember it.
+
+    Raises:
+        DataError: It was never accepted; the message gives the licence and how to accept it.
+    """
+    store = state_dir / "licences.json"
+    known = _licences(store)
+    if known.get(card.name) == card.licence:
+        return
+    if not accepted:
+        raise DataError(
+            f"{card.title} is offered under this licence: {card.licence}"
+            + (f" ({card.homepage})" if card.homepage else "")
+            + "; if you accept it, give the same command with --accept-licence, once"
+        )
+    write_bytes(store, msgspec.json.encode({**known, card.name: card.licence}))
+
+
+class _Again(Exception):  # noqa: N818 - not an error yet, a reason to try once more
+    """The transfer ended early; ``wait_s`` is what the server asked for."""
+
+    def __init__(self, reason: str, *, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+def _fetch_one(remote: Remote, target: Path, *, progress: Progress, patience: Patience) -> Path:
+    final = target / remote.file
+    with locked(target / f".{remote.file}.lock"):
+        if final.exists():
+            if digest_of(final, "md5") == remote.md5:
+                return final
+            _log.warning("%s has another MD5 than the release; it is fetched again", final)
+        part = target / f"{remote.file}.part"
+        transfer = _Transfer(remote=remote, part=part, progress=progress, patience=patience)
+        # The piece that the first try continues may be of another file; the second one starts from nothing.
+        if transfer.checksum() != remote.md5 and (met := transfer.checksum()) != remote.md5:
+            raise DataError(
+                f"{remote.url} has MD5 {met}, the release announces {remote.md5}; twice in a row, so the "
+                "file changed at its source or something on the way replaces it"
+            )
+        part.replace(final)
+    return final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Transfer:
+    """One file on its way into ``part``."""
+
+    remote: Remote
+    part: Path
+    progress: Progress
+    patience: Patience
+
+    def checksum(self) -> str:
+        """Complete the part and return its MD5; with a wrong one it is deleted."""
+        self.complete()
+        met = digest_of(self.part, "md5")
+        if met != self.remote.md5:
+            self.part.unlink()
+        return met
+
+    def complete(self) -> None:
+        """Try until the part is as long as the server says, or patience ends."""
+        furthest, failures = self.size, 0
+        while True:
+            try:
+                return self.attempt()
+            except _Again as again:
+                failures = 0 if self.size > furthest else failures + 1
+                furthest = max(furthest, self.size)
+                if failures > self.patience.retries:
+                    raise DataError(
+                        f"{self.remote.url}: {again}, after {self.patience.retries} retries; {self.size} "
+                        "bytes are kept, the same command continues from there"
+                    ) from again
+                _log.info("%s: %s; trying again", self.remote.url, again)
+                self.patience.pause(min(_LONGEST_PAUSE_S, max(again.wait_s, 2.0**failures)))
+
+    def attempt(self) -> None:
+        """Ask once for what the part lacks and append it.
+
+        Raises:
+            _Again: It ended early.
+            DataError: The server refuses for good, or the disk is full.
+        """
+        # Compressed on the way, neither lengths nor ranges would be those of the file.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.size}-"} if self.size else {})
+        try:
+            with requests.get(
+                self.remote.url, headers=headers, stream=True, timeout=self.patience.timeout_s
+            ) as answer:
+                if answer.status_code == 416 and self.is_whole(answer):
+                    return
+                start = self.start_of(answer)
+                total = _total(answer, start)
+                self.append(answer, start=start, total=total)
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
+            raise _Again(f"the connection failed ({type(error).__name__})") from error
+        except requests.RequestException as error:
+            raise DataError(f"{self.remote.url} cannot be fetched: {error}") from error
+        if total is not None and self.size != total:
+            raise _Again(f"the server sent {self.size} of {total} bytes")
+
+    def is_whole(self, answer: requests.Response) -> bool:
+        """Tell whether the range was refused because nothing is lacking."""
+        return answer.headers.get("Content-Range") == f"bytes */{self.size}"
+
+    def start_of(self, answer: requests.Response) -> int:
+        """Return the position from which the answer's body continues the file.
+
+        Raises:
+            _Again: The server cannot answer now, or not this range.
+            DataError: It never will.
+        """
+        status, reason = answer.status_code, answer.reason
+        if status == 200:
+            return 0
+        if status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {self.size}-"):
+            return self.size
+        if status in {206, 416}:
+            self.part.unlink(missing_ok=True)
+            raise _Again("the server cannot continue the file there; starting over")
+        if status in _NOT_NOW:
+            wait = answer.headers.get("Retry-After", "")
+            raise _Again(
+                f"the server answered {status} {reason}", wait_s=float(wait) if wait.isdigit() else 0.0
+            )
+        raise DataError(
+            f"{answer.url} answered {status} {reason}; see the dataset's homepage, the file may have moved"
+        )
+
+    def append(self, answer: requests.Response, *, start: int, total: int | None) -> None:
+        """Write the body of an answer behind the first ``start`` bytes of the part."""
+        if total is not None:
+            _require_space(self.part.parent, total - start, self.remote.file)
+        done = start
+        try:
+            with self.part.open("ab" if start else "wb") as out:
+                self.progress(done, total, self.remote.file)
+                for block in answer.iter_content(_BLOCK):
+                    out.write(block)
+                    done += len(block)
+                    self.progress(done, total, self.remote.file)
+        except requests.RequestException:  # derived from OSError, but not of the disk
+            raise
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                needed = None if total is None else total - self.size
+                raise _no_space(self.part.parent, needed, self.remote.file) from error
+            raise DataError(f"cannot write {self.part}: {error.strerror or error}") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+
+def _total(answer: requests.Response, start: int) -> int | None:
+    length = answer.headers.get("Content-Length", "")
+    return start + int(length) if length.isdigit() else None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def _require_space(folder: Path, needed: int, file: str) -> None:
+    if needed > shutil.disk_usage(folder).free:
+        raise _no_space(folder, needed, file)
+
+
+def _no_space(folder: Path, needed: int | None, file: str) -> DataError:
+    amount = "an unknown amount" if needed is None else f"{needed / 2**20:,.1f} MiB more"
+    free = shutil.disk_usage(folder).free / 2**20
+    return DataError(
+        f"the disk of {folder} is full: {file} needs {amount}, {free:,.1f} MiB are free; "
+        "free some space and give the same command again, it continues"
+    )
+
+
+class _Unpacked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a marker says: the archive's MD5, and the size of each file that came out of it."""
+
+    md5: str
+    files: dict[str, int]
+
+
+def _marker(target: Path, archive: str) -> Path:
+    return target / f".{archive}.extracted"
+
+
+def _is_unpacked(target: Path, archive: str, md5: str) -> bool:
+    marker = _marker(target, archive)
+    if not marker.exists():
+        return False
+    try:
+        done = msgspec.json.decode(marker.read_bytes(), type=_Unpacked)
+    except msgspec.DecodeError as error:
+        _log.warning("%s is damaged (%s); the archive is unpacked again", marker, error)
+        return False
+    return done.md5 == md5 and all(_has_size(target / name, size) for name, size in done.files.items())
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _checked_members(opened: zipfile.ZipFile, *, max_bytes: int, max_members: int) -> _Members:
+    """Return the files of an archive by where they go, once none of them can do harm."""
+    archive, infos = opened.filename, opened.infolist()
+    if len(infos) > max_members:
+        raise DataError(
+            f"{archive} is refused: {len(infos):,} members, more than the {max_members:,} allowed"
+        )
+    unpacked = sum(info.file_size for info in infos)
+    if unpacked > max_bytes:
+        raise DataError(
+            f"{archive} is refused: {unpacked:,} bytes unpacked, more than the {max_bytes:,} allowed"
+        )
+    members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for info in infos:
+        if fault := _fault(info):
+            raise DataError(f"{archive} is refused: its member {info.orig_filename!r} {fault}")
+        path = PurePosixPath(info.filename)
+        if path in members:
+            raise DataError(f"{archive} is refused: it holds {info.filename!r} twice")
+        if not info.is_dir():
+            members[path] = info
+    return members
+
+
+def _fault(info: zipfile.ZipInfo) -> str | None:
+    name = info.orig_filename  # as written: ZipInfo.filename has already been made presentable
+    path = PurePosixPath(name)
+    outside = path.is_absolute() or ".." in path.parts or not path.parts
+    if outside or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
+        return "would leave the target folder"
+    if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        return "is a link or device, not a file"
+    if info.flag_bits & 1:
+        return "is encrypted"
+    return None
+
+
+def _unpack(opened: zipfile.ZipFile, members: _Members, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target, prefix=".extract-") as folder:
+        for path, info in members.items():
+            place = Path(folder, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # zipfile stops at the announced size and checks the sum: no member exceeds what was added up.
+            with opened.open(info) as source, place.open("wb") as out:
+                shutil.copyfileobj(source, out, _BLOCK)
+        for path in members:  # all of them are sound, so they go to their places
+            place = target / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, path).replace(place)
+
+
+def _licences(store: Path) -> dict[str, str]:
+    if not store.exists():
+        return {}
+    try:
+        return msgspec.json.decode(store.read_bytes(), type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise DataError(f"{store} is damaged ({error}); delete it and accept the licences again") from error

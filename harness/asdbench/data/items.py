@@ -1,0 +1,168 @@
+"""Items: a plugin's only view of data. A batch is a small ``Items``; nothing in it tells a name, a path or a label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asdbench.data.pack import Pack, scale_of
+from asdbench.errors import DataError
+from asdbench.values import Info
+
+Indices = slice | Tensor | NDArray[Any]
+CHUNK = 32
+"""Items featurized at once while the features of a set are computed; fixed, so that their bits are."""
+
+
+@dataclass(kw_only=True)
+class ItemSource:
+    """Where a set of items gets its samples and features; shared by all slices of the set."""
+
+    pack: Pack
+    ids: NDArray[np.int64]
+    info: Info
+    length: int
+    """Positions along the first axis that every item is cut to."""
+    featurizer: Callable[[Tensor], Tensor] | None = None
+    feature_bytes: int = 0
+    """Features of the whole set are kept when they fit into so many bytes; 0: computed each time."""
+    progress: Callable[[int, int], None] = field(default=lambda done, total: None)
+    _features: Tensor | None = None
+    _resident: list[Tensor] | None = None
+
+    def keep_on_device_if_it_fits(self) -> None:
+        """Load the whole pack onto the GPU when half of its free memory holds it; no file is read from then on."""
+        free, _ = torch.cuda.mem_get_info(self.info.device)
+        if sum(array.nbytes for array in self.pack.arrays) > free // 2:
+            return
+        self._resident = [
+            torch.from_numpy(np.asarray(array)).to(self.info.device) for array in self.pack.arrays
+        ]
+
+    def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
+        """Return float32 ``[n, length, ...]`` on the device."""
+        ids = self.ids[rows]
+        if self._resident is None or self._wraps(ids, offsets, length):
+            return torch.from_numpy(self.pack.gather(ids, offsets=offsets, length=length)).to(
+                self.info.device
+            )
+        pieces = []
+        for item, offset in zip(ids, offsets, strict=True):
+            array, start, _ = self.pack.items[item]
+            stored = self._resident[array]
+            pieces.append(
+                stored[start + offset : start + offset + length].float() * float(scale_of(_dtype(stored)))
+            )
+        return torch.stack(pieces)
+
+    def features(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return features ``[n, ...]`` of some rows, from memory where the whole set is kept."""
+        if self.featurizer is None:
+            raise DataError("these items have no featurizer; read raw() instead")
+        if self._features is None and self._fits():
+            self._features = self._compute_all()
+        if self._features is not None:
+            return self._features[torch.from_numpy(rows).to(self._features.device)]
+        return self._compute(rows)
+
+    def _fits(self) -> bool:
+        size = 4 * int(np.prod(self.info.feature_shape, dtype=np.int64)) * len(self.ids)
+        return 0 < size <= self.feature_bytes
+
+    def _compute_all(self) -> Tensor:
+        kept = torch.empty((len(self.ids), *self.info.feature_shape), device=self.info.device)
+        for first in range(0, len(self.ids), CHUNK):
+            rows = np.arange(first, min(first + CHUNK, len(self.ids)))
+            kept[first : first + len(rows)] = self._compute(rows)
+            self.progress(first + len(rows), len(self.ids))
+        return kept
+
+    def _compute(self, rows: NDArray[np.int64]) -> Tensor:
+        if self.featurizer is None:
+            raise DataError("these items have no featurizer; read raw() instead")
+        with torch.no_grad():
+            return self.featurizer(
+                self.raw(rows, offsets=np.zeros(len(rows), dtype=np.int64), length=self.length)
+            )
+
+    def _wraps(self, ids: NDArray[np.int64], offsets: NDArray[np.int64], length: int) -> bool:
+        return bool(np.any(self.pack.lengths(ids) < offsets + length))
+
+
+class Items:
+    """Some items: their samples, features, claims and public columns, and nothing else."""
+
+    def __init__(
+        self,
+        source: ItemSource,
+        *,
+        rows: NDArray[np.int64],
+        claim: Tensor,
+        own: Tensor,
+        target: Tensor,
+        columns: Mapping[str, NDArray[np.str_]],
+    ) -> None:
+        self._source = source
+        self._rows = rows
+        self.claim = claim
+        """Index into ``info.classes``, int64 ``[n]``; -1 = not of this unit."""
+        self.own = own
+        """False = auxiliary negative from another unit, bool ``[n]`` (training only)."""
+        self.target = target
+        """Training label where the task is classification, int64 ``[n]``, else -1."""
+        self.columns = columns
+        """Training: all public columns; validation and test: the claims alone."""
+
+    @property
+    def info(self) -> Info:
+        """Shapes, rate, device and class names."""
+        return self._source.info
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: Indices) -> Items:
+        chosen = np.arange(len(self))[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
+        on_device = torch.from_numpy(chosen).to(self.claim.device)
+        return Items(
+            self._source,
+            rows=self._rows[chosen],
+            claim=self.claim[on_device],
+            own=self.own[on_device],
+            target=self.target[on_device],
+            columns={name: values[chosen] for name, values in self.columns.items()},
+        )
+
+    def batches(
+        self, size: int, *, generator: torch.Generator | None = None, drop_last: bool = False
+    ) -> Iterator[Items]:
+        """Yield batches of ``size`` items, shuffled by ``generator`` if there is one, else in order."""
+        order = (
+            torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+        )
+        stop = len(self) - len(self) % size if drop_last else len(self)
+        for first in range(0, stop, size):
+            yield self[order[first : min(first + size, stop)]]
+
+    def raw(self, *, offset: int | Tensor = 0, length: int | None = None) -> Tensor:
+        """Return samples, float32 ``[n, length, ...]`` on the device, from ``offset`` on (one, or one per item).
+
+        Items shorter than asked for are repeated from their beginning.
+        """
+        length = self._source.length if length is None else length
+        start = offset.cpu().numpy() if isinstance(offset, Tensor) else np.full(len(self), offset)
+        return self._source.raw(self._rows, offsets=start.astype(np.int64), length=length)
+
+    def features(self) -> Tensor:
+        """Return features, ``[n, *info.feature_shape]`` on the device; computed once where that pays."""
+        return self._source.features(self._rows)
+
+
+def _dtype(stored: Tensor) -> np.dtype[Any]:
+    return np.dtype(str(stored.dtype).removeprefix("torch."))

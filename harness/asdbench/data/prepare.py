@@ -1,0 +1,147 @@
+"""From a dataset and a data root to an open pack: index, hash, compare with the official counts, decode once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench.atomic import locked, new_folder
+from asdbench.contracts import Dataset, LocatedDataset, MadeDataset
+from asdbench.data.completeness import Completeness, completeness
+from asdbench.data.hashing import content_hashes
+from asdbench.data.pack import VERSION, Pack, build_pack
+from asdbench.data.vault import read_ids, write_vault
+from asdbench.errors import DataError
+from asdbench.values import Card, Row
+
+Report = Callable[[str, int, int], None]
+"""``report(what, done, total)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A dataset that is ready to run on."""
+
+    dataset: Dataset
+    card: Card
+    rows: tuple[Row, ...]
+    """In the order of their content, so that the same data gives the same order everywhere."""
+    ids: NDArray[np.int64]
+    """Secret item id of each row."""
+    folder: Path
+    manifest: str
+    """Hash of all contents, columns and labels: equal for equal data, wherever it lies."""
+    completeness: Completeness
+
+    @property
+    def pack(self) -> Path:
+        """Folder of the pack, the only one that a job is told."""
+        return self.folder / "pack"
+
+    @property
+    def vault(self) -> Path:
+        """Folder of the vault, for the evaluator."""
+        return self.folder / "vault"
+
+
+def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Prepared:
+    """Index ``dataset`` under ``root`` and decode it into the cache unless that was done before.
+
+    Two processes that prepare the same data at once wait for each other, and one does the work.
+
+    Raises:
+        DataError: The data are absent or damaged; the message names the first file.
+    """
+    dataset, root = placed(dataset, root, cache, report=report)
+    card = dataset.card
+    rows = _hashed(list(dataset.index(root)), root, cache, report)
+    if not rows:
+        raise DataError(f"{card.name} has no items under {root}")
+    manifest = _manifest(rows)
+    folder = cache / "packs" / f"{card.name}-{_key(card, dataset, manifest)}"
+    with locked(folder.with_name(folder.name + ".lock")):
+        if not folder.exists():
+            _build(dataset, root, rows, folder, report)
+    return Prepared(
+        dataset=dataset,
+        card=card,
+        rows=tuple(rows),
+        ids=read_ids(folder / "vault"),
+        folder=folder,
+        manifest=manifest,
+        completeness=completeness(card, rows),
+    )
+
+
+def placed(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> tuple[Dataset, Path]:
+    """Return the dataset with its place known, and the root of its sources; a made dataset is made there.
+
+    Raises:
+        DataError: There is no such place.
+    """
+    if isinstance(dataset, MadeDataset) and dataset.card.made:
+        return dataset, _made(dataset, cache, report)
+    if isinstance(dataset, LocatedDataset):
+        return dataset.located(root)
+    return dataset, root
+
+
+def _made(dataset: MadeDataset, cache: Path, report: Report) -> Path:
+    options = hashlib.sha256(msgspec.json.encode(dataset, order="sorted")).hexdigest()[:12]
+    root = cache / "made" / f"{dataset.card.name}-{options}"
+    with locked(root.with_name(root.name + ".lock")):
+        done = root / ".made"
+        if not done.exists():
+            root.mkdir(parents=True, exist_ok=True)
+            dataset.make(root, lambda k, total: report(f"making {dataset.card.name}", k, total))
+            done.touch()
+    return root
+
+
+def _hashed(rows: Sequence[Row], root: Path, cache: Path, report: Report) -> list[Row]:
+    sources = sorted({row.source for row in rows})
+    hashes = content_hashes(root, sources, cache, progress=lambda k, total: report("hashing", k, total))
+    hashed = [dataclasses.replace(row, sha256=hashes[row.source]) for row in rows]
+    return sorted(hashed, key=lambda row: (row.sha256, row.start, sorted(row.columns.items()), row.source))
+
+
+def _manifest(rows: Sequence[Row]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        line = [row.sha256, row.start, row.length, sorted(row.columns.items()), row.label]
+        digest.update(msgspec.json.encode(line))
+    return digest.hexdigest()
+
+
+def _key(card: Card, dataset: Dataset, manifest: str) -> str:
+    options = msgspec.json.encode(dataset, order="sorted")
+    return hashlib.sha256(b"\0".join([str(VERSION).encode(), options, manifest.encode()])).hexdigest()[:16]
+
+
+def _build(dataset: Dataset, root: Path, rows: Sequence[Row], folder: Path, report: Report) -> None:
+    ids = np.array(_secret_permutation(len(rows)), dtype=np.int64)
+
+    def read(source: PurePosixPath) -> NDArray[np.generic]:
+        return dataset.read(root, source)
+
+    with new_folder(folder) as temporary:
+        (temporary / "pack").mkdir()
+        (temporary / "vault").mkdir()
+        build_pack(
+            rows, ids, read, temporary / "pack", progress=lambda k, total: report("decoding", k, total)
+        )
+        write_vault(rows, ids, temporary / "vault")
+
+
+def _secret_permutation(size: int) -> list[int]:
+    order = list(range(size))
+    secrets.SystemRandom().shuffle(order)
+    return order

@@ -1,0 +1,122 @@
+"""What a method is and costs, told without any data: paper, options with their meaning, shapes, parameters, FLOPs."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from asdbench.contracts import Dataset
+from asdbench.detector import Detector, size_of
+from asdbench.errors import DataError
+from asdbench.recipe import PARTS, Knobs, Recipe, config_of, resolve
+from asdbench.registry import Registry
+from asdbench.runner import Words, open_dataset
+from asdbench.values import Card, Config, Info
+
+
+def describe(registry: Registry, words: Words, dataset_words: Words | None = None) -> dict[str, Any]:
+    """Describe a method with its options on a dataset, by default the one of its paper.
+
+    Raises:
+        PluginError: Nobody offers the method or the dataset.
+        ConfigError: An option is not understood.
+        DataError: The dataset's card does not say how many classes it has.
+    """
+    name, options = words
+    method = registry.method(name)
+    dataset = open_dataset(registry, dataset_words or (method.home, {}))
+    recipe = resolve(registry, name, options, dataset=dataset.card.name)
+    info = expected_info(recipe, dataset)
+    detector = Detector(recipe, info)
+    size = size_of(detector)
+    return {
+        "method": name,
+        "title": method.title,
+        "paper": method.paper,
+        "licence": method.licence,
+        "plugin": registry.owner("method", name).name,
+        "dataset": dataset.card.name,
+        "reduced": recipe.reduced,
+        "classes": len(info.classes),
+        "item_shape": list(info.item_shape),
+        "feature_shape": list(size.feature_shape),
+        "output_shapes": {output: list(shape) for output, shape in size.output_shapes.items()},
+        "parameters": size.parameters,
+        "parameters_with_buffers": size.stored,
+        "flops_per_item": size.flops,
+        "presets": {preset: dict(values) for preset, values in method.presets.items()},
+        "options": _options(registry, recipe),
+    }
+
+
+def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
+    """Return what a model is built for, from the card alone; of several units the first by name.
+
+    Raises:
+        DataError: The card states no counts, so the classes are not known without data.
+    """
+    card = dataset.card
+    columns = card.scopes.get(recipe.knobs.scope, ())
+    if not card.expected:
+        raise DataError(
+            f"{card.name} does not say which classes it has before its data are read; "
+            "describe the method on another dataset, such as -d synthetic"
+        )
+    units: dict[tuple[str, ...], set[str]] = {}
+    for count in card.expected:
+        unit = tuple(count.columns[column] for column in columns)
+        units.setdefault(unit, set()).add(card.claim_of(count.columns))
+    first = min(units)
+    return Info(
+        item_shape=(_length(recipe, card), *card.item_shape[1:]),
+        sample_rate=card.sample_rate,
+        classes=tuple(sorted(units[first])),
+    )
+
+
+def _length(recipe: Recipe, card: Card) -> int:
+    if recipe.knobs.length_s is None or card.sample_rate is None:
+        return card.item_shape[0]
+    return min(round(recipe.knobs.length_s * card.sample_rate), card.item_shape[0])
+
+
+def _options(registry: Registry, recipe: Recipe) -> list[dict[str, Any]]:
+    rows = _rows("method", Knobs, msgspec.to_builtins(recipe.knobs))
+    for part in PARTS:
+        chosen = getattr(recipe, part)
+        rows += _rows(part, config_of(registry.build(part, chosen.name)), chosen.options)
+    return rows
+
+
+def _rows(part: str, config: type[Config], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    hints = typing.get_type_hints(config, include_extras=True)
+    return [
+        {
+            "part": part,
+            "option": field.name,
+            "value": values[field.name],
+            "kind": _kind(hints[field.name]),
+            "meaning": _meaning(hints[field.name]),
+        }
+        for field in msgspec.structs.fields(config)
+    ]
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        return _kind(typing.get_args(hint)[0])
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(str(value) for value in typing.get_args(hint))
+    if typing.get_args(hint):
+        return " | ".join(_kind(part) for part in typing.get_args(hint))
+    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _meaning(hint: Any) -> str:
+    if typing.get_origin(hint) is not typing.Annotated:
+        return ""
+    metas = [meta for meta in typing.get_args(hint)[1:] if isinstance(meta, msgspec.Meta)]
+    return " ".join(meta.description for meta in metas if meta.description)

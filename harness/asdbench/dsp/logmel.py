@@ -1,0 +1,209 @@
+"""Log-mel spectrograms of batches of waves, several times faster than librosa's and equal to them.
+
+Equal: within 1e-3 dB wherever an energy is within 60 dB of the loudest of its frame. Fainter ones show the rounding
+of a Fourier transform in float32, as torchaudio's do, where librosa's is in float64: of 10.5 million values of 271
+DCASE and MIMII recordings, 33 differ by more than 1e-3 dB, the worst by 0.012 dB.
+
+On a CPU one clip at a time goes through buffers that fit the cache and are allocated once; elsewhere whole
+tiles of clips go at once. Either way row i has the same bits whatever stands in the batch around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asdbench.dsp.mel import MelNorm, MelScale, bands_of, mel_filters
+from asdbench.errors import DataError
+from asdbench.values import Config
+
+DEVICE_TILE = 32
+"""Clips that go at once on an accelerator: 10 s at 16 kHz take some 150 MB there."""
+
+
+class LogMelConfig(Config, frozen=True, kw_only=True):
+    """Options of the log-mel spectrogram."""
+
+    n_mels: Annotated[int, msgspec.Meta(ge=1, description="mel filters")] = 128
+    n_fft: Annotated[int, msgspec.Meta(ge=2, description="samples of a frame")] = 1024
+    hop: Annotated[int, msgspec.Meta(ge=1, description="samples between frames")] = 512
+    f_min: Annotated[float, msgspec.Meta(ge=0, description="lowest frequency, Hz")] = 0.0
+    f_max: Annotated[float | None, msgspec.Meta(description="highest frequency, Hz; none: half the rate")] = (
+        None
+    )
+    mel_scale: Annotated[MelScale, msgspec.Meta(description="formula of the mel scale")] = "htk"
+    mel_norm: Annotated[MelNorm, msgspec.Meta(description="slaney: equal areas; none: peaks of 1")] = None
+    power: Annotated[float, msgspec.Meta(gt=0, description="exponent of the magnitude")] = 2.0
+    floor: Annotated[float, msgspec.Meta(gt=0, description="least mel energy before the logarithm")] = 1e-10
+    center: Annotated[bool, msgspec.Meta(description="centre frames, reflecting the wave at its ends")] = True
+    drop_last_frame: Annotated[bool, msgspec.Meta(description="leave the last frame out")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Workspace:
+    """Buffers of one clip on the CPU, and the views of them that are read again and again."""
+
+    padded: Tensor  # [samples + 2 * margin]
+    overlapping: Tensor  # view of it, [T, n_fft]
+    frames: Tensor  # weighted, [T, n_fft]
+    spectrum: Tensor  # complex [T, bins]
+    energy: Tensor  # [T, bins], or the spectrum's memory as [T, 2 * bins]
+    mels: Tensor  # [mels, T]
+    products: Sequence[tuple[Tensor, Tensor, Tensor]]  # of each band: weights, its energies, its rows of mels
+
+
+class LogMelSpectrogram(nn.Module):
+    """Log-mel energies of waves in dB: ``[clips, samples]`` -> ``[clips, n_mels, frames]``, float32.
+
+    Frames are weighted by a periodic Hann window. Without gradient, and never in reduced precision.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: LogMelConfig, *, sample_rate: int) -> None:
+        super().__init__()
+        self.config = config
+        filters = mel_filters(
+            sample_rate=sample_rate,
+            n_fft=config.n_fft,
+            n_mels=config.n_mels,
+            f_min=config.f_min,
+            f_max=config.f_max,
+            mel_scale=config.mel_scale,
+            mel_norm=config.mel_norm,
+        )
+        window = torch.hann_window(config.n_fft, dtype=torch.float64).float()  # in float32 it is less exact
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+        # Of a power spectrum the mel product itself sums squared real and imaginary parts: filters with every
+        # bin twice read the squares as they lie in memory, faster than adding them up first.
+        self._bins_twice = config.power == 2
+        doubled = filters.repeat_interleave(2, dim=1) if self._bins_twice else filters
+        self._bands = bands_of(doubled)
+        self._workspaces: dict[int, _Workspace] = {}
+
+    def frames_of(self, samples: int) -> int:
+        """Return how many frames a wave of ``samples`` samples gives."""
+        return self._all_frames(samples) - self.config.drop_last_frame
+
+    @torch.no_grad()
+    def forward(self, waves: Tensor) -> Tensor:
+        """Return log-mel energies in dB, ``10 log10(max(energy, floor))``.
+
+        Args:
+            waves: Mono samples in [-1, 1] at the sample rate, float32 ``[clips, samples]``.
+
+        Raises:
+            DataError: ``waves`` is not two-dimensional, or too short for one frame.
+        """
+        if waves.ndim != 2:
+            raise DataError(f"expected mono waves of shape [clips, samples], got {list(waves.shape)}")
+        self._check_length(waves.shape[1])
+        with torch.autocast(waves.device.type, enabled=False):
+            if waves.device.type == "cpu":
+                return self._clip_by_clip(waves.float())
+            return self._in_tiles(waves.float())
+
+    @property
+    def _margin(self) -> int:
+        return self.config.n_fft // 2 if self.config.center else 0
+
+    def _all_frames(self, samples: int) -> int:
+        return 1 + (samples + 2 * self._margin - self.config.n_fft) // self.config.hop
+
+    def _check_length(self, samples: int) -> None:
+        # Reflecting needs one sample more than it adds at either end.
+        needed = self._margin + 1 if self.config.center else self.config.n_fft
+        if self.config.drop_last_frame:
+            needed = max(needed, self.config.n_fft - 2 * self._margin + self.config.hop)
+        if samples < needed:
+            raise DataError(
+                f"a wave of {samples} samples is too short for n_fft={self.config.n_fft}: "
+                f"at least {needed} are needed"
+            )
+
+    def _clip_by_clip(self, waves: Tensor) -> Tensor:
+        work = self._workspace(waves.shape[1])
+        energies = waves.new_empty(len(waves), self.config.n_mels, self.frames_of(waves.shape[1]))
+        for wave, energy in zip(waves, energies, strict=True):
+            self._transform(wave, work)
+            torch.clamp(work.mels[:, : energy.shape[1]], min=self.config.floor, out=energy)
+            energy.log10_().mul_(10)
+        return energies
+
+    def _transform(self, wave: Tensor, work: _Workspace) -> None:
+        """Leave the mel energies of one wave ``[samples]`` in ``work.mels``."""
+        _reflect(wave, self._margin, out=work.padded)
+        torch.mul(work.overlapping, self.window, out=work.frames)
+        torch.fft.rfft(work.frames, out=work.spectrum)
+        if self._bins_twice:
+            work.energy.square_()
+        else:
+            torch.abs(work.spectrum, out=work.energy).pow_(self.config.power)
+        for weights, energy, mels in work.products:
+            torch.mm(weights, energy, out=mels)
+
+    def _in_tiles(self, waves: Tensor) -> Tensor:
+        # Tiles are filled up to one size: libraries choose algorithms by shape, and with them the last bits.
+        tiles = torch.split(waves, DEVICE_TILE)
+        return torch.cat([self._tile(_fill(tile, DEVICE_TILE))[: len(tile)] for tile in tiles])
+
+    def _tile(self, waves: Tensor) -> Tensor:
+        config = self.config
+        spectrum = torch.stft(
+            waves,
+            config.n_fft,
+            config.hop,
+            window=self.window,
+            center=config.center,
+            pad_mode="reflect",
+            return_complex=True,
+        )  # [clips, bins, T]
+        frames = self.frames_of(waves.shape[1])
+        energy = spectrum[:, :, :frames].abs().pow_(config.power)  # [clips, bins, T]
+        return (self.filters @ energy).clamp_min_(config.floor).log10_().mul_(10)
+
+    @torch.inference_mode(False)  # its buffers are written to in later calls, in inference mode or not
+    def _workspace(self, samples: int) -> _Workspace:
+        if samples not in self._workspaces:
+            self._workspaces = {samples: self._new_workspace(samples)}  # one is enough: lengths seldom change
+        return self._workspaces[samples]
+
+    def _new_workspace(self, samples: int) -> _Workspace:
+        frames, bins = self._all_frames(samples), 1 + self.config.n_fft // 2
+        padded = torch.zeros(samples + 2 * self._margin)
+        spectrum = torch.zeros(frames, bins, dtype=torch.complex64)
+        energy = (
+            torch.view_as_real(spectrum).view(frames, 2 * bins)
+            if self._bins_twice
+            else torch.zeros(frames, bins)
+        )
+        mels = torch.zeros(self.config.n_mels, frames)
+        return _Workspace(
+            padded=padded,
+            overlapping=padded.unfold(0, self.config.n_fft, self.config.hop),
+            frames=torch.zeros(frames, self.config.n_fft),
+            spectrum=spectrum,
+            energy=energy,
+            mels=mels,
+            products=[(band.weights, energy[:, band.bins].T, mels[band.mels]) for band in self._bands],
+        )
+
+
+def _reflect(wave: Tensor, margin: int, *, out: Tensor) -> None:
+    """Write ``wave`` ``[samples]`` with ``margin`` samples mirrored at either end; ``F.pad`` is slower."""
+    out[margin : margin + len(wave)] = wave
+    if margin:
+        out[:margin] = wave[1 : margin + 1].flip(0)
+        out[-margin:] = wave[-margin - 1 : -1].flip(0)
+
+
+def _fill(waves: Tensor, clips: int) -> Tensor:
+    return F.pad(waves, (0, 0, 0, clips - len(waves)))

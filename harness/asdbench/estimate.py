@@ -1,0 +1,62 @@
+"""A rough estimate of what a plan takes: floating-point operations of its models over a measured speed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from asdbench.detector import Detector, Size, size_of
+from asdbench.plan import Task
+from asdbench.runner import Planned, known_outcomes
+from asdbench.values import Info
+
+BACKWARD = 3
+"""A training step costs about three forward passes."""
+REACHED = 0.15
+"""Share of the matmul peak that small convolutional networks reach; a rule of thumb."""
+
+
+def estimate(planned: Planned) -> list[dict[str, Any]]:
+    """Return one row per task: what it is, how large, how long (s, one slot), and what is known of its jobs."""
+    known = {outcome.id: outcome.status for outcome in known_outcomes(planned)}
+    speed = matmul_peak() * REACHED
+    sizes: dict[tuple[str, int, int], Size] = {}
+    return [_row(task, known, sizes, speed) for task in planned.tasks]
+
+
+def matmul_peak(*, size: int = 1024, repeats: int = 4) -> float:
+    """Return the float32 operations per second that a matrix product reaches here."""
+    left = torch.rand(size, size)
+    left @ left
+    started = time.perf_counter()
+    for _ in range(repeats):
+        left @ left
+    return repeats * 2 * size**3 / (time.perf_counter() - started)
+
+
+def _row(
+    task: Task, known: dict[str, Any], sizes: dict[tuple[str, int, int], Size], speed: float
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "method": task.recipe.label,
+        "unit": task.unit,
+        "fold": task.fold,
+        "seed": task.seed,
+        "train": len(task.fit.train.ids),
+        "test": len(task.score.test.ids),
+        "classes": len(task.fit.classes),
+        "fit": known[task.fit.job_id],
+        "score": known[task.score.job_id],
+        "estimate_s": None,
+    }
+    if task.inapplicable is not None:
+        return row | {"fit": "inapplicable", "score": "inapplicable"}
+    key = (task.recipe.label, task.fit.length, len(task.fit.classes))
+    if key not in sizes:
+        info = Info(item_shape=(task.fit.length,), sample_rate=task.fit.sample_rate, classes=tuple(task.fit.classes))
+        sizes[key] = size_of(Detector(task.recipe, info))
+    epochs = task.recipe.model.options.get("epochs", 1)
+    work = sizes[key].flops * (BACKWARD * epochs * row["train"] + row["test"] + row["train"])
+    return row | {"estimate_s": round(work / speed, 1)}

@@ -1,0 +1,181 @@
+"""The evaluator: scores and the vault in, figures out. The only code that meets scores and labels together.
+
+Choosing a checkpoint is done here too, from scores that are kept for every checkpoint: ``last`` takes the final one,
+``validation`` the one with the smallest held-out loss, ``test`` the one with the best figures on the test items
+themselves, which no honest comparison may use and every table names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from asdbench.data.prepare import Prepared
+from asdbench.data.vault import open_vault
+from asdbench.errors import RunError
+from asdbench.metrics.table import Result, ScoreTable
+from asdbench.plan import Task
+from asdbench.recipe import Recipe
+from asdbench.store import FitRecord, ScoreRecord, Store
+from asdbench.values import Selection
+
+MetricSet = Callable[..., list[Result]]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A task with its results."""
+
+    task: Task
+    fit: FitRecord
+    score: ScoreRecord
+    scores: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a method came to on a dataset."""
+
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    selection: Selection
+    results: list[Result]
+    best_on_test: list[Result] | None
+    """Figures of the checkpoints that look best on the test items; None where there is one checkpoint."""
+    finished: list[Finished]
+    unfinished: list[Task]
+    items: pd.DataFrame
+    """One row per test item with official name, content hash, columns, label and a score per seed."""
+
+
+def evaluate(
+    tasks: Sequence[Task],
+    prepared: Prepared,
+    store: Store,
+    metric_set: MetricSet,
+    *,
+    selection: Selection = "last",
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Evaluate all folds, units and seeds of one method.
+
+    Raises:
+        RunError: ``selection=validation`` is asked of a method that measures no held-out loss.
+    """
+    finished = [found for task in tasks if (found := _finished(task, store)) is not None]
+    done = {id(found.task) for found in finished}
+    seeds = tuple(dict.fromkeys(task.seed for task in tasks))
+    judge = _Judge(prepared, metric_set)
+    chosen = {id(found.task): judge.checkpoint(found, selection) for found in finished}
+    items = judge.table(finished, chosen, seeds)
+    several = any(len(found.fit.checkpoints) > 1 for found in finished)
+    best = None
+    if several and selection != "test":
+        on_test = {id(found.task): judge.checkpoint(found, "test") for found in finished}
+        best = judge.results(judge.table(finished, on_test, seeds), seeds, resamples=0)
+    return Evaluation(
+        recipe=tasks[0].recipe,
+        seeds=seeds,
+        selection=selection,
+        results=judge.results(items, seeds, resamples=resamples),
+        best_on_test=best,
+        finished=finished,
+        unfinished=[task for task in tasks if id(task) not in done],
+        items=items,
+    )
+
+
+class _Judge:
+    """Joins scores with the vault and applies the dataset's metric set."""
+
+    def __init__(self, prepared: Prepared, metric_set: MetricSet) -> None:
+        self._prepared = prepared
+        self._metric_set = metric_set
+        vault = open_vault(prepared.vault)
+        columns = pd.DataFrame([dict(row.columns) for row in prepared.rows], index=prepared.ids)
+        self._known = columns.join(vault)  # in the order of the rows, which is that of their content
+
+    def checkpoint(self, found: Finished, selection: Selection) -> int:
+        """Return the checkpoint of one task under a selection rule."""
+        if selection == "last" or len(found.fit.checkpoints) == 1:
+            return found.fit.checkpoints[-1]
+        if selection == "validation":
+            return _smallest_validation(found)
+        return self._best_on_test(found)
+
+    def table(
+        self, finished: Sequence[Finished], chosen: Mapping[int, int], seeds: Sequence[int]
+    ) -> pd.DataFrame:
+        """Return one row per test item with a column ``score_<seed>`` for every seed."""
+        columns: dict[str, pd.Series[float]] = {}
+        for seed in seeds:
+            pieces = [
+                _test_scores(found, chosen[id(found.task)]) for found in finished if found.task.seed == seed
+            ]
+            if pieces:
+                columns[_column(seed)] = pd.concat(pieces)
+        scores = pd.DataFrame(columns, index=self._known.index).reindex(
+            columns=[_column(seed) for seed in seeds]
+        )
+        return self._known.join(scores).dropna(how="all", subset=list(scores.columns))
+
+    def results(self, items: pd.DataFrame, seeds: Sequence[int], *, resamples: int) -> list[Result]:
+        """Return the figures of the items that every seed has scored."""
+        scores = items[[_column(seed) for seed in seeds]].to_numpy(dtype=np.float64)
+        whole = ~np.isnan(scores).any(axis=1)
+        if not whole.any():
+            return []
+        kept = items[whole]
+        groups = [group for group in self._prepared.card.groups if group in kept.columns]
+        label = kept["label"].astype(object)
+        table = ScoreTable(
+            groups=self._prepared.card.groups,
+            columns={group: kept[group].to_numpy(dtype=np.str_) for group in groups},
+            label=label.where(label.notna(), None).to_numpy(dtype=object),
+            scores=scores[whole].T,
+        )
+        return self._metric_set(table, resamples=resamples)
+
+    def _best_on_test(self, found: Finished) -> int:
+        def goodness(epoch: int) -> float:
+            items = self.table([found], {id(found.task): epoch}, [found.task.seed])
+            results = self.results(items, [found.task.seed], resamples=0)
+            return sum(result.value or 0.0 for result in results if not any(result.groups.values()))
+
+        return max(found.fit.checkpoints, key=goodness)
+
+
+def _finished(task: Task, store: Store) -> Finished | None:
+    fit, score = store.fit_record(task.fit.model_id), store.score_record(task.score.job_id)
+    if fit is None or score is None:
+        return None
+    return Finished(task=task, fit=fit, score=score, scores=store.scores(task.score.job_id))
+
+
+def _test_scores(found: Finished, epoch: int) -> pd.Series[float]:
+    scores = found.scores
+    chosen = scores[(scores["role"] == "test") & (scores["checkpoint"] == epoch)]
+    return chosen.set_index("item_id")["score"]
+
+
+def _smallest_validation(found: Finished) -> int:
+    losses: dict[int, float] = {
+        entry.epoch: entry.validation
+        for entry in found.fit.log
+        if entry.stage == found.fit.stage and entry.checkpoint and entry.validation is not None
+    }
+    if not losses:
+        raise RunError(
+            f"{found.task.recipe.label} measures no held-out loss, so selection=validation has nothing to go by; "
+            "use selection=last"
+        )
+    return min(losses, key=lambda epoch: losses[epoch])
+
+
+def _column(seed: int) -> str:
+    return f"score_{seed}"

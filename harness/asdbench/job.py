@@ -1,0 +1,251 @@
+"""A fit or score job around the detector: what a worker process does with the message that describes its job."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from asdbench.data.items import Items, ItemSource
+from asdbench.data.pack import Pack
+from asdbench.detector import Detector, size_of
+from asdbench.errors import RunError
+from asdbench.recipe import Recipe
+from asdbench.seeding import seed_for
+from asdbench.store import Cost, FitRecord, ScoreRecord, Store, link_or_copy, sizes_of, write_json
+from asdbench.training import Progress, Trainer, TrainerSettings
+from asdbench.values import Config, Info
+
+Report = Callable[[Progress], None]
+logger = logging.getLogger(__name__)
+
+
+class RowSet(Config, frozen=True, kw_only=True):
+    """Some rows of a fold, as a job may know them."""
+
+    ids: list[int] = []
+    claim: list[int] = []
+    own: list[bool] = []
+    target: list[int] = []
+    columns: dict[str, list[str]] = {}
+
+
+class JobSpec(Config, frozen=True, kw_only=True):
+    """The message to a worker: all that a job needs, and nothing that it must not know."""
+
+    job_id: str
+    kind: Literal["fit", "score"]
+    model_id: str
+    recipe: Recipe
+    pack: str
+    store: str
+    classes: list[str]
+    targets: list[str] = []
+    length: int
+    sample_rate: int | None
+    train: RowSet
+    held: RowSet
+    validation: RowSet
+    test: RowSet
+    seed: int
+    device: str
+    threads: int
+    rules: list[str] = []
+    resume_every_s: float = 10.0
+    feature_bytes: int = 0
+
+
+def run_job(spec: JobSpec, report: Report) -> None:
+    """Run one job to its end; its result is in the store when this returns."""
+    torch.set_num_threads(spec.threads)
+    if spec.kind == "fit":
+        _fit(spec, report)
+    else:
+        _score(spec, report)
+
+
+def _fit(spec: JobSpec, report: Report) -> None:
+    started = time.monotonic()
+    store = Store(Path(spec.store))
+    work = store.work_folder(spec.model_id)
+    detector = _detector(spec)
+    settings = TrainerSettings(
+        seed=spec.seed,
+        folder=work,
+        device=spec.device,
+        precision=spec.recipe.knobs.precision,
+        compile=spec.recipe.knobs.compile,
+        resume_every_s=spec.resume_every_s,
+        report=report,
+    )
+    trainer = Trainer(detector.root, settings)
+    resumed = trainer.resumed
+    train, held = _items(spec, detector, spec.train, spec.held, report=report)
+    detector.fit(train, held, trainer)
+    log = trainer.log
+    stage = log[-1].stage if log else ""
+    kept = [entry.epoch for entry in log if entry.checkpoint and entry.stage == stage] or [0]
+    spent = time.monotonic() - started
+    size = size_of(detector)
+    with store.filling(store.model_folder(spec.model_id)) as folder:
+        detector.save(folder / "model.safetensors")
+        for epoch in kept[:-1]:
+            link_or_copy(
+                trainer.checkpoint_file(stage, epoch), folder / "checkpoints" / f"{epoch:05d}.safetensors"
+            )
+        record = FitRecord(
+            model_id=spec.model_id,
+            log=log,
+            checkpoints=kept,
+            stage=stage,
+            parameters=size.parameters,
+            stored=size.stored,
+            flops=size.flops,
+            feature_shape=list(size.feature_shape),
+            cost=_cost(spec, max(spent, sum(entry.seconds for entry in log))),
+            resumed=resumed,
+            rules=spec.rules,
+            sizes=sizes_of(folder),
+        )
+        write_json(folder / "fit.json", record)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _score(spec: JobSpec, report: Report) -> None:
+    started = time.monotonic()
+    store = Store(Path(spec.store))
+    fitted = store.fit_record(spec.model_id)
+    if fitted is None:
+        raise RunError(f"model {spec.model_id} is not in {spec.store}; run its fit job first")
+    detector = _detector(spec)
+    names = ("held", "validation", "test")
+    train, *parts = _items(spec, detector, spec.train, spec.held, spec.validation, spec.test, report=report)
+    roles = dict(zip(names, parts, strict=True))
+    on = train[train.own] if spec.recipe.knobs.scorer_on == "train" else roles["held"]
+    pieces, ms_per_item = [], 0.0
+    # The final state is scored first: its time includes the features, which later checkpoints find ready.
+    checkpoints = fitted.checkpoints[::-1]
+    with store.filling(store.score_folder(spec.job_id)) as folder:
+        for number, epoch in enumerate(checkpoints):
+            _load_checkpoint(detector, store, fitted, epoch)
+            _learn(detector, on)
+            if number == 0:
+                detector.save(folder / "detector.safetensors")
+            for role, items in roles.items():
+                begun = time.monotonic()
+                scores = _scores(detector, items)
+                if number == 0 and role == "test" and len(items):
+                    ms_per_item = 1000 * (time.monotonic() - begun) / len(items)
+                pieces.append(_table(spec, role, epoch, scores))
+            report(Progress(stage="score", epoch=number + 1, epochs=len(checkpoints), step=0, steps=0))
+        pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+        record = ScoreRecord(
+            score_id=spec.job_id,
+            model_id=spec.model_id,
+            cost=_cost(spec, time.monotonic() - started),
+            ms_per_item=ms_per_item,
+            rules=spec.rules + _scorer_rules(detector),
+            sizes=sizes_of(folder),
+        )
+        write_json(folder / "score.json", record)
+
+
+def _detector(spec: JobSpec) -> Detector:
+    trailing = Pack(Path(spec.pack)).shape_of(spec.train.ids[0])[1:]
+    info = Info(
+        item_shape=(spec.length, *trailing),
+        sample_rate=spec.sample_rate,
+        device=spec.device,
+        classes=tuple(spec.classes),
+        targets=tuple(spec.targets),
+    )
+    torch.manual_seed(seed_for(spec.seed, "initialisation"))
+    return Detector(spec.recipe, info)
+
+
+def _items(spec: JobSpec, detector: Detector, *sets: RowSet, report: Report) -> list[Items]:
+    """Open the pack once for all sets, so that they share memory and features."""
+    ids = np.concatenate([np.asarray(rows.ids, dtype=np.int64) for rows in sets])
+    source = ItemSource(
+        pack=Pack(Path(spec.pack)),
+        ids=ids,
+        info=detector.info,
+        length=spec.length,
+        featurizer=detector.featurizer,
+        feature_bytes=_feature_bytes(spec),
+        progress=lambda done, total: report(
+            Progress(stage="features", epoch=0, epochs=0, step=done, steps=total)
+        ),
+    )
+    if detector.info.device != "cpu":
+        source.keep_on_device_if_it_fits()
+    first = np.cumsum([0] + [len(rows.ids) for rows in sets])
+    return [
+        _view(source, rows, np.arange(start, stop))
+        for rows, start, stop in zip(sets, first[:-1], first[1:], strict=True)
+    ]
+
+
+def _feature_bytes(spec: JobSpec) -> int:
+    if not spec.device.startswith("cuda"):
+        return spec.feature_bytes
+    free, _ = torch.cuda.mem_get_info(spec.device)
+    return int(free // 3)
+
+
+def _view(source: ItemSource, rows: RowSet, positions: NDArray[np.int64]) -> Items:
+    device = source.info.device
+    return Items(
+        source,
+        rows=positions,
+        claim=torch.tensor(rows.claim, dtype=torch.int64, device=device),
+        own=torch.tensor(rows.own, dtype=torch.bool, device=device),
+        target=torch.tensor(rows.target, dtype=torch.int64, device=device),
+        columns={name: np.array(values, dtype=np.str_) for name, values in rows.columns.items()},
+    )
+
+
+def _load_checkpoint(detector: Detector, store: Store, fitted: FitRecord, epoch: int) -> None:
+    folder = store.model_folder(fitted.model_id)
+    last = epoch == fitted.checkpoints[-1]
+    detector.load(
+        folder / "model.safetensors" if last else folder / "checkpoints" / f"{epoch:05d}.safetensors"
+    )
+
+
+def _learn(detector: Detector, on: Items) -> None:
+    if getattr(detector.scorer, "learns", True):
+        detector.fit_scorer(detector.outputs(on), on.claim.cpu().numpy())
+
+
+def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
+    if not len(items):
+        return np.zeros(0)
+    return detector.score(detector.outputs(items), items.claim.cpu().numpy())
+
+
+def _table(spec: JobSpec, role: str, epoch: int, scores: NDArray[np.float64]) -> pd.DataFrame:
+    ids = getattr(spec, role).ids
+    return pd.DataFrame(
+        {"item_id": np.asarray(ids, dtype=np.int64), "role": role, "checkpoint": epoch, "score": scores}
+    )
+
+
+def _scorer_rules(detector: Detector) -> list[str]:
+    rules = getattr(detector.scorer, "rules", None)
+    return list(rules(detector.state)) if rules is not None else []
+
+
+def _cost(spec: JobSpec, seconds: float) -> Cost:
+    on_device = torch.cuda.max_memory_allocated() if spec.device.startswith("cuda") else 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Cost(seconds=seconds, peak_memory_bytes=peak, peak_device_bytes=on_device)

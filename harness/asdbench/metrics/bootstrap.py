@@ -1,0 +1,251 @@
+"""The stratified bootstrap of AUC and pAUC: how far a figure would move on other test items of the same kind.
+
+Conventions:
+    * Normals and anomalies are drawn separately, with replacement, so each resample keeps both counts.
+    * A resample is a column of counts, how often each item was drawn. Its AUC is the product of both classes'
+      counts with the indicator matrix (1 where the anomaly scores higher, 1/2 where they tie). Along sorted
+      scores that matrix is a staircase, so the product is taken as a running sum and a gather, without the
+      matrix; pAUC takes the same sums.
+    * The samples follow from the scores and the seed: the order of the items does not matter, nor the size of
+      the chunks that keep the work in the processor's cache, and the first of many samples are those of few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from asdbench.errors import ConfigError, MetricError
+from asdbench.metrics.roc import (
+    MAX_FPR,
+    Bools,
+    Floats,
+    Ints,
+    absent,
+    check_max_fpr,
+    check_scores,
+    standardise,
+)
+
+CHUNK = 2**16
+"""Counts held at a time (items times resamples): half a MiB of float64."""
+
+
+def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 1000, seed: int) -> Floats:
+    """Return the AUC of every resample, shape ``[resamples]``.
+
+    Args:
+        is_anomaly: True (or 1) for anomalies, shape ``[items]``.
+        scores: Anomaly scores, shape ``[items]``.
+        resamples: How many.
+        seed: Equal seeds give equal samples.
+
+    Raises:
+        MetricError: Shapes differ, a score is not finite, or one class is absent.
+        ConfigError: ``resamples`` is below 1.
+    """
+    anomalous, values = check_scores(is_anomaly, scores)
+    samples: Floats = _sample(anomalous, values[None], [_auc], resamples=resamples, seed=seed)[0, 0]
+    return samples
+
+
+def bootstrap_partial_auc(
+    is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 1000, seed: int, max_fpr: float = MAX_FPR
+) -> Floats:
+    """Return the McClish-standardised pAUC of every resample, shape ``[resamples]``.
+
+    The same seed draws the same items as ``bootstrap_auc`` does.
+
+    Args:
+        is_anomaly: True (or 1) for anomalies, shape ``[items]``.
+        scores: Anomaly scores, shape ``[items]``.
+        resamples: How many.
+        seed: Equal seeds give equal samples.
+        max_fpr: Largest false-positive rate that counts, above 0 and at most 1.
+
+    Raises:
+        MetricError: Shapes differ, a score is not finite, or one class is absent.
+        ConfigError: ``resamples`` is below 1 or ``max_fpr`` out of range.
+    """
+    anomalous, values = check_scores(is_anomaly, scores)
+    area = _partial_auc(max_fpr)
+    samples: Floats = _sample(anomalous, values[None], [area], resamples=resamples, seed=seed)[0, 0]
+    return samples
+
+
+def bootstrap_areas(
+    is_anomaly: Bools, scores: Floats, *, resamples: int = 1000, seed: int, max_fpr: float = MAX_FPR
+) -> Floats:
+    """Return AUC and pAUC of every resample for several scorings of the same items.
+
+    Each resample draws the same items for all scorings and both areas, so that they may be averaged.
+
+    Args:
+        is_anomaly: True for anomalies, shape ``[items]``.
+        scores: Finite anomaly scores, shape ``[scorings, items]``.
+        resamples: How many.
+        seed: Equal seeds give equal samples; those of ``bootstrap_auc`` and ``bootstrap_partial_auc``.
+        max_fpr: Largest false-positive rate that counts for pAUC.
+
+    Returns:
+        Shape ``[2, scorings, resamples]``, AUC first.
+
+    Raises:
+        MetricError: One class is absent.
+        ConfigError: ``resamples`` is below 1 or ``max_fpr`` out of range.
+    """
+    return _sample(is_anomaly, scores, [_auc, _partial_auc(max_fpr)], resamples=resamples, seed=seed)
+
+
+def interval(samples: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval of bootstrap samples: its lower and upper end.
+
+    Args:
+        samples: Shape ``[resamples]``. NaN (undefined on that resample) is left out.
+        level: Share of the samples between the ends.
+
+    Raises:
+        MetricError: No sample is defined, or the shape is another.
+        ConfigError: ``level`` is not between 0 and 1.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    if values.ndim != 1:
+        raise MetricError(f"expected samples of shape [resamples], got {list(values.shape)}")
+    if not 0 < level < 1:
+        raise ConfigError(f"level must be between 0 and 1, got {level}")
+    defined = values[~np.isnan(values)]
+    if defined.size == 0:
+        raise MetricError(f"none of {values.size} bootstrap samples is defined")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def draw_counts(
+    n_normal: int, n_anomaly: int, *, resamples: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Draw resamples chunk by chunk: how often each item came.
+
+    Yields:
+        Counts of the normals ``[n_normal, chunk]`` and of the anomalies ``[n_anomaly, chunk]``; to the
+        callers above they stand by rising score.
+    """
+    streams = np.random.default_rng(seed).spawn(2)
+    chunk = max(1, CHUNK // (n_normal + n_anomaly))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        yield _count(streams[0], n_normal, size), _count(streams[1], n_anomaly, size)
+
+
+def _count(generator: np.random.Generator, n_items: int, resamples: int) -> Floats:
+    cells = generator.integers(n_items, size=(resamples, n_items))
+    cells *= resamples
+    cells += np.arange(resamples)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=n_items * resamples)
+    return counts.reshape(n_items, resamples).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Ranking:
+    """The order of one scoring: what the counts of any resample are summed along."""
+
+    normals: Ints  # positions of the normals, by falling score
+    starts: Ints  # where each of their K distinct scores begins in that order
+    anomalies: Ints  # positions of the anomalies, by falling score
+    above: Ints  # [K] how many anomalies score above a normal score
+    down_to: Ints  # [K] how many score above it or tie with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Resampled:
+    """One scoring of one chunk of resamples."""
+
+    ranking: _Ranking
+    normals: Floats  # [K, chunk] drawn normals at each distinct score, falling
+    hits: Floats  # [n_anomaly + 1, chunk] drawn anomalies among the first so many, by falling score
+
+
+_Area = Callable[[_Resampled], Floats]
+
+
+def _sample(is_anomaly: Bools, scores: Floats, areas: list[_Area], *, resamples: int, seed: int) -> Floats:
+    """Return areas of all resamples, ``[areas, scorings, resamples]``."""
+    if resamples < 1:
+        raise ConfigError(f"expected at least 1 resample, got {resamples}")
+    n_anomaly = int(np.count_nonzero(is_anomaly))
+    n_normal = is_anomaly.size - n_anomaly
+    why = absent(n_normal, n_anomaly)
+    if why is not None:
+        raise MetricError(f"{why} among {is_anomaly.size}: there is nothing to resample")
+    # Drawn by rank, so that the samples do not depend on the order in which the items come.
+    order = np.lexsort(scores[::-1])
+    is_anomaly, scores = is_anomaly[order], scores[:, order]
+    rankings = [_rank(row[~is_anomaly], row[is_anomaly]) for row in scores]
+    samples = np.empty((len(areas), len(rankings), resamples))
+    start = 0
+    for normals, anomalies in draw_counts(n_normal, n_anomaly, resamples=resamples, seed=seed):
+        stop = start + normals.shape[1]
+        for column, ranking in enumerate(rankings):
+            resampled = _resample(ranking, normals, anomalies)
+            for row, area in enumerate(areas):
+                samples[row, column, start:stop] = area(resampled)
+        start = stop
+    return samples
+
+
+def _rank(normals: Floats, anomalies: Floats) -> _Ranking:
+    order = np.argsort(normals)[::-1]
+    falling = normals[order]
+    starts = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
+    rising = np.sort(anomalies)
+    return _Ranking(
+        normals=order,
+        starts=starts,
+        anomalies=np.argsort(anomalies)[::-1],
+        above=rising.size - np.searchsorted(rising, falling[starts], side="right"),
+        down_to=rising.size - np.searchsorted(rising, falling[starts], side="left"),
+    )
+
+
+def _resample(ranking: _Ranking, normals: Floats, anomalies: Floats) -> _Resampled:
+    sorted_normals = normals[ranking.normals]
+    if ranking.starts.size < sorted_normals.shape[0]:
+        sorted_normals = np.add.reduceat(sorted_normals, ranking.starts, axis=0)
+    hits = np.zeros((anomalies.shape[0] + 1, anomalies.shape[1]))
+    np.cumsum(anomalies[ranking.anomalies], axis=0, out=hits[1:])
+    return _Resampled(ranking=ranking, normals=sorted_normals, hits=hits)
+
+
+def _auc(resampled: _Resampled) -> Floats:
+    """AUC ``[chunk]``: the mean of the strict and the lenient comparison, exact until the division."""
+    ranking, normals, hits = resampled.ranking, resampled.normals, resampled.hits
+    wins = np.einsum("kr,kr->r", normals, hits[ranking.above])
+    ties = wins
+    if not np.array_equal(ranking.above, ranking.down_to):
+        ties = np.einsum("kr,kr->r", normals, hits[ranking.down_to])
+    pairs = ranking.normals.size * ranking.anomalies.size
+    area: Floats = (wins + ties) / (2 * pairs)
+    return area
+
+
+def _partial_auc(max_fpr: float) -> _Area:
+    """Return the function that gives the standardised pAUC ``[chunk]``."""
+    check_max_fpr(max_fpr)
+
+    def area(resampled: _Resampled) -> Floats:
+        ranking = resampled.ranking
+        limit = max_fpr * ranking.normals.size
+        passed = np.cumsum(resampled.normals, axis=0)
+        # Below the score where the last resample reaches the limit no curve matters any more.
+        needed = 1 + int(np.argmax(passed.min(axis=1) >= limit))
+        normals, passed = resampled.normals[:needed], passed[:needed]
+        width = np.clip(limit - (passed - normals), 0, normals)
+        above, down_to = resampled.hits[ranking.above[:needed]], resampled.hits[ranking.down_to[:needed]]
+        share = width / np.maximum(normals, 1)  # of the segment; where no normal was drawn there is none
+        doubled = np.einsum("kr,kr->r", width, 2 * above + (down_to - above) * share)
+        pairs = ranking.normals.size * ranking.anomalies.size
+        return standardise(doubled / (2 * pairs), max_fpr)
+
+    return area

@@ -1,0 +1,81 @@
+"""What a metric set reads and what it gives: the scores of one result group, and one figure of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench.errors import MetricError
+from asdbench.metrics.roc import Floats, check_finite
+from asdbench.values import ANOMALY, NORMAL
+
+Metric = Literal["auc", "pauc", "mauc"]
+"""Names of figures: AUC, pAUC (p = 0.1), and the smallest AUC among the sections of a type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScoreTable:
+    """The scores of one method on one dataset, once per seed, with the labels that the vault holds.
+
+    Raises:
+        MetricError: There is no item or no seed, shapes differ, a label is unknown, or a score is not finite.
+    """
+
+    groups: tuple[str, ...]
+    """Names of the result columns, outermost first, such as machine, section, domain."""
+    columns: Mapping[str, NDArray[np.str_]]
+    """Each ``[items]``, for the groups that exist; a group without a column is None in every result."""
+    label: NDArray[np.object_]
+    """``normal``, ``anomaly`` or None where the release keeps it secret, shape ``[items]``."""
+    scores: Floats
+    """Anomaly scores, shape ``[seeds, items]``."""
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        check_finite(self.scores)
+        strange = [label for label in self.label.tolist() if label not in (NORMAL, ANOMALY, None)]
+        if strange:
+            raise MetricError(f"labels must be {NORMAL!r}, {ANOMALY!r} or None (secret), met {strange[0]!r}")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The groups that have a column, outermost first; the last is the section, before it its type."""
+        return tuple(group for group in self.groups if group in self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One figure of one result group."""
+
+    groups: Mapping[str, str | None]
+    """Value of each of the table's groups; None where it is averaged over or the table has no such column."""
+    metric: Metric
+    value: float | None
+    """In [0, 1], the mean over seeds; None: undefined."""
+    low: float | None
+    """Lower end of the 95 % bootstrap interval; None where undefined or not asked for."""
+    high: float | None
+    """Upper end of it."""
+    why: str | None
+    """Why it is undefined; of a defined figure, what it leaves out; None: nothing to say."""
+    per_seed: tuple[float | None, ...]
+    items: int
+    """Items with a known label in the group, whether or not their section is defined."""
+
+
+def _check_shapes(table: ScoreTable) -> None:
+    shape: tuple[Any, ...] = table.scores.shape
+    if len(shape) != 2 or 0 in shape:
+        raise MetricError(
+            f"expected scores of shape [seeds, items] with at least one of each, got {list(shape)}"
+        )
+    arrays = {"label": table.label, **table.columns}
+    for name, array in arrays.items():
+        if array.shape != shape[1:]:
+            raise MetricError(
+                f"expected {shape[1]} items in {name!r} as in the scores, got shape {list(array.shape)}"
+            )

@@ -1,0 +1,247 @@
+"""What to run: method x dataset x fold x unit x seed, each a fit job and a score job with all that they may know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench.data.pack import Pack
+from asdbench.data.prepare import Prepared
+from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.job import JobSpec, RowSet
+from asdbench.recipe import Recipe, identifier
+from asdbench.seeding import seed_for
+from asdbench.values import Fold, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one job may use."""
+
+    device: str
+    threads: int
+    store: str
+    resume_every_s: float
+    feature_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One method on one unit of one fold with one seed."""
+
+    recipe: Recipe
+    fold: str
+    unit: str
+    seed: int
+    fit: JobSpec
+    score: JobSpec
+    inapplicable: str | None = None
+    """Why it cannot be run at all."""
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+        return f"{self.recipe.label} {self.unit} seed {self.seed}" + (
+            "" if self.fold == "dev" else f" {self.fold}"
+        )
+
+
+def make_plan(
+    recipes: Sequence[Recipe],
+    prepared: Prepared,
+    *,
+    seeds: Sequence[int],
+    resources: Resources,
+) -> list[Task]:
+    """Return every task of a run, in the order of methods, folds, units and seeds.
+
+    Raises:
+        ConfigError: A method wants a scope that the dataset does not have.
+        DataError: An item is to be tested whose class has no training item.
+    """
+    folds = prepared.dataset.folds(prepared.rows)
+    if not folds:
+        raise DataError(f"{prepared.card.name} has no fold: no rows to train on or to test")
+    pack = Pack(prepared.pack)
+    return [
+        _task(recipe, prepared, pack, fold, unit, seed, resources)
+        for recipe in recipes
+        for fold in folds
+        for unit in _units(recipe, prepared, fold)
+        for seed in seeds
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unit:
+    name: str
+    train: list[int]
+    auxiliary: list[int]
+    validation: list[int]
+    test: list[int]
+    classes: list[str]
+
+
+def _units(recipe: Recipe, prepared: Prepared, fold: Fold) -> Iterator[_Unit]:
+    scopes = prepared.card.scopes
+    if recipe.knobs.scope not in scopes:
+        raise ConfigError(
+            f"{recipe.label} on {prepared.card.name}: {unknown('scope', recipe.knobs.scope, scopes)}"
+        )
+    columns = scopes[recipe.knobs.scope]
+    rows = prepared.rows
+    names = {k: "/".join(rows[k].columns[column] for column in columns) or "all" for k in _used(fold)}
+    for name in sorted(set(names.values())):
+        inside = {
+            part: [k for k in ids if names[k] == name]
+            for part, ids in (("train", fold.train), ("validation", fold.validation), ("test", fold.test))
+        }
+        classes = sorted({prepared.card.claim_of(rows[k].columns) for k in inside["train"]})
+        _check_claims(prepared, inside["test"], classes)
+        yield _Unit(
+            name=name,
+            **inside,
+            auxiliary=[k for k in fold.train if names[k] != name] if recipe.auxiliary else [],
+            classes=classes,
+        )
+
+
+def _used(fold: Fold) -> list[int]:
+    return sorted({*fold.train, *fold.validation, *fold.test})
+
+
+def _check_claims(prepared: Prepared, test: Sequence[int], classes: Sequence[str]) -> None:
+    orphans: dict[str, list[Row]] = {}
+    for k in test:
+        claim = prepared.card.claim_of(prepared.rows[k].columns)
+        if claim not in classes:
+            orphans.setdefault(claim, []).append(prepared.rows[k])
+    for claim, rows in orphans.items():
+        raise DataError(
+            f"{claim} has {len(rows)} test items but no training item (first: {rows[0].source}); "
+            "add its training part, or leave it out of the selection"
+        )
+
+
+def _task(
+    recipe: Recipe, prepared: Prepared, pack: Pack, fold: Fold, unit: _Unit, seed: int, resources: Resources
+) -> Task:
+    rules: list[str] = []
+    held = _held(recipe, prepared, unit, seed, rules)
+    train = [k for k in unit.train if k not in set(held)] + unit.auxiliary
+    length = _length(recipe, prepared, pack, unit, rules)
+    sets = {
+        "train": _row_set(prepared, train, unit, training=True),
+        "held": _row_set(prepared, held, unit, training=True),
+        "validation": _row_set(prepared, unit.validation, unit, training=False),
+        "test": _row_set(prepared, unit.test, unit, training=False),
+    }
+    on_cpu = resources.device == "cpu"
+    model_id = identifier(
+        recipe.trained(), prepared.card.name, prepared.manifest, fold.name, unit.name, unit.classes, length, seed,
+        "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
+    )  # fmt: skip
+    shared = {
+        "model_id": model_id,
+        "recipe": recipe,
+        "pack": str(prepared.pack),
+        "store": resources.store,
+        "classes": unit.classes,
+        "length": length,
+        "sample_rate": prepared.card.sample_rate,
+        "seed": seed,
+        "device": resources.device,
+        "threads": resources.threads,
+        "rules": rules,
+        "resume_every_s": resources.resume_every_s,
+        "feature_bytes": resources.feature_bytes,
+    }
+    unseen = {
+        name: RowSet() for name in ("validation", "test")
+    }  # a fit job is not told of the items to be scored
+    return Task(
+        recipe=recipe,
+        fold=fold.name,
+        unit=unit.name,
+        seed=seed,
+        fit=JobSpec(job_id=model_id, kind="fit", **shared, **(sets | unseen)),  # type: ignore[arg-type]
+        score=JobSpec(
+            job_id=identifier(model_id, recipe.scored(), _test_key(prepared, unit)),
+            kind="score",
+            **shared,
+            **sets,  # type: ignore[arg-type]
+        ),
+        inapplicable=_inapplicable(recipe, unit, train),
+    )
+
+
+def _test_key(prepared: Prepared, unit: _Unit) -> str:
+    # Item ids belong to one pack; scores of another pack of the same data would carry other ids.
+    return identifier(prepared.folder.name, [int(prepared.ids[k]) for k in unit.test])
+
+
+def _held(recipe: Recipe, prepared: Prepared, unit: _Unit, seed: int, rules: list[str]) -> list[int]:
+    """Choose the held-out share of each class; a class keeps at least one item to train on."""
+    if recipe.knobs.held == 0:
+        return []
+    by_class: dict[str, list[int]] = {}
+    for k in unit.train:
+        by_class.setdefault(prepared.card.claim_of(prepared.rows[k].columns), []).append(k)
+    held: list[int] = []
+    for name, members in sorted(by_class.items()):
+        count = int(recipe.knobs.held * len(members))
+        if count == 0:
+            rules.append(f"{name}: nothing held out, it has {len(members)} training items")
+        generator = np.random.default_rng(seed_for(seed, "held", name))
+        held += [members[i] for i in generator.permutation(len(members))[:count]]
+    return sorted(held)
+
+
+def _length(recipe: Recipe, prepared: Prepared, pack: Pack, unit: _Unit, rules: list[str]) -> int:
+    """Return how many positions of every item are used: as many as asked for, or as the shortest training item has."""
+    if not unit.train:
+        return prepared.card.item_shape[0]
+    shortest = int(pack.lengths(prepared.ids[unit.train]).min())
+    length = shortest
+    if recipe.knobs.length_s is not None and prepared.card.sample_rate is not None:
+        wanted = round(recipe.knobs.length_s * prepared.card.sample_rate)
+        length = min(wanted, shortest)
+        if shortest < wanted:
+            rules.append(f"items cut to {shortest} positions, the shortest training item, not {wanted}")
+    tested = pack.lengths(prepared.ids[unit.test]) if unit.test else np.zeros(0)
+    if short := int((tested < length).sum()):
+        rules.append(
+            f"{short} test items are shorter than {length} positions and repeated from their beginning"
+        )
+    return length
+
+
+def _row_set(prepared: Prepared, chosen: Sequence[int], unit: _Unit, *, training: bool) -> RowSet:
+    card, rows = prepared.card, [prepared.rows[k] for k in chosen]
+    names = [card.claim_of(row.columns) for row in rows]
+    claim = [unit.classes.index(name) if name in unit.classes else -1 for name in names]
+    return RowSet(
+        ids=[int(k) for k in prepared.ids[list(chosen)]],
+        claim=claim,
+        own=[index >= 0 for index in claim],
+        target=[-1] * len(rows),
+        columns=_columns(rows, card.columns if training else card.claims),
+    )
+
+
+def _columns(rows: Sequence[Row], names: Mapping[str, str] | Sequence[str]) -> dict[str, list[str]]:
+    return {name: [row.columns.get(name, "") for row in rows] for name in names}
+
+
+def _inapplicable(recipe: Recipe, unit: _Unit, train: NDArray[np.int64] | Sequence[int]) -> str | None:
+    if not len(train):
+        return "there is no training item"
+    if len(unit.classes) < recipe.classes:
+        found = ", ".join(unit.classes) or "none"
+        return (
+            f"needs at least {recipe.classes} classes to tell apart, there is {len(unit.classes)} ({found})"
+        )
+    return None

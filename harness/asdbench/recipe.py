@@ -1,0 +1,214 @@
+"""The recipe: what a method is with a user's options on a dataset, down to the last default. Two equal recipes give
+equal results; the identifiers of models and scores are hashes of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from asdbench.errors import ConfigError, PluginError, unknown
+from asdbench.registry import Registry
+from asdbench.values import Aggregate, Config, Method
+
+Parts = Literal["featurizer", "model", "scorer"]
+PARTS: tuple[Parts, ...] = ("featurizer", "model", "scorer")
+
+
+class Knobs(Config, frozen=True, kw_only=True):
+    """Options that every method has."""
+
+    scorer: Annotated[str, Meta(description="what turns the model's outputs into anomaly scores")]
+    scorer_on: Annotated[Literal["train", "held"], Meta(description="which items the scorer learns from")]
+    scope: Annotated[str, Meta(description="what is trained together, such as all, machine or section")]
+    held: Annotated[float, Meta(ge=0, lt=1, description="share of the training items kept from the gradient")]
+    aggregate: Annotated[Aggregate, Meta(description="how the scores of an item's segments become one")]
+    length_s: Annotated[float | None, Meta(description="seconds of each item from its start; none: the shortest item")]
+    precision: Annotated[Literal["fp32", "bf16"], Meta(description="bf16: autocast where that is safe")] = "fp32"
+    compile: Annotated[bool, Meta(description="compile the training step; pays for long trainings")] = False
+
+
+class Part(Config, frozen=True, kw_only=True):
+    """One entry with all its options."""
+
+    name: str
+    path: str
+    """Where its class is imported from, ``package.module:Name``."""
+    options: dict[str, Any]
+    source: str
+    """Hash of the Python files that it comes from."""
+
+
+class Recipe(Config, frozen=True, kw_only=True):
+    """A method with every option resolved."""
+
+    method: str
+    label: str
+    """As a user would type it: the method and what was changed."""
+    featurizer: Part
+    model: Part
+    scorer: Part
+    knobs: Knobs
+    auxiliary: bool
+    classes: int
+    reduced: bool
+    changed: dict[str, Any]
+    """What the user set."""
+
+    def trained(self) -> dict[str, Any]:
+        """Return all that a trained model depends on: the recipe without scorer and aggregation."""
+        keep = ("scope", "held", "length_s", "precision", "compile")
+        return {
+            "featurizer": msgspec.to_builtins(self.featurizer),
+            "model": msgspec.to_builtins(self.model),
+            "auxiliary": self.auxiliary,
+        } | {name: getattr(self.knobs, name) for name in keep}
+
+    def scored(self) -> dict[str, Any]:
+        """Return what scores depend on beyond the model."""
+        return {
+            "scorer": msgspec.to_builtins(self.scorer),
+            "scorer_on": self.knobs.scorer_on,
+            "aggregate": self.knobs.aggregate,
+        }
+
+
+def resolve(registry: Registry, name: str, options: Mapping[str, str], *, dataset: str) -> Recipe:
+    """Resolve a method's options on a dataset: method < dataset's setting < preset < the user's words.
+
+    Raises:
+        PluginError: Nobody offers the method or one of its parts.
+        ConfigError: An option is unknown, out of range or ambiguous; the message lists what would be right.
+    """
+    method = registry.method(name)
+    user = dict(options)
+    preset = _preset(method, user.pop("preset", None))
+    setting = method.on.get(dataset)
+    layers: list[Mapping[str, Any]] = [method.defaults, setting.options if setting else {}, preset, user]
+    scorer = str(user.get("scorer", preset.get("scorer", method.scorer)))
+    if scorer != method.scorer:  # what was said of the method's own scorer does not concern another one
+        layers[:3] = [_without(layer, "scorer.") for layer in layers[:3]]
+    names: dict[Parts, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
+    places = {part: _config_of(registry, part, names[part]) for part in PARTS}
+    values = _sort(method, places, layers)
+    return Recipe(
+        method=name,
+        label=_label(name, options),
+        knobs=_convert({**_knob_defaults(method), **values["knobs"], "scorer": scorer}, Knobs, name),
+        auxiliary=method.auxiliary,
+        classes=method.classes,
+        reduced=bool(setting and setting.reduced),
+        changed=dict(options),
+        **{part: _part(registry, part, names[part], values[part], places[part]) for part in PARTS},
+    )
+
+
+def identifier(*pieces: object) -> str:
+    """Return sixteen hex digits that two things share if and only if they are equal."""
+    return hashlib.sha256(msgspec.json.encode(pieces, order="sorted")).hexdigest()[:16]
+
+
+def config_of(built: Any) -> type[Config]:
+    """Return the configuration type of a featurizer or model class; a dataset or scorer is its own."""
+    config = (
+        built if isinstance(built, type) and issubclass(built, Config) else getattr(built, "Config", None)
+    )
+    if not (isinstance(config, type) and issubclass(config, Config)):
+        raise PluginError(f"{built!r} has no Config that inherits from asdbench.Config")
+    return config
+
+
+def configure(config: type[Config], options: Mapping[str, Any], *, of: str) -> Any:
+    """Return ``config`` with the options, given as text or values.
+
+    Raises:
+        ConfigError: An option is unknown or its value does not fit.
+    """
+    known = {field.name for field in msgspec.structs.fields(config)}
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{of}: {unknown('option', key, known)}")
+    return _convert(options, config, of)
+
+
+def _preset(method: Method, name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return {}
+    if name not in method.presets:
+        raise ConfigError(f"{method.name}: {unknown('preset', name, method.presets)}")
+    return method.presets[name]
+
+
+def _without(layer: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    return {key: value for key, value in layer.items() if not key.startswith(prefix)}
+
+
+def _config_of(registry: Registry, part: Parts, name: str) -> type[Config]:
+    return config_of(registry.build(part, name))
+
+
+def _sort(
+    method: Method, places: Mapping[Parts, type[Config]], layers: list[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Give every option to the part that knows it; later layers win."""
+    values: dict[str, dict[str, Any]] = {"knobs": {}, "featurizer": {}, "model": {}, "scorer": {}}
+    known = {
+        part: {field.name for field in msgspec.structs.fields(config)} for part, config in places.items()
+    }
+    knobs = {field.name for field in msgspec.structs.fields(Knobs)}
+    for layer in layers:
+        for key, value in layer.items():
+            part, option = _place(method, key, known, knobs)
+            values[part][option] = value
+    return values
+
+
+def _place(method: Method, key: str, known: Mapping[Parts, set[str]], knobs: set[str]) -> tuple[str, str]:
+    part, dot, option = key.partition(".")
+    if dot and part in known:
+        if option not in known[part]:  # type: ignore[index]
+            raise ConfigError(f"{method.name}: {unknown(f'option of the {part}', option, known[part])}")  # type: ignore[index]
+        return part, option
+    if key in knobs:
+        return "knobs", key
+    owners = [part for part in PARTS if key in known[part]]
+    if not owners:
+        raise ConfigError(
+            f"{method.name}: {unknown('option', key, knobs.union(*known.values(), ['preset']))}"
+        )
+    if len(owners) > 1:
+        ways = " or ".join(f"{part}.{key}" for part in owners)
+        raise ConfigError(f"{method.name}: option {key!r} is ambiguous; say {ways}")
+    return owners[0], key
+
+
+def _knob_defaults(method: Method) -> dict[str, Any]:
+    names = ("scorer_on", "scope", "held", "aggregate", "length_s")
+    return {name: getattr(method, name) for name in names}
+
+
+def _part(
+    registry: Registry, part: Parts, name: str, options: Mapping[str, Any], config: type[Config]
+) -> Part:
+    complete = msgspec.to_builtins(_convert(options, config, name))
+    path = registry.entry(part, name).build.path
+    return Part(name=name, path=path, options=complete, source=registry.source_hash(part, name))
+
+
+def _convert(options: Mapping[str, Any], config: type[Any], of: str) -> Any:
+    try:
+        # Text from a command line is converted to the field's type; "none" is the word for None.
+        words = {key: None if value == "none" else value for key, value in options.items()}
+        return msgspec.convert(words, config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{of}: {error}") from error
+
+
+def _label(name: str, options: Mapping[str, str]) -> str:
+    if not options:
+        return name
+    return f"{name}[{','.join(f'{key}={value}' for key, value in sorted(options.items()))}]"

@@ -1,0 +1,80 @@
+"""Getting a dataset and checking what is there: the work behind ``asdbench datasets``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, runtime_checkable
+
+from asdbench.contracts import Dataset
+from asdbench.data.completeness import Completeness, completeness
+from asdbench.data.download import Progress, accept_licence, install
+from asdbench.data.prepare import placed
+from asdbench.errors import DataError
+from asdbench.values import Card, Remote
+
+
+@runtime_checkable
+class RemoteDataset(Protocol):
+    """A dataset whose archives can be downloaded."""
+
+    def archive_target(self, remote: Remote) -> PurePosixPath:
+        """Return the folder under the data root that an archive unpacks to."""
+
+
+def fetch(
+    dataset: Dataset, data_root: Path, cache: Path, *, accepted: bool, progress: Progress, report: Callable[[str, int, int], None]
+) -> Path:
+    """Download and unpack a release, or make a dataset that is made on the machine; return where it lies.
+
+    Raises:
+        DataError: The licence is not accepted, there is nothing to download, or a download fails.
+    """
+    card = dataset.card
+    if card.made:
+        return placed(dataset, data_root, cache, report=report)[1]
+    if not card.remotes or not isinstance(dataset, RemoteDataset):
+        raise DataError(f"{card.name} has nothing to download: {card.homepage or 'it is read where it lies'}")
+    accept_licence(card, accepted=accepted, state_dir=cache)
+    install(
+        card.remotes,
+        data_root,
+        archives=data_root / "archives" / card.name,
+        target_of=dataset.archive_target,
+        progress=progress,
+    )
+    return data_root
+
+
+def verify(dataset: Dataset, data_root: Path, cache: Path, *, report: Callable[[str, int, int], None]) -> Completeness:
+    """Compare what lies on disk with the official counts.
+
+    Raises:
+        DataError: Nothing lies there, or a file does not belong.
+    """
+    dataset, root = placed(dataset, data_root, cache, report=report)
+    return completeness(dataset.card, list(dataset.index(root)))
+
+
+def card_rows(card: Card) -> dict[str, Any]:
+    """Return what a card says, for people and as JSON."""
+    return {
+        "name": card.name,
+        "title": card.title,
+        "task": card.task,
+        "modality": card.modality,
+        "licence": card.licence,
+        "citation": card.citation,
+        "homepage": card.homepage,
+        "items": sum(count.items for count in card.expected) or None,
+        "classes": len({card.claim_of(count.columns) for count in card.expected}) or None,
+        "item_shape": list(card.item_shape),
+        "sample_rate": card.sample_rate,
+        "columns": dict(card.columns),
+        "claims": list(card.claims),
+        "scopes": {name: list(columns) for name, columns in card.scopes.items()},
+        "metrics": card.metrics,
+        "known_leaks": list(card.known_leaks),
+        "archives": [{"file": remote.file, "part": remote.part, "md5": remote.md5} for remote in card.remotes],
+        "made_on_the_machine": card.made,
+    }

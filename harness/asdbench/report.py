@@ -1,0 +1,228 @@
+"""The report of a run: figures beside the printed ones, costs, flags, outcomes; as a document and as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from asdbench.data.prepare import Prepared
+from asdbench.evaluate import Evaluation
+from asdbench.execute import Outcome
+from asdbench.metrics.table import Result
+from asdbench.recipe import identifier
+from asdbench.registry import Registry
+from asdbench.store import Store, sizes_of, write_json
+from asdbench.values import Printed
+
+Groups = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a method took, over all its units and seeds."""
+
+    fit_s: float
+    """Seconds of training, all units of one seed, mean over seeds."""
+    score_ms: float
+    """Milliseconds per test item."""
+    parameters: int
+    """Of the largest unit's model."""
+    flops: int
+    """Per item, of the largest unit's model."""
+    peak_memory_bytes: int
+    peak_device_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run came to."""
+
+    run: dict[str, Any]
+    prepared: Prepared
+    evaluations: list[Evaluation]
+    jobs: list[Outcome]
+    printed: dict[str, dict[tuple[Any, ...], Printed]]
+    """By method label, then by (groups, metric)."""
+
+    @property
+    def partial(self) -> bool:
+        """True when the data are not the complete release."""
+        return not self.prepared.completeness.complete
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Jobs that should have had a result and have none."""
+        return [job for job in self.jobs if job.status not in {"ok", "inapplicable"}]
+
+    def printed_of(self, label: str, result: Result) -> Printed | None:
+        """Return what the paper prints for a figure."""
+        return self.printed.get(label, {}).get(_key(result.groups, result.metric))
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        completeness = self.prepared.completeness
+        return {
+            "run": self.run,
+            "jobs": [_without_detail(job) for job in self.jobs],
+            "results": [row for evaluation in self.evaluations for row in self._rows(evaluation)],
+            "summary": self._summary(),
+            "methods": {evaluation.recipe.label: self.about(evaluation) for evaluation in self.evaluations},
+            "data": {
+                "dataset": self.prepared.card.name,
+                "complete": completeness.complete,
+                "items": completeness.items,
+                "expected": completeness.expected,
+                "missing": [
+                    {"name": gap.name, "found": gap.found, "expected": gap.expected}
+                    for gap in completeness.missing
+                ],
+                "manifest": self.prepared.manifest,
+                "licence": self.prepared.card.licence,
+                "known_leaks": list(self.prepared.card.known_leaks),
+            },
+        }
+
+    def about(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Return what belongs beside a method's figures: flags, costs, rules, recipe."""
+        cost = cost_of(evaluation)
+        rules = {rule for found in evaluation.finished for rule in (*found.fit.rules, *found.score.rules)}
+        return {
+            "reduced": evaluation.recipe.reduced,
+            "partial_data": self.partial,
+            "changed": evaluation.recipe.changed,
+            "selection": evaluation.selection,
+            "seeds": list(evaluation.seeds),
+            "cost": msgspec.to_builtins(cost) if cost else None,
+            "rules": sorted(rules),
+            "best_on_test_labels": _average(evaluation.best_on_test),
+            "recipe": msgspec.to_builtins(evaluation.recipe),
+        }
+
+    def _rows(self, evaluation: Evaluation) -> list[dict[str, Any]]:
+        label = evaluation.recipe.label
+        return [
+            {
+                "method": label,
+                **{group: result.groups.get(group) for group in self.prepared.card.groups},
+                "metric": result.metric,
+                "value": result.value,
+                "low": result.low,
+                "high": result.high,
+                "printed": printed.value if (printed := self.printed_of(label, result)) else None,
+                "why": result.why,
+                "items": result.items,
+                "per_seed": list(result.per_seed),
+            }
+            for result in evaluation.results
+        ]
+
+    def _summary(self) -> dict[str, Any]:
+        averages = {
+            evaluation.recipe.label: _average(evaluation.results) or {} for evaluation in self.evaluations
+        }
+        if len(averages) == 1:
+            return next(iter(averages.values()))
+        return averages
+
+
+def make_report(
+    registry: Registry,
+    prepared: Prepared,
+    evaluations: Sequence[Evaluation],
+    jobs: list[Outcome],
+    *,
+    run: dict[str, Any],
+) -> Report:
+    """Put figures, printed figures and outcomes together."""
+    return Report(
+        run=run,
+        prepared=prepared,
+        evaluations=list(evaluations),
+        jobs=jobs,
+        printed={
+            evaluation.recipe.label: _printed(registry, prepared, evaluation) for evaluation in evaluations
+        },
+    )
+
+
+def cost_of(evaluation: Evaluation) -> Cost | None:
+    """Return what a method took; None where nothing finished."""
+    finished = evaluation.finished
+    if not finished:
+        return None
+    fits = {found.fit.model_id: found.fit for found in finished}.values()
+    tested = [(found.score.ms_per_item, len(found.task.score.test.ids)) for found in finished]
+    items = sum(count for _, count in tested)
+    return Cost(
+        fit_s=sum(fit.cost.seconds for fit in fits) / len(evaluation.seeds),
+        score_ms=sum(ms * count for ms, count in tested) / items if items else 0.0,
+        parameters=max(fit.parameters for fit in fits),
+        flops=max(fit.flops for fit in fits),
+        peak_memory_bytes=max(
+            max(found.fit.cost.peak_memory_bytes, found.score.cost.peak_memory_bytes) for found in finished
+        ),
+        peak_device_bytes=max(found.fit.cost.peak_device_bytes for found in finished),
+    )
+
+
+def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
+    """Write all that repeats and verifies a method's figures; return the record's identifier."""
+    scores = sorted(found.score.score_id for found in evaluation.finished)
+    record_id = identifier(evaluation.recipe.label, scores, evaluation.selection)
+    folder = store.root / "records" / record_id
+    document = report.document()
+    with store.filling(folder) as temporary:
+        evaluation.items.reset_index(names="item_id").drop(columns="item_id").to_parquet(
+            temporary / "items.parquet", index=False
+        )
+        write_json(
+            temporary / "record.json",
+            {
+                "record_id": record_id,
+                "run": report.run,
+                "method": document["methods"][evaluation.recipe.label],
+                "results": [row for row in document["results"] if row["method"] == evaluation.recipe.label],
+                "data": document["data"],
+                "models": {found.fit.model_id: _fit_of(found.fit) for found in evaluation.finished},
+                "scores": scores,
+                "sizes": sizes_of(temporary),
+            },
+        )
+    return record_id
+
+
+def _fit_of(fit: Any) -> Any:
+    return {
+        name: value for name, value in msgspec.to_builtins(fit).items() if name not in {"sizes", "model_id"}
+    }
+
+
+def _printed(
+    registry: Registry, prepared: Prepared, evaluation: Evaluation
+) -> dict[tuple[Any, ...], Printed]:
+    method, board = registry.method(evaluation.recipe.method), prepared.card.published_as
+    if method.printed is None or not board:
+        return {}
+    return {
+        _key(printed.groups, printed.metric): printed
+        for printed in registry.printed()
+        if (printed.paper, printed.method) == method.printed and printed.dataset == board
+    }
+
+
+def _key(groups: Groups, metric: str) -> tuple[Any, ...]:
+    return (metric, *sorted((name, value) for name, value in groups.items() if value is not None))
+
+
+def _average(results: Sequence[Result] | None) -> dict[str, float | None] | None:
+    if results is None:
+        return None
+    return {result.metric: result.value for result in results if not any(result.groups.values())}
+
+
+def _without_detail(job: Outcome) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(job)
+    return built if job.detail else {name: value for name, value in built.items() if name != "detail"}

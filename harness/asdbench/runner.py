@@ -1,0 +1,199 @@
+"""A whole run: a request in, a report out. Prepares the data, plans, executes what is missing, evaluates, records."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from asdbench.contracts import Dataset
+from asdbench.data.prepare import Prepared, prepare
+from asdbench.environment import available_memory, environment
+from asdbench.errors import ConfigError, DataError, Interrupted
+from asdbench.evaluate import Evaluation, MetricSet, evaluate
+from asdbench.execute import Observer, Outcome, execute, outcomes
+from asdbench.executors.local import LocalExecutor, cores
+from asdbench.plan import Resources, Task, make_plan
+from asdbench.recipe import Recipe, config_of, configure, identifier, resolve
+from asdbench.registry import Registry
+from asdbench.report import Report, make_report, write_record
+from asdbench.store import Store, write_json
+from asdbench.values import Selection
+
+Words = tuple[str, Mapping[str, str]]
+"""A name and its options, as typed."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    methods: Sequence[Words]
+    dataset: Words
+    data_root: Path
+    cache: Path
+    out: Path
+    seeds: Sequence[int] = (42,)
+    slots: int = 1
+    threads: int | None = None
+    """Per job; None: the cores, shared out among the slots."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    timeout_s: float | None = None
+    allow_partial: bool = False
+    selection: Selection = "last"
+    resume_every_s: float = 10.0
+    command: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A request with its data prepared and its jobs worked out."""
+
+    request: Request
+    prepared: Prepared
+    recipes: list[Recipe]
+    tasks: list[Task]
+    resources: Resources
+
+    @property
+    def run_id(self) -> str:
+        """Equal for equal sets of jobs."""
+        return identifier(sorted(task.score.job_id for task in self.tasks), self.request.selection)
+
+
+def plan_run(request: Request, registry: Registry, observer: Observer) -> Planned:
+    """Prepare the data and work out every job, without running any.
+
+    Raises:
+        AsdbenchError: A word is not understood, data are damaged or incomplete; nothing has been run.
+    """
+    dataset = open_dataset(registry, request.dataset)
+    recipes = [
+        resolve(registry, name, options, dataset=dataset.card.name) for name, options in request.methods
+    ]
+    _check_labels(recipes)
+    prepared = prepare(dataset, request.data_root, request.cache, report=observer.preparing)
+    if not prepared.completeness.complete and not request.allow_partial:
+        raise DataError(
+            f"{dataset.card.name} is incomplete, {prepared.completeness.summary()}. `asdbench datasets verify` lists all "
+            "gaps; with --allow-partial the run goes on and its numbers are marked as of partial data"
+        )
+    resources = _resources(request)
+    tasks = make_plan(recipes, prepared, seeds=request.seeds, resources=resources)
+    return Planned(
+        request=request, prepared=prepared, recipes=recipes, tasks=tasks, resources=resources
+    )
+
+
+def run(request: Request, registry: Registry, observer: Observer) -> Report:
+    """Run a request to its end and return its report.
+
+    Raises:
+        Interrupted: The user interrupted; what is finished is kept, and the same request continues.
+        AsdbenchError: The request cannot be run at all.
+    """
+    planned = plan_run(request, registry, observer)
+    store = Store(request.out)
+    with store.held():
+        ended = _execute(planned, store, observer)
+        report = report_on(planned, registry, store, ended)
+        for evaluation in report.evaluations:
+            write_record(store, report, evaluation)
+        write_json(store.root / "runs" / f"{planned.run_id}.json", report.document())
+    return report
+
+
+def report_on(planned: Planned, registry: Registry, store: Store, ended: Sequence[Outcome]) -> Report:
+    """Evaluate what the store holds of a plan."""
+    metric_set: MetricSet = registry.build("metrics", planned.prepared.card.metrics)
+    evaluations = [_evaluate(planned, recipe, store, metric_set) for recipe in planned.recipes]
+    return make_report(
+        registry,
+        planned.prepared,
+        evaluations,
+        list(ended),
+        run={
+            "id": planned.run_id,
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": list(planned.request.command),
+            "dataset": planned.prepared.card.name,
+            "dataset_options": dict(planned.request.dataset[1]),
+            "methods": [recipe.label for recipe in planned.recipes],
+            "seeds": list(planned.request.seeds),
+            "selection": planned.request.selection,
+            "device": planned.resources.device,
+            "threads": planned.resources.threads,
+            "environment": environment(),
+        },
+    )
+
+
+def known_outcomes(planned: Planned) -> list[Outcome]:
+    """Return what the store knows of a plan's jobs."""
+    return outcomes(planned.tasks, Store(planned.request.out))
+
+
+def open_dataset(registry: Registry, words: Words) -> Dataset:
+    """Return a dataset with its options.
+
+    Raises:
+        PluginError: Nobody offers it.
+        ConfigError: An option is unknown or does not fit.
+    """
+    name, options = words
+    built = registry.build("dataset", name)
+    dataset: Dataset = configure(config_of(built), options, of=name)
+    return dataset
+
+
+def _execute(planned: Planned, store: Store, observer: Observer) -> list[Outcome]:
+    executor = LocalExecutor(
+        slots=planned.request.slots, threads=planned.resources.threads, timeout_s=planned.request.timeout_s
+    )
+    try:
+        return execute(planned.tasks, executor, store, observer)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            "interrupted; what is finished is kept, the same command goes on from here"
+        ) from interrupt
+    finally:
+        executor.close()
+
+
+def _evaluate(planned: Planned, recipe: Recipe, store: Store, metric_set: MetricSet) -> Evaluation:
+    tasks = [task for task in planned.tasks if task.recipe is recipe]
+    return evaluate(tasks, planned.prepared, store, metric_set, selection=planned.request.selection)
+
+
+def _check_labels(recipes: Sequence[Recipe]) -> None:
+    labels = [recipe.label for recipe in recipes]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"{label} is asked for twice; repeat a run with several --seed instead")
+
+
+def _resources(request: Request) -> Resources:
+    threads = request.threads or max(1, len(cores()) // request.slots)
+    return Resources(
+        device=_device(request.device),
+        threads=threads,
+        store=str(request.out.resolve()),
+        resume_every_s=request.resume_every_s,
+        feature_bytes=available_memory() // 4 // request.slots,
+    )
+
+
+def _device(wanted: str) -> str:
+    if wanted == "cpu":
+        return "cpu"
+    import torch  # noqa: PLC0415 - only asked when a GPU may be used
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    return "cpu"

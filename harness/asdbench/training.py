@@ -1,0 +1,336 @@
+"""The Trainer: runs the stages of a model's fit with its device, precision, schedule, progress, checkpoints and resume.
+
+A stage's randomness comes from (seed, stage, epoch) alone. Now and then the trainer saves all that the next step
+depends on (parameters, buffers, optimizer states, torch's random state, the place in the epoch), so that a fit that
+was killed at any instant goes on from there and ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from asdbench.errors import RunError
+from asdbench.seeding import seed_for
+from asdbench.weights import load_file, save_file
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of training: what is moved by which losses, for how long."""
+
+    name: str
+    module: nn.Module
+    """Put into train mode at the start of every epoch."""
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    epochs: int
+    batches: Callable[[torch.Generator], Iterable[Any]]
+    """The batches of one epoch; what it draws must come from the generator."""
+    losses: Callable[[Any, int], Iterator[tuple[str, Tensor]]]
+    """``losses(batch, step)`` yields (optimizer name, loss); each is one backward pass and one optimizer step."""
+    factor: float | Callable[[int, int], float] = 1.0
+    """Learning rate as a multiple of the optimizer's own, at (epoch from 0, step of the stage from 0)."""
+    validate: Callable[[], float] | None = None
+    """A held-out loss, measured at every checkpoint."""
+    every: int = 5
+    """Epochs between checkpoints; the last epoch always is one."""
+    steps: int = 0
+    """Batches an epoch, for progress and estimate; 0: unknown."""
+
+
+class EpochLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an epoch of a stage came to."""
+
+    stage: str
+    epoch: int
+    losses: dict[str, float]
+    """Mean loss by optimizer."""
+    seconds: float
+    validation: float | None = None
+    checkpoint: bool = False
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a fit stands, for the progress bar."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    losses: dict[str, float] = {}
+
+
+class _Place(msgspec.Struct, kw_only=True):
+    """Where a fit stands, for resuming; travels in the header of the resume file."""
+
+    seed: int
+    done: list[str] = []
+    stage: str = ""
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    seconds: float = 0.0
+    log: list[EpochLog] = []
+    plain: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(kw_only=True)
+class TrainerSettings:
+    """How a job trains; none of it but the seed and the precision belongs to the method."""
+
+    seed: int
+    folder: Path
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    compile: bool = False
+    resume_every_s: float = 10.0
+    report: Callable[[Progress], None] = field(default=lambda progress: None)
+    report_every_s: float = 0.5
+
+
+class Trainer:
+    """Runs stages on ``root``, the module that holds everything a checkpoint must hold."""
+
+    def __init__(self, root: nn.Module, settings: TrainerSettings) -> None:
+        self.root = root
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        self._place = _Place(seed=settings.seed)
+        self._tensors: dict[str, Tensor] = {}
+        self._resume_file = settings.folder / "resume.safetensors"
+        self._saved_at = time.monotonic()
+        self._reported_at = 0.0
+        if self._resume_file.exists():
+            self._load()
+
+    @property
+    def log(self) -> list[EpochLog]:
+        """Every finished epoch of every stage."""
+        return list(self._place.log)
+
+    @property
+    def resumed(self) -> bool:
+        """True when this fit goes on from an earlier one."""
+        return bool(self._place.stage or self._place.done)
+
+    def accelerate(self, module: nn.Module) -> Callable[..., Any]:
+        """Return what to call in place of ``module``: itself, or compiled when the user asked for it."""
+        return torch.compile(module) if self.settings.compile else module
+
+    def run(self, stage: Stage) -> None:
+        """Train one stage, or what is left of it.
+
+        Raises:
+            RunError: A loss is not finite.
+        """
+        if stage.name in self._place.done:
+            return
+        if self._place.stage == stage.name:
+            self._restore_optimizers(stage)
+        else:
+            self._place = _Place(
+                seed=self._place.seed,
+                done=self._place.done,
+                log=self._place.log,
+                seconds=self._place.seconds,
+                stage=stage.name,
+            )
+        rates = {
+            name: [group["lr"] for group in optimizer.param_groups]
+            for name, optimizer in stage.optimizers.items()
+        }
+        while self._place.epoch < stage.epochs:
+            self._epoch(stage, rates)
+        self._place.done.append(stage.name)
+        self._place.stage = ""
+        self._save({})
+
+    def checkpoint_file(self, stage: str, epoch: int) -> Path:
+        """Where the state after ``epoch`` epochs of ``stage`` is kept."""
+        return self.settings.folder / "checkpoints" / f"{stage}-{epoch:05d}.safetensors"
+
+    def _epoch(self, stage: Stage, rates: Mapping[str, list[float]]) -> None:
+        place = self._place
+        seed = seed_for(self.settings.seed, stage.name, place.epoch)
+        started = time.monotonic()
+        before = place.seconds
+        torch.manual_seed(seed)
+        if "random/cpu" in self._tensors:
+            self._restore_random()
+        stage.module.train()
+        generator = torch.Generator().manual_seed(seed_for(seed, "batches"))
+        for number, batch in enumerate(stage.batches(generator)):
+            if number < place.batch:
+                continue  # done before the fit was killed; drawn again only to bring the generator here
+            self._step(stage, batch, rates)
+            place.batch, place.step = number + 1, place.step + 1
+            place.seconds = before + time.monotonic() - started
+            self._report(stage)
+            if time.monotonic() - self._saved_at >= self.settings.resume_every_s:
+                self._save(stage.optimizers)
+        self._finish_epoch(stage)
+
+    def _step(self, stage: Stage, batch: Any, rates: Mapping[str, list[float]]) -> None:
+        place = self._place
+        factor = stage.factor if isinstance(stage.factor, float) else stage.factor(place.epoch, place.step)
+        for name, optimizer in stage.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
+                group["lr"] = rate * factor
+        losses = stage.losses(batch, place.step)
+        while True:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+                pair = next(losses, None)
+            if pair is None:
+                return
+            name, loss = pair
+            optimizer = stage.optimizers[name]
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            self._count(stage, name, float(loss.detach()))
+
+    def _count(self, stage: Stage, name: str, loss: float) -> None:
+        place = self._place
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the {name} loss became {loss} in stage {stage.name!r}, epoch {place.epoch + 1}, step {place.batch + 1}; "
+                "a smaller learning rate or precision=fp32 may help"
+            )
+        place.sums[name] = place.sums.get(name, 0.0) + loss
+        place.counts[name] = place.counts.get(name, 0) + 1
+
+    def _finish_epoch(self, stage: Stage) -> None:
+        place = self._place
+        if not place.batch:
+            raise RunError(
+                f"stage {stage.name!r} got no batch in epoch {place.epoch + 1}: too few items to train on"
+            )
+        place.epoch, place.batch = place.epoch + 1, 0
+        kept = place.epoch % stage.every == 0 or place.epoch == stage.epochs
+        validation = None
+        if kept and stage.validate is not None:
+            self.root.eval()
+            with torch.no_grad():
+                validation = stage.validate()
+        place.log.append(
+            EpochLog(
+                stage=stage.name,
+                epoch=place.epoch,
+                losses=_means(place),
+                seconds=place.seconds,
+                validation=validation,
+                checkpoint=kept,
+            )
+        )
+        place.sums, place.counts, place.seconds = {}, {}, 0.0
+        if kept:
+            save_file(self.root.state_dict(), self.checkpoint_file(stage.name, place.epoch))
+        if time.monotonic() - self._saved_at >= self.settings.resume_every_s:
+            self._save(stage.optimizers, mid_epoch=False)
+
+    def _report(self, stage: Stage) -> None:
+        now = time.monotonic()
+        if now - self._reported_at < self.settings.report_every_s:
+            return
+        self._reported_at = now
+        place = self._place
+        self.settings.report(
+            Progress(
+                stage=stage.name,
+                epoch=place.epoch,
+                epochs=stage.epochs,
+                step=place.batch,
+                steps=stage.steps,
+                losses=_means(place),
+            )
+        )
+
+    def _save(self, optimizers: Mapping[str, torch.optim.Optimizer], *, mid_epoch: bool = True) -> None:
+        tensors = {f"root/{name}": value for name, value in self.root.state_dict().items()}
+        self._place.plain = {}
+        for name, optimizer in optimizers.items():
+            _flatten_state(name, optimizer, tensors, self._place.plain)
+        if optimizers and mid_epoch:
+            tensors["random/cpu"] = torch.get_rng_state()
+            if self.device.type == "cuda":
+                tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
+        save_file(tensors, self._resume_file, note=msgspec.json.encode(self._place).decode())
+        self._saved_at = time.monotonic()
+
+    def _load(self) -> None:
+        tensors, note = load_file(self._resume_file)
+        place = msgspec.json.decode(note, type=_Place)
+        if place.seed != self.settings.seed:
+            raise RunError(
+                f"{self._resume_file} is of seed {place.seed}, this fit has seed {self.settings.seed}"
+            )
+        state = {
+            name.removeprefix("root/"): value for name, value in tensors.items() if name.startswith("root/")
+        }
+        self.root.load_state_dict(state)
+        self._place = place
+        self._tensors = {name: value for name, value in tensors.items() if not name.startswith("root/")}
+
+    def _restore_optimizers(self, stage: Stage) -> None:
+        for name, optimizer in stage.optimizers.items():
+            _restore_state(name, optimizer, self._tensors, self._place.plain)
+
+    def _restore_random(self) -> None:
+        torch.set_rng_state(self._tensors.pop("random/cpu"))
+        if "random/cuda" in self._tensors:
+            torch.cuda.set_rng_state(self._tensors.pop("random/cuda"), self.device)
+
+
+def _means(place: _Place) -> dict[str, float]:
+    return {name: total / place.counts[name] for name, total in place.sums.items()}
+
+
+def _flatten_state(
+    name: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: dict[str, dict[str, Any]]
+) -> None:
+    for index, values in optimizer.state_dict()["state"].items():
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{name}/{index}/{key}"] = value
+            else:
+                plain.setdefault(f"{name}/{index}", {})[key] = value
+
+
+def _restore_state(
+    name: str,
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    plain: Mapping[str, Mapping[str, Any]],
+) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Any]] = {}
+    for path, value in tensors.items():
+        kind, _, rest = path.partition("/")
+        if kind == "optimizer" and rest.rsplit("/", 2)[0] == name:
+            _, index, key = rest.rsplit("/", 2)
+            state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], value)
+    for path, values in plain.items():
+        owner, index = path.rsplit("/", 1)
+        if owner == name:
+            state.setdefault(int(index), {}).update(values)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    # A state in another memory layout takes another arithmetic path, which may differ in the last bit.
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,26 @@
+"""What papers print, and the table that shows a run's results beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asdbench.hookspecs import hookimpl
+from asdbench.values import Entry, Lazy, lazy
+
+
+@hookimpl
+def asdbench_printed() -> Iterable[Lazy]:
+    """Offer the numbers that the papers print."""
+    return [lazy("asdbench_leaderboards.printed:printed")]
+
+
+@hookimpl
+def asdbench_tables() -> Iterable[Entry]:
+    """Offer the results table."""
+    return [
+        Entry(
+            name="results",
+            build=lazy("asdbench_leaderboards.table:results_table"),
+            summary="figures with intervals beside the printed ones, costs and flags",
+        )
+    ]

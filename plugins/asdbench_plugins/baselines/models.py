@@ -1,0 +1,206 @@
+"""Networks that rebuild windows of neighbouring log-mel frames; what they rebuild badly is strange.
+
+The windows are a view of the features: an epoch is a permutation of (clip, position), and only the windows of
+the batch at hand are gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asdbench.contracts import Model
+from asdbench.data.items import Items
+from asdbench.dsp import frame_windows
+from asdbench.errors import ConfigError, DataError
+from asdbench.training import Stage, Trainer
+from asdbench.values import Config, Info
+
+
+class WindowConfig(Config, frozen=True, kw_only=True):
+    """Options of a network on windows and its training; the defaults are the DCASE 2020 baseline's."""
+
+    frames: Annotated[int, Meta(ge=2, description="frames of a window")] = 5
+    lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-3
+    epochs: Annotated[int, Meta(ge=0, description="passes over the training windows")] = 100
+    batch_size: Annotated[int, Meta(ge=2, description="windows of a step")] = 512
+    checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
+
+
+class WindowModel(Model):
+    """Base of the networks on windows: encode, decode, compare with the target by mean squared error.
+
+    Outputs: ``reconstruction_error`` ``[n, 1]``, the mean over a clip's windows, and ``embedding``
+    ``[n, 1, dims]``, their mean bottleneck.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def __init__(self, config: WindowConfig, info: Info) -> None:
+        """Check that the features are frames.
+
+        Raises:
+            ConfigError: The features are not ``[mels, frames]``, or a clip has fewer frames than a window.
+        """
+        super().__init__(config, info)
+        if len(info.feature_shape) != 2:
+            raise ConfigError(
+                f"a network on windows reads features [mels, frames], got {list(info.feature_shape)}: "
+                "use the featurizer logmel"
+            )
+        self.mels, available = info.feature_shape
+        if available < config.frames:
+            raise ConfigError(
+                f"frames={config.frames} is more than the {available} frames of a clip: use longer clips"
+            )
+
+    def split(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the network sees and must give, ``[B, dims]``, of windows ``[B, frames, mels]``."""
+        raise NotImplementedError(f"{type(self).__name__} must define split")
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the network gives for ``inputs`` ``[B, dims]``, and the bottleneck on the way."""
+        bottleneck = self.encoder(inputs)
+        return self.decoder(bottleneck), bottleneck
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Train on single windows of all clips, shuffled together.
+
+        A last batch of one window is left out: batch norm has no statistics of it.
+        """
+        windows = frame_windows(
+            train.features(), frames=self.config.frames
+        )  # view [clips, windows, frames, mels]
+        count, size = windows.shape[0] * windows.shape[1], self.config.batch_size
+        if count < 2:
+            raise DataError(f"batch norm needs at least two training windows, got {count}")
+        forward = trainer.accelerate(self)
+
+        def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+            clips, positions = batch // windows.shape[1], batch % windows.shape[1]
+            inputs, targets = self.split(windows[clips, positions])
+            yield "adam", F.mse_loss(forward(inputs)[0], targets)
+
+        trainer.run(
+            Stage(
+                name="train",
+                module=self,
+                optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
+                epochs=self.config.epochs,
+                batches=lambda generator: _shuffled(count, size, generator=generator, device=windows.device),
+                losses=losses,
+                validate=(lambda: self._mean_error(held)) if len(held) else None,
+                every=self.config.checkpoint_every,
+                steps=count // size + (count % size > 1),
+            )
+        )
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, dims]``."""
+        windows = frame_windows(items.features(), frames=self.config.frames)  # [n, windows, frames, mels]
+        inputs, targets = self.split(windows.flatten(0, 1))
+        rebuilt, bottleneck = self(inputs)
+        error = (rebuilt - targets).square().mean(dim=1)  # [n * windows]
+        per_clip = windows.shape[:2]
+        return {
+            "reconstruction_error": error.unflatten(0, per_clip).mean(dim=1, keepdim=True),
+            "embedding": bottleneck.float().unflatten(0, per_clip).mean(dim=1, keepdim=True),
+        }
+
+    def _mean_error(self, items: Items) -> float:
+        errors = [self.outputs(batch)["reconstruction_error"] for batch in items.batches(16)]
+        return float(torch.cat(errors).mean())
+
+
+class AutoencoderConfig(WindowConfig, frozen=True, kw_only=True):
+    """Options of the autoencoder."""
+
+    hidden: Annotated[int, Meta(ge=1, description="units of the eight hidden layers")] = 128
+    bottleneck: Annotated[int, Meta(ge=1, description="units of the bottleneck")] = 8
+
+
+class Autoencoder(WindowModel):
+    """The DCASE 2020 Task 2 baseline: a window must come out again behind a bottleneck of 8 units."""
+
+    Config = AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig, info: Info) -> None:
+        super().__init__(config, info)
+        dims, hidden = config.frames * self.mels, config.hidden
+        self.encoder = nn.Sequential(
+            *_normed(dims, hidden),
+            *(layer for _ in range(3) for layer in _normed(hidden, hidden)),
+            *_normed(hidden, config.bottleneck),
+        )
+        self.decoder = nn.Sequential(
+            *_normed(config.bottleneck, hidden),
+            *(layer for _ in range(3) for layer in _normed(hidden, hidden)),
+            nn.Linear(hidden, dims),
+        )
+        self.apply(_initialise)
+
+    def split(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the whole window ``[B, frames * mels]`` as input and as target."""
+        joined = windows.flatten(1)
+        return joined, joined
+
+
+class InterpolatorConfig(WindowConfig, frozen=True, kw_only=True):
+    """Options of IDNN."""
+
+
+class Interpolator(WindowModel):
+    """IDNN: the centre frame of a window from the frames around it, 512-64-32-16-32-64-128.
+
+    Suefusa et al., "Anomalous sound detection based on interpolation deep neural network", ICASSP 2020.
+    """
+
+    Config = InterpolatorConfig
+
+    def __init__(self, config: InterpolatorConfig, info: Info) -> None:
+        """Build the network.
+
+        Raises:
+            ConfigError: A window has no centre frame, or the features do not fit.
+        """
+        super().__init__(config, info)
+        if config.frames % 2 == 0:
+            raise ConfigError(f"frames={config.frames} has no centre frame: use an odd number")
+        around = (config.frames - 1) * self.mels
+        self.encoder = nn.Sequential(*_dense(around, 64), *_dense(64, 32), *_dense(32, 16))
+        self.decoder = nn.Sequential(*_dense(16, 32), *_dense(32, 64), nn.Linear(64, self.mels))
+        self.apply(_initialise)
+
+    def split(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the frames around the centre ``[B, (frames - 1) * mels]``, and the centre ``[B, mels]``."""
+        centre = self.config.frames // 2
+        around = torch.cat([windows[:, :centre], windows[:, centre + 1 :]], dim=1)
+        return around.flatten(1), windows[:, centre]
+
+
+def _dense(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return nn.Linear(inputs, outputs), nn.ReLU()
+
+
+def _normed(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    # Momentum and epsilon are Keras's defaults, which the baseline was written in.
+    return nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.01), nn.ReLU()
+
+
+def _initialise(module: nn.Module) -> None:
+    # Keras's default for dense layers.
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def _shuffled(count: int, size: int, *, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
+    """Yield the numbers below ``count`` in batches of ``size``, shuffled; a last batch of one is left out."""
+    order = torch.randperm(count, generator=generator)
+    return (batch.to(device) for batch in torch.split(order, size) if len(batch) > 1)

@@ -1,0 +1,65 @@
+"""Scorers that read the score from an output of the model and learn nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from asdbench.contracts import Outputs, State
+from asdbench.errors import DataError
+from asdbench.values import Config
+from asdbench_plugins.scorers.grouped import finite_output
+
+
+class NegativeLogProbability(Config, frozen=True, kw_only=True):
+    """The negative log-probability of the claimed class, as the model computed it."""
+
+    margin_at_test: Annotated[
+        bool, Meta(description="with ArcFace's margin on the claim, as in training")
+    ] = True
+
+    @property
+    def on(self) -> str:
+        """Name of the output that it reads."""
+        return "claim_nll" if self.margin_at_test else "claim_nll_without_margin"
+
+    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
+        """Learn nothing."""
+        return {}
+
+    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the output ``[n, segments]`` as it is.
+
+        Raises:
+            DataError: An item claims no class of the unit, so that it has no probability.
+        """
+        if np.any(claim < 0):
+            raise DataError(
+                f"{np.sum(claim < 0)} of {len(claim)} items claim a class that the model was not trained on; "
+                "a scorer with per=pool needs no claim"
+            )
+        return _scalars(outputs, self.on)
+
+
+class ReconstructionError(Config, frozen=True, kw_only=True):
+    """The error of a model that rebuilds or predicts its input."""
+
+    on: Annotated[str, Meta(description="output of the model that is read")] = "reconstruction_error"
+
+    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
+        """Learn nothing."""
+        return {}
+
+    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the output ``[n, segments]`` as it is."""
+        return _scalars(outputs, self.on)
+
+
+def _scalars(outputs: Outputs, name: str) -> NDArray[np.float64]:
+    values: NDArray[Any] = finite_output(outputs, name)
+    if values.ndim != 2:
+        raise DataError(f"output {name!r} has shape {list(values.shape)}, a score is [items, segments]")
+    return values

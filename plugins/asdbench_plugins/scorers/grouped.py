@@ -1,0 +1,126 @@
+"""Scorers that learn from normal items, either of each claimed class by itself or of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from asdbench.contracts import Outputs, State
+from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.values import Config
+
+Vectors = NDArray[np.float64]
+"""``[points, dims]``."""
+TINY = 1e-12
+"""Least norm that a vector is divided by."""
+
+
+class GroupedScorer(Config, frozen=True, kw_only=True):
+    """Base: sorts vectors into groups; what is learned of a group and how it scores is the subclass's.
+
+    Every segment of a training item is one point. The state holds the arrays of group g under ``g/name``.
+    """
+
+    on: Annotated[str, Meta(description="output of the model that is read")] = "embedding"
+    per: Annotated[
+        Literal["claim", "pool"], Meta(description="one normal set a claimed class, or one in all")
+    ] = "claim"
+    normalize: Annotated[bool, Meta(description="scale vectors to length 1 first")] = False
+
+    def fit_group(self, points: Vectors) -> State:
+        """Learn from the normal points of one group, ``[points, dims]``, at least one."""
+        raise NotImplementedError(f"{type(self).__name__} must define fit_group")
+
+    def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
+        """Return a score for each of ``points`` ``[points, dims]``; higher = stranger."""
+        raise NotImplementedError(f"{type(self).__name__} must define score_group")
+
+    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
+        """Learn from the outputs of normal items and their claims ``[n]``.
+
+        Raises:
+            ConfigError: The model has no output ``on``.
+            DataError: There are no items, or an output is not finite.
+        """
+        vectors = self._vectors(outputs)
+        if not len(vectors):
+            raise DataError("a scorer was given no normal items to learn from")
+        return {
+            f"{name}/{key}": value
+            for name, rows in self._groups(claim)
+            for key, value in self.fit_group(_points(vectors[rows])).items()
+        }
+
+    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return anomaly scores ``[n, segments]``.
+
+        Raises:
+            ConfigError: The model has no output ``on``.
+            DataError: An item claims a class that no training item was of, or an output is not finite.
+        """
+        vectors = self._vectors(outputs)
+        scores = np.empty(vectors.shape[:2])
+        for name, rows in self._groups(claim):
+            chosen = self.score_group(_group_state(state, name), _points(vectors[rows]))
+            scores[rows] = chosen.reshape(-1, vectors.shape[1])
+        return scores
+
+    def _groups(self, claim: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        if self.per == "pool":
+            yield "pool", np.ones(len(claim), dtype=np.bool_)
+            return
+        for value in np.unique(claim):
+            yield str(value), claim == value
+
+    def _vectors(self, outputs: Outputs) -> NDArray[np.float64]:
+        """Return the output as ``[n, segments, dims]``."""
+        values = finite_output(outputs, self.on)
+        if values.ndim not in (2, 3):
+            raise DataError(
+                f"output {self.on!r} has shape {list(values.shape)}; a scorer reads [items, segments] or "
+                "[items, segments, dims]"
+            )
+        vectors = values if values.ndim == 3 else values[:, :, np.newaxis]
+        return unit_length(vectors) if self.normalize else vectors
+
+
+def finite_output(outputs: Outputs, name: str) -> NDArray[np.float64]:
+    """Return an output by its name, in float64.
+
+    Raises:
+        ConfigError: The model has no such output.
+        DataError: A value is not finite.
+    """
+    if name not in outputs:
+        raise ConfigError(unknown("output of this model", name, outputs))
+    values = np.asarray(outputs[name], dtype=np.float64)
+    bad = values.size - np.isfinite(values).sum()
+    if bad:
+        raise DataError(f"{bad} of {values.size} values of output {name!r} are not finite")
+    return values
+
+
+def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors ``[..., dims]`` scaled to length 1; a vector of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: NDArray[np.float64] = vectors / np.maximum(lengths, TINY)
+    return scaled
+
+
+def _points(vectors: NDArray[np.float64]) -> Vectors:
+    return vectors.reshape(-1, vectors.shape[-1])
+
+
+def _group_state(state: State, name: str) -> State:
+    chosen = {key.partition("/")[2]: value for key, value in state.items() if key.partition("/")[0] == name}
+    if not chosen:
+        known = sorted({key.partition("/")[0] for key in state})
+        raise DataError(
+            f"an item claims class {name}, but the scorer learned of {', '.join(known)} alone; "
+            "per=pool needs no claim"
+        )
+    return chosen

@@ -1,0 +1,92 @@
+"""STgram-MFN and ASD-AFPA: machine IDs told apart from wave and log-mel; ASD-AFPA attends over frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asdbench.hookspecs import hookimpl
+from asdbench.values import Entry, Method, Setting, lazy
+
+CITES = "liu2022stgram, zhang2023afpa"
+
+REDUCED = Setting(
+    options={
+        "length_s": 1.536,  # 24,576 samples: 49 frames, 48 without the last, which all heads of the sweep divide
+        "drop_last_frame": True,
+        "epochs": 8,
+        "batch_size": 32,
+        "lr": 1e-3,
+        "start_epoch": 0,
+        "checkpoint_every": 4,
+    },
+    reduced=True,
+)
+"""The small budget for data that is made on the machine: some 600 clips in about a minute on two threads."""
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "dcase2022": {"mfn_setting": "dcase2022"},
+    "cosine_old": {"schedule": "cosine_old"},
+    "margin_off_at_test": {"scorer.margin_at_test": False},
+}
+"""Presets of both methods."""
+
+HEADS = (1, 2, 3, 4, 6, 8, 12)
+"""Of the sweep; all divide 312 frames."""
+
+
+@hookimpl
+def asdbench_models() -> Iterable[Entry]:
+    """Offer the network of both methods."""
+    return [
+        Entry(
+            name="stgram",
+            build=lazy("asdbench_plugins.stgram_afpa.model:StgramModel"),
+            summary="TgramNet beside log-mel, MobileFaceNet, ArcFace over machine IDs; with or without AFPA",
+            cites=CITES,
+        )
+    ]
+
+
+@hookimpl
+def asdbench_methods() -> Iterable[Method]:
+    """Offer ASD-AFPA and its backbone."""
+    return [_asd_afpa(), _stgram_mfn()]
+
+
+def _asd_afpa() -> Method:
+    return Method(
+        name="stgram_afpa",
+        title="ASD-AFPA: attention over frequency patterns before STgram-MFN (Interspeech 2023)",
+        paper="arXiv:2308.14063",
+        featurizer="logmel",
+        model="stgram",
+        scorer="negative_log_probability",
+        defaults={"drop_last_frame": True},
+        on={"synthetic": REDUCED},
+        scope="all",
+        classes=2,
+        length_s=10.0,
+        presets={**{f"heads_{heads}": {"heads": heads} for heads in HEADS}, **VARIANTS},
+        home="dcase2020",
+        printed=("asd_afpa", "ASD-AFPA"),
+    )
+
+
+def _stgram_mfn() -> Method:
+    return Method(
+        name="stgram_mfn",
+        title="STgram-MFN: wave and log-mel, MobileFaceNet, ArcFace (ICASSP 2022)",
+        paper="arXiv:2201.05510",
+        featurizer="logmel",
+        model="stgram",
+        scorer="negative_log_probability",
+        defaults={"afpa": False, "margin": 0.7, "epochs": 300},
+        on={"synthetic": REDUCED},
+        scope="all",
+        classes=2,
+        length_s=10.0,
+        presets={"strict_ablation": {"margin": 1.0, "drop_last_frame": True, "epochs": 200}, **VARIANTS},
+        home="dcase2020",
+        printed=("asd_afpa", "STgram-MFN"),
+    )

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+import soundfile
+
+from asdbench.contracts import Dataset
+from asdbench.data.completeness import completeness
+from asdbench.errors import ConfigError, DataError
+from asdbench.values import Row
+from asdbench_datasets.folder import Folder
+
+
+def record(path: Path, *, rate: int = 16000, samples: int = 160) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.full(samples, 0.25), rate)
+    return path
+
+
+def fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        record(folder / name)
+    return folder
+
+
+def seen(rows: list[Row]) -> set[tuple[str, str, str, str | None]]:
+    return {(row.columns["machine"], row.columns["section"], row.columns["part"], row.label) for row in rows}
+
+
+def test_the_dataset_keeps_the_contract() -> None:
+    assert isinstance(Folder(), Dataset)
+
+
+def test_several_machines_are_read_with_labels_from_names(tmp_path: Path) -> None:
+    fill(
+        tmp_path / "plant",
+        "press/train/normal_id_03_1.wav",
+        "press/test/normal_id_03_2.wav",
+        "press/test/abnormal_id_03_3.flac",
+        "press/test/Anomaly_id_03_4.wav",
+        "press/test/monday.wav",
+        "saw/train/a.WAV",
+    )
+    rows = list(Folder(path="plant").index(tmp_path))
+    assert len(rows) == 6
+    assert seen(rows) == {
+        ("press", "03", "train", "normal"),
+        ("press", "03", "test", "normal"),
+        ("press", "03", "test", "anomaly"),
+        ("press", "00", "test", None),
+        ("saw", "00", "train", "normal"),
+    }
+
+
+def test_labels_come_from_folders_below_test_too(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        "saw/train/1.wav",
+        "saw/test/normal/1.wav",
+        "saw/test/anomalous/week/2.wav",
+        "saw/test/unsorted/3.wav",
+    )
+    labels = {row.source.name: row.label for row in Folder(path=str(tmp_path)).index(tmp_path)}
+    assert labels == {"1.wav": "normal", "2.wav": "anomaly", "3.wav": None}
+
+
+def test_words_that_only_begin_like_a_label_are_none(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "train/1.wav", "test/normally_open.wav", "test/anomaly2.wav")
+    labels = {row.source.name: row.label for row in Folder(path="saw").index(tmp_path)}
+    assert labels == {"1.wav": "normal", "normally_open.wav": None, "anomaly2.wav": "anomaly"}
+
+
+def test_a_folder_of_one_machine_is_named_after_itself(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "train/1.wav", "test/normal_2.wav")
+    assert {row.columns["machine"] for row in Folder(path="saw").index(tmp_path)} == {"saw"}
+
+
+def test_a_flat_folder_of_normals_is_for_training_alone(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "1.wav", "id_07_2.ogg", ".3.wav")
+    (tmp_path / "saw" / "notes.txt").touch()
+    dataset = Folder(path="saw")
+    rows = list(dataset.index(tmp_path))
+    assert seen(rows) == {("saw", "00", "train", "normal"), ("saw", "07", "train", "normal")}
+    [fold] = dataset.folds(rows)
+    assert (sorted(fold.train), list(fold.test)) == ([0, 1], [])
+    assert completeness(dataset.card, rows).complete
+
+
+def test_the_fold_tests_the_test_recordings(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "train/1.wav", "train/2.wav", "test/normal_3.wav")
+    dataset = Folder(path="saw")
+    rows = list(dataset.index(tmp_path))
+    [fold] = dataset.folds(rows)
+    assert [rows[k].source.name for k in fold.train] == ["1.wav", "2.wav"]
+    assert [rows[k].source.name for k in fold.test] == ["normal_3.wav"]
+
+
+def test_a_machine_with_nothing_to_train_on_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "saw/train/1.wav", "press/test/normal_1.wav")
+    dataset = Folder(path=str(tmp_path))
+    with pytest.raises(DataError, match=r"press/00 has test items .*press/test/normal_1\.wav"):
+        dataset.folds(list(dataset.index(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["train/anomaly_1.wav", "train/abnormal/1.wav"])
+def test_an_anomalous_recording_among_the_training_ones_is_told(tmp_path: Path, name: str) -> None:
+    fill(tmp_path / "saw", name)
+    with pytest.raises(DataError, match=rf"{Path(name).name} is named anomalous"):
+        list(Folder(path="saw").index(tmp_path))
+
+
+def test_an_anomalous_recording_in_a_flat_folder_is_told(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "1.wav", "anomaly_2.wav")
+    with pytest.raises(DataError, match=r"saw/anomaly_2\.wav is named anomalous"):
+        list(Folder(path="saw").index(tmp_path))
+
+
+def test_a_path_must_be_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"-d 'folder\[path=\.\.\.\]'"):
+        list(Folder().index(tmp_path))
+    assert Folder().card.sample_rate is None
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no folder .*gone"):
+        list(Folder(path="gone").index(tmp_path))
+
+
+def test_a_folder_without_recordings_is_told_with_the_layouts(tmp_path: Path) -> None:
+    (tmp_path / "saw" / "train").mkdir(parents=True)
+    (tmp_path / "saw" / "train" / "a.mp4").touch()
+    with pytest.raises(DataError, match=r"no recordings \(\.flac, \.ogg, \.wav\) under .*<machine>/train"):
+        list(Folder(path="saw").index(tmp_path))
+
+
+def test_sources_are_named_from_the_folder_itself(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "saw", "train/1.wav")
+    dataset, root = Folder(path="saw").located(tmp_path)
+    [row] = dataset.index(root)
+    assert root == folder
+    assert row.source == PurePosixPath("train/1.wav")
+
+
+def test_all_recordings_are_read_at_the_rate_of_the_first(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=800)
+    record(tmp_path / "saw" / "train" / "2.wav", rate=16000, samples=1600)
+    dataset = Folder(path="saw")
+    first, second = (dataset.read(tmp_path, row.source) for row in dataset.index(tmp_path))
+    assert (first.dtype.name, first.shape) == ("int16", (800,))
+    assert (second.dtype.name, second.shape) == ("float32", (800,))
+
+
+def test_a_rate_that_is_given_is_kept_to(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=800)
+    dataset = Folder(path="saw", sample_rate=16000).located(tmp_path)[0]
+    [row] = dataset.index(tmp_path)
+    assert dataset.read(tmp_path, row.source).shape == (1600,)
+    assert (dataset.card.sample_rate, dataset.card.item_shape) == (16000, (1600,))
+
+
+def test_a_located_folder_knows_rate_and_length_of_its_first_file(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=800)
+    dataset = Folder(path="saw")
+    assert (dataset.card.sample_rate, dataset.card.item_shape) == (None, ())
+    card = dataset.located(tmp_path)[0].card
+    assert (card.sample_rate, card.item_shape) == (8000, (800,))
+
+
+def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "train/1.wav")
+    (tmp_path / "saw" / "train" / "2.wav").write_text("not a wave")
+    with pytest.raises(DataError, match=r"2\.wav cannot be read as a recording"):
+        Folder(path="saw").read(tmp_path, PurePosixPath("train/2.wav"))

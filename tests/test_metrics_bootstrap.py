@@ -1,0 +1,191 @@
+"""The bootstrap: each sample equals scikit-learn on the items drawn, and the samples repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from asdbench.errors import ConfigError, MetricError
+from asdbench.metrics import auc, bootstrap, bootstrap_areas, bootstrap_auc, bootstrap_partial_auc, interval
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Bootstrap = Callable[..., Floats]
+
+BOTH = pytest.mark.parametrize("resample", [bootstrap_auc, bootstrap_partial_auc])
+
+
+def section(
+    *, normals: int = 30, anomalies: int = 20, seed: int = 0, levels: int | None = None
+) -> tuple[Bools, Floats]:
+    """Overlapping scores; with ``levels`` they are whole numbers below it, so that they tie."""
+    generator = np.random.default_rng(seed)
+    is_anomaly = np.repeat([False, True], [normals, anomalies])
+    scores = generator.normal(size=is_anomaly.size) + is_anomaly
+    if levels is not None:
+        scores = generator.integers(levels, size=is_anomaly.size).astype(np.float64)
+    return is_anomaly, scores
+
+
+def drawn(is_anomaly: Bools, scores: Floats, *, resamples: int, seed: int) -> list[tuple[Bools, Floats]]:
+    """The resamples as lists of items, as a loop would score them."""
+    normals, anomalies = np.sort(scores[~is_anomaly]), np.sort(scores[is_anomaly])
+    chunks = list(bootstrap.draw_counts(normals.size, anomalies.size, resamples=resamples, seed=seed))
+    columns = [
+        (low[:, r].astype(int), high[:, r].astype(int)) for low, high in chunks for r in range(low.shape[1])
+    ]
+    return [
+        (
+            np.repeat([False, True], [normals.size, anomalies.size]),
+            np.concatenate([np.repeat(normals, low), np.repeat(anomalies, high)]),
+        )
+        for low, high in columns
+    ]
+
+
+@given(
+    normals=st.integers(1, 30),
+    anomalies=st.integers(1, 30),
+    levels=st.sampled_from([None, 1, 3, 20]),
+    seed=st.integers(0, 2**32 - 1),
+    max_fpr=st.floats(0.02, 1.0),
+)
+@settings(max_examples=40, deadline=None)
+def test_each_sample_equals_scikit_learn_on_the_items_drawn(
+    normals: int, anomalies: int, levels: int | None, seed: int, max_fpr: float
+) -> None:
+    is_anomaly, scores = section(normals=normals, anomalies=anomalies, seed=seed, levels=levels)
+    resamples = drawn(is_anomaly, scores, resamples=5, seed=seed)
+    expected = [roc_auc_score(*resample) for resample in resamples]
+    partial = [roc_auc_score(*resample, max_fpr=max_fpr) for resample in resamples]
+    np.testing.assert_allclose(
+        bootstrap_auc(is_anomaly, scores, resamples=5, seed=seed), expected, rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        bootstrap_partial_auc(is_anomaly, scores, resamples=5, seed=seed, max_fpr=max_fpr),
+        partial,
+        rtol=0,
+        atol=1e-12,
+    )
+
+
+def test_each_resample_keeps_both_counts() -> None:
+    for normals, anomalies in bootstrap.draw_counts(7, 3, resamples=50, seed=1):
+        assert (normals.sum(axis=0) == 7).all()
+        assert (anomalies.sum(axis=0) == 3).all()
+
+
+@BOTH
+def test_equal_seeds_repeat_and_others_differ(resample: Bootstrap) -> None:
+    first = resample(*section(), resamples=20, seed=4)
+    np.testing.assert_array_equal(first, resample(*section(), resamples=20, seed=4))
+    assert (first != resample(*section(), resamples=20, seed=5)).any()
+
+
+@BOTH
+def test_samples_do_not_depend_on_the_size_of_a_chunk(
+    resample: Bootstrap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = resample(*section(), resamples=40, seed=4)
+    monkeypatch.setattr(bootstrap, "CHUNK", 350)
+    np.testing.assert_array_equal(whole, resample(*section(), resamples=40, seed=4))
+    monkeypatch.setattr(bootstrap, "CHUNK", 1)
+    np.testing.assert_array_equal(whole, resample(*section(), resamples=40, seed=4))
+
+
+@BOTH
+def test_the_first_samples_of_many_are_the_samples_of_few(resample: Bootstrap) -> None:
+    many = resample(*section(), resamples=60, seed=4)
+    np.testing.assert_array_equal(many[:9], resample(*section(), resamples=9, seed=4))
+
+
+@BOTH
+def test_samples_do_not_depend_on_the_order_of_the_items(resample: Bootstrap) -> None:
+    is_anomaly, scores = section(levels=8)
+    order = np.random.default_rng(3).permutation(scores.size)
+    np.testing.assert_array_equal(
+        resample(is_anomaly, scores, resamples=20, seed=4),
+        resample(is_anomaly[order], scores[order], resamples=20, seed=4),
+    )
+
+
+def test_the_samples_scatter_around_the_figure_as_theory_says() -> None:
+    is_anomaly, scores = section(normals=100, anomalies=100)
+    samples = bootstrap_auc(is_anomaly, scores, resamples=2000, seed=0)
+    wins = scores[is_anomaly][:, None] > scores[~is_anomaly]  # [anomalies, normals]
+    # DeLong: the variances of both classes' placements add up; the bootstrap differs by terms of 1 / n^2.
+    deviation = np.sqrt(wins.mean(axis=0).var() / 100 + wins.mean(axis=1).var() / 100)
+    assert samples.mean() == pytest.approx(auc(is_anomaly, scores), abs=4 * deviation / np.sqrt(2000))
+    assert samples.std() == pytest.approx(deviation, rel=0.1)
+
+
+def test_several_scorings_share_their_draws_and_areas() -> None:
+    is_anomaly, scores = section()
+    both = bootstrap_areas(is_anomaly, np.stack([scores, scores]), resamples=30, seed=2)
+    assert both.shape == (2, 2, 30)
+    np.testing.assert_array_equal(both[:, 0], both[:, 1])
+    np.testing.assert_array_equal(both[0, 0], bootstrap_auc(is_anomaly, scores, resamples=30, seed=2))
+    np.testing.assert_array_equal(both[1, 0], bootstrap_partial_auc(is_anomaly, scores, resamples=30, seed=2))
+
+
+def test_a_reversed_scoring_mirrors_every_sample() -> None:
+    is_anomaly, scores = section()
+    areas = bootstrap_areas(is_anomaly, np.stack([scores, -scores]), resamples=30, seed=2)[0]
+    np.testing.assert_allclose(areas[0] + areas[1], 1.0, rtol=0, atol=1e-12)
+
+
+def test_a_perfect_ranking_has_no_spread() -> None:
+    samples = bootstrap_auc([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0], resamples=10, seed=0)
+    assert interval(samples) == (1.0, 1.0)
+    assert interval(bootstrap_partial_auc([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0], resamples=10, seed=0)) == (
+        1.0,
+        1.0,
+    )
+
+
+def test_the_interval_is_that_of_percentiles_and_leaves_out_nan() -> None:
+    samples = np.append(np.arange(101.0), [np.nan, np.nan])
+    np.testing.assert_allclose(interval(samples, level=0.9), (5.0, 95.0))
+    np.testing.assert_allclose(interval(samples), (2.5, 97.5))
+
+
+def test_an_interval_of_nothing_is_refused() -> None:
+    with pytest.raises(MetricError, match="none of 2 bootstrap samples is defined"):
+        interval([np.nan, np.nan])
+    with pytest.raises(MetricError, match=r"of shape \[resamples\], got \[1, 2\]"):
+        interval([[0.0, 1.0]])
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_a_level_that_is_no_share_is_refused(level: float) -> None:
+    with pytest.raises(ConfigError, match="level must be between 0 and 1"):
+        interval([0.0, 1.0], level=level)
+
+
+@BOTH
+def test_one_class_alone_cannot_be_resampled(resample: Bootstrap) -> None:
+    with pytest.raises(MetricError, match="no anomalous item among 2: there is nothing to resample"):
+        resample([0, 0], [1.0, 2.0], seed=0)
+
+
+@BOTH
+def test_scores_that_are_not_finite_are_refused(resample: Bootstrap) -> None:
+    with pytest.raises(MetricError, match="1 of 2 scores are not finite"):
+        resample([0, 1], [1.0, np.inf], seed=0)
+
+
+@BOTH
+def test_no_resample_at_all_is_refused(resample: Bootstrap) -> None:
+    with pytest.raises(ConfigError, match="at least 1 resample, got 0"):
+        resample([0, 1], [1.0, 2.0], resamples=0, seed=0)
+
+
+def test_a_false_positive_rate_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match="above 0 and at most 1"):
+        bootstrap_partial_auc([0, 1], [1.0, 2.0], seed=0, max_fpr=2.0)
