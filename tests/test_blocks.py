@@ -52,9 +52,10 @@ def test_all_zero_cosines_of_41_classes_score_as_specified_with_and_without_marg
 def test_the_gradient_is_finite_where_embedding_and_weight_coincide() -> None:
     head = ArcFace(8, 3)
     embedding = head.weight.detach()[1:2].clone().requires_grad_()
-    F.cross_entropy(head(embedding, torch.tensor([1])), torch.tensor([1])).backward()
-    assert embedding.grad is not None and head.weight.grad is not None
-    assert torch.isfinite(embedding.grad).all() and torch.isfinite(head.weight.grad).all()
+    F.cross_entropy(head(embedding, torch.tensor([1])), torch.tensor([1])).backward()  # type: ignore[no-untyped-call]
+    for tensor in (embedding, head.weight):
+        assert tensor.grad is not None
+        assert torch.isfinite(tensor.grad).all()
 
 
 def test_only_the_true_class_bears_the_margin() -> None:

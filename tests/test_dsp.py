@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from asdbench_plugins.features.featurizers import LogMel, Raw
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asdbench.dsp import LogMelConfig, LogMelSpectrogram, bands_of, frame_windows, mel_filters
+from asdbench.dsp import FrameWindows, LogMelConfig, LogMelSpectrogram, bands_of, mel_filters
 from asdbench.errors import ConfigError, DataError
 from asdbench.values import Config, Info
+from asdbench_plugins.features.featurizers import LogMel, Raw
 
 RATE = 16000
 LOGMEL = LogMelSpectrogram(LogMelConfig(), sample_rate=RATE)
@@ -159,23 +159,29 @@ def test_bands_hold_every_weight_of_the_filters_and_few_zeros() -> None:
     assert sum(band.weights.numel() for band in bands_of(filters)) < filters.numel() / 5
 
 
-def test_frame_windows_are_a_view_that_holds_the_frames_one_after_the_other() -> None:
+def test_frame_windows_gather_neighbouring_frames_of_one_clip() -> None:
     features = torch.randn(3, 4, 9)
-    windows = frame_windows(features, frames=5)
-    assert windows.shape == (3, 5, 5, 4)
-    assert windows.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
-    gathered = windows[torch.tensor([2, 0]), torch.tensor([1, 4])].flatten(1)
-    expected = [
-        torch.cat([features[clip, :, first + i] for i in range(5)]) for clip, first in ((2, 1), (0, 4))
-    ]
-    assert torch.equal(gathered, torch.stack(expected))
+    windows = FrameWindows(features, frames=5)
+    assert len(windows) == 15
+    expected = [features[clip, :, first : first + 5].T for clip in range(3) for first in range(5)]
+    assert torch.equal(windows[torch.arange(15)], torch.stack(expected))
+    assert torch.equal(windows[torch.tensor([14, 0])], torch.stack([expected[14], expected[0]]))
+    assert torch.equal(windows.view().flatten(0, 1), torch.stack(expected))
+
+
+def test_frame_windows_hold_every_frame_once_and_share_features_that_are_stored_by_frames() -> None:
+    features = torch.randn(3, 9, 4).transpose(1, 2)
+    view = FrameWindows(features, frames=5).view()
+    assert view.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
+    copied = FrameWindows(features.contiguous(), frames=5).view()
+    assert copied.untyped_storage().nbytes() == features.nbytes
 
 
 def test_frame_windows_refuse_clips_shorter_than_a_window() -> None:
     with pytest.raises(DataError, match="a window takes 5 frames but the clips have 4: use longer clips"):
-        frame_windows(torch.zeros(1, 8, 4), frames=5)
+        FrameWindows(torch.zeros(1, 8, 4), frames=5)
     with pytest.raises(DataError, match=r"expected features of shape \[clips, mels, frames\], got \[8, 4\]"):
-        frame_windows(torch.zeros(8, 4))
+        FrameWindows(torch.zeros(8, 4))
 
 
 def test_the_featurizer_logmel_is_the_spectrogram_and_stores_nothing() -> None:

@@ -1,7 +1,7 @@
-"""`synthetic`: machine sounds from physics, made on the machine in seconds from a seed, laid out as DCASE 2020's.
+"""`synthetic`: machine sounds from physics, made in seconds from a seed, laid out as DCASE 2020's.
 
-``<machine>/{train,test}/{normal,anomaly}_id_NN_00000000.wav``, 16 bit, mono; ``train`` holds normal clips alone. What
-sounds and what fails is documented in ``docs/synthetic.md``.
+``<machine>/{train,test}/{normal,anomaly}_id_NN_00000000.wav``, 16 bit, mono; ``train`` holds normal clips
+alone. What sounds and what fails is documented in ``docs/synthetic.md``.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import soundfile
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
+from asdbench.data.completeness import check_trained
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Row
@@ -27,8 +30,8 @@ from asdbench_datasets.machine_sounds.machine import Fault, Machine
 from asdbench_datasets.machine_sounds.signals import decibel
 
 NAME = re.compile(r"(?P<label>normal|anomaly)_id_(?P<section>\d{2})_\d{8}\.wav")
-DIFFICULTY_RANGE_DB = 24.0
-"""Faults at difficulty 0 are so much stronger than at difficulty 1."""
+EASIEST_DB, HARDEST_DB = 15.0, -9.0
+"""Strength of faults at difficulty 0 and 1; 0 dB = the levels stated in ``machine_sounds``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,12 @@ class Clip:
         return PurePosixPath(self.machine, self.part, f"{self.label}_id_{self.section}_{self.number:08d}.wav")
 
 
-class Synthetic(Config):
-    """The synthetic dataset; equal options give equal bytes, and clip i is the same whatever the sizes are."""
+class Synthetic(Config, frozen=True):
+    """The synthetic dataset. Equal options give equal bytes; clip i is the same whatever the sizes are.
+
+    Raises:
+        ConfigError: A machine type is unknown.
+    """
 
     seed: Annotated[int, Meta(description="what all chance comes from", ge=0)] = 0
     difficulty: Annotated[
@@ -61,7 +68,7 @@ class Synthetic(Config):
     ] = 0.5
     snr_db: Annotated[
         float, Meta(description="machine over factory noise in dB; each clip within 2 dB", ge=-30, le=60)
-    ] = 6.0
+    ] = 0.0
     ids: Annotated[int, Meta(description="units (machine IDs) of each machine type", ge=1, le=50)] = 3
     train_clips: Annotated[int, Meta(description="normal training clips of each unit", ge=1)] = 40
     test_clips: Annotated[
@@ -69,12 +76,17 @@ class Synthetic(Config):
     ] = 20
     sample_rate: Annotated[int, Meta(description="sample rate in Hz", ge=8000, le=96000)] = 16000
     length_s: Annotated[float, Meta(description="length of a clip in seconds", ge=1, le=60)] = 2.0
-    machines: Annotated[str, Meta(description="machine types joined by +; empty: all")] = ""
+    machines: Annotated[
+        tuple[str, ...] | str, Meta(description="machine types joined by +, such as fan+pump; empty: all")
+    ] = ()
 
     def __post_init__(self) -> None:
-        for machine in self._selected():
+        chosen = self.machines.split("+") if isinstance(self.machines, str) else self.machines
+        for machine in filter(None, chosen):
             if machine not in MACHINES:
                 raise ConfigError(unknown("machine type", machine, MACHINES))
+        # In one order and form, so that equal selections are equal configurations.
+        msgspec.structs.force_setattr(self, "machines", tuple(name for name in MACHINES if name in chosen))
 
     @property
     def card(self) -> Card:
@@ -85,7 +97,7 @@ class Synthetic(Config):
             task="detection",
             modality="audio",
             licence="CC0-1.0",
-            citation="asdbench, docs/synthetic.md: physically motivated machine sounds and faults, made from a seed",
+            citation="asdbench: machine sounds and faults from physics, made from a seed (docs/synthetic.md)",
             expected=tuple(self._expected()),
             columns={"machine": "machine type", "section": "machine ID", "part": "train or test"},
             claims=("machine", "section"),
@@ -103,7 +115,7 @@ class Synthetic(Config):
         return round(self.length_s * self.sample_rate)
 
     def make(self, root: Path, progress: Callable[[int, int], None]) -> None:
-        """Write all clips under ``root``; finished ones are kept, so a killed run goes on where it stopped."""
+        """Write all clips under ``root``; finished ones are kept, so that a killed run goes on."""
         clips = list(self._clips())
         for done, clip in enumerate(clips, start=1):
             path = root / clip.source
@@ -115,7 +127,7 @@ class Synthetic(Config):
         """List the clips of the selected machine types under ``root``.
 
         Raises:
-            DataError: Nothing is there, or a name does not fit the pattern.
+            DataError: Nothing is there, a name does not fit the pattern, or a training clip is anomalous.
         """
         paths = sorted(path for machine in self._selected() for path in (root / machine).glob("*/*.wav"))
         if not paths:
@@ -129,13 +141,17 @@ class Synthetic(Config):
         Raises:
             DataError: The file is missing, damaged or of another sample rate.
         """
-        return read_wave(root / source, sample_rate=self.sample_rate)
+        return read_wave(root / source, sample_rate=self.sample_rate, resample=False)
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
-        """Return the one division that the layout states."""
+        """Return the one division that the layout states.
+
+        Raises:
+            DataError: A machine ID has test clips but no training clips.
+        """
         parts = [row.columns["part"] for row in rows]
         train, test = ([at for at, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [Fold(name="official", train=train, test=test)]
+        return [check_trained(self.card, rows, Fold(name="official", train=train, test=test))]
 
     def unit(self, machine: str, unit: int) -> Machine:
         """Return unit number ``unit`` (0, 1, ...) of a machine type."""
@@ -143,45 +159,48 @@ class Synthetic(Config):
         return unit_of(machine, index=unit, offsets=offsets)
 
     def parts(self, clip: Clip, *, fault: Fault | None = None) -> Parts:
-        """Return the machine's signal and the noise that ``clip`` is mixed of, with ``fault`` instead of none."""
+        """Return the machine's signal and the noise of ``clip``; ``fault`` says what is broken in it.
+
+        With another fault than :meth:`fault` gives, or None, it is the clip as it would have been then.
+        """
         return parts_of(
             self.unit(clip.machine, clip.unit),
             fault,
             sample_rate=self.sample_rate,
             samples=self.samples,
             snr_db=self.snr_db,
-            rng=self._rng(clip),
+            rng=np.random.default_rng(self._seed(clip)),
         )
 
     def fault(self, clip: Clip) -> Fault | None:
         """Return the fault of a clip: what is broken and how badly; None for a normal one."""
         if clip.label == NORMAL:
             return None
-        strength = decibel((0.5 - self.difficulty) * DIFFICULTY_RANGE_DB)
+        strength = decibel(EASIEST_DB + self.difficulty * (HARDEST_DB - EASIEST_DB))
         rng = np.random.default_rng(self._seed(clip, "fault"))
         return fault_of(clip.machine, index=clip.number, strength=strength, rng=rng)
 
-    def _selected(self) -> list[str]:
-        return list(dict.fromkeys(self.machines.split("+"))) if self.machines else list(MACHINES)
+    def _selected(self) -> tuple[str, ...]:
+        return tuple(self.machines) or tuple(MACHINES)
 
-    def _clips(self) -> Iterator[Clip]:
+    def _groups(self) -> Iterator[tuple[Clip, int]]:
+        """Yield the first clip and the size of every group of clips that are numbered together."""
         sizes = (
             ("train", NORMAL, self.train_clips),
             ("test", NORMAL, self.test_clips),
             ("test", ANOMALY, self.test_clips),
         )
-        for machine in self._selected():
-            for unit in range(self.ids):
-                for part, label, size in sizes:
-                    for number in range(size):
-                        yield Clip(machine=machine, unit=unit, part=part, label=label, number=number)
+        for machine, unit, (part, label, size) in product(self._selected(), range(self.ids), sizes):
+            yield Clip(machine=machine, unit=unit, part=part, label=label, number=0), size
+
+    def _clips(self) -> Iterator[Clip]:
+        for first, size in self._groups():
+            yield from (replace(first, number=number) for number in range(size))
 
     def _expected(self) -> Iterator[Count]:
-        for clip in self._clips():
-            if clip.number == 0:
-                size = self.train_clips if clip.part == "train" else self.test_clips
-                columns = {"machine": clip.machine, "section": clip.section, "part": clip.part}
-                yield Count(columns=columns, items=size, label=clip.label)
+        for clip, size in self._groups():
+            columns = {"machine": clip.machine, "section": clip.section, "part": clip.part}
+            yield Count(columns=columns, items=size, label=clip.label)
 
     def _wave(self, clip: Clip) -> NDArray[np.int16]:
         parts = self.parts(clip, fault=self.fault(clip))
@@ -191,9 +210,6 @@ class Synthetic(Config):
         return seed_for(
             self.seed, "synthetic", clip.machine, clip.section, clip.part, clip.label, clip.number, *names
         )
-
-    def _rng(self, clip: Clip) -> np.random.Generator:
-        return np.random.default_rng(self._seed(clip))
 
 
 def _write(path: Path, wave: NDArray[np.int16], sample_rate: int) -> None:
@@ -211,5 +227,7 @@ def _row(source: PurePosixPath) -> Row:
         raise DataError(
             f"{source} does not fit <machine>/{{train,test}}/{{normal,anomaly}}_id_NN_00000000.wav"
         )
+    if part == "train" and match["label"] == ANOMALY:
+        raise DataError(f"{source} is an anomalous clip in a training folder, where all clips are normal")
     columns = {"machine": machine, "section": match["section"], "part": part}
     return Row(source=source, columns=columns, label=match["label"])

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from asdbench.errors import AsdbenchError, ConfigError, DataError, MetricError, PluginError, RunError
 from asdbench.hookspecs import hookimpl
-from asdbench.values import Card, Config, Count, Entry, Fold, Info, Method, Printed, Remote, Row, Setting, lazy
+from asdbench.values import (
+    Card,
+    Config,
+    Count,
+    Entry,
+    Fold,
+    Info,
+    Method,
+    Printed,
+    Remote,
+    Row,
+    Setting,
+    lazy,
+)
 
 if TYPE_CHECKING:
     from asdbench.contracts import Dataset, Featurizer, MadeDataset, Model, Scorer

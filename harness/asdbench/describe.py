@@ -1,4 +1,4 @@
-"""What a method is and costs, told without any data: paper, options with their meaning, shapes, parameters, FLOPs."""
+"""What a method is and costs, told without data: paper, options, shapes, parameters, FLOPs."""
 
 from __future__ import annotations
 

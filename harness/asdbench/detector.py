@@ -123,9 +123,9 @@ def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64
     The upper half of S segments is the S - S // 2 largest: 5 of 10, 2 of 3.
     """
     if how == "mean":
-        return scores.mean(axis=1)
+        return np.asarray(scores.mean(axis=1))
     if how == "max":
-        return scores.max(axis=1)
+        return np.asarray(scores.max(axis=1))
     return np.asarray(np.sort(scores, axis=1)[:, scores.shape[1] // 2 :].mean(axis=1))
 
 
@@ -170,7 +170,7 @@ class _Probe:
         self.own = torch.ones(1, dtype=torch.bool, device=info.device)
         self.target = torch.zeros(1, dtype=torch.int64, device=info.device)
         self._raw = torch.zeros(1, *info.item_shape, device=info.device)
-        self._features = detector.featurizer(self._raw)
+        self._features: Tensor = detector.featurizer(self._raw)
 
     def __len__(self) -> int:
         return 1

@@ -26,7 +26,7 @@ LIBRARIES = (
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Return Python, library versions, processor, cores, memory, GPUs and the git commit of a source checkout."""
+    """Return Python, library versions, processor, cores, memory, GPUs and the commit of a source checkout."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -59,7 +59,7 @@ def _processor() -> str:
 
 
 def _gpus() -> list[str]:
-    import torch  # noqa: PLC0415 - heavy, and only needed here
+    import torch  # heavy, and only needed here
 
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 

@@ -55,7 +55,9 @@ def _row(
         return row | {"fit": "inapplicable", "score": "inapplicable"}
     key = (task.recipe.label, task.fit.length, len(task.fit.classes))
     if key not in sizes:
-        info = Info(item_shape=(task.fit.length,), sample_rate=task.fit.sample_rate, classes=tuple(task.fit.classes))
+        info = Info(
+            item_shape=(task.fit.length,), sample_rate=task.fit.sample_rate, classes=tuple(task.fit.classes)
+        )
         sizes[key] = size_of(Detector(task.recipe, info))
     epochs = task.recipe.model.options.get("epochs", 1)
     work = sizes[key].flops * (BACKWARD * epochs * row["train"] + row["test"] + row["train"])

@@ -8,7 +8,7 @@ themselves, which no honest comparison may use and every table names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,7 @@ def evaluate(
     """
     finished = [found for task in tasks if (found := _finished(task, store)) is not None]
     done = {id(found.task) for found in finished}
+    unfinished = [task for task in tasks if id(task) not in done]
     seeds = tuple(dict.fromkeys(task.seed for task in tasks))
     judge = _Judge(prepared, metric_set)
     chosen = {id(found.task): judge.checkpoint(found, selection) for found in finished}
@@ -82,10 +83,10 @@ def evaluate(
         recipe=tasks[0].recipe,
         seeds=seeds,
         selection=selection,
-        results=judge.results(items, seeds, resamples=resamples),
+        results=_honest(judge.results(items, seeds, resamples=resamples), unfinished),
         best_on_test=best,
         finished=finished,
-        unfinished=[task for task in tasks if id(task) not in done],
+        unfinished=unfinished,
         items=items,
     )
 
@@ -148,6 +149,29 @@ class _Judge:
             return sum(result.value or 0.0 for result in results if not any(result.groups.values()))
 
         return max(found.fit.checkpoints, key=goodness)
+
+
+def _honest(results: list[Result], unfinished: Sequence[Task]) -> list[Result]:
+    """Take back the averages over units of which some failed, and note those that could not be run at all."""
+    failed = sorted({task.unit for task in unfinished if task.inapplicable is None})
+    skipped = sorted({task.unit for task in unfinished if task.inapplicable is not None})
+    if failed:
+        why = f"no scores of {', '.join(failed)}"
+        return [
+            result
+            if any(result.groups.values())
+            else replace(result, value=None, low=None, high=None, why=why)
+            for result in results
+        ]
+    if skipped:
+        why = f"left out, inapplicable: {', '.join(skipped)}"
+        return [
+            result
+            if any(result.groups.values())
+            else replace(result, why="; ".join(filter(None, [result.why, why])))
+            for result in results
+        ]
+    return results
 
 
 def _finished(task: Task, store: Store) -> Finished | None:

@@ -54,8 +54,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     sample_rate: int | None
     train: RowSet
     held: RowSet
-    validation: RowSet
-    test: RowSet
+    validation: RowSet = RowSet()
+    test: RowSet = RowSet()
     seed: int
     device: str
     threads: int

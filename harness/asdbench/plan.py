@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -133,47 +134,44 @@ def _task(
     held = _held(recipe, prepared, unit, seed, rules)
     train = [k for k in unit.train if k not in set(held)] + unit.auxiliary
     length = _length(recipe, prepared, pack, unit, rules)
-    sets = {
-        "train": _row_set(prepared, train, unit, training=True),
-        "held": _row_set(prepared, held, unit, training=True),
-        "validation": _row_set(prepared, unit.validation, unit, training=False),
-        "test": _row_set(prepared, unit.test, unit, training=False),
-    }
     on_cpu = resources.device == "cpu"
     model_id = identifier(
         recipe.trained(), prepared.card.name, prepared.manifest, fold.name, unit.name, unit.classes, length, seed,
         "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
     )  # fmt: skip
-    shared = {
-        "model_id": model_id,
-        "recipe": recipe,
-        "pack": str(prepared.pack),
-        "store": resources.store,
-        "classes": unit.classes,
-        "length": length,
-        "sample_rate": prepared.card.sample_rate,
-        "seed": seed,
-        "device": resources.device,
-        "threads": resources.threads,
-        "rules": rules,
-        "resume_every_s": resources.resume_every_s,
-        "feature_bytes": resources.feature_bytes,
-    }
-    unseen = {
-        name: RowSet() for name in ("validation", "test")
-    }  # a fit job is not told of the items to be scored
+    fit = JobSpec(  # it is told nothing of the items to be scored
+        job_id=model_id,
+        kind="fit",
+        model_id=model_id,
+        recipe=recipe,
+        pack=str(prepared.pack),
+        store=resources.store,
+        classes=unit.classes,
+        length=length,
+        sample_rate=prepared.card.sample_rate,
+        train=_row_set(prepared, train, unit, training=True),
+        held=_row_set(prepared, held, unit, training=True),
+        seed=seed,
+        device=resources.device,
+        threads=resources.threads,
+        rules=rules,
+        resume_every_s=resources.resume_every_s,
+        feature_bytes=resources.feature_bytes,
+    )
+    score = msgspec.structs.replace(
+        fit,
+        job_id=identifier(model_id, recipe.scored(), _test_key(prepared, unit)),
+        kind="score",
+        validation=_row_set(prepared, unit.validation, unit, training=False),
+        test=_row_set(prepared, unit.test, unit, training=False),
+    )
     return Task(
         recipe=recipe,
         fold=fold.name,
         unit=unit.name,
         seed=seed,
-        fit=JobSpec(job_id=model_id, kind="fit", **shared, **(sets | unseen)),  # type: ignore[arg-type]
-        score=JobSpec(
-            job_id=identifier(model_id, recipe.scored(), _test_key(prepared, unit)),
-            kind="score",
-            **shared,
-            **sets,  # type: ignore[arg-type]
-        ),
+        fit=fit,
+        score=score,
         inapplicable=_inapplicable(recipe, unit, train),
     )
 
@@ -191,12 +189,15 @@ def _held(recipe: Recipe, prepared: Prepared, unit: _Unit, seed: int, rules: lis
     for k in unit.train:
         by_class.setdefault(prepared.card.claim_of(prepared.rows[k].columns), []).append(k)
     held: list[int] = []
+    spared: list[str] = []
     for name, members in sorted(by_class.items()):
         count = int(recipe.knobs.held * len(members))
         if count == 0:
-            rules.append(f"{name}: nothing held out, it has {len(members)} training items")
+            spared.append(f"{name} ({len(members)})")
         generator = np.random.default_rng(seed_for(seed, "held", name))
         held += [members[i] for i in generator.permutation(len(members))[:count]]
+    if spared:
+        rules.append(f"nothing held out of classes with too few training items: {', '.join(spared)}")
     return sorted(held)
 
 

@@ -1,11 +1,12 @@
-"""The recipe: what a method is with a user's options on a dataset, down to the last default. Two equal recipes give
-equal results; the identifiers of models and scores are hashes of them.
+"""The recipe: what a method is with a user's options on a dataset, down to the last default.
+
+Two equal recipes give equal results; the identifiers of models and scores are hashes of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,8 +28,12 @@ class Knobs(Config, frozen=True, kw_only=True):
     scope: Annotated[str, Meta(description="what is trained together, such as all, machine or section")]
     held: Annotated[float, Meta(ge=0, lt=1, description="share of the training items kept from the gradient")]
     aggregate: Annotated[Aggregate, Meta(description="how the scores of an item's segments become one")]
-    length_s: Annotated[float | None, Meta(description="seconds of each item from its start; none: the shortest item")]
-    precision: Annotated[Literal["fp32", "bf16"], Meta(description="bf16: autocast where that is safe")] = "fp32"
+    length_s: Annotated[
+        float | None, Meta(description="seconds of each item from its start; none: the shortest item")
+    ]
+    precision: Annotated[Literal["fp32", "bf16"], Meta(description="bf16: autocast where that is safe")] = (
+        "fp32"
+    )
     compile: Annotated[bool, Meta(description="compile the training step; pays for long trainings")] = False
 
 
@@ -88,10 +93,8 @@ def resolve(registry: Registry, name: str, options: Mapping[str, str], *, datase
     user = dict(options)
     preset = _preset(method, user.pop("preset", None))
     setting = method.on.get(dataset)
-    layers: list[Mapping[str, Any]] = [method.defaults, setting.options if setting else {}, preset, user]
-    scorer = str(user.get("scorer", preset.get("scorer", method.scorer)))
-    if scorer != method.scorer:  # what was said of the method's own scorer does not concern another one
-        layers[:3] = [_without(layer, "scorer.") for layer in layers[:3]]
+    layers: Sequence[Mapping[str, Any]] = [method.defaults, setting.options if setting else {}, preset, user]
+    scorer, layers = _one_scorer(method.scorer, layers)
     names: dict[Parts, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
     places = {part: _config_of(registry, part, names[part]) for part in PARTS}
     values = _sort(method, places, layers)
@@ -127,6 +130,7 @@ def configure(config: type[Config], options: Mapping[str, Any], *, of: str) -> A
 
     Raises:
         ConfigError: An option is unknown or its value does not fit.
+        PluginError: ``config`` has a field of a type that cannot be read.
     """
     known = {field.name for field in msgspec.structs.fields(config)}
     for key in options:
@@ -143,6 +147,19 @@ def _preset(method: Method, name: str | None) -> Mapping[str, Any]:
     return method.presets[name]
 
 
+def _one_scorer(scorer: str, layers: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    """Return the scorer that the layers end with, and the layers without what they say of an earlier one."""
+    meant: list[str] = []
+    for layer in layers:
+        scorer = str(layer.get("scorer", scorer))
+        meant.append(scorer)
+    kept = [
+        layer if name == scorer else _without(layer, "scorer.")
+        for name, layer in zip(meant, layers, strict=True)
+    ]
+    return scorer, kept
+
+
 def _without(layer: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
     return {key: value for key, value in layer.items() if not key.startswith(prefix)}
 
@@ -152,7 +169,7 @@ def _config_of(registry: Registry, part: Parts, name: str) -> type[Config]:
 
 
 def _sort(
-    method: Method, places: Mapping[Parts, type[Config]], layers: list[Mapping[str, Any]]
+    method: Method, places: Mapping[Parts, type[Config]], layers: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Give every option to the part that knows it; later layers win."""
     values: dict[str, dict[str, Any]] = {"knobs": {}, "featurizer": {}, "model": {}, "scorer": {}}
@@ -206,6 +223,8 @@ def _convert(options: Mapping[str, Any], config: type[Any], of: str) -> Any:
         return msgspec.convert(words, config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{of}: {error}") from error
+    except TypeError as error:  # what msgspec says of a type that it cannot read, not of a value
+        raise PluginError(f"{of}: {config.__name__} is not a valid Config: {error}") from error
 
 
 def _label(name: str, options: Mapping[str, str]) -> str:

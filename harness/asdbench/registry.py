@@ -1,22 +1,23 @@
-"""The registry: what the installed plugins offer, by kind and name; things are built when they are first asked for.
+"""The registry: what the installed plugins offer, by kind and name; things are imported when first asked for.
 
-A plugin that cannot be loaded is skipped and remembered with its distribution, version and cause; asking for what it
-offers, or for what nobody offers, is an error that says so.
+A plugin that cannot be loaded is skipped and remembered with its distribution, version and cause; asking for
+what it offers, or for what nobody offers, is an error that says so.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.metadata
 import importlib.util
-import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pluggy
+from msgspec.structs import replace
 
 from asdbench import hookspecs
 from asdbench.errors import ConfigError, PluginError, unknown
@@ -38,18 +39,33 @@ HOOKS: dict[Kind, str] = {
     "executor": "asdbench_executors",
     "command": "asdbench_commands",
 }
-logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plugin:
+class NotOffered(PluginError):  # noqa: N818 - a wish that nobody grants is no broken plugin
+    """No plugin offers what was asked for."""
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     """One entry point and what became of it."""
 
     name: str
-    distribution: str
-    version: str
+    source: importlib.metadata.Distribution | None = None
+    """The distribution that the entry point stands in."""
     offers: tuple[tuple[Kind, str], ...] = ()
     broken: str | None = None
+
+    @property
+    def distribution(self) -> str:
+        """Name of its distribution; read when it is asked for, for parsing metadata takes milliseconds."""
+        return self.source.name if self.source else "unknown"
+
+    @property
+    def version(self) -> str:
+        """Version of its distribution."""
+        return self.source.version if self.source else "unknown"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
 
 
 class Registry:
@@ -69,7 +85,7 @@ class Registry:
         """Return one entry.
 
         Raises:
-            PluginError: Nobody offers it; the message lists what is offered and which plugins are broken.
+            NotOffered: Nobody offers it; the message lists what is offered and which plugins are broken.
         """
         found = self._find(kind, name)
         if not isinstance(found, Entry):
@@ -80,7 +96,7 @@ class Registry:
         """Return one method.
 
         Raises:
-            PluginError: Nobody offers it.
+            NotOffered: Nobody offers it.
         """
         found = self._find("method", name)
         if not isinstance(found, Method):
@@ -95,13 +111,13 @@ class Registry:
         """
         entry = self.entry(kind, name)
         try:
-            return entry.build.load()
+            with _printing_to_stderr():
+                return entry.build.load()
         # A stranger's module may fail in any way; the border of the harness turns it into one kind.
-        except Exception as error:  # noqa: BLE001
-            owner = self.owner(kind, name)
+        except Exception as error:
             raise PluginError(
-                f"{kind} {name!r} of plugin {owner.name} ({owner.distribution} {owner.version}) cannot be imported "
-                f"from {entry.build.path}: {type(error).__name__}: {error}"
+                f"{kind} {name!r} of plugin {self.owner(kind, name)} cannot be imported "
+                f"from {entry.build.path}: {_cause(error)}"
             ) from error
 
     def owner(self, kind: Kind, name: str) -> Plugin:
@@ -122,57 +138,50 @@ class Registry:
         """Take in what one plugin module offers, all of it or nothing.
 
         Raises:
-            PluginError: It keeps an unknown hook, a wrong signature, or offers a name that is taken.
+            PluginError: It gives another kind of value than its hook is for, or a name that is taken.
+            pluggy.PluginValidationError: It keeps an unknown hook, or one of another signature.
         """
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(module, name=plugin.name)
         manager.check_pending()
         things = [(kind, thing) for kind, hook in HOOKS.items() for thing in _offered(manager, hook)]
-        for kind, thing in things:
-            self._check(kind, thing)
-        owner = Plugin(
-            name=plugin.name,
-            distribution=plugin.distribution,
-            version=plugin.version,
-            offers=tuple((kind, thing.name) for kind, thing in things),
-        )
+        printed = _offered(manager, "asdbench_printed")
+        owner = replace(plugin, offers=tuple((kind, thing.name) for kind, thing in things))
+        self._check_free(owner)
         for kind, thing in things:
             self._things[kind][thing.name] = thing
             self._owners[kind, thing.name] = owner
-        self._printed += _offered(manager, "asdbench_printed")
+        self._printed += printed
         self.plugins.append(owner)
 
-    def _check(self, kind: Kind, thing: object) -> None:
-        expected = Method if kind == "method" else Entry
-        if not isinstance(thing, expected):
-            raise PluginError(
-                f"hook {HOOKS[kind]} must give {expected.__name__} values, got {type(thing).__name__}"
-            )
-        if (kind, thing.name) in self._owners:
-            raise PluginError(
-                f"{kind} {thing.name!r} is already offered by plugin {self._owners[kind, thing.name].name}"
-            )
+    def _check_free(self, plugin: Plugin) -> None:
+        for kind, name in plugin.offers:
+            if (kind, name) in self._owners:
+                raise PluginError(f"{kind} {name!r} is already offered by plugin {self._owners[kind, name]}")
+            if plugin.offers.count((kind, name)) > 1:
+                raise PluginError(f"{kind} {name!r} is offered twice")
 
     def _find(self, kind: Kind, name: str) -> Entry | Method:
         found = self._things[kind].get(name)
         if found is not None:
             return found
         message = unknown(kind, name, self._things[kind])
-        broken = [f"{plugin.name} ({plugin.broken})" for plugin in self.plugins if plugin.broken]
+        broken = [f"{plugin}: {plugin.broken}" for plugin in self.plugins if plugin.broken]
         if broken:
             message += f"; not loaded: {', '.join(broken)}"
-        raise PluginError(message)
+        raise NotOffered(message)
 
 
 def load_registry(*, without: Iterable[str] = ()) -> Registry:
-    """Load every installed plugin but those in ``without`` and in ``ASDBENCH_DISABLE_PLUGINS`` (comma separated).
+    """Load every installed plugin but those in ``without`` and in ``ASDBENCH_DISABLE_PLUGINS`` (with commas).
 
     Raises:
         ConfigError: A plugin to leave out is not installed.
     """
     points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
-    left_out = {*without, *filter(None, os.environ.get("ASDBENCH_DISABLE_PLUGINS", "").split(","))}
+    switched_off = os.environ.get("ASDBENCH_DISABLE_PLUGINS", "").split(",")
+    left_out = {*without, *filter(None, map(str.strip, switched_off))}
     for name in left_out - {point.name for point in points}:
         raise ConfigError(unknown("plugin", name, [point.name for point in points]))
     registry = Registry()
@@ -190,27 +199,40 @@ def load_plugin(
     distribution: importlib.metadata.Distribution | None = None,
 ) -> None:
     """Load one plugin into the registry; a broken one is reported, remembered and skipped."""
-    plugin = Plugin(
-        name=name,
-        distribution=distribution.name if distribution else "unknown",
-        version=distribution.version if distribution else "unknown",
-    )
+    plugin = Plugin(name=name, source=distribution)
     try:
-        registry.add(plugin, load())
+        with _printing_to_stderr():
+            registry.add(plugin, load())
     # The border to strangers' code: whatever it raises must not take the harness down.
     except Exception as error:  # noqa: BLE001
-        cause = f"{type(error).__name__}: {error}"
-        logger.warning("plugin %s (%s %s) is skipped: %s", name, plugin.distribution, plugin.version, cause)
-        registry.plugins.append(
-            Plugin(name=name, distribution=plugin.distribution, version=plugin.version, broken=cause)
-        )
+        import logging  # takes longer than loading a plugin, and is needed for broken ones alone
+
+        broken = replace(plugin, broken=_cause(error))
+        logging.getLogger(__name__).warning("plugin %s is skipped: %s", broken, broken.broken)
+        registry.plugins.append(broken)
 
 
 def _offered(manager: pluggy.PluginManager, hook: str) -> list[Any]:
-    return [thing for things in getattr(manager.hook, hook)() for thing in things]
+    expected = {"asdbench_methods": Method, "asdbench_printed": Lazy}.get(hook, Entry)
+    things = [thing for things in getattr(manager.hook, hook)() for thing in things]
+    for thing in things:
+        if not isinstance(thing, expected):
+            raise PluginError(f"hook {hook} must give {expected.__name__} values, got {type(thing).__name__}")
+    return things
+
+
+def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
+    """Standard output belongs to the results; whatever a plugin prints is for people."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _source_hash(module: str) -> str:
+    import hashlib  # loads OpenSSL, which a list of plugins does not need
+
     digest = hashlib.sha256()
     for file in _source_files(module):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

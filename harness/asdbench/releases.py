@@ -23,7 +23,13 @@ class RemoteDataset(Protocol):
 
 
 def fetch(
-    dataset: Dataset, data_root: Path, cache: Path, *, accepted: bool, progress: Progress, report: Callable[[str, int, int], None]
+    dataset: Dataset,
+    data_root: Path,
+    cache: Path,
+    *,
+    accepted: bool,
+    progress: Progress,
+    report: Callable[[str, int, int], None],
 ) -> Path:
     """Download and unpack a release, or make a dataset that is made on the machine; return where it lies.
 
@@ -46,7 +52,9 @@ def fetch(
     return data_root
 
 
-def verify(dataset: Dataset, data_root: Path, cache: Path, *, report: Callable[[str, int, int], None]) -> Completeness:
+def verify(
+    dataset: Dataset, data_root: Path, cache: Path, *, report: Callable[[str, int, int], None]
+) -> Completeness:
     """Compare what lies on disk with the official counts.
 
     Raises:
@@ -75,6 +83,8 @@ def card_rows(card: Card) -> dict[str, Any]:
         "scopes": {name: list(columns) for name, columns in card.scopes.items()},
         "metrics": card.metrics,
         "known_leaks": list(card.known_leaks),
-        "archives": [{"file": remote.file, "part": remote.part, "md5": remote.md5} for remote in card.remotes],
+        "archives": [
+            {"file": remote.file, "part": remote.part, "md5": remote.md5} for remote in card.remotes
+        ],
         "made_on_the_machine": card.made,
     }

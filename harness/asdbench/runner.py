@@ -84,9 +84,7 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
         )
     resources = _resources(request)
     tasks = make_plan(recipes, prepared, seeds=request.seeds, resources=resources)
-    return Planned(
-        request=request, prepared=prepared, recipes=recipes, tasks=tasks, resources=resources
-    )
+    return Planned(request=request, prepared=prepared, recipes=recipes, tasks=tasks, resources=resources)
 
 
 def run(request: Request, registry: Registry, observer: Observer) -> Report:

@@ -109,7 +109,9 @@ class Trainer:
         self.settings = settings
         self.device = torch.device(settings.device)
         self._place = _Place(seed=settings.seed)
-        self._tensors: dict[str, Tensor] = {}
+        self._states: dict[str, Tensor] = {}
+        """States of the optimizers of all stages so far, by stage, optimizer, parameter and name."""
+        self._random: dict[str, Tensor] = {}
         self._resume_file = settings.folder / "resume.safetensors"
         self._saved_at = time.monotonic()
         self._reported_at = 0.0
@@ -137,26 +139,23 @@ class Trainer:
             RunError: A loss is not finite.
         """
         if stage.name in self._place.done:
+            self._restore_optimizers(stage)  # a later stage may go on with them
             return
         if self._place.stage == stage.name:
             self._restore_optimizers(stage)
         else:
+            done, log = self._place.done, self._place.log
             self._place = _Place(
-                seed=self._place.seed,
-                done=self._place.done,
-                log=self._place.log,
-                seconds=self._place.seconds,
-                stage=stage.name,
+                seed=self._place.seed, stage=stage.name, done=done, log=log, plain=self._place.plain
             )
-        rates = {
-            name: [group["lr"] for group in optimizer.param_groups]
-            for name, optimizer in stage.optimizers.items()
-        }
+        rates = {name: _rates(optimizer) for name, optimizer in stage.optimizers.items()}
         while self._place.epoch < stage.epochs:
             self._epoch(stage, rates)
+        for name, optimizer in stage.optimizers.items():
+            _set_rates(optimizer, rates[name])
         self._place.done.append(stage.name)
         self._place.stage = ""
-        self._save({})
+        self._save(stage, mid_epoch=False)
 
     def checkpoint_file(self, stage: str, epoch: int) -> Path:
         """Where the state after ``epoch`` epochs of ``stage`` is kept."""
@@ -168,7 +167,7 @@ class Trainer:
         started = time.monotonic()
         before = place.seconds
         torch.manual_seed(seed)
-        if "random/cpu" in self._tensors:
+        if self._random:
             self._restore_random()
         stage.module.train()
         generator = torch.Generator().manual_seed(seed_for(seed, "batches"))
@@ -180,15 +179,14 @@ class Trainer:
             place.seconds = before + time.monotonic() - started
             self._report(stage)
             if time.monotonic() - self._saved_at >= self.settings.resume_every_s:
-                self._save(stage.optimizers)
+                self._save(stage)
         self._finish_epoch(stage)
 
     def _step(self, stage: Stage, batch: Any, rates: Mapping[str, list[float]]) -> None:
         place = self._place
         factor = stage.factor if isinstance(stage.factor, float) else stage.factor(place.epoch, place.step)
         for name, optimizer in stage.optimizers.items():
-            for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
-                group["lr"] = rate * factor
+            _set_rates(optimizer, [rate * factor for rate in rates[name]])
         losses = stage.losses(batch, place.step)
         while True:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
@@ -239,7 +237,7 @@ class Trainer:
         if kept:
             save_file(self.root.state_dict(), self.checkpoint_file(stage.name, place.epoch))
         if time.monotonic() - self._saved_at >= self.settings.resume_every_s:
-            self._save(stage.optimizers, mid_epoch=False)
+            self._save(stage, mid_epoch=False)
 
     def _report(self, stage: Stage) -> None:
         now = time.monotonic()
@@ -258,12 +256,12 @@ class Trainer:
             )
         )
 
-    def _save(self, optimizers: Mapping[str, torch.optim.Optimizer], *, mid_epoch: bool = True) -> None:
+    def _save(self, stage: Stage, *, mid_epoch: bool = True) -> None:
+        for name, optimizer in stage.optimizers.items():
+            _flatten_state(f"{stage.name}/{name}", optimizer, self._states, self._place.plain)
         tensors = {f"root/{name}": value for name, value in self.root.state_dict().items()}
-        self._place.plain = {}
-        for name, optimizer in optimizers.items():
-            _flatten_state(name, optimizer, tensors, self._place.plain)
-        if optimizers and mid_epoch:
+        tensors |= {f"optimizer/{name}": value for name, value in self._states.items()}
+        if mid_epoch:
             tensors["random/cpu"] = torch.get_rng_state()
             if self.device.type == "cuda":
                 tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
@@ -277,21 +275,32 @@ class Trainer:
             raise RunError(
                 f"{self._resume_file} is of seed {place.seed}, this fit has seed {self.settings.seed}"
             )
-        state = {
-            name.removeprefix("root/"): value for name, value in tensors.items() if name.startswith("root/")
-        }
-        self.root.load_state_dict(state)
+        self.root.load_state_dict(_under("root/", tensors))
         self._place = place
-        self._tensors = {name: value for name, value in tensors.items() if not name.startswith("root/")}
+        self._states = _under("optimizer/", tensors)
+        self._random = _under("random/", tensors)
 
     def _restore_optimizers(self, stage: Stage) -> None:
         for name, optimizer in stage.optimizers.items():
-            _restore_state(name, optimizer, self._tensors, self._place.plain)
+            _restore_state(f"{stage.name}/{name}", optimizer, self._states, self._place.plain)
 
     def _restore_random(self) -> None:
-        torch.set_rng_state(self._tensors.pop("random/cpu"))
-        if "random/cuda" in self._tensors:
-            torch.cuda.set_rng_state(self._tensors.pop("random/cuda"), self.device)
+        torch.set_rng_state(self._random.pop("cpu"))
+        if "cuda" in self._random:
+            torch.cuda.set_rng_state(self._random.pop("cuda"), self.device)
+
+
+def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rates: Iterable[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _means(place: _Place) -> dict[str, float]:
@@ -304,7 +313,7 @@ def _flatten_state(
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer/{name}/{index}/{key}"] = value
+                tensors[f"{name}/{index}/{key}"] = value
             else:
                 plain.setdefault(f"{name}/{index}", {})[key] = value
 
@@ -317,11 +326,9 @@ def _restore_state(
 ) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
-    for path, value in tensors.items():
-        kind, _, rest = path.partition("/")
-        if kind == "optimizer" and rest.rsplit("/", 2)[0] == name:
-            _, index, key = rest.rsplit("/", 2)
-            state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], value)
+    for path, value in _under(f"{name}/", tensors).items():
+        index, key = path.split("/")
+        state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], value)
     for path, values in plain.items():
         owner, index = path.rsplit("/", 1)
         if owner == name:

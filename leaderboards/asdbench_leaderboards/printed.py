@@ -13,7 +13,11 @@ GROUPS = ("machine", "section")
 
 def printed() -> Iterator[Printed]:
     """Yield every printed number; a row without a machine is the paper's average."""
-    text = importlib.resources.files("asdbench_leaderboards").joinpath("tables", "printed.csv").read_text("utf-8")
+    text = (
+        importlib.resources.files("asdbench_leaderboards")
+        .joinpath("tables", "printed.csv")
+        .read_text("utf-8")
+    )
     for line in csv.DictReader(text.splitlines()):
         yield Printed(
             paper=line["paper"],

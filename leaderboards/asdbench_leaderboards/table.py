@@ -28,11 +28,12 @@ def results_table(report: Report, *, by: By = "type") -> str:
 def _block(document: Mapping[str, Any], label: str, *, by: By) -> str:
     about = document["methods"][label]
     groups = _groups(document)
+    shown = groups if by == "id" else groups[:1]
     rows = [row for row in document["results"] if row["method"] == label]
     lines = _lines(rows, groups, by=by)
     table = tabulate(
-        [_cells(line, groups) for line in lines],
-        headers=[*groups, "AUC %", "pAUC %", "printed", "difference"],
+        [_cells(line, len(shown)) for line in lines],
+        headers=[*shown, "AUC %", "pAUC %", "printed", "difference"],
         disable_numparse=True,
     )
     return "\n".join([_title(document, label, about), table, *_footnotes(document, rows, about)])
@@ -51,13 +52,12 @@ def _lines(rows: Sequence[Mapping[str, Any]], groups: Sequence[str], *, by: By) 
     for row in rows:
         key = tuple(row[group] for group in groups)
         lines.setdefault(key, {"key": key})[row["metric"]] = row
-    inner = groups[1:]
-    return [line for key, line in lines.items() if by == "id" or all(value is None for value in key[len(groups) - len(inner) :])]
+    return [line for key, line in lines.items() if by == "id" or not any(key[1:])]
 
 
-def _cells(line: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
-    key = line["key"]
-    names = ["average" if not any(key) and index == 0 else value or "" for index, value in enumerate(key)]
+def _cells(line: Mapping[str, Any], columns: int) -> list[str]:
+    key = line["key"] if any(line["key"]) else ("average", *line["key"][1:])
+    names = [name or "" for name in key[:columns]]
     pair = [line.get(metric) for metric in ("auc", "pauc")]
     return [*names, *(_figure(row) for row in pair), _printed(pair), _difference(pair)]
 
@@ -90,7 +90,9 @@ def _title(document: Mapping[str, Any], label: str, about: Mapping[str, Any]) ->
     if about["partial_data"]:
         flags.append(f"PARTIAL DATA, {data['items']:,} of {data['expected']:,} items")
     seeds = f"seed{'s' if len(about['seeds']) > 1 else ''} {', '.join(map(str, about['seeds']))}"
-    return f"{label} on {where}, {seeds}, {SELECTION[about['selection']]}" + "".join(f"\n[{flag}]" for flag in flags)
+    return f"{label} on {where}, {seeds}, {SELECTION[about['selection']]}" + "".join(
+        f"\n[{flag}]" for flag in flags
+    )
 
 
 def _footnotes(
@@ -98,9 +100,15 @@ def _footnotes(
 ) -> list[str]:
     notes = list(dict.fromkeys(f"{_place(row)}: {row['why']}" for row in rows if row["why"]))
     if best := about["best_on_test_labels"]:
-        shown = ", ".join(f"{metric} {100 * value:.2f}" for metric, value in best.items() if value is not None)
+        shown = ", ".join(
+            f"{metric} {100 * value:.2f}" for metric, value in best.items() if value is not None
+        )
         notes.append(f"chosen on test labels (selection=test, not for comparison): {shown}")
-    failed = [job for job in document["jobs"] if job["method"] in {rows[0]["method"]} if job["status"] != "ok"] if rows else []
+    failed = (
+        [job for job in document["jobs"] if job["method"] in {rows[0]["method"]} if job["status"] != "ok"]
+        if rows
+        else []
+    )
     notes += [f"{job['kind']} {job['unit']}: {job['status']} {job['message']}" for job in failed]
     notes += [f"rule: {rule}" for rule in about["rules"]]
     notes += [f"known leak of the protocol: {leak}" for leak in document["data"]["known_leaks"]]

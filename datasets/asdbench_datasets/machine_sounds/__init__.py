@@ -1,4 +1,4 @@
-"""Machine sounds from physics: what turns, meshes, pulses, clicks and slides, sound and faulty, in factory noise.
+"""Machine sounds from physics: what turns, meshes, pulses, clicks and slides, whole and broken.
 
 Floors, each importing only those above it:
 

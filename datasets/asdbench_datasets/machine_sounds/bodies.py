@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from math import cos
 
 import numpy as np
 import scipy.fft
@@ -16,19 +18,21 @@ STEPS = (0.6180339887, 0.7548776662, 0.5698402910)
 """Inverse golden ratio, and the two of the plastic number: multiples of each fill [0, 1) evenly."""
 
 
-VARIETY = 0.22
-"""How far the units of a type lie apart, as a share of the range that all such machines have: sisters, not strangers.
+VARIETY = 0.15
+"""How far the units of a type lie apart, as a share of the range that all such machines have.
 
-At 1, a network tells the units by any of a dozen cues, and none of them needs to fail when the machine does."""
+Sisters, not strangers: at 1, a network tells the units by any of a dozen cues, and a fault leaves most of
+them.
+"""
 
 
 class Traits:
     """The traits of unit ``index`` of a machine type, spread so that any few units differ in each.
 
-    Trait j of unit k lies at ``centre_j + VARIETY * (frac(offset_j + k * step_j) - 1/2)`` of its range, reflected at
-    the ends. The Kronecker sequence in it (Niederreiter, *Random Number Generation and Quasi-Monte Carlo Methods*,
-    1992, ch. 3) keeps units apart; independent draws would make two of three alike now and then. Centres and offsets
-    belong to the machine type and the seed.
+    Trait j of unit k lies at ``centre_j + VARIETY * (frac(offset_j + k * step_j) - 1/2)`` of its range,
+    reflected at the ends. The Kronecker sequence in it (Niederreiter, *Random Number Generation and
+    Quasi-Monte Carlo Methods*, 1992, ch. 3) keeps units apart; independent draws would make two of three
+    alike now and then. Centres and offsets belong to the machine type and the seed.
     """
 
     def __init__(self, offsets: np.random.Generator, *, index: int) -> None:
@@ -42,7 +46,7 @@ class Traits:
         self._asked += 1
         centre, offset = self._offsets.uniform(size=2)
         own = (offset + self._index * step) % 1.0 - 0.5
-        share = abs(centre + VARIETY * own)
+        share = abs(float(centre) + VARIETY * float(own))
         return low + (share if share <= 1 else 2 - share) * (high - low)
 
     def count(self, low: int, high: int) -> int:
@@ -50,7 +54,7 @@ class Traits:
         return int(self.between(low, high + 1))
 
     def tones(self, orders: int, *, fall_db: float, spread_db: float = 4.0) -> Tones:
-        """Return harmonics that fall by ``fall_db`` per order, each off by up to ``spread_db``, with own phases."""
+        """Return harmonics that fall by ``fall_db`` per order, each off by up to ``spread_db``."""
         levels = [-fall_db * order + self.between(-spread_db, spread_db) for order in range(orders)]
         phases = [self.between(0, 2 * np.pi) for _ in range(orders)]
         return np.array(
@@ -60,7 +64,7 @@ class Traits:
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """One resonance: a mass on a spring with viscous damping (Den Hartog, *Mechanical Vibrations*, 1956, ch. 2)."""
+    """One resonance: a damped mass on a spring (Den Hartog, *Mechanical Vibrations*, 1956, ch. 2)."""
 
     frequency_hz: float
     damping: float
@@ -71,7 +75,8 @@ class Mode:
     def response(self, frequencies: Wave) -> NDArray[np.complex128]:
         """Return the complex gain at frequencies in Hz."""
         ratio = frequencies / self.frequency_hz
-        return 2 * self.damping * self.gain * ratio / (1 - ratio**2 + 2j * self.damping * ratio)
+        friction = 2j * self.damping * ratio.astype(np.complex128)
+        return self.gain * friction / (1 - ratio**2 + friction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,7 @@ class Casing:
     def draw(
         cls, traits: Traits, *, low_hz: float = 250.0, high_hz: float = 6500.0, count: int = 7
     ) -> Casing:
-        """Return a casing with one mode in each of ``count`` equal bands of the logarithmic frequency axis."""
+        """Return a casing with one mode in each of ``count`` bands of equal ratio."""
         edges = np.geomspace(low_hz, high_hz, count + 1)
         modes = tuple(
             Mode(
@@ -93,18 +98,19 @@ class Casing:
                 damping=traits.between(0.02, 0.06),
                 gain=decibel(traits.between(-4, 8)),
             )
-            for low, high in zip(edges[:-1], edges[1:], strict=True)
+            for low, high in pairwise(edges)
         )
         return cls(direct=0.25, modes=modes)
 
     def response(self, frequencies: Wave) -> NDArray[np.complex128]:
         """Return the complex gain at frequencies in Hz."""
-        return self.direct + sum(
-            (mode.response(frequencies) for mode in self.modes), np.zeros(1, np.complex128)
-        )
+        total = np.full(frequencies.shape, self.direct, np.complex128)
+        for mode in self.modes:
+            total += mode.response(frequencies)
+        return total
 
     def radiate(self, source: Wave, *, sample_rate: int) -> Wave:
-        """Return what the microphone gets of a source inside, same length; what rings beyond the end is cut."""
+        """Return what the microphone gets of a source inside, same length, cut at its end."""
         length = scipy.fft.next_fast_len(len(source) + sample_rate // 10, real=True)
         spectrum = scipy.fft.rfft(source, length) * _gains(self, length, sample_rate)
         wave: Wave = scipy.fft.irfft(spectrum, length)[: len(source)]
@@ -115,8 +121,8 @@ class Casing:
 class Bearing:
     """A rolling bearing and the seat that rings when a ball runs over a defect.
 
-    Defect frequencies as in Randall and Antoni, "Rolling element bearing diagnostics - a tutorial", *Mechanical
-    Systems and Signal Processing* 25 (2011), equations 1 to 4.
+    Defect frequencies as in Randall and Antoni, "Rolling element bearing diagnostics - a tutorial",
+    *Mechanical Systems and Signal Processing* 25 (2011), equations 1 to 4.
     """
 
     balls: int
@@ -133,20 +139,20 @@ class Bearing:
 
     @property
     def outer_order(self) -> float:
-        """BPFO over shaft rate: balls that pass a point of the outer race per turn, ``n/2 (1 - d/D cos phi)``."""
-        return self.balls / 2 * (1 - self.pitch_ratio * np.cos(self.contact_angle_rad))
+        """BPFO over shaft rate, ``n/2 (1 - d/D cos phi)``: balls that pass a point outside per turn."""
+        return self.balls / 2 * (1 - self.pitch_ratio * cos(self.contact_angle_rad))
 
     @property
     def inner_order(self) -> float:
-        """BPFI over shaft rate: balls that pass a point of the inner race per turn, ``n/2 (1 + d/D cos phi)``."""
-        return self.balls / 2 * (1 + self.pitch_ratio * np.cos(self.contact_angle_rad))
+        """BPFI over shaft rate, ``n/2 (1 + d/D cos phi)``: balls that pass a point inside per turn."""
+        return self.balls / 2 * (1 + self.pitch_ratio * cos(self.contact_angle_rad))
 
     def outer_defect(self, revolutions: Wave, take: Take) -> Wave:
-        """Return unit-peak ringing at BPFO: the defect stands still in the load zone, so all hits are alike."""
+        """Return unit-peak ringing at BPFO: the defect stays in the load zone, so all hits are alike."""
         return self._hits(revolutions, take, order=self.outer_order, loaded=np.ones_like(revolutions))
 
     def inner_defect(self, revolutions: Wave, take: Take) -> Wave:
-        """Return unit-peak ringing at BPFI, louder as the defect turns through the load zone once per turn."""
+        """Return unit-peak ringing at BPFI, loud once per turn as the defect is in the load zone."""
         loaded = 0.5 + 0.5 * np.cos(2 * np.pi * revolutions)
         return self._hits(revolutions, take, order=self.inner_order, loaded=loaded)
 
@@ -160,11 +166,11 @@ class Bearing:
 
 
 def ring(positions: Wave, strengths: Wave | float, mode: Mode, take: Take) -> Wave:
-    """Return the ringing of a mode that is struck at sample positions: ``strength exp(-d n) sin(w n)`` after each.
+    """Return the ringing of a mode after strikes at sample positions: ``strength exp(-d n) sin(w n)``.
 
     The sampled impulse response of a damped oscillator is that of a filter with one pair of poles (impulse
-    invariance: Oppenheim and Schafer, *Discrete-Time Signal Processing*, 1989, ch. 7.1.1). A mode that the sample
-    rate cannot carry rings at the highest frequency that it can.
+    invariance: Oppenheim and Schafer, *Discrete-Time Signal Processing*, 1989, ch. 7.1.1). A mode that the
+    sample rate cannot carry rings at the highest frequency that it can.
     """
     w = 2 * np.pi * min(mode.frequency_hz / take.sample_rate, SAFE_SHARE)
     pole = np.exp(-mode.damping * w)
@@ -175,6 +181,6 @@ def ring(positions: Wave, strengths: Wave | float, mode: Mode, take: Take) -> Wa
 
 @lru_cache(maxsize=64)
 def _gains(casing: Casing, length: int, sample_rate: int) -> NDArray[np.complex128]:
-    gains = casing.response(np.fft.rfftfreq(length, 1 / sample_rate))
+    gains = casing.response(np.fft.rfftfreq(length, 1 / sample_rate).astype(np.float64))
     gains.flags.writeable = False
     return gains

@@ -27,10 +27,10 @@ MACHINES: dict[str, type[Machine]] = {
 }
 SNR_SPREAD_DB = 2.0
 """The signal-to-noise ratio of a clip lies this far to either side of the stated one."""
-PLACE_SPREAD_DB = 2.0
+PLACE_SPREAD_DB = 3.0
 """Microphones never stand in the same place: the level of each octave lies this far to either side."""
 LEVEL_DBFS = (-30.0, -22.0)
-"""RMS level of a clip in dB of full scale, drawn for each: recorders stand near or far, whatever the machine does."""
+"""RMS level of a clip in dB of full scale, drawn for each: recorders differ in gain."""
 FULL_SCALE = 32767
 SEVERITY_SPREAD_DB = 4.0
 """Faults are caught at different stages: their strength lies this far to either side of the stated one."""
@@ -47,7 +47,7 @@ class Parts:
 
 
 def unit_of(machine: str, *, index: int, offsets: np.random.Generator) -> Machine:
-    """Return unit ``index`` of a machine type; ``offsets`` must be the same fresh generator for all its units."""
+    """Return unit ``index`` of a type; ``offsets`` is the same fresh generator for all its units."""
     return MACHINES[machine].draw(Traits(offsets, index=index))
 
 
@@ -69,8 +69,8 @@ def parts_of(
 ) -> Parts:
     """Return the machine's signal and the noise of one clip.
 
-    The ratio holds for every clip, sound or faulty, within ``SNR_SPREAD_DB``: a fault changes how the machine sounds,
-    and its loudness must not give it away.
+    The ratio holds for every clip, sound or faulty, within ``SNR_SPREAD_DB``: a fault changes how the machine
+    sounds, and its loudness must not give it away.
 
     Args:
         unit: The unit that sounds.
@@ -99,7 +99,7 @@ def _placed(machine: Wave, rng: np.random.Generator, *, sample_rate: int) -> Wav
 
 
 def recorded(parts: Parts, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Return the mix at a level drawn from ``LEVEL_DBFS``, as 16-bit samples; peaks beyond full scale are clipped."""
+    """Return the mix at a level drawn from ``LEVEL_DBFS``, 16 bit; peaks beyond full scale are clipped."""
     mix = parts.machine + parts.noise
     scale = FULL_SCALE * decibel(rng.uniform(*LEVEL_DBFS)) / rms(mix)
     return np.clip(np.rint(mix * scale), -FULL_SCALE - 1, FULL_SCALE).astype(np.int16)

@@ -1,7 +1,7 @@
 """An axial fan: rotor harmonics, blade passing, turbulence.
 
-A fan's sound is tones at the blade passing frequency ``Z f`` and its multiples over broadband turbulence (Neise,
-"Review of fan noise generation mechanisms and control methods", *Proc. Fan Noise 1992*, Senlis).
+A fan's sound is tones at the blade passing frequency ``Z f`` and its multiples over broadband turbulence
+(Neise, "Review of fan noise generation mechanisms and control methods", *Proc. Fan Noise 1992*, Senlis).
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import ClassVar, Self
 import numpy as np
 
 from asdbench_datasets.machine_sounds.bodies import Bearing, Casing, Traits
-from asdbench_datasets.machine_sounds.machine import Fault, share_of, strength_of
-from asdbench_datasets.machine_sounds.signals import Take, Tones, Wave, band, coloured, harmonics, turns
+from asdbench_datasets.machine_sounds.machine import Fault, level_of, share_of, strength_of
+from asdbench_datasets.machine_sounds.signals import Take, Tones, Wave, band, coloured, harmonics, over, turns
+
+LEVELS = {"bearing": 0.6, "clog": 1.2}
+"""RMS of what a fault of strength 1 adds, relative to what else is heard of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,16 +49,16 @@ class Fan:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the fan.
 
-        *imbalance*: the centrifugal force raises the rotor's first harmonic, and the orbit of the rotor changes the
-        tip clearance once per turn, which modulates tones and turbulence (ISO 13373-3, annex D).
+        *imbalance*: the centrifugal force raises the rotor's first harmonic, and the orbit of the rotor
+        changes the tip clearance once per turn, which modulates tones and turbulence (ISO 13373-3, annex D).
         *bearing*: impacts at BPFO ring the bearing's seat.
         *clog*: less air passes, so tones weaken; the blades stall, with a rumble that beats below shaft rate.
         """
         rate = self.shaft_hz * take.rng.uniform(0.96, 1.04)
         revolutions = turns(take, rate)
         heavy = strength_of(fault, "imbalance")
-        orbit = 1 + share_of(fault, "imbalance") * 0.8 * np.cos(2 * np.pi * revolutions)
-        rotor = self.rotor * np.concatenate(([1 + 4 * heavy], np.ones(len(self.rotor) - 1)))
+        orbit = 1 + share_of(fault, "imbalance") * np.cos(2 * np.pi * revolutions)
+        rotor = self.rotor * np.concatenate(([1 + 8 * heavy], np.ones(len(self.rotor) - 1)))
         free = 1 - 0.6 * share_of(fault, "clog")
         tones = harmonics(
             revolutions, 0.6 * take.gain(1.5) * rotor, rate_hz=rate, sample_rate=take.sample_rate
@@ -67,11 +70,19 @@ class Fan:
             sample_rate=take.sample_rate,
         )
         inside = tones + orbit * (blades + free * self._flow(take, revolutions))
-        if fault is not None and fault.name == "bearing":
-            inside += 3.2 * fault.strength * self.bearing.outer_defect(revolutions, take)
-        if fault is not None and fault.name == "clog":
-            inside += fault.strength * _stall(take, revolutions)
-        return self.casing.radiate(inside, sample_rate=take.sample_rate)
+        heard = self.casing.radiate(inside, sample_rate=take.sample_rate)
+        if fault is None:
+            return heard
+        return over(heard, self._added(fault, take, revolutions), level=level_of(fault, LEVELS))
+
+    def _added(self, fault: Fault, take: Take, revolutions: Wave) -> Wave:
+        """Return what the fault adds to the sound, at any level; zeros if it only changes what is there."""
+        if fault.name == "bearing":
+            hits = self.bearing.outer_defect(revolutions, take)
+            return self.casing.radiate(hits, sample_rate=take.sample_rate)
+        if fault.name == "clog":
+            return self.casing.radiate(_stall(take, revolutions), sample_rate=take.sample_rate)
+        return np.zeros(take.samples)
 
     def _flow(self, take: Take, revolutions: Wave) -> Wave:
         turbulence = coloured(

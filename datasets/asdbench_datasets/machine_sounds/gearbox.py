@@ -1,8 +1,8 @@
 """A single-stage gearbox: mesh harmonics with sidebands at both shafts' rates.
 
-The mesh tone at ``z f`` is modulated in amplitude and phase as eccentric gears change the tooth load once per turn,
-which gives sidebands at the shaft rates (Randall, "A new method of modeling gear faults", *J. Mech. Design* 104,
-1982).
+The mesh tone at ``z f`` is modulated in amplitude and phase as eccentric gears change the tooth load once per
+turn, which gives sidebands at the shaft rates (Randall, "A new method of modeling gear faults", *J. Mech.
+Design* 104, 1982).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from asdbench_datasets.machine_sounds.bodies import Bearing, Casing, Traits, ring
-from asdbench_datasets.machine_sounds.machine import Fault, share_of
+from asdbench_datasets.machine_sounds.machine import Fault, level_of, share_of
 from asdbench_datasets.machine_sounds.signals import (
     Take,
     Tones,
@@ -21,10 +21,14 @@ from asdbench_datasets.machine_sounds.signals import (
     band,
     coloured,
     harmonics,
+    over,
     passings,
     pulses,
     turns,
 )
+
+LEVELS = {"missing_tooth": 0.8, "bearing": 0.75}
+"""RMS of what a fault of strength 1 adds, relative to what else is heard of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +63,8 @@ class Gearbox:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the gearbox.
 
-        *missing_tooth*: once per turn of the pinion the mesh falls silent for a tooth, then the next tooth hits.
+        *missing_tooth*: once per turn of the pinion the mesh falls silent for a tooth, then the next tooth
+        hits.
         *wear*: the tooth profile is gone: upper mesh harmonics rise, modulation deepens, sliding gets rough.
         *bearing*: impacts at BPFI, modulated by the turning of the inner race, ring the bearing's seat.
         """
@@ -68,21 +73,30 @@ class Gearbox:
         worn = share_of(fault, "wear")
         motor = harmonics(revolutions, 0.4 * self.rotor, rate_hz=rate, sample_rate=take.sample_rate)
         friction = self._friction(take, revolutions)
-        inside = motor + self._mesh(take, revolutions, rate, worn=worn) + (0.5 + 1.6 * worn) * friction
+        inside = motor + self._mesh(take, revolutions, rate, worn=worn) + (0.5 + 2.5 * worn) * friction
         if fault is not None and fault.name == "missing_tooth":
             gap = pulses(revolutions, sharpness=3.0 * self.pinion_teeth)
             inside *= 1 - fault.share * gap
-            inside += 8.0 * fault.strength * self._knock(take, revolutions)
-        if fault is not None and fault.name == "bearing":
-            inside += 5.0 * fault.strength * self.bearing.inner_defect(revolutions, take)
-        return self.casing.radiate(inside, sample_rate=take.sample_rate)
+        heard = self.casing.radiate(inside, sample_rate=take.sample_rate)
+        if fault is None:
+            return heard
+        return over(heard, self._added(fault, take, revolutions), level=level_of(fault, LEVELS))
+
+    def _added(self, fault: Fault, take: Take, revolutions: Wave) -> Wave:
+        """Return what the fault adds to the sound, at any level; zeros if it only changes what is there."""
+        if fault.name == "missing_tooth":
+            return self.casing.radiate(self._knock(take, revolutions), sample_rate=take.sample_rate)
+        if fault.name == "bearing":
+            hits = self.bearing.inner_defect(revolutions, take)
+            return self.casing.radiate(hits, sample_rate=take.sample_rate)
+        return np.zeros(take.samples)
 
     def _mesh(self, take: Take, revolutions: Wave, rate: float, *, worn: float) -> Wave:
         wheel = revolutions * self.pinion_teeth / self.wheel_teeth
-        depth = self.eccentricity + 0.6 * worn
+        depth = self.eccentricity + 0.8 * worn
         load = 1 + depth * np.cos(2 * np.pi * revolutions) + 0.5 * depth * np.cos(2 * np.pi * wheel + 1.0)
         rough = np.ones(len(self.mesh))
-        rough[1:] += 3.0 * worn
+        rough[1:] += 5.0 * worn
         # An eccentric pinion also advances and delays the teeth: a few hundredths of their pitch.
         teeth = self.pinion_teeth * revolutions + 0.15 * depth * np.sin(2 * np.pi * revolutions)
         tones = take.gain(2) * rough * self.mesh

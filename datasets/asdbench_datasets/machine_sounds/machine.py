@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
@@ -19,7 +20,7 @@ class Fault:
 
     @property
     def share(self) -> float:
-        """The strength as a share from 0 to 1, for what cannot grow without end: 1 is reached never, 0.5 at 1."""
+        """The strength as a share (0.5 at 1, below 1 always), for what cannot grow without end."""
         return self.strength / (1 + self.strength)
 
 
@@ -33,7 +34,12 @@ class Machine(Protocol):
         """Return the unit with these traits."""
 
     def sound(self, take: Take, fault: Fault | None) -> Wave:
-        """Return one take of the unit at the microphone, without noise, in arbitrary units; None: it is sound."""
+        """Return one take of the unit, without noise, in arbitrary units; None: nothing is broken."""
+
+
+def level_of(fault: Fault, levels: Mapping[str, float]) -> float:
+    """Return the level of what the fault adds, from those of faults of strength 1; 0 if it adds nothing."""
+    return fault.strength * levels.get(fault.name, 0.0)
 
 
 def strength_of(fault: Fault | None, name: str) -> float:

@@ -31,7 +31,7 @@ def factory(take: Take) -> Wave:
 
 
 def scaled(noise: Wave, *, under: Wave, snr_db: float) -> Wave:
-    """Return ``noise`` scaled so that ``under`` lies ``snr_db`` above it: ``20 log10(rms(under) / rms(noise))``."""
+    """Return ``noise`` scaled so that ``under`` has ``snr_db`` = ``20 log10(rms(under) / rms(noise))``."""
     return noise * (rms(under) / rms(noise) * decibel(-snr_db))
 
 

@@ -1,7 +1,7 @@
 """A centrifugal pump: pressure pulsation at the vane passing frequency, flow noise, its motor.
 
-Pulsation at ``Z f`` from the vanes passing the cutwater, over flow noise (Brennen, *Hydrodynamics of Pumps*, 1994,
-ch. 6 and 8).
+Pulsation at ``Z f`` from the vanes passing the cutwater, over flow noise (Brennen, *Hydrodynamics of Pumps*,
+1994, ch. 6 and 8).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from asdbench_datasets.machine_sounds.bodies import Bearing, Casing, Traits
-from asdbench_datasets.machine_sounds.machine import Fault, share_of
+from asdbench_datasets.machine_sounds.machine import Fault, level_of, share_of
 from asdbench_datasets.machine_sounds.signals import (
     Take,
     Tones,
@@ -20,9 +20,13 @@ from asdbench_datasets.machine_sounds.signals import (
     band,
     coloured,
     harmonics,
+    over,
     pulses,
     turns,
 )
+
+LEVELS = {"leak": 0.7, "clog": 1.0, "bearing": 0.9}
+"""RMS of what a fault of strength 1 adds, relative to what else is heard of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,8 +61,8 @@ class Pump:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the pump.
 
-        *leak*: a jet through a small gap hisses, broadband and high (Lighthill, *Proc. R. Soc. A* 211, 1952: the
-        pitch of jet noise goes with the speed over the width of the gap); it leaves past the casing.
+        *leak*: a jet through a small gap hisses, broadband and high (Lighthill, *Proc. R. Soc. A* 211, 1952:
+        the pitch of jet noise goes with the speed over the width of the gap); it leaves past the casing.
         *clog*: less flow, more pulsation, and bubbles that collapse as the vanes pass.
         *bearing*: impacts at BPFO ring the bearing's seat.
         """
@@ -70,19 +74,24 @@ class Pump:
         )
         pulsation = harmonics(
             self.vanes * revolutions,
-            0.6 * (1 + 1.2 * clogged) * take.gain(2) * self.pulsation,
+            0.6 * (1 + 2.0 * clogged) * take.gain(2) * self.pulsation,
             rate_hz=self.vanes * rate,
             sample_rate=take.sample_rate,
         )
         inside = motor + pulsation + (1 - 0.6 * clogged) * self._flow(take, revolutions)
-        if fault is not None and fault.name == "clog":
-            inside += 0.8 * fault.strength * self._bubbles(take, revolutions)
-        if fault is not None and fault.name == "bearing":
-            inside += 3.5 * fault.strength * self.bearing.outer_defect(revolutions, take)
         heard = self.casing.radiate(inside, sample_rate=take.sample_rate)
-        if fault is not None and fault.name == "leak":
-            heard += 0.3 * fault.strength * hiss(take)
-        return heard
+        if fault is None:
+            return heard
+        return over(heard, self._added(fault, take, revolutions), level=level_of(fault, LEVELS))
+
+    def _added(self, fault: Fault, take: Take, revolutions: Wave) -> Wave:
+        """Return what the fault adds to the sound, at any level; zeros if it only changes what is there."""
+        if fault.name == "leak":
+            return hiss(take)
+        if fault.name == "clog":
+            return self.casing.radiate(self._bubbles(take, revolutions), sample_rate=take.sample_rate)
+        hits = self.bearing.outer_defect(revolutions, take)
+        return self.casing.radiate(hits, sample_rate=take.sample_rate)
 
     def _flow(self, take: Take, revolutions: Wave) -> Wave:
         shape = band(self.flow_low_hz, self.flow_high_hz)

@@ -38,7 +38,7 @@ class Take:
         return np.arange(self.samples) / self.sample_rate
 
     def gain(self, spread_db: float) -> float:
-        """Return a linear gain drawn from -spread to +spread dB: how loud this part of the machine is today."""
+        """Return a linear gain from -spread to +spread dB: how loud a part of the machine is today."""
         return decibel(self.rng.uniform(-spread_db, spread_db))
 
 
@@ -52,8 +52,18 @@ def rms(wave: Wave) -> float:
     return float(np.sqrt(np.mean(np.square(wave))))
 
 
+def over(base: Wave, extra: Wave, *, level: float) -> Wave:
+    """Return ``base`` with ``extra`` added at an RMS of ``level`` times that of ``base``.
+
+    Faults are stated against what is heard of the healthy machine, else they would drown in one unit's casing
+    and shriek in another's.
+    """
+    own = rms(extra)
+    return base + extra * (level * rms(base) / own) if own > 0 else base
+
+
 def wander(take: Take, *, corner_hz: float = 4.0) -> Wave:
-    """Return a slow random curve of about unit deviation without parts far above ``corner_hz``: a varying load."""
+    """Return a slow random curve of about unit deviation, up to ``corner_hz``: a varying load."""
     seconds = take.samples / take.sample_rate
     knots = int(np.ceil(seconds * corner_hz)) + 2
     return np.interp(take.time_s, np.arange(knots) / corner_hz, take.rng.standard_normal(knots))
@@ -74,8 +84,8 @@ def turns(take: Take, rate_hz: float, *, wobble: float = 0.003) -> Wave:
 def harmonics(revolutions: Wave, tones: Tones, *, rate_hz: float, sample_rate: int) -> Wave:
     """Return the sum over k of ``|c_k| cos(2 pi k revolutions + arg c_k)``, k = 1, 2, ...
 
-    By Horner's rule in ``z = exp(2 pi i revolutions)``: one complex product a harmonic, no further cosines; in single
-    precision, which lies far below one step of 16 bits. Harmonics that would alias are left out.
+    By Horner's rule in ``z = exp(2 pi i revolutions)``: one complex product a harmonic, no further cosines;
+    in single precision, which lies far below one step of 16 bits. Harmonics that would alias are left out.
     """
     audible = tones[: max(0, int(SAFE_SHARE * sample_rate / rate_hz))].astype(np.complex64)
     angle = (2 * np.pi * (revolutions % 1.0)).astype(np.float32)
@@ -98,7 +108,7 @@ def passings(cycles: Wave) -> Wave:
 
 
 def impacts(positions: Wave, strengths: Wave | float, *, samples: int) -> Wave:
-    """Return a wave of ``samples`` values with an impulse at each position, shared between its two neighbours.
+    """Return a wave of ``samples`` values with an impulse at each position, shared by its neighbours.
 
     Positions outside the wave are left out.
     """
@@ -118,8 +128,8 @@ def coloured(rng: np.random.Generator, shape: Shape, *, samples: int, sample_rat
     frequencies = np.fft.rfftfreq(length, 1 / sample_rate)[1:]
     half = np.zeros(len(frequencies) + 1, np.complex64)
     half[1:] = rng.standard_normal(2 * len(frequencies), np.float32).view(np.complex64)
-    half[1:] *= shape(frequencies)
-    wave = scipy.fft.irfft(half, length)[:samples].astype(np.float64)
+    half[1:] *= shape(frequencies.astype(np.float64))
+    wave: Wave = scipy.fft.irfft(half, length)[:samples].astype(np.float64)
     return wave / rms(wave)
 
 

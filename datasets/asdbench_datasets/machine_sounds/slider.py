@@ -1,7 +1,7 @@
 """A linear slider: strokes to and fro on recirculating balls, driven by a motor, with a knock at either end.
 
-Friction noise goes with the speed, the passing of the balls has a pitch that goes with the speed (one ball per
-pitch of the circuit), and so has the whine of the motor.
+Friction noise goes with the speed, the passing of the balls has a pitch that goes with the speed (one ball
+per pitch of the circuit), and so has the whine of the motor.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from asdbench_datasets.machine_sounds.bodies import Casing, Mode, Traits, ring
-from asdbench_datasets.machine_sounds.machine import Fault, share_of
+from asdbench_datasets.machine_sounds.machine import Fault, level_of, share_of
 from asdbench_datasets.machine_sounds.signals import (
     Take,
     Tones,
@@ -20,9 +20,13 @@ from asdbench_datasets.machine_sounds.signals import (
     band,
     coloured,
     harmonics,
+    over,
     passings,
     turns,
 )
+
+LEVELS = {"rail_damage": 0.9, "loose_stop": 0.8, "dry": 0.6}
+"""RMS of what a fault of strength 1 adds, relative to what else is heard of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,22 +67,23 @@ class Slider:
 
         *rail_damage*: the balls strike a pit at one place of the rail, in every stroke, to and fro.
         *loose_stop*: the carriage rattles at the ends: a knock is followed by weaker, quicker ones.
-        *dry*: no grease: more friction noise, and stick-slip that squeals (Bowden and Leben, *Proc. R. Soc. A* 169,
-        1939).
+        *dry*: no grease: more friction noise, and stick-slip that squeals (Bowden and Leben, *Proc. R. Soc.
+        A* 169, 1939).
         """
         strokes = turns(take, self.stroke_hz * take.rng.uniform(0.96, 1.04), wobble=0.01)
-        speed = np.abs(
-            np.sin(np.pi * strokes)
-        )  # 0 at the ends, 1 in the middle; a stroke is half a turn of a crank
-        travelled = np.floor(strokes) + (1 - np.cos(np.pi * (strokes % 1.0))) / 2
+        speed = np.abs(np.sin(np.pi * strokes))  # 0 at the ends of the rail, 1 in the middle
         dry = share_of(fault, "dry")
         friction = (0.7 + 0.8 * dry) * self._friction(take, pitch=1 + 0.4 * dry) * speed
-        inside = friction + speed * self._tones(take, travelled) + self._knocks(take, strokes, fault)
-        if fault is not None and fault.name == "dry":
-            inside += 0.9 * fault.strength * self._squeal(take, speed)
-        if fault is not None and fault.name == "rail_damage":
-            inside += 13.0 * fault.strength * self._pits(take, travelled)
-        return self.casing.radiate(inside, sample_rate=take.sample_rate)
+        inside = friction + speed * self._tones(take, _travelled(strokes)) + self._knocks(take, strokes)
+        heard = self.casing.radiate(inside, sample_rate=take.sample_rate)
+        if fault is None:
+            return heard
+        return over(heard, self._added(fault, take, strokes), level=level_of(fault, LEVELS))
+
+    def _added(self, fault: Fault, take: Take, strokes: Wave) -> Wave:
+        """Return what the fault adds to the sound, at any level; zeros if it only changes what is there."""
+        cause = {"rail_damage": self._pits, "loose_stop": self._bounces, "dry": self._squeal}[fault.name]
+        return self.casing.radiate(cause(take, strokes), sample_rate=take.sample_rate)
 
     def _tones(self, take: Take, travelled: Wave) -> Wave:
         total = np.zeros(take.samples)
@@ -93,24 +98,32 @@ class Slider:
         noise = coloured(take.rng, shape, samples=take.samples, sample_rate=take.sample_rate)
         return take.gain(1.5) * noise
 
-    def _knocks(self, take: Take, strokes: Wave, fault: Fault | None) -> Wave:
+    def _knocks(self, take: Take, strokes: Wave) -> Wave:
         ends = passings(strokes)
-        strengths = take.rng.uniform(1.5, 2.5, len(ends))
-        knocks = ring(ends, strengths, self.stop, take)
-        if fault is None or fault.name != "loose_stop":
-            return knocks
+        return ring(ends, take.rng.uniform(1.5, 2.5, len(ends)), self.stop, take)
+
+    def _bounces(self, take: Take, strokes: Wave) -> Wave:
+        """Return the knocks behind the first at either end, each weaker and sooner, as of a dropped ball."""
+        ends = passings(strokes)
+        total = np.zeros(take.samples)
         for bounce in range(1, 7):
-            # Each bounce is weaker and comes sooner, as of a dropped ball.
             delay = 0.03 * take.sample_rate * (1 - 0.8**bounce) / 0.2
             late = ends + delay * take.fault_rng.uniform(0.9, 1.1, len(ends))
-            knocks += ring(late, 3.0 * fault.strength * strengths * 0.8**bounce, self.rail, take)
-        return knocks
+            total += ring(late, 0.8**bounce, self.rail, take)
+        return total
 
-    def _squeal(self, take: Take, speed: Wave) -> Wave:
+    def _squeal(self, take: Take, strokes: Wave) -> Wave:
         noise = coloured(take.fault_rng, band(3000, 4200), samples=take.samples, sample_rate=take.sample_rate)
-        return noise * speed**2
+        return noise * np.sin(np.pi * strokes) ** 2
 
-    def _pits(self, take: Take, travelled: Wave) -> Wave:
+    def _pits(self, take: Take, strokes: Wave) -> Wave:
+        travelled = _travelled(strokes)
         to, fro = passings((travelled - self.damage_at) / 2), passings((travelled + self.damage_at) / 2)
         positions = np.concatenate((to, fro))
         return ring(positions, take.fault_rng.uniform(0.7, 1.3, len(positions)), self.rail, take)
+
+
+def _travelled(strokes: Wave) -> Wave:
+    """Return the way of the carriage in lengths of the rail; a stroke is half a turn of a crank."""
+    way: Wave = np.floor(strokes) + (1 - np.cos(np.pi * (strokes % 1.0))) / 2
+    return way

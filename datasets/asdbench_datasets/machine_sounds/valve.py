@@ -1,4 +1,4 @@
-"""A solenoid valve that opens and closes in a steady rhythm: clicks of the plunger, hum of the coil, rush of the flow.
+"""A solenoid valve that opens and closes in rhythm: clicks of the plunger, hum of the coil, rush of flow.
 
 The plunger strikes its stop at opening and its seat at closing; in between the coil hums at twice the mains
 frequency, as its force goes with the square of the current, and the medium rushes through.
@@ -22,10 +22,13 @@ from asdbench_datasets.machine_sounds.signals import (
     band,
     coloured,
     harmonics,
+    over,
     passings,
     turns,
 )
 
+LEAK = 0.65
+"""RMS of a leak of strength 1 relative to that of the healthy valve."""
 CLOSING_S = 0.01
 """Time in which the flow starts and stops as the plunger moves."""
 
@@ -60,8 +63,8 @@ class Valve:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the valve.
 
-        *stuck*: the plunger sticks in some strokes: no click, no flow, and the coil hums louder over the open gap
-        (less inductance, more current).
+        *stuck*: the plunger sticks in some strokes: no click, no flow, and the coil hums louder over the open
+        gap (less inductance, more current).
         *leak*: the seat does not close: it hisses on between the strokes.
         *clog*: the passage narrows: less rush, at a higher pitch, and the plunger lands softly.
         """
@@ -70,19 +73,21 @@ class Valve:
         moved = self._moved(cycles, take, share_of(fault, "stuck"))
         hum = self._hum(take) * powered * (1 + 3.0 * (1 - moved) * (1 + strength_of(fault, "stuck")))
         clogged = share_of(fault, "clog")
-        flow = (1 - 0.9 * clogged) * self._flow(take, pitch=1 + 1.5 * clogged) * powered * moved
+        flow = (1 - 0.9 * clogged) * self._flow(take, pitch=1 + 2 * clogged) * powered * moved
         clicks = (1 - 0.8 * clogged) * self._clicks(take, cycles, moved)
         heard = self.casing.radiate(0.5 * hum + flow + clicks, sample_rate=take.sample_rate)
-        if fault is not None and fault.name == "leak":
-            heard += 0.35 * fault.strength * (1 - powered) * hiss(take)
-        return heard
+        if fault is None or fault.name != "leak":
+            return heard
+        return over(heard, (1 - powered) * hiss(take), level=LEAK * fault.strength)
 
     def _moved(self, cycles: Wave, take: Take, sticking: float) -> Wave:
-        """Return 1 in strokes in which the plunger moves, 0 in those in which it sticks: one at least, if any."""
+        """Return 1 in strokes in which the plunger moves, 0 where it sticks: in one at least, if any."""
+        if sticking == 0:
+            return np.ones_like(cycles)
         strokes = np.floor(cycles).astype(np.int64)
         chance = take.fault_rng.uniform(size=int(strokes[-1]) + 1)
-        stuck = chance < max(0.7 * sticking, chance.min() + 1e-9) if sticking > 0 else np.zeros_like(chance)
-        return 1.0 - stuck[strokes]
+        chance[1 + chance[1:-1].argmin()] = 0.0
+        return np.where(chance < 0.7 * sticking, 0.0, 1.0)[strokes]
 
     def _hum(self, take: Take) -> Wave:
         rate = 2 * MAINS_HZ
@@ -108,5 +113,6 @@ def _gate(cycles: Wave, open_share: float, take: Take) -> Wave:
     """Return 1 while the coil is powered, 0 else, with the slopes of a moving plunger."""
     length = max(1, round(CLOSING_S * take.sample_rate))
     powered = ((cycles % 1.0) < open_share).astype(np.float64)
-    smooth = np.convolve(powered, np.hanning(length + 2)[1:-1], mode="same")
-    return smooth / max(smooth.max(), 1e-9)
+    window = np.hanning(length + 2)[1:-1]
+    smooth: Wave = np.convolve(powered, window / window.sum(), mode="same")
+    return smooth

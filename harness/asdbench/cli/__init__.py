@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from asdbench.errors import AsdbenchError, Interrupted, PluginError
-from asdbench.registry import load_registry
+from asdbench.errors import AsdbenchError, Interrupted, PluginError, unknown
+from asdbench.registry import NotOffered, load_registry
 
 OK, FAILED, USAGE, PLUGIN_INVALID, INTERRUPTED = 0, 1, 2, 4, 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -41,6 +42,19 @@ class Commands(click.Group):
             return None
         return registry.build("command", cmd_name)  # type: ignore[no-any-return]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Import the command that the words begin with.
+
+        Raises:
+            click.UsageError: There is none of that name; the message lists the known ones and the nearest.
+        """
+        name = args[0]
+        if name not in COMMANDS and name not in (known := self.list_commands(ctx)):
+            raise click.UsageError(unknown("command", name, known), ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with a line each, without importing any."""
         registry = load_registry()
@@ -55,16 +69,15 @@ class Commands(click.Group):
 @click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave a plugin out; repeatable.")
 @click.pass_context
 def cli(ctx: click.Context, no_plugin: tuple[str, ...]) -> None:
-    """Benchmark anomalous sound detection and its neighbours: every method a plugin, every number with its error bar.
+    """Benchmark anomalous sound detection: every method a plugin, every number with its error bar.
 
     Example: asdbench run --plugin stgram_afpa --dataset synthetic
     """
-    from asdbench.cli.settings import read_settings  # noqa: PLC0415 - not needed for help
+    from asdbench.cli.settings import defaults_for, read_settings  # not needed for help
 
-    if no_plugin:
-        known = filter(None, os.environ.get("ASDBENCH_DISABLE_PLUGINS", "").split(","))
-        os.environ["ASDBENCH_DISABLE_PLUGINS"] = ",".join(dict.fromkeys([*known, *no_plugin]))
-    ctx.default_map = read_settings(COMMANDS)
+    ctx.with_resource(_left_out(no_plugin))
+    if settings := read_settings():
+        ctx.default_map = defaults_for(ctx, settings)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -80,12 +93,21 @@ def status_of(arguments: list[str] | None = None) -> int:
         error.show()
         return USAGE
     except (Interrupted, click.Abort, KeyboardInterrupt) as error:
-        click.echo(f"asdbench: {error or 'interrupted'}", err=True)
+        click.echo(f"asdbench: {str(error) or 'interrupted'}", err=True)
         return INTERRUPTED
-    except PluginError as error:
-        click.echo(f"asdbench: {error}", err=True)
-        return PLUGIN_INVALID if "cannot be imported" in str(error) else USAGE
     except AsdbenchError as error:
         click.echo(f"asdbench: {error}", err=True)
-        return USAGE
+        broken = isinstance(error, PluginError) and not isinstance(error, NotOffered)
+        return PLUGIN_INVALID if broken else USAGE
     return status if isinstance(status, int) else OK
+
+
+@contextlib.contextmanager
+def _left_out(plugins: Sequence[str]) -> Iterator[None]:
+    """Switch plugins off while a command runs, here and in the processes that it starts."""
+    before = os.environ.get("ASDBENCH_DISABLE_PLUGINS", "")
+    os.environ["ASDBENCH_DISABLE_PLUGINS"] = ",".join(filter(None, [before, *plugins]))
+    try:
+        yield
+    finally:
+        os.environ["ASDBENCH_DISABLE_PLUGINS"] = before

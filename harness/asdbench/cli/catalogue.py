@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from typing import Any
 
 import click
@@ -29,11 +31,11 @@ def plugins(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for row in rows:
-        click.echo(f"{row['plugin']} ({row['distribution']} {row['version']})")
-        if row["broken"]:
-            click.echo(f"  broken: {row['broken']}")
-        for kind, name in next(plugin.offers for plugin in registry.plugins if plugin.name == row["plugin"]):
+    for plugin in registry.plugins:
+        click.echo(str(plugin))
+        if plugin.broken:
+            click.echo(f"  broken: {plugin.broken}")
+        for kind, name in plugin.offers:
             click.echo(f"  {kind:<11} {name:<26} {_summary(registry, kind, name)}")
 
 
@@ -45,9 +47,10 @@ def describe(
     method: tuple[str, dict[str, str]], dataset: tuple[str, dict[str, str]] | None, as_json: bool
 ) -> None:
     """Tell what METHOD is: paper, licence, options, shapes, parameters, FLOPs. Needs no data."""
-    from asdbench.describe import describe as describe_method  # noqa: PLC0415 - imports torch
+    from asdbench.describe import describe as describe_method  # imports torch
 
-    told = describe_method(load_registry(), method, dataset)
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
+        told = describe_method(load_registry(), method, dataset)
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
@@ -56,7 +59,8 @@ def describe(
         click.echo(f"{name.replace('_', ' '):<24} {_readable(value)}")
     click.echo("\noptions, as in 'METHOD[option=value]':")
     for row in options:
-        click.echo(f"  {row['option']:<20} {_readable(row['value']):<26} {row['meaning']} ({row['part']}: {row['kind']})")
+        meaning = f"{row['meaning']} ({row['part']}: {row['kind']})"
+        click.echo(f"  {row['option']:<20} {_readable(row['value']):<26} {meaning}")
     if presets:
         click.echo("\npresets, as in 'METHOD[preset=NAME]':")
         for name, values in presets.items():
@@ -67,7 +71,7 @@ def describe(
 @json_option
 def sys_info(as_json: bool) -> None:
     """Show versions, hardware and folders, for a bug report."""
-    from asdbench.environment import environment  # noqa: PLC0415 - imports torch
+    from asdbench.environment import environment  # imports torch
 
     told = environment() | {"data_root": str(data_root()), "cache": str(cache_root())}
     if as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +16,7 @@ from asdbench.registry import load_registry
 Words = tuple[str, dict[str, str]]
 
 
-@click.group()
+@click.group(epilog="Example: asdbench datasets list")
 def datasets() -> None:
     """List, describe, fetch and verify datasets."""
 
@@ -24,7 +26,10 @@ def datasets() -> None:
 def list_datasets(as_json: bool) -> None:
     """List the datasets that plugins offer."""
     registry = load_registry()
-    rows = [{"name": name, "summary": registry.entry("dataset", name).summary} for name in registry.names("dataset")]
+    rows = [
+        {"name": name, "summary": registry.entry("dataset", name).summary}
+        for name in registry.names("dataset")
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -37,10 +42,11 @@ def list_datasets(as_json: bool) -> None:
 @json_option
 def info(dataset: Words, as_json: bool) -> None:
     """Show the card of DATASET: licence, citation, counts, columns, archives."""
-    from asdbench.releases import card_rows  # noqa: PLC0415 - imports torch
-    from asdbench.runner import open_dataset  # noqa: PLC0415
+    from asdbench.releases import card_rows  # imports torch
+    from asdbench.runner import open_dataset
 
-    told = card_rows(open_dataset(load_registry(), dataset).card)
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
+        told = card_rows(open_dataset(load_registry(), dataset).card)
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
@@ -56,9 +62,9 @@ def info(dataset: Words, as_json: bool) -> None:
 @click.option("--accept-licence", is_flag=True, help="Accept the dataset's licence; asked for once.")
 def fetch(dataset: Words, data_root: Path, cache: Path, accept_licence: bool) -> None:
     """Download and unpack DATASET; a broken download is continued by the same command."""
-    from asdbench import releases  # noqa: PLC0415 - imports torch
-    from asdbench.cli.progress import ProgressBars  # noqa: PLC0415
-    from asdbench.runner import open_dataset  # noqa: PLC0415
+    from asdbench import releases  # imports torch
+    from asdbench.cli.progress import ProgressBars
+    from asdbench.runner import open_dataset
 
     with ProgressBars() as bars:
         place = releases.fetch(
@@ -77,13 +83,16 @@ def fetch(dataset: Words, data_root: Path, cache: Path, accept_licence: bool) ->
 @data_options
 @json_option
 def verify(dataset: Words, data_root: Path, cache: Path, as_json: bool) -> int:
-    """Compare what lies on disk with the official counts of DATASET; exit status 1 when something is missing."""
-    from asdbench import releases  # noqa: PLC0415 - imports torch
-    from asdbench.cli.progress import ProgressBars  # noqa: PLC0415
-    from asdbench.runner import open_dataset  # noqa: PLC0415
+    """Compare what lies on disk with the official counts of DATASET; exit status 1 when items are missing."""
+    from asdbench import releases  # imports torch
+    from asdbench.cli.progress import ProgressBars
+    from asdbench.runner import open_dataset
 
-    with ProgressBars(quiet=as_json) as bars:
-        found = releases.verify(open_dataset(load_registry(), dataset), data_root, cache, report=bars.preparing)
+    # Standard output belongs to the answer; what a plugin prints is for people.
+    with ProgressBars(quiet=as_json) as bars, contextlib.redirect_stdout(sys.stderr):
+        found = releases.verify(
+            open_dataset(load_registry(), dataset), data_root, cache, report=bars.preparing
+        )
     if as_json:
         gaps = [{"name": gap.name, "found": gap.found, "expected": gap.expected} for gap in found.missing]
         told = {"complete": found.complete, "items": found.items, "expected": found.expected, "missing": gaps}

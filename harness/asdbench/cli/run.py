@@ -22,7 +22,7 @@ from asdbench.runner import run as run_request
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds, or a number with s, m, h or d."""
 
     name = "DURATION"
@@ -37,28 +37,66 @@ class Duration(click.ParamType):
         return float(match[1]) * _UNITS[match[2] or "s"]
 
 
-@click.command(epilog="Example: asdbench run -p 'stgram_afpa[epochs=5]' -p idnn -d synthetic --seed 1 --seed 2")
-@click.option("-p", "--plugin", "methods", type=WORDS, multiple=True, required=True, help="A method; repeatable.")
-@click.option("-d", "--dataset", type=WORDS, required=True, help="A dataset; `asdbench datasets list` shows them.")
+@click.command(
+    epilog="Example: asdbench run -p 'stgram_afpa[epochs=5]' -p idnn -d synthetic --seed 1 --seed 2"
+)
+@click.option(
+    "-p", "--plugin", "methods", type=WORDS, multiple=True, required=True, help="A method; repeatable."
+)
+@click.option(
+    "-d", "--dataset", type=WORDS, required=True, help="A dataset; `asdbench datasets list` shows them."
+)
 @data_options
 @click.option(
-    "--out", type=FOLDER, default=Path("asdbench-runs"), envvar="ASDBENCH_OUT", show_default=True, help="Where results are kept."
+    "--out",
+    type=FOLDER,
+    default=Path("asdbench-runs"),
+    envvar="ASDBENCH_OUT",
+    show_default=True,
+    help="Where results are kept.",
 )
-@click.option("--seed", "seeds", type=int, multiple=True, default=(42,), show_default=True, help="Repeatable.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, envvar="ASDBENCH_JOBS", show_default=True, help="Jobs at once.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="Threads of a job [default: cores / jobs].")
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", envvar="ASDBENCH_DEVICE", show_default=True,
+    "--seed", "seeds", type=int, multiple=True, default=(42,), show_default=True, help="Repeatable."
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    envvar="ASDBENCH_JOBS",
+    show_default=True,
+    help="Jobs at once.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), default=None, help="Threads of a job [default: cores / jobs]."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    envvar="ASDBENCH_DEVICE",
+    show_default=True,
     help="Where models are trained.",
 )
 @click.option("--timeout", type=Duration(), default=None, help="Time limit of one job, such as 30m or 2h.")
 @click.option(
-    "--selection", type=click.Choice(["last", "validation", "test"]), default="last", show_default=True,
+    "--selection",
+    type=click.Choice(["last", "validation", "test"]),
+    default="last",
+    show_default=True,
     help="Which checkpoint counts; `test` chooses by test labels and is for reproducing papers that did.",
 )
 @click.option("--allow-partial", is_flag=True, help="Run on an incomplete dataset; its numbers are marked.")
-@click.option("--by", type=click.Choice(["type", "id"]), default="type", show_default=True, help="Rows of the table.")
-@click.option("--checkpoint-every", "resume_every_s", type=Duration(), default=10.0, help="At most so much work is lost by a kill.")
+@click.option(
+    "--by", type=click.Choice(["type", "id"]), default="type", show_default=True, help="Rows of the table."
+)
+@click.option(
+    "--checkpoint-every",
+    "resume_every_s",
+    type=Duration(),
+    default=10.0,
+    help="At most so much work is lost by a kill.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate; run nothing.")
 @json_option
 @click.pass_context
@@ -107,11 +145,15 @@ def run(
     with ProgressBars() as bars:
         if dry_run:
             plan = plan_run(request, registry, bars)
-            return _show_plan(estimate(plan), [outcome.status for outcome in known_outcomes(plan)], as_json=as_json)
+            return _show_plan(
+                estimate(plan), [outcome.status for outcome in known_outcomes(plan)], as_json=as_json
+            )
         report = run_request(request, registry, bars)
     click.echo(_document(report) if as_json else _table(registry, report, by))
     for job in report.failed:
-        click.echo(f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True)
+        click.echo(
+            f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True
+        )
     return FAILED if report.failed else OK
 
 
@@ -133,5 +175,7 @@ def _show_plan(rows: list[dict[str, Any]], statuses: list[str], *, as_json: bool
     click.echo(tabulate(rows, headers="keys", floatfmt=".3g"))
     open_jobs = sum(status == "planned" for status in statuses)
     seconds = sum(row["estimate_s"] or 0.0 for row in rows)
-    click.echo(f"\n{len(statuses)} jobs, {open_jobs} to run; about {seconds / 60:.1f} minutes of one slot (a rough estimate)")
+    click.echo(
+        f"\n{len(statuses)} jobs, {open_jobs} to run; about {seconds / 60:.1f} minutes of one slot (a rough estimate)"
+    )
     return OK

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import platformdirs
@@ -17,7 +17,7 @@ SETTINGS = Path("asdbench.toml")
 _WORDS = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<options>[^\[\]]*)\])?")
 
 
-class WordsType(click.ParamType):
+class WordsType(click.ParamType[tuple[str, dict[str, str]]]):
     """``NAME`` or ``NAME[key=value,...]``."""
 
     name = "NAME[key=value,...]"
@@ -31,7 +31,12 @@ class WordsType(click.ParamType):
         match = _WORDS.fullmatch(value.strip())
         if match is None:
             self.fail(f"{value!r} is not of the form NAME or NAME[key=value,...]", param, ctx)
-        return match["name"], dict(self._pair(piece, param, ctx) for piece in _pieces(match["options"]))
+        options: dict[str, str] = {}
+        for piece in _pieces(match["options"]):
+            key, text = self._pair(piece, param, ctx)
+            if options.setdefault(key, text) != text:
+                self.fail(f"option {key!r} is given twice, as {options[key]} and as {text}", param, ctx)
+        return match["name"], options
 
     def _pair(self, piece: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         key, equals, value = piece.partition("=")
@@ -40,22 +45,33 @@ class WordsType(click.ParamType):
         return key.strip(), value.strip()
 
 
-def read_settings(commands: Iterable[str]) -> dict[str, Any]:
-    """Return the defaults that ``asdbench.toml`` in this folder gives, by command.
+def read_settings() -> dict[str, Any]:
+    """Return what ``asdbench.toml`` in this folder says, by command; nothing where there is no such file.
 
     Raises:
-        ConfigError: It is not TOML, or names a command that does not exist.
+        ConfigError: It cannot be read, or is not TOML.
     """
     if not SETTINGS.exists():
         return {}
     try:
-        settings = tomllib.loads(SETTINGS.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{SETTINGS} is not TOML: {error}") from error
-    for name, table in settings.items():
-        if name not in set(commands) or not isinstance(table, dict):
-            raise ConfigError(f"{SETTINGS}: {unknown('table', name, commands)}")
-    return settings
+        return tomllib.loads(SETTINGS.read_text("utf-8"))
+    except (OSError, ValueError) as error:  # what is no TOML, and what is no UTF-8, is a ValueError
+        raise ConfigError(f"{SETTINGS} cannot be read as TOML: {error}") from error
+
+
+def defaults_for(ctx: click.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that settings give to the command that ``ctx`` is about to call, in click's form.
+
+    Raises:
+        ConfigError: A table names no command, or a key none of the command's options.
+    """
+    group = cast(click.Group, ctx.command)
+    for name in settings:
+        if name not in (known := group.list_commands(ctx)):
+            raise ConfigError(f"{SETTINGS}: {unknown('table', name, known)}")
+    name = ctx.invoked_subcommand or ""
+    command = group.get_command(ctx, name) if name in settings else None
+    return {name: _defaults(command, settings[name], name)} if command else {}
 
 
 def check_settings(ctx: click.Context) -> None:
@@ -80,6 +96,41 @@ def cache_root() -> Path:
     return Path(platformdirs.user_cache_dir("asdbench", appauthor=False))
 
 
+def _defaults(command: click.Command, table: Any, place: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{SETTINGS}: {place} = {table!r} is not a table; begin one with [{place}]")
+    known: dict[str, click.Command | click.Option] = {**_commands(command), **_options(command)}
+    defaults: dict[str, Any] = {}
+    for key, value in table.items():
+        match known.get(key.replace("_", "-")):
+            case click.Option() as option:
+                defaults[option.name or key] = _words(option, value, f"{place}.{key}")
+            case click.Command() as inner:
+                defaults[key] = _defaults(inner, value, f"{place}.{key}")
+            case None:
+                raise ConfigError(f"{SETTINGS}, table [{place}]: {unknown('key', key, known)}")
+    return defaults
+
+
+def _commands(command: click.Command) -> Mapping[str, click.Command]:
+    return command.commands if isinstance(command, click.Group) else {}
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """Return the options by the name that a user types, without its dashes."""
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    return {word[2:]: option for option in options for word in option.opts if word.startswith("--")}
+
+
+def _words(option: click.Option, value: Any, place: str) -> str | list[str]:
+    """Return a value as the text that would stand on the command line, so that it is checked alike."""
+    if option.multiple:
+        return [str(word) for word in (value if isinstance(value, list) else [value])]
+    if isinstance(value, list | dict):
+        raise ConfigError(f"{SETTINGS}: {place} takes one value, got {value!r}")
+    return str(value)
+
+
 def _pieces(options: str | None) -> list[str]:
     return [piece for piece in (options or "").split(",") if piece.strip()]
 
@@ -92,10 +143,18 @@ def data_options(command: Any) -> Any:
     """Add the options of every command that touches data."""
     for option in (
         click.option(
-            "--cache", type=FOLDER, default=cache_root, envvar="ASDBENCH_CACHE", help="Where packs and made data are kept."
+            "--cache",
+            type=FOLDER,
+            default=cache_root,
+            envvar="ASDBENCH_CACHE",
+            help="Where packs and made data are kept.",
         ),
         click.option(
-            "--data-root", type=FOLDER, default=data_root, envvar="ASDBENCH_DATA_ROOT", help="Where data sets lie."
+            "--data-root",
+            type=FOLDER,
+            default=data_root,
+            envvar="ASDBENCH_DATA_ROOT",
+            help="Where data sets lie.",
         ),
     ):
         command = option(command)
@@ -104,4 +163,6 @@ def data_options(command: Any) -> Any:
 
 def json_option(command: Any) -> Any:
     """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(
+        command
+    )

@@ -68,7 +68,7 @@ class ItemSource:
         if self._features is None and self._fits():
             self._features = self._compute_all()
         if self._features is not None:
-            return self._features[torch.from_numpy(rows).to(self._features.device)]
+            return self._features.index_select(0, torch.from_numpy(rows).to(self._features.device))
         return self._compute(rows)
 
     def _fits(self) -> bool:

@@ -92,7 +92,12 @@ def _copy(item: NDArray[Any], out: NDArray[np.float32], offset: int) -> None:
     filled = 0
     while filled < len(out):
         piece = item[offset : offset + len(out) - filled]
-        np.multiply(piece, factor, out=out[filled : filled + len(piece)], casting="same_kind")
+        place = out[filled : filled + len(piece)]
+        # Twice as fast as one product of mixed types, which numpy converts piecemeal through a buffer; equal,
+        # as the factor is a power of two.
+        np.copyto(place, piece, casting="same_kind")
+        if factor != 1:
+            place *= factor
         filled += len(piece)
         offset = 0
 
@@ -112,7 +117,9 @@ def build_pack(
     items = np.zeros((len(rows), 3), dtype=np.int64)
     for done, (source, array) in enumerate(_decoded(list(by_source), read)):
         key = (array.dtype.str, array.shape[1:])
-        writer = writers.setdefault(key, _ArrayWriter(folder / f"array-{len(writers)}.bin", len(writers)))
+        if key not in writers:
+            writers[key] = _ArrayWriter(folder / f"array-{len(writers)}.bin", len(writers))
+        writer = writers[key]
         start = writer.append(array)
         for k in by_source[source]:
             items[ids[k]] = (writer.number, start + rows[k].start, _length(rows[k], array))

@@ -2,6 +2,6 @@
 
 from asdbench.dsp.logmel import LogMelConfig, LogMelSpectrogram
 from asdbench.dsp.mel import Band, bands_of, mel_filters
-from asdbench.dsp.windows import frame_windows
+from asdbench.dsp.windows import FrameWindows
 
-__all__ = ["Band", "LogMelConfig", "LogMelSpectrogram", "bands_of", "frame_windows", "mel_filters"]
+__all__ = ["Band", "FrameWindows", "LogMelConfig", "LogMelSpectrogram", "bands_of", "mel_filters"]

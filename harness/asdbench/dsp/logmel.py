@@ -1,8 +1,8 @@
 """Log-mel spectrograms of batches of waves, several times faster than librosa's and equal to them.
 
-Equal: within 1e-3 dB wherever an energy is within 60 dB of the loudest of its frame. Fainter ones show the rounding
-of a Fourier transform in float32, as torchaudio's do, where librosa's is in float64: of 10.5 million values of 271
-DCASE and MIMII recordings, 33 differ by more than 1e-3 dB, the worst by 0.012 dB.
+Equal: within 1e-3 dB wherever an energy is within 60 dB of the loudest of its frame. Fainter ones show the
+rounding of a Fourier transform in float32, as torchaudio's do, where librosa's is in float64: of 10.5 million
+values of recordings of DCASE 2020 and 2023, 33 differ by more than 1e-3 dB, the worst by 0.012 dB.
 
 On a CPU one clip at a time goes through buffers that fit the cache and are allocated once; elsewhere whole
 tiles of clips go at once. Either way row i has the same bits whatever stands in the batch around it.

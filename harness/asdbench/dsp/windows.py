@@ -1,33 +1,52 @@
-"""Windows of neighbouring frames as a view of the features: what autoencoders read, without the copies."""
+"""Windows of neighbouring frames, what autoencoders read, without copying every window of every clip."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from asdbench.errors import DataError
 
 
-def frame_windows(features: Tensor, *, frames: int = 5) -> Tensor:
-    """Return every window of ``frames`` neighbouring frames as a view; nothing is copied.
+class FrameWindows:
+    """All windows of ``frames`` neighbouring frames of some clips, gathered when they are asked for.
 
     Neighbouring windows share all but one frame, so copying all of them takes ``frames`` times the memory.
-    Index the view by clip and position to gather a batch of rows ``[batch, frames * mels]``, the frames one
-    after the other as the DCASE baselines arrange them: ``windows[clips, positions].flatten(1)``.
-
-    Args:
-        features: ``[clips, mels, T]``, of any memory layout.
-        frames: Frames of one window.
-
-    Returns:
-        View ``[clips, T - frames + 1, frames, mels]``; window w of a clip holds its frames w..w + frames - 1.
-
-    Raises:
-        DataError: The features are not of that shape, or a clip has fewer than ``frames`` frames.
+    Here the features are kept once, frame after frame; a window is then ``frames`` rows in a row.
     """
-    if features.ndim != 3:
-        raise DataError(f"expected features of shape [clips, mels, frames], got {list(features.shape)}")
-    if features.shape[2] < frames:
-        raise DataError(
-            f"a window takes {frames} frames but the clips have {features.shape[2]}: use longer clips"
-        )
-    return features.transpose(1, 2).unfold(1, frames, 1).transpose(2, 3)
+
+    def __init__(self, features: Tensor, *, frames: int = 5) -> None:
+        """Lay the features out by frames; a copy unless they are stored so already.
+
+        Args:
+            features: ``[clips, mels, T]``.
+            frames: Frames of one window.
+
+        Raises:
+            DataError: The features are not of that shape, or a clip has fewer than ``frames`` frames.
+        """
+        if features.ndim != 3:
+            raise DataError(f"expected features of shape [clips, mels, frames], got {list(features.shape)}")
+        self.clips, self.mels, self._length = features.shape
+        if self._length < frames:
+            raise DataError(
+                f"a window takes {frames} frames but the clips have {self._length}: use longer clips"
+            )
+        self.frames = frames
+        self.per_clip = self._length - frames + 1
+        self._rows = features.transpose(1, 2).contiguous().view(-1, self.mels)  # [clips * T, mels]
+
+    def __len__(self) -> int:
+        return self.clips * self.per_clip
+
+    def __getitem__(self, numbers: Tensor) -> Tensor:
+        """Return windows ``[B, frames, mels]`` by their numbers ``[B]``, counted clip after clip."""
+        # A clip has frames - 1 rows more than windows. Whole rows are gathered: of all ways the fastest.
+        first = numbers + numbers // self.per_clip * (self.frames - 1)
+        rows = first.unsqueeze(1) + torch.arange(self.frames, device=numbers.device)
+        return self._rows.index_select(0, rows.flatten()).view(-1, self.frames, self.mels)
+
+    def view(self) -> Tensor:
+        """Return all windows as a view ``[clips, windows, frames, mels]``; nothing is copied."""
+        by_clip = self._length * self.mels, self.mels, self.mels, 1
+        return self._rows.as_strided((self.clips, self.per_clip, self.frames, self.mels), by_clip)

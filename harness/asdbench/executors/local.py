@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -165,7 +166,8 @@ class LocalExecutor:
 def start_server() -> None:
     """Start the process that workers are forked from, with the heap settings in its environment."""
     forkserver.set_forkserver_preload(["asdbench.executors.worker"])
-    with _environment(HEAP):
+    # The server must import the very code that this process runs, wherever that was found.
+    with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
         forkserver.ensure_running()
 
 
@@ -177,7 +179,7 @@ def cores() -> list[int]:
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update({name: value for name, value in variables.items() if before[name] is None})
+    os.environ.update(variables)
     try:
         yield
     finally:

@@ -1,7 +1,6 @@
 """Networks that rebuild windows of neighbouring log-mel frames; what they rebuild badly is strange.
 
-The windows are a view of the features: an epoch is a permutation of (clip, position), and only the windows of
-the batch at hand are gathered.
+An epoch is a permutation of the numbers of all windows; only those of the batch at hand are gathered.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 
 from asdbench.contracts import Model
 from asdbench.data.items import Items
-from asdbench.dsp import frame_windows
+from asdbench.dsp import FrameWindows
 from asdbench.errors import ConfigError, DataError
 from asdbench.training import Stage, Trainer
 from asdbench.values import Config, Info
@@ -74,17 +73,15 @@ class WindowModel(Model):
 
         A last batch of one window is left out: batch norm has no statistics of it.
         """
-        windows = frame_windows(
-            train.features(), frames=self.config.frames
-        )  # view [clips, windows, frames, mels]
-        count, size = windows.shape[0] * windows.shape[1], self.config.batch_size
+        features = train.features()
+        windows = FrameWindows(features, frames=self.config.frames)
+        count, size = len(windows), self.config.batch_size
         if count < 2:
             raise DataError(f"batch norm needs at least two training windows, got {count}")
-        forward = trainer.accelerate(self)
+        forward, device = trainer.accelerate(self), features.device
 
         def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
-            clips, positions = batch // windows.shape[1], batch % windows.shape[1]
-            inputs, targets = self.split(windows[clips, positions])
+            inputs, targets = self.split(windows[batch])
             yield "adam", F.mse_loss(forward(inputs)[0], targets)
 
         trainer.run(
@@ -93,7 +90,7 @@ class WindowModel(Model):
                 module=self,
                 optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
                 epochs=self.config.epochs,
-                batches=lambda generator: _shuffled(count, size, generator=generator, device=windows.device),
+                batches=lambda generator: _shuffled(count, size, generator=generator, device=device),
                 losses=losses,
                 validate=(lambda: self._mean_error(held)) if len(held) else None,
                 every=self.config.checkpoint_every,
@@ -103,11 +100,11 @@ class WindowModel(Model):
 
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, dims]``."""
-        windows = frame_windows(items.features(), frames=self.config.frames)  # [n, windows, frames, mels]
+        windows = FrameWindows(items.features(), frames=self.config.frames).view()
         inputs, targets = self.split(windows.flatten(0, 1))
         rebuilt, bottleneck = self(inputs)
         error = (rebuilt - targets).square().mean(dim=1)  # [n * windows]
-        per_clip = windows.shape[:2]
+        per_clip = windows.shape[:2]  # n, windows
         return {
             "reconstruction_error": error.unflatten(0, per_clip).mean(dim=1, keepdim=True),
             "embedding": bottleneck.float().unflatten(0, per_clip).mean(dim=1, keepdim=True),

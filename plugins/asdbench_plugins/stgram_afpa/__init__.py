@@ -12,7 +12,7 @@ CITES = "liu2022stgram, zhang2023afpa"
 
 REDUCED = Setting(
     options={
-        "length_s": 1.536,  # 24,576 samples: 49 frames, 48 without the last, which all heads of the sweep divide
+        "length_s": 1.536,  # 48 frames without the last, which all heads of the sweep divide
         "drop_last_frame": True,
         "epochs": 8,
         "batch_size": 32,

@@ -1,0 +1,66 @@
+"""Fixtures of the benchmarks, and the form of the results files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asdbench.environment import environment
+from asdbench.executors.local import HEAP
+
+# The programs that are compared lie beside the tests and import each other by name.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sides.clips import make_clips
+from sides.comparing import Side
+
+CLIPS = 512
+StartSide = Callable[..., Side]
+
+
+@pytest.fixture
+def start_side() -> Iterator[StartSide]:
+    """Start programs that are ended after the test; ``job=True``: in the environment of a worker process."""
+    started: list[Side] = []
+
+    def start(module: str, *arguments: str, job: bool) -> Side:
+        started.append(Side(module, *arguments, variables=HEAP if job else {}))
+        return started[-1]
+
+    yield start
+    for side in started:
+        side.close()
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with 512 clips of 10 s, as wave files and as a pack: 330 MB."""
+    folder = tmp_path_factory.mktemp("clips")
+    make_clips(folder, CLIPS)
+    return folder
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    """Leave in a results file what matters: the ratios, a few statistics, the hardware and the versions."""
+    about = environment()
+    output_json["machine_info"] = {
+        name: about[name] for name in ("processor", "cores", "memory_bytes", "gpus", "python")
+    }
+    output_json["machine_info"]["libraries"] = about["libraries"]
+    output_json["commit_info"] = {
+        name: output_json["commit_info"].get(name) for name in ("id", "dirty", "branch")
+    }
+    output_json["benchmarks"] = [_shortened(each) for each in output_json["benchmarks"]]
+
+
+def _shortened(benchmark: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: benchmark["stats"][name] for name in ("rounds", "min", "median", "max")}
+    return {
+        "name": benchmark["name"],
+        "extra_info": benchmark["extra_info"],
+        "seconds": {name: float(f"{value:.4g}") for name, value in kept.items()},
+    }

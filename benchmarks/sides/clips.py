@@ -1,0 +1,83 @@
+"""Clips of 10 s of noise and tones, as wave files and as a pack; item k is the k-th file."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from asdbench.data.audio import read_wave
+from asdbench.data.items import Items, ItemSource
+from asdbench.data.pack import Pack, build_pack
+from asdbench.dsp import LogMelConfig, LogMelSpectrogram
+from asdbench.values import Info, Row
+
+SAMPLE_RATE = 16_000
+SAMPLES = 10 * SAMPLE_RATE
+CLASSES = 41  # machine IDs of DCASE 2020, development and additional data
+
+
+def make_clips(root: Path, clips: int) -> None:
+    """Write ``clips`` int16 wave files to ``root/waves`` and the pack of them to ``root/pack``."""
+    (root / "waves").mkdir()
+    (root / "pack").mkdir()
+    rows = [Row(source=PurePosixPath(f"{k:04d}.wav"), columns={}, label=None) for k in range(clips)]
+    generator = np.random.default_rng(0)
+    for row in rows:
+        soundfile.write(root / "waves" / row.source, _wave(generator), SAMPLE_RATE, subtype="PCM_16")
+    build_pack(
+        rows,
+        np.arange(clips),
+        lambda source: read_wave(root / "waves" / source),
+        root / "pack",
+        progress=lambda done, total: None,
+    )
+
+
+def wave_files(root: Path) -> list[Path]:
+    """Return the wave files in the order of the items."""
+    return sorted((root / "waves").iterdir())
+
+
+def packed_items(root: Path, clips: int, *, keep_features: bool) -> Items:
+    """Return the first ``clips`` items with log-mel features, kept or computed anew each time."""
+    featurizer = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
+    source = ItemSource(
+        pack=Pack(root / "pack"),
+        ids=np.arange(clips),
+        info=info(),
+        length=SAMPLES,
+        featurizer=featurizer,
+        feature_bytes=1 << 34 if keep_features else 0,
+    )
+    return Items(
+        source,
+        rows=np.arange(clips),
+        claim=torch.arange(clips) % CLASSES,
+        own=torch.ones(clips, dtype=torch.bool),
+        target=torch.full((clips,), -1),
+        columns={},
+    )
+
+
+def info() -> Info:
+    """Say what the items are."""
+    features = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
+    return Info(
+        item_shape=(SAMPLES,),
+        sample_rate=SAMPLE_RATE,
+        classes=tuple(f"machine/{k:02d}" for k in range(CLASSES)),
+        feature_shape=(features.config.n_mels, features.frames_of(SAMPLES)),
+    )
+
+
+def _wave(generator: np.random.Generator) -> NDArray[np.int16]:
+    times = np.arange(SAMPLES) / SAMPLE_RATE
+    noise = 0.05 * generator.standard_normal(SAMPLES)
+    tones: NDArray[np.float64] = sum(
+        0.1 * np.sin(2 * np.pi * frequency * times) for frequency in generator.uniform(50, 7000, size=3)
+    )
+    return np.round(32767 * (noise + tones).clip(-1, 1)).astype(np.int16)

@@ -1,0 +1,98 @@
+"""Training steps of STgram-MFN on batches of 128 clips of 10 s, plain torch or as a fit job does.
+
+``python -m sides.training WAY FOLDER [PRECISION]``. ``plain`` is the loop of a tutorial, in a contiguous
+layout, on tensors that lie in memory; ``eager`` and ``compiled`` are the Trainer's, from the pack.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from asdbench.data.items import Items
+from asdbench.training import Progress, Trainer, TrainerSettings
+from asdbench_plugins.stgram_afpa.model import StgramConfig, StgramModel
+from sides.clips import info, packed_items
+from sides.rounds import Rounds
+
+BATCH = 128
+FOREVER = 1_000_000
+
+
+def main(way: str, root: Path, precision: Any) -> None:
+    """Train a step each time one is asked for; the first steps of all ways start from the same weights."""
+    rounds = Rounds()
+    items = packed_items(root, BATCH, keep_features=True)
+    torch.manual_seed(0)
+    model = StgramModel(
+        StgramConfig(
+            afpa=False, margin=0.7, epochs=FOREVER, channels_last=way != "plain", checkpoint_every=FOREVER
+        ),
+        info(),
+    )
+    if way == "plain":
+        _train_plainly(model, items, rounds)
+    _train(model, items, rounds, compiled=way == "compiled", precision=precision)
+
+
+def flops_per_clip(items: Items) -> float:
+    """Return the operations of a clip's products and convolutions, forward and backward."""
+    pair, model = items[:2], StgramModel(StgramConfig(afpa=False), info())
+    with FlopCounterMode(display=False) as counter:
+        model(pair.raw(), pair.features()).sum().backward()
+    return float(counter.get_total_flops()) / len(pair)
+
+
+def matmul_peak(*, size: int = 2048, seconds: float = 2.0) -> float:
+    """Return the operations per second that float32 matrix products reach on this process's threads."""
+    left, best, end = torch.rand(size, size), 0.0, time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end:
+        left @ left
+        best = max(best, 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
+def _train_plainly(model: StgramModel, items: Items, rounds: Rounds) -> None:
+    waves, features, claim = items.raw(), items.features(), items.claim
+    optimizer = torch.optim.Adam(model.parameters(), lr=model.config.lr)
+    model.train()
+    rounds.tell(flops=flops_per_clip(items), matmul_peak=matmul_peak(), threads=torch.get_num_threads())
+    while True:
+        rounds.begin()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model.head(model(waves, features), claim), claim)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rounds.end(clips=len(waves), loss=loss.item())
+
+
+def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiled: bool, precision: Any) -> None:
+    def report(progress: Progress) -> None:
+        rounds.end(clips=BATCH, loss=progress.losses["adam"])
+        rounds.begin()
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainerSettings(
+            seed=0,
+            folder=Path(folder),
+            precision=precision,
+            compile=compiled,
+            resume_every_s=float("inf"),
+            report=report,
+            report_every_s=0.0,
+        )
+        items.features()
+        rounds.tell()
+        rounds.begin()
+        model.fit(items, items[:0], Trainer(model, settings))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *(sys.argv[3:] or ["fp32"]))

@@ -1,0 +1,40 @@
+"""Reading from the pack against librosa on files: single clips, and the data path of an epoch.
+
+Ours run in the environment of a worker process, the alternatives in a default one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from sides.comparing import Side, report, take_turns
+
+StartSide = Callable[..., Side]
+ROUNDS = 5
+
+
+def test_samples_from_the_pack_against_librosa_load(
+    benchmark: BenchmarkFixture, start_side: StartSide, clips: Path
+) -> None:
+    ours = start_side("reading", "samples", str(clips), job=True)
+    load = start_side("reading", "load", str(clips), job=False)
+    assert ours.facts["excerpt"] == load.facts["excerpt"]
+    compared = take_turns(benchmark, ours, [load], rounds=ROUNDS)
+    report(benchmark, compared, alternative="librosa.load(path, sr=None) per clip", at_least=4)
+
+
+@pytest.mark.parametrize(("way", "at_least"), [("kept", 25), ("live", 3)])
+def test_an_epoch_of_batches_against_a_dataset_of_files(
+    benchmark: BenchmarkFixture, start_side: StartSide, clips: Path, way: str, at_least: float
+) -> None:
+    ours = start_side("reading", way, str(clips), job=True)
+    loaders = [start_side("reading", f"dataset-{workers}", str(clips), job=False) for workers in (0, 2)]
+    # Decibels of faint energies show the rounding of single precision; see asdbench.dsp.logmel.
+    np.testing.assert_allclose(ours.facts["excerpt"], loaders[0].facts["excerpt"], atol=1e-2)
+    compared = take_turns(benchmark, ours, loaders, rounds=ROUNDS)
+    alternative = "a per-item Dataset of librosa.load and melspectrogram, DataLoader with 0 or 2 workers"
+    report(benchmark, compared, alternative=alternative, at_least=at_least)

@@ -1,0 +1,119 @@
+"""A plugin for tests: a small honest model, and ways for a job to go wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asdbench.contracts import Model
+from asdbench.data.items import Items
+from asdbench.hookspecs import hookimpl
+from asdbench.training import Stage, Trainer
+from asdbench.values import Config, Entry, Info, Method, lazy
+
+
+class ToyConfig(Config, frozen=True, kw_only=True):
+    """Options of the toy."""
+
+    epochs: Annotated[int, Meta(description="passes over the training items")] = 3
+    checkpoint_every: Annotated[int, Meta(description="epochs between checkpoints")] = 1
+    pause_s: Annotated[float, Meta(description="seconds that every step takes")] = 0.0
+    trouble: Annotated[str, Meta(description="what goes wrong in fit")] = ""
+    file: Annotated[str, Meta(description="a file that fit writes what it sees to")] = ""
+
+
+class Toy(Model):
+    """A linear classifier of claims on the mean features, with dropout so that randomness matters."""
+
+    Config = ToyConfig
+
+    def __init__(self, config: ToyConfig, info: Info) -> None:
+        super().__init__(config, info)
+        self.norm = nn.BatchNorm1d(info.feature_shape[0])
+        self.layer = nn.Linear(info.feature_shape[0], max(len(info.classes), 2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits."""
+        logits: Tensor = self.layer(F.dropout(self.norm(features.mean(dim=2)), 0.2, self.training))
+        return logits
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Train, or go wrong."""
+        _trouble(self.config.trouble)
+        if self.config.file:
+            seen = {
+                "columns": sorted(train.columns),
+                "claims": train.claim.tolist(),
+                "spec": sorted(vars(train)),
+            }
+            Path(self.config.file).write_text(repr(seen))
+
+        def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
+            time.sleep(self.config.pause_s)
+            yield "sgd", F.cross_entropy(self(batch.features()), batch.claim)
+
+        for name in ("first", "second"):
+            trainer.run(
+                Stage(
+                    name=name,
+                    module=self,
+                    optimizers={"sgd": torch.optim.Adam(self.parameters(), lr=0.01)},
+                    epochs=self.config.epochs,
+                    batches=lambda generator: train.batches(4, generator=generator, drop_last=True),
+                    losses=losses,
+                    every=self.config.checkpoint_every,
+                )
+            )
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the negative log-probability of the claim, and the mean features."""
+        features = items.features()
+        logits = self(features).log_softmax(dim=1)
+        return {
+            "claim_nll": -logits.gather(1, items.claim.clamp_min(0).unsqueeze(1)),
+            "embedding": features.mean(dim=2).unsqueeze(1),
+        }
+
+
+def _trouble(kind: str) -> None:
+    if kind == "raise":
+        raise ValueError("the toy broke")
+    if kind == "exit":
+        os._exit(3)
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "memory":
+        raise MemoryError("no more")
+    if kind == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    if kind == "print":
+        print("a plugin that talks")
+
+
+@hookimpl
+def asdbench_models() -> list[Entry]:
+    """Offer the toy."""
+    return [Entry(name="toy", build=lazy("toy_plugin:Toy"), summary="a toy")]
+
+
+@hookimpl
+def asdbench_methods() -> list[Method]:
+    """Offer the toy as a method, in one piece and by machine."""
+    shared: dict[str, Any] = {
+        "title": "a toy", "paper": "none", "featurizer": "logmel", "model": "toy",
+        "scorer": "negative_log_probability", "defaults": {"n_mels": 16},
+    }  # fmt: skip
+    return [
+        Method(name="toy", classes=2, **shared),
+        Method(name="toy_by_machine", scope="machine", held=0.2, **shared),
+    ]

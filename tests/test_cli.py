@@ -1,0 +1,301 @@
+"""The command line: help with examples, what light commands tell, exit statuses, JSON alone on request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from asdbench.cli import COMMANDS, cli, main, status_of
+from asdbench.errors import Interrupted
+from asdbench.hookspecs import hookimpl
+from asdbench.registry import Registry, load_plugin
+from asdbench.values import Entry, lazy
+
+Capture = pytest.CaptureFixture[str]
+TINY = "synthetic[machines=fan,ids=1,train_clips=2,test_clips=1,length_s=1]"
+"""Four clips of a second."""
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's settings out and the user's folders clean."""
+    for name in ("ASDBENCH_CACHE", "ASDBENCH_DATA_ROOT", "ASDBENCH_OUT", "ASDBENCH_JOBS", "ASDBENCH_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def leaves(command: click.Command, *words: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command with the words that lead to it, groups included."""
+    yield words, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            if inner := command.get_command(context, name):
+                yield from leaves(inner, *words, name)
+
+
+ALL = dict(leaves(cli))
+
+
+def test_every_shipped_command_is_there() -> None:
+    assert {("run",), ("plugins",), ("describe",), ("datasets", "verify"), ("sys-info",)} <= set(ALL)
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_shows_what_the_command_is_for_and_an_example_that_is_understood(
+    words: tuple[str, ...], capsys: Capture
+) -> None:
+    assert status_of([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    command = ALL[words]
+    [example] = [line for line in (command.epilog or command.help or "").splitlines() if "Example: " in line]
+    assert "Example: asdbench" in shown
+    assert (command.help or "").splitlines()[0].split()[0] in shown
+    said = shlex.split(example.partition("Example: asdbench")[2])
+    known = max((names for names in ALL if said[: len(names)] == list(names)), key=len)
+    ALL[known].make_context("example", said[len(known) :])  # a word that is not understood raises
+
+
+def test_help_lists_every_command_with_a_line(capsys: Capture) -> None:
+    assert status_of(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown and summary in shown for name, (_, summary) in COMMANDS.items())
+
+
+def test_the_version_is_that_of_the_distribution(capsys: Capture) -> None:
+    assert status_of(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("asdbench, version 0.")
+
+
+def test_describe_gives_the_published_size_of_asd_afpa(capsys: Capture) -> None:
+    assert status_of(["describe", "stgram_afpa", "-d", "dcase2020", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["parameters"], told["classes"]) == (1_637_072, 41)
+    assert (told["item_shape"], told["feature_shape"]) == ([160_000], [128, 312])
+    assert (told["method"], told["dataset"], told["reduced"]) == ("stgram_afpa", "dcase2020", False)
+    assert told["flops_per_item"] > 1e9
+    options = {row["option"]: row for row in told["options"]}
+    assert (options["heads"]["value"], options["heads"]["kind"], options["heads"]["part"]) == (
+        6,
+        "int",
+        "model",
+    )
+    assert all(row["meaning"] for row in told["options"])
+
+
+def test_describe_shows_people_the_options_with_what_the_user_changed(capsys: Capture) -> None:
+    assert status_of(["describe", "idnn[epochs=7,scorer=knn]", "-d", "synthetic"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:2] == ["epochs", "7"] for line in lines)
+    assert any(line.split()[:2] == ["scorer", "knn"] for line in lines)
+    assert any(line.split() == ["reduced", "yes"] for line in lines)
+
+
+def test_datasets_list_names_every_dataset(capsys: Capture) -> None:
+    assert status_of(["datasets", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert status_of(["datasets", "list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"dcase2020", "folder", "synthetic"} <= {row["name"] for row in rows}
+    assert all(row["name"] in shown and row["summary"] in shown for row in rows)
+
+
+def test_datasets_info_tells_licence_citation_counts_and_archives(capsys: Capture) -> None:
+    assert status_of(["datasets", "info", "dcase2020", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["classes"], told["sample_rate"], told["made_on_the_machine"]) == (41, 16_000, False)
+    assert "CC BY-NC-SA 4.0" in told["licence"]
+    assert "Koizumi" in told["citation"]
+    assert all(len(archive["md5"]) == 32 for archive in told["archives"])
+    assert status_of(["datasets", "info", "dcase2020[machines=fan]"]) == 0
+    assert "item shape" in capsys.readouterr().out
+
+
+def test_datasets_fetch_makes_what_is_made_on_the_machine_and_verify_finds_it(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    place = ["--cache", str(tmp_path / "cache"), "--data-root", str(tmp_path / "data")]
+    assert status_of(["datasets", "fetch", TINY, *place]) == 0
+    assert "synthetic lies under" in capsys.readouterr().out
+    assert status_of(["datasets", "verify", TINY, *place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"complete": True, "items": 4, "expected": 4, "missing": []}
+    assert status_of(["datasets", "verify", TINY, *place]) == 0
+    assert "synthetic: complete, 4 of 4 items" in capsys.readouterr().out
+
+
+def test_datasets_verify_ends_with_1_and_lists_the_gaps_of_an_incomplete_release(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    clips = tmp_path / "dcase2020" / "dev_data" / "fan" / "train"
+    clips.mkdir(parents=True)
+    (clips / "normal_id_00_00000000.wav").touch()
+    words = ["datasets", "verify", "dcase2020[machines=fan,train=dev]", "--data-root", str(tmp_path)]
+    assert status_of(words) == 1
+    assert "dcase2020: incomplete, 1 of " in capsys.readouterr().out
+    assert status_of([*words, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["complete"], told["items"]) == (False, 1)
+    assert {"name": "fan/00 train", "found": 1, "expected": 911} in [
+        gap | {"name": gap["name"].removesuffix(" normal")} for gap in told["missing"]
+    ]
+
+
+def test_sys_info_tells_versions_hardware_and_folders(capsys: Capture) -> None:
+    assert status_of(["sys-info", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["libraries"]["asdbench"].startswith("0.")
+    assert told["cores"] >= 1
+    assert told["memory_bytes"] > 2**28
+    assert {"gpus", "commit", "data_root", "cache"} <= set(told)
+    assert status_of(["sys-info"]) == 0
+    assert "libraries" in capsys.readouterr().out
+
+
+WRONG = {
+    "no command": ("", "Usage: asdbench"),
+    "an unknown command": ("describ idnn", "unknown command 'describ'; did you mean 'describe'? (known: "),
+    "an unknown command of a group": ("datasets inf", "Did you mean 'info'?"),
+    "an unknown option": ("describe idnn --jsn", "--json"),
+    "a missing argument": ("describe", "Missing argument 'METHOD'"),
+    "a missing option": ("run -p idnn", "Missing option '-d' / '--dataset'"),
+    "words without a value": ("describe idnn[k]", "option 'k' is not of the form key=value"),
+    "words without a key": ("describe idnn[=3]", "option '=3' is not of the form key=value"),
+    "words that do not close": ("describe idnn[k=1", "not of the form NAME or NAME[key=value,...]"),
+    "words without a name": ("describe [k=1]", "not of the form NAME or NAME[key=value,...]"),
+    "one option with two values": ("describe idnn[lr=1,lr=2]", "option 'lr' is given twice, as 1 and as 2"),
+    "an unknown method": ("describe idn", "unknown method 'idn'; did you mean 'idnn'?"),
+    "an unknown method of a run": ("run -p idn -d synthetic", "unknown method 'idn'; did you mean 'idnn'?"),
+    "an unknown dataset": ("datasets info dcase2002", "did you mean 'dcase2020'? (known: "),
+    "an unknown option of a method": ("describe idnn[epoch=3]", "idnn: unknown option 'epoch'; did you mean"),
+    "an unknown option of a dataset": ("datasets info synthetic[id=3]", "unknown option 'id'; did you"),
+    "a value out of range": ("describe idnn[epochs=-1]", "Expected `int` >= 0 - at `$.epochs`"),
+    "an unknown plugin left out": ("--no-plugin baseline plugins", "did you mean 'baselines'?"),
+    "jobs out of range": ("run -p idnn -d synthetic -j 0", "0 is not in the range x>=1"),
+    "a time that is none": ("run -p idnn -d synthetic --timeout soon", "'soon' is not a duration such as"),
+    "a licence not accepted": ("datasets fetch dcase2020", "--accept-licence"),
+    "no data": ("datasets verify dcase2020 --data-root .", "no clips of fan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "told"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_word_ends_with_2_and_says_what_would_be_right(line: str, told: str, capsys: Capture) -> None:
+    assert status_of(shlex.split(line)) == 2
+    output = capsys.readouterr()
+    assert told in output.err
+    assert output.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "options"),
+    [
+        ("idnn", "idnn", {}),
+        ("idnn[]", "idnn", {}),
+        (" idnn[ epochs = 3 , lr=1e-3,] ", "idnn", {"epochs": "3", "lr": "1e-3"}),
+        ("folder[path=/a=b/c d]", "folder", {"path": "/a=b/c d"}),
+        ("x[scorer.k=1,scorer.k=1]", "x", {"scorer.k": "1"}),
+    ],
+)
+def test_words_are_a_name_with_options(words: str, name: str, options: dict[str, str]) -> None:
+    context = ALL[("describe",)].make_context("describe", [words])
+    assert context.params["method"] == (name, options)
+
+
+def test_main_exits_with_the_status() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["describe", "idn"])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("everything finished is kept")])
+def test_an_interruption_ends_with_130(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupted() -> None:
+        raise error
+
+    monkeypatch.setattr("asdbench.cli.catalogue.load_registry", interrupted)
+    assert status_of(["plugins"]) == 130
+    assert (str(error) or "interrupted") in capsys.readouterr().err
+
+
+Offer = Callable[..., None]
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
+    """Offer commands by name as a plugin does; what is no command is a path that leads nowhere."""
+
+    def offered(**commands: click.Command | None) -> None:
+        module = types.ModuleType("strange_commands")
+        vars(module).update({name: command for name, command in commands.items() if command})
+        monkeypatch.setitem(sys.modules, "strange_commands", module)
+        entries = [
+            Entry(name=name, build=lazy(f"strange_commands:{name}"), summary=f"Do {name}.")
+            for name in commands
+        ]
+        plugin = types.SimpleNamespace(asdbench_commands=hookimpl(lambda: entries))
+        registry = Registry()
+        load_plugin(registry, "strange", lambda: plugin)
+        monkeypatch.setattr("asdbench.cli.load_registry", lambda: registry)
+
+    return offered
+
+
+def test_a_plugins_command_is_listed_and_run_and_its_status_is_ours(offer: Offer, capsys: Capture) -> None:
+    @click.command()
+    @click.argument("name")
+    def greet(name: str) -> int:
+        click.echo(f"hello {name}")
+        return 3
+
+    offer(greet=greet)
+    assert status_of(["--help"]) == 0
+    assert "greet     Do greet." in capsys.readouterr().out
+    assert status_of(["greet", "fan"]) == 3
+    assert capsys.readouterr().out == "hello fan\n"
+
+
+def test_a_plugins_command_that_cannot_be_imported_ends_with_4(offer: Offer, capsys: Capture) -> None:
+    offer(lost=None)
+    assert status_of(["lost"]) == 4
+    assert "command 'lost' of plugin strange (unknown unknown) cannot be imported" in capsys.readouterr().err
+
+
+def test_a_broken_plugin_does_not_keep_other_commands_from_their_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = Registry()
+    with caplog.at_level(logging.WARNING):
+        load_plugin(registry, "gone", lambda: 1 / 0)
+    monkeypatch.setattr("asdbench.cli.catalogue.load_registry", lambda: registry)
+    assert status_of(["plugins"]) == 0
+    assert "gone (unknown unknown)\n  broken: ZeroDivisionError: division by zero" in capsys.readouterr().out
+    assert caplog.messages == [
+        "plugin gone (unknown unknown) is skipped: ZeroDivisionError: division by zero"
+    ]
+
+
+JSON: dict[str, list[str]] = {
+    "plugins": ["plugins"],
+    "describe": ["describe", "idnn", "-d", "synthetic"],
+    "datasets list": ["datasets", "list"],
+    "datasets info": ["datasets", "info", "synthetic"],
+    "datasets verify": ["datasets", "verify", TINY, "--cache", "cache"],
+    "sys-info": ["sys-info"],
+    "run --dry-run": ["run", "-p", "idnn", "-d", TINY, "--cache", "cache", "--dry-run"],
+}
+
+
+@pytest.mark.parametrize("words", JSON.values(), ids=JSON.keys())
+def test_json_is_one_document_and_nothing_else(words: list[str], capsys: Capture) -> None:
+    assert status_of([*words, "--json"]) == 0
+    told: Any = json.loads(capsys.readouterr().out)
+    assert told

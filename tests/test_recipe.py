@@ -1,0 +1,298 @@
+"""The recipe: which layer wins, what a trained model depends on, and what a user is told of a wrong word."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asdbench.errors import ConfigError, PluginError
+from asdbench.hookspecs import hookimpl
+from asdbench.recipe import Recipe, config_of, configure, identifier, resolve
+from asdbench.registry import NotOffered, Registry, load_plugin, load_registry
+from asdbench.values import Config, Entry, Method, Setting, lazy
+
+PARTS = """
+from typing import Annotated
+from msgspec import Meta
+from asdbench.values import Config
+
+class BinsConfig(Config, frozen=True):
+    bins: Annotated[int, Meta(ge=1)] = 4
+    floor: float = 0.5
+
+class Bins:
+    Config = BinsConfig
+
+class NetConfig(Config, frozen=True):
+    epochs: Annotated[int, Meta(ge=1)] = 100
+    floor: float = 0.1
+    depth: int | None = 3
+    bias: bool = False
+
+class Net:
+    Config = NetConfig
+
+class Near(Config, frozen=True):
+    on: str = "embedding"
+    k: int = 1
+
+class Far(Config, frozen=True):
+    on: str = "embedding"
+    k: int = 5
+"""
+TOY = Method(
+    name="toy",
+    title="Toy",
+    paper="none",
+    featurizer="bins",
+    model="net",
+    scorer="near",
+    defaults={"epochs": 50, "scorer.k": 2},
+    on={
+        "small": Setting(options={"epochs": 5, "held": 0.2, "aggregate": "max"}, reduced=True),
+        "pooled": Setting(options={"scorer": "far", "scorer.k": 7}),
+    },
+    scope="machine",
+    length_s=2.0,
+    presets={"slow": {"epochs": 500, "model.floor": 0.3}, "far": {"scorer": "far", "scorer.k": 9}},
+)
+
+
+def entry(name: str, path: str) -> Entry:
+    return Entry(name=name, build=lazy(f"toy_parts:{path}"), summary="a toy")
+
+
+def registry_with(*methods: Method) -> Registry:
+    plugin = types.SimpleNamespace(
+        asdbench_featurizers=hookimpl(lambda: [entry("bins", "Bins")]),
+        asdbench_models=hookimpl(lambda: [entry("net", "Net")]),
+        asdbench_scorers=hookimpl(lambda: [entry("near", "Near"), entry("far", "Far")]),
+        asdbench_methods=hookimpl(lambda: methods),
+    )
+    registry = Registry()
+    load_plugin(registry, "toys", lambda: plugin)
+    return registry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("parts")
+    (folder / "toy_parts.py").write_text(PARTS)
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+    sys.modules.pop("toy_parts", None)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return registry_with(TOY)
+
+
+def toy(registry: Registry, *words: str, on: str = "large") -> Recipe:
+    return resolve(registry, "toy", dict(word.split("=") for word in words), dataset=on)
+
+
+def test_a_parts_own_defaults_are_the_ground(registry: Registry) -> None:
+    recipe = toy(registry)
+    assert recipe.featurizer.options == {"bins": 4, "floor": 0.5}
+    assert (recipe.model.options["depth"], recipe.model.options["bias"]) == (3, False)
+    assert (recipe.knobs.scope, recipe.knobs.held, recipe.knobs.length_s) == ("machine", 0.0, 2.0)
+    assert (recipe.knobs.aggregate, recipe.knobs.precision, recipe.reduced) == ("mean", "fp32", False)
+
+
+@pytest.mark.parametrize(
+    ("words", "on", "epochs"),
+    [
+        ([], "large", 50),
+        ([], "small", 5),
+        (["preset=slow"], "small", 500),
+        (["epochs=7"], "small", 7),
+        (["preset=slow", "epochs=7"], "small", 7),
+        (["preset=slow", "model.epochs=7"], "small", 7),
+    ],
+)
+def test_defaults_yield_to_the_dataset_the_dataset_to_the_preset_the_preset_to_the_user(
+    registry: Registry, words: list[str], on: str, epochs: int
+) -> None:
+    assert toy(registry, *words, on=on).model.options["epochs"] == epochs
+
+
+LAYER = st.none() | st.integers(min_value=1, max_value=9)
+
+
+@given(default=LAYER, setting=LAYER, preset=LAYER, user=LAYER)
+def test_the_last_layer_that_says_anything_wins(
+    default: int | None, setting: int | None, preset: int | None, user: int | None
+) -> None:
+    layers: list[dict[str, Any]] = [
+        {} if epochs is None else {"epochs": epochs} for epochs in (default, setting, preset)
+    ]
+    changed = replace(
+        TOY, defaults=layers[0], on={"any": Setting(options=layers[1])}, presets={"p": layers[2]}
+    )
+    words = {"preset": "p"} | ({} if user is None else {"epochs": str(user)})
+    recipe = resolve(registry_with(changed), "toy", words, dataset="any")
+    said = [epochs for epochs in (100, default, setting, preset, user) if epochs is not None]
+    assert recipe.model.options["epochs"] == said[-1]
+
+
+def test_a_dataset_may_change_the_knobs_and_says_when_it_is_reduced(registry: Registry) -> None:
+    recipe = toy(registry, on="small")
+    assert (recipe.knobs.held, recipe.knobs.aggregate, recipe.reduced) == (0.2, "max", True)
+    assert toy(registry, "held=0.5", on="small").knobs.held == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "on", "scorer", "k"),
+    [
+        ([], "large", "near", 2),
+        (["scorer=near"], "large", "near", 2),
+        (["scorer=far"], "large", "far", 5),
+        (["scorer=far", "scorer.k=8"], "large", "far", 8),
+        (["scorer=far", "k=8"], "large", "far", 8),
+        (["preset=far"], "large", "far", 9),
+        (["preset=far", "scorer.k=3"], "large", "far", 3),
+        (["preset=far", "scorer=near"], "large", "near", 2),
+        ([], "pooled", "far", 7),
+        (["scorer=near"], "pooled", "near", 2),
+    ],
+)
+def test_options_go_with_the_scorer_that_they_were_said_of(
+    registry: Registry, words: list[str], on: str, scorer: str, k: int
+) -> None:
+    recipe = toy(registry, *words, on=on)
+    assert (recipe.scorer.name, recipe.knobs.scorer, recipe.scorer.options["k"]) == (scorer, scorer, k)
+
+
+@pytest.mark.parametrize("word", ["scorer=far", "k=8", "aggregate=max", "scorer_on=held"])
+def test_a_trained_model_does_not_depend_on_what_is_made_of_its_outputs(
+    registry: Registry, word: str
+) -> None:
+    plain, other = toy(registry), toy(registry, word)
+    assert other.trained() == plain.trained()
+    assert other.scored() != plain.scored()
+
+
+@pytest.mark.parametrize(
+    "word", ["epochs=51", "bins=5", "held=0.1", "scope=all", "length_s=1", "precision=bf16"]
+)
+def test_a_trained_model_depends_on_all_that_training_reads(registry: Registry, word: str) -> None:
+    assert identifier(toy(registry, word).trained()) != identifier(toy(registry).trained())
+
+
+def test_another_scorer_on_a_real_method_keeps_the_trained_model() -> None:
+    shipped = load_registry()
+    plain = resolve(shipped, "stgram_afpa", {}, dataset="dcase2020")
+    other = resolve(shipped, "stgram_afpa", {"scorer": "gmm", "components": "2"}, dataset="dcase2020")
+    assert (plain.scorer.name, other.scorer.name) == ("negative_log_probability", "gmm")
+    assert other.scorer.options["components"] == 2
+    assert other.trained() == plain.trained()
+
+
+@pytest.mark.parametrize(
+    ("word", "part", "value"),
+    [
+        ("bias=true", "model", True),
+        ("bias=false", "model", False),
+        ("bias=1", "model", True),
+        ("depth=none", "model", None),
+        ("depth=8", "model", 8),
+        ("model.floor=1e-3", "model", 0.001),
+        ("featurizer.floor=2", "featurizer", 2.0),
+        ("on=fusion", "scorer", "fusion"),
+    ],
+)
+def test_text_becomes_the_type_of_its_option(registry: Registry, word: str, part: str, value: object) -> None:
+    found = getattr(toy(registry, word), part).options[word.partition("=")[0].rpartition(".")[2]]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Registry) -> None:
+    knobs = toy(registry, "length_s=none", "held=0.25", "compile=true", "scope=all").knobs
+    assert (knobs.length_s, knobs.held, knobs.compile, knobs.scope) == (None, 0.25, True, "all")
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        (
+            "epoch=3",
+            r"toy: unknown option 'epoch'; did you mean 'epochs'\? \(known: aggregate, .*preset.*scorer",
+        ),
+        ("model.epoch=3", r"toy: unknown option of the model 'epoch'; did you mean 'epochs'\? \(known: bias"),
+        ("scorer.kk=3", "toy: unknown option of the scorer 'kk'; did you mean 'k'"),
+        ("nowhere.epochs=3", "toy: unknown option 'nowhere.epochs'"),
+        ("floor=1", "toy: option 'floor' is ambiguous; say featurizer.floor or model.floor"),
+        ("preset=slw", r"toy: unknown preset 'slw'; did you mean 'slow'\? \(known: far, slow\)"),
+        ("epochs=0", "net: Expected `int` >= 1 - at `$.epochs`"),
+        ("epochs=many", "net: Expected `int`, got `str` - at `$.epochs`"),
+        ("epochs=none", "net: Expected `int`, got `null` - at `$.epochs`"),
+        ("bias=maybe", "net: Expected `bool`, got `str` - at `$.bias`"),
+        ("held=1", "toy: Expected `float` < 1.0 - at `$.held`"),
+        ("aggregate=median", "toy: Invalid enum value 'median' - at `$.aggregate`"),
+        ("precision=fp64", "toy: Invalid enum value 'fp64' - at `$.precision`"),
+    ],
+)
+def test_a_word_that_does_not_fit_is_told_with_what_would_be_right(
+    registry: Registry, word: str, told: str
+) -> None:
+    pattern = told if "(known" in told else re.escape(told)
+    with pytest.raises(ConfigError, match=pattern):
+        toy(registry, word)
+
+
+def test_an_unknown_scorer_lists_the_known_ones(registry: Registry) -> None:
+    with pytest.raises(NotOffered, match=r"unknown scorer 'fur'; did you mean 'far'\? \(known: far, near\)"):
+        toy(registry, "scorer=fur")
+
+
+def test_the_label_says_what_the_user_changed_in_one_order(registry: Registry) -> None:
+    assert toy(registry).label == "toy"
+    assert toy(registry, "scorer=far", "epochs=7").label == "toy[epochs=7,scorer=far]"
+    assert toy(registry, "epochs=7", "scorer=far").label == "toy[epochs=7,scorer=far]"
+    assert toy(registry, "preset=slow").changed == {"preset": "slow"}
+
+
+def test_a_recipe_survives_its_way_through_json(registry: Registry) -> None:
+    recipe = toy(registry, "depth=none", "preset=slow", on="small")
+    assert msgspec.json.decode(msgspec.json.encode(recipe), type=Recipe) == recipe
+
+
+def test_an_identifier_depends_on_values_and_not_on_the_order_of_keys() -> None:
+    assert identifier({"a": 1, "b": {"c": 2, "d": 3}}) == identifier({"b": {"d": 3, "c": 2}, "a": 1})
+    assert identifier({"a": 1}) != identifier({"a": 2})
+    assert identifier("a", "b") != identifier("ab")
+    assert re.fullmatch(r"[0-9a-f]{16}", identifier("a"))
+
+
+def test_a_dataset_is_configured_from_words() -> None:
+    synthetic = load_registry().build("dataset", "synthetic")
+    assert configure(config_of(synthetic), {"ids": "2", "difficulty": "0.25"}, of="synthetic").ids == 2
+    with pytest.raises(ConfigError, match="synthetic: unknown option 'id'; did you mean 'ids'"):
+        configure(config_of(synthetic), {"id": "2"}, of="synthetic")
+
+
+def test_a_class_without_a_config_of_ours_breaks_the_contract() -> None:
+    class Bare:
+        Config = dict
+
+    with pytest.raises(PluginError, match=r"has no Config that inherits from asdbench\.Config"):
+        config_of(Bare)
+
+
+def test_a_config_with_a_type_that_cannot_be_read_is_the_plugins_fault() -> None:
+    class Odd(Config, frozen=True):
+        both: list[int] | tuple[int, ...] = ()
+
+    with pytest.raises(PluginError, match=r"odd: Odd is not a valid Config: .*array-like"):
+        configure(Odd, {"both": "1"}, of="odd")

@@ -1,0 +1,244 @@
+"""End to end: plan, jobs in processes of their own, scores, evaluator, record, table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from asdbench.errors import ConfigError, DataError, RunError
+from asdbench.report import Report
+from asdbench.runner import run
+from asdbench.store import Store
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, Report]:
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, go(folder, cache=cache)
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, Report], tmp_path: Path) -> Path:
+    """A copy of the finished run, to go on from."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copied"))
+
+
+def go(folder: Path, *methods: tuple[str, dict[str, str]], cache: Path, **options: object) -> Report:
+    return run(tiny.request(folder, *methods, cache=cache, **options), tiny.registry(), tiny.Silent())
+
+
+def scores_of(folder: Path) -> list[pd.DataFrame]:
+    """Every table of scores in a store, ordered by content."""
+    tables = [pd.read_parquet(file) for file in sorted(folder.glob("scores/*/scores.parquet"))]
+    return sorted(tables, key=lambda table: float(table["score"].sum()))
+
+
+def same_scores(one: Path, other: Path) -> bool:
+    pairs = list(zip(scores_of(one), scores_of(other), strict=True))
+    return bool(pairs) and all(left.equals(right) for left, right in pairs)
+
+
+def test_a_run_gives_figures_with_intervals_for_every_section(finished: tuple[Path, Report]) -> None:
+    document = finished[1].document()
+    assert [job["status"] for job in document["jobs"]] == ["ok", "ok"]
+    sections = [row for row in document["results"] if row["section"] and row["metric"] == "auc"]
+    assert len(sections) == 4
+    assert all(row["low"] <= row["value"] <= row["high"] for row in sections)
+    assert document["summary"]["auc"] == pytest.approx(np.mean([row["value"] for row in sections]))
+    assert document["data"]["complete"] is True
+
+
+def test_the_document_has_no_number_that_json_does_not_know(finished: tuple[Path, Report]) -> None:
+    text = json.dumps(finished[1].document(), allow_nan=False)
+    assert json.loads(text)["run"]["selection"] == "last"
+
+
+def test_the_same_request_again_runs_nothing(finished: tuple[Path, Report], cache: Path) -> None:
+    folder, first = finished
+    again = go(folder, cache=cache)
+    assert [job.new for job in again.jobs] == [False, False]
+    assert again.document()["results"] == first.document()["results"]
+
+
+def test_another_folder_gives_the_same_numbers(
+    finished: tuple[Path, Report], cache: Path, tmp_path: Path
+) -> None:
+    again = go(tmp_path, cache=cache)
+    assert again.document()["results"] == finished[1].document()["results"]
+    assert same_scores(tmp_path, finished[0])
+
+
+def test_another_pack_with_other_secret_ids_gives_the_same_numbers(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    again = go(tmp_path / "runs", cache=tmp_path / "cache")
+    assert again.document()["results"] == finished[1].document()["results"]
+    [ours], [theirs] = scores_of(finished[0]), scores_of(tmp_path / "runs")
+    assert ours["score"].equals(theirs["score"])  # items come in the order of their content
+    assert not ours["item_id"].equals(theirs["item_id"])
+
+
+def test_another_seed_gives_other_numbers(finished: tuple[Path, Report], cache: Path, tmp_path: Path) -> None:
+    again = go(tmp_path, cache=cache, seeds=[7])
+    assert again.document()["results"] != finished[1].document()["results"]
+
+
+def test_another_scorer_trains_nothing(copied: Path, cache: Path) -> None:
+    report = go(copied, ("toy", {"scorer": "gmm"}), ("toy", {"scorer": "knn", "per": "pool"}), cache=cache)
+    new = [(job.kind, job.new, job.status) for job in report.jobs]
+    assert new == [("fit", False, "ok"), ("score", True, "ok"), ("score", True, "ok")]
+    values = {label: averages["auc"] for label, averages in report.document()["summary"].items()}
+    assert len(set(values.values())) == 2
+
+
+def test_several_seeds_are_averaged_and_kept(cache: Path, tmp_path: Path) -> None:
+    report = go(tmp_path, cache=cache, seeds=[1, 2])
+    average = next(
+        row for row in report.document()["results"] if row["machine"] is None and row["metric"] == "auc"
+    )
+    assert average["value"] == pytest.approx(np.mean(average["per_seed"]))
+    assert len(average["per_seed"]) == 2
+
+
+def test_units_are_trained_apart_and_two_at_once(cache: Path, tmp_path: Path) -> None:
+    report = go(tmp_path, ("toy_by_machine", {}), cache=cache, slots=2)
+    assert sorted((job.unit, job.kind, job.status) for job in report.jobs) == [
+        ("fan", "fit", "ok"), ("fan", "score", "ok"), ("valve", "fit", "ok"), ("valve", "score", "ok"),
+    ]  # fmt: skip
+    roles = {role for table in scores_of(tmp_path) for role in table["role"]}
+    assert roles == {"held", "test"}
+
+
+def test_scores_are_kept_for_every_checkpoint_and_shown_beside(finished: tuple[Path, Report]) -> None:
+    folder, report = finished
+    [table] = scores_of(folder)
+    assert sorted(table["checkpoint"].unique()) == [1, 2, 3]
+    best = report.document()["methods"]["toy"]["best_on_test_labels"]
+    assert best["auc"] + best["pauc"] >= sum(report.document()["summary"].values()) - 1e-12
+
+
+def test_selection_on_test_labels_is_named(finished: tuple[Path, Report], copied: Path, cache: Path) -> None:
+    first = finished[1]
+    report = go(copied, cache=cache, selection="test")
+    table = tiny.registry().build("table", "results")(report)
+    assert "CHOSEN ON TEST LABELS" in table
+    best = first.document()["methods"]["toy"]["best_on_test_labels"]
+    assert report.document()["summary"] == pytest.approx(best)
+
+
+def test_selection_by_held_out_loss_needs_one(copied: Path, cache: Path) -> None:
+    with pytest.raises(RunError, match="measures no held-out loss"):
+        go(copied, cache=cache, selection="validation")
+
+
+def test_the_record_repeats_and_verifies_the_run(finished: tuple[Path, Report]) -> None:
+    folder, _ = finished
+    [file] = folder.glob("records/*/record.json")
+    record = json.loads(file.read_text())
+    assert record["run"]["environment"]["libraries"]["torch"] != "not installed"
+    assert record["method"]["recipe"]["model"]["source"]
+    assert record["data"]["manifest"]
+    items = pd.read_parquet(file.with_name("items.parquet"))
+    assert {"source", "sha256", "label", "machine", "section", "score_42"} <= set(items.columns)
+    assert "item_id" not in items.columns
+    assert items["label"].value_counts().to_dict() == {"normal": 16, "anomaly": 16}
+
+
+def test_a_job_is_told_no_label_no_name_and_no_attribute(cache: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    go(tmp_path / "runs", ("toy", {"file": str(seen)}), cache=cache)
+    text = seen.read_text()
+    assert "normal" not in text
+    assert ".wav" not in text
+    assert "['machine', 'part', 'section']" in text
+
+
+def test_a_failed_unit_leaves_the_average_undefined_and_the_rest_alone(cache: Path, tmp_path: Path) -> None:
+    report = go(tmp_path, ("toy", {"trouble": "raise"}), ("toy", {}), cache=cache)
+    status = {(job.method, job.kind): (job.status, job.message) for job in report.jobs}
+    assert status["toy[trouble=raise]", "fit"] == ("error", "ValueError: the toy broke")
+    assert status["toy[trouble=raise]", "score"][0] == "blocked"
+    assert status["toy", "score"][0] == "ok"
+    assert report.document()["summary"]["toy"]["auc"] is not None
+    assert report.document()["summary"]["toy[trouble=raise]"] == {}
+    assert len(report.failed) == 2
+    failure = Store(tmp_path).failure(report.failed[0].id)
+    assert failure is not None
+    assert "toy_plugin.py" in failure.detail
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "message"),
+    [
+        ("exit", "crashed", "exit status 3"),
+        ("kill", "crashed", "signal 9"),
+        ("memory", "oom", "no more"),
+        ("hang", "timeout", "time limit of 3 s"),
+    ],
+)
+def test_every_end_of_a_job_has_its_status(
+    trouble: str, status: str, message: str, cache: Path, tmp_path: Path
+) -> None:
+    report = go(
+        tmp_path, ("toy", {"trouble": trouble}), cache=cache, timeout_s=3.0 if trouble == "hang" else 60.0
+    )
+    fit = report.jobs[0]
+    assert (fit.status, message in fit.message) == (status, True), fit.message
+
+
+def test_a_method_that_needs_two_classes_is_inapplicable_where_there_is_one(
+    cache: Path, tmp_path: Path
+) -> None:
+    one = (
+        "synthetic",
+        {"machines": "fan", "ids": "1", "train_clips": "4", "test_clips": "2", "length_s": "1"},
+    )
+    report = go(tmp_path, cache=cache, dataset=one)
+    assert {job.status for job in report.jobs} == {"inapplicable"}
+    assert "needs at least 2 classes" in report.jobs[0].message
+    assert report.failed == []
+
+
+def test_a_damaged_result_is_made_anew(finished: tuple[Path, Report], copied: Path, cache: Path) -> None:
+    [scores] = copied.glob("scores/*/scores.parquet")
+    scores.write_bytes(scores.read_bytes()[:100])
+    again = go(copied, cache=cache)
+    assert [job.new for job in again.jobs] == [False, True]
+    assert again.document()["results"] == finished[1].document()["results"]
+
+
+def test_incomplete_data_must_be_allowed_and_are_marked(cache: Path, tmp_path: Path) -> None:
+    made = max((cache / "made").glob("synthetic-*/fan"), key=lambda folder: len(list(folder.rglob("*.wav"))))
+    target = tmp_path / "data" / "dcase2020" / "dev_data" / "fan"
+    for part in ("train", "test"):
+        (target / part).mkdir(parents=True)
+        for file in (made / part).glob("*_id_00_*.wav"):
+            (target / part / file.name).write_bytes(file.read_bytes())
+    options = {"dataset": ("dcase2020", {"machines": "fan"}), "cache": cache}
+    with pytest.raises(DataError, match=r"is incomplete, 14 of .* items: .*--allow-partial"):
+        go(tmp_path, ("toy_by_machine", {}), **options)  # type: ignore[arg-type]
+    report = go(tmp_path, ("toy_by_machine", {}), allow_partial=True, **options)  # type: ignore[arg-type]
+    assert report.document()["data"]["complete"] is False
+    assert report.document()["methods"]["toy_by_machine"]["partial_data"] is True
+    assert "PARTIAL DATA" in tiny.registry().build("table", "results")(report)
+
+
+def test_a_method_asked_for_twice_is_refused(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="asked for twice"):
+        go(tmp_path, ("toy", {}), ("toy", {}), cache=cache)
+
+
+def test_a_folder_in_use_is_refused(cache: Path, tmp_path: Path) -> None:
+    with Store(tmp_path).held(), pytest.raises(RunError, match="another run is using"):
+        go(tmp_path, cache=cache)

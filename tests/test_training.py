@@ -1,0 +1,206 @@
+"""The Trainer: schedules, seeds, checkpoints, and the same bits after a kill at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asdbench.errors import RunError
+from asdbench.training import Stage, Trainer, TrainerSettings
+from asdbench.weights import load_file
+
+
+class Killed(BaseException):
+    """Stands for a signal that ends the process."""
+
+
+class Pair(nn.Module):
+    """Two small networks with batch norm and dropout, as a generator and its opponent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 3))
+        self.second = nn.Linear(3, 1)
+
+
+def fit(
+    folder: Path, *, die_at: int | None = None, epochs: int = 3, resume_every_s: float = 0.0
+) -> tuple[Pair, Trainer]:
+    """Train in two stages, two optimizers in the second; ``die_at`` counts steps over both stages."""
+    pair = Pair()
+    trainer = Trainer(pair, TrainerSettings(seed=3, folder=folder, resume_every_s=resume_every_s))
+    data = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    count = 0
+
+    def batches(generator: torch.Generator) -> Iterator[Tensor]:
+        order = torch.randperm(10, generator=generator)
+        yield from (data[order[k : k + 4]] for k in range(0, 8, 4))
+
+    def tick() -> None:
+        nonlocal count
+        count += 1
+        if count == die_at:
+            raise Killed
+
+    def alone(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        tick()
+        yield "first", F.mse_loss(pair.first(batch), batch)
+
+    def against(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        yield "second", pair.second(pair.first(batch).detach()).square().mean()
+        tick()
+        yield "first", F.mse_loss(pair.first(batch), batch) + 0.1 * pair.second(pair.first(batch)).mean()
+
+    optimizers = {
+        "first": torch.optim.Adam(pair.first.parameters(), lr=0.01),
+        "second": torch.optim.SGD(pair.second.parameters(), lr=0.1, momentum=0.9),
+    }
+    for name, losses in (("alone", alone), ("against", against)):
+        chosen = optimizers if name == "against" else {"first": optimizers["first"]}
+        trainer.run(
+            Stage(
+                name=name, module=pair, optimizers=chosen, epochs=epochs, batches=batches, losses=losses, every=2,
+                factor=lambda epoch, step: 1 / (1 + step), validate=lambda: float(pair.second(data).sum()), steps=2,
+            )
+        )  # fmt: skip
+    return pair, trainer
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    return all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
+    assert same(fit(tmp_path / "a")[0], fit(tmp_path / "b")[0])
+
+
+@pytest.mark.parametrize("die_at", range(1, 13))
+def test_a_fit_killed_at_any_step_ends_with_the_same_bits(die_at: int, tmp_path: Path) -> None:
+    whole, trainer = fit(tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", die_at=die_at)
+    resumed, again = fit(tmp_path / "killed")
+    assert same(whole, resumed)
+    losses = [(entry.stage, entry.epoch, entry.losses, entry.validation) for entry in trainer.log]
+    assert losses == [(entry.stage, entry.epoch, entry.losses, entry.validation) for entry in again.log]
+    for epoch in (2, 3):
+        kept = [load_file(side.checkpoint_file("against", epoch))[0] for side in (trainer, again)]
+        assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+
+
+def test_a_fit_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole, _ = fit(tmp_path / "whole")
+    for _ in range(11):
+        with pytest.raises(Killed):
+            fit(tmp_path / "killed", die_at=2)  # each try gets one step further
+    assert same(whole, fit(tmp_path / "killed")[0])
+
+
+def test_a_fit_that_saves_rarely_starts_from_its_last_save(tmp_path: Path) -> None:
+    whole, _ = fit(tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", die_at=9, resume_every_s=3600)
+    assert same(whole, fit(tmp_path / "killed")[0])
+
+
+def test_another_seed_does_not_resume(tmp_path: Path) -> None:
+    fit(tmp_path)
+    with pytest.raises(RunError, match="is of seed 3, this fit has seed 4"):
+        Trainer(Pair(), TrainerSettings(seed=4, folder=tmp_path))
+
+
+def test_a_damaged_resume_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "resume.safetensors").write_bytes(b"no weights")
+    with pytest.raises(RunError, match="damaged or not a weight file.*delete it to begin anew"):
+        Trainer(Pair(), TrainerSettings(seed=3, folder=tmp_path))
+
+
+def test_a_loss_that_is_not_finite_ends_the_fit(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+    trainer = Trainer(module, TrainerSettings(seed=0, folder=tmp_path))
+
+    def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        yield "sgd", module(batch).sum() / 0.0
+
+    stage = Stage(
+        name="train", module=module, optimizers={"sgd": torch.optim.SGD(module.parameters(), lr=1.0)}, epochs=1,
+        batches=lambda generator: [torch.ones(1, 1)], losses=losses,
+    )  # fmt: skip
+    with pytest.raises(RunError, match=r"the sgd loss became -?inf in stage 'train', epoch 1, step 1"):
+        trainer.run(stage)
+
+
+def test_an_epoch_without_a_batch_is_an_error(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+    stage = Stage(
+        name="train", module=module, optimizers={}, epochs=1, batches=lambda generator: [],
+        losses=lambda batch, step: iter(()),
+    )  # fmt: skip
+    with pytest.raises(RunError, match="got no batch in epoch 1: too few items"):
+        Trainer(module, TrainerSettings(seed=0, folder=tmp_path)).run(stage)
+
+
+def test_the_learning_rate_follows_the_factor(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=2.0)
+    rates: list[float] = []
+
+    def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        rates.append(optimizer.param_groups[0]["lr"])
+        yield "sgd", module(batch).sum() * 0
+
+    Trainer(module, TrainerSettings(seed=0, folder=tmp_path)).run(
+        Stage(
+            name="train", module=module, optimizers={"sgd": optimizer}, epochs=2, losses=losses,
+            batches=lambda generator: [torch.ones(1, 1)] * 2, factor=lambda epoch, step: 10.0**-epoch + step,
+        )
+    )  # fmt: skip
+    assert rates == pytest.approx([2.0, 4.0, 2 * 2.1, 2 * 3.1])
+
+
+def test_a_state_in_another_memory_layout_resumes_with_the_same_bits(tmp_path: Path) -> None:
+    def train(folder: Path, epochs: int) -> nn.Module:
+        torch.manual_seed(0)
+        module = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = torch.randn(6, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+
+        def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+            yield "adam", module(batch).square().mean()
+
+        Trainer(module, TrainerSettings(seed=0, folder=folder, resume_every_s=0.0)).run(
+            Stage(
+                name="train", module=module, optimizers={"adam": torch.optim.Adam(module.parameters())},
+                epochs=epochs, batches=lambda generator: images.split(2), losses=losses,
+            )
+        )  # fmt: skip
+        return module
+
+    whole = train(tmp_path / "whole", 6)
+    with pytest.raises(Killed):
+        _killing(lambda: train(tmp_path / "killed", 6), after=8)
+    assert same(whole, train(tmp_path / "killed", 6))
+
+
+def _killing(fit_it: object, *, after: int) -> None:
+    """Call ``fit_it`` and end it at its ``after``-th optimizer step."""
+    step = torch.optim.Adam.step
+    count = 0
+
+    def counted(self: torch.optim.Adam, closure: None = None) -> None:
+        nonlocal count
+        count += 1
+        if count == after:
+            raise Killed
+        step(self, closure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", counted)
+        fit_it()  # type: ignore[operator]
