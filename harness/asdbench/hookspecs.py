@@ -48,7 +48,7 @@ def asdbench_metrics() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 @hookspec
 def asdbench_figures() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Offer figures; ``entry.build`` is a function from a finished run to a picture."""
+    """Offer figures; ``entry.build`` is a function that draws a ``Report`` to a path."""
 
 
 @hookspec

@@ -76,6 +76,8 @@ class Registry:
         self._things: dict[Kind, dict[str, Entry | Method]] = {kind: {} for kind in HOOKS}
         self._owners: dict[tuple[Kind, str], Plugin] = {}
         self._printed: list[Lazy] = []
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names offered of one kind, sorted."""
@@ -141,12 +143,9 @@ class Registry:
             PluginError: It gives another kind of value than its hook is for, or a name that is taken.
             pluggy.PluginValidationError: It keeps an unknown hook, or one of another signature.
         """
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
-        manager.register(module, name=plugin.name)
-        manager.check_pending()
-        things = [(kind, thing) for kind, hook in HOOKS.items() for thing in _offered(manager, hook)]
-        printed = _offered(manager, "asdbench_printed")
+        with self._reading(plugin.name, module):
+            things = [(kind, thing) for kind, hook in HOOKS.items() for thing in self._offered(hook)]
+            printed = self._offered("asdbench_printed")
         owner = replace(plugin, offers=tuple((kind, thing.name) for kind, thing in things))
         self._check_free(owner)
         for kind, thing in things:
@@ -154,6 +153,26 @@ class Registry:
             self._owners[kind, thing.name] = owner
         self._printed += printed
         self.plugins.append(owner)
+
+    @contextlib.contextmanager
+    def _reading(self, name: str, module: object) -> Iterator[None]:
+        """Connect the hooks of one plugin alone while the block runs."""
+        try:
+            self._manager.register(module, name=name)
+            self._manager.check_pending()
+            yield
+        finally:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+
+    def _offered(self, hook: str) -> list[Any]:
+        expected = {"asdbench_methods": Method, "asdbench_printed": Lazy}.get(hook, Entry)
+        things = [thing for things in getattr(self._manager.hook, hook)() for thing in things]
+        for thing in things:
+            if not isinstance(thing, expected):
+                given = type(thing).__name__
+                raise PluginError(f"hook {hook} must give {expected.__name__} values, got {given}")
+        return things
 
     def _check_free(self, plugin: Plugin) -> None:
         for kind, name in plugin.offers:
@@ -210,15 +229,6 @@ def load_plugin(
         broken = replace(plugin, broken=_cause(error))
         logging.getLogger(__name__).warning("plugin %s is skipped: %s", broken, broken.broken)
         registry.plugins.append(broken)
-
-
-def _offered(manager: pluggy.PluginManager, hook: str) -> list[Any]:
-    expected = {"asdbench_methods": Method, "asdbench_printed": Lazy}.get(hook, Entry)
-    things = [thing for things in getattr(manager.hook, hook)() for thing in things]
-    for thing in things:
-        if not isinstance(thing, expected):
-            raise PluginError(f"hook {hook} must give {expected.__name__} values, got {type(thing).__name__}")
-    return things
 
 
 def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:

@@ -15,6 +15,18 @@ def asdbench_printed() -> Iterable[Lazy]:
 
 
 @hookimpl
+def asdbench_figures() -> Iterable[Entry]:
+    """Offer the results figure."""
+    return [
+        Entry(
+            name="results",
+            build=lazy("asdbench_leaderboards.figure:results_figure"),
+            summary="AUC of every method on every machine type, with intervals and printed values",
+        )
+    ]
+
+
+@hookimpl
 def asdbench_tables() -> Iterable[Entry]:
     """Offer the results table."""
     return [

@@ -97,6 +97,12 @@ class Duration(click.ParamType[float]):
     default=10.0,
     help="At most so much work is lost by a kill.",
 )
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Draw the results to this file (png, svg or pdf).",
+)
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate; run nothing.")
 @json_option
 @click.pass_context
@@ -116,6 +122,7 @@ def run(
     allow_partial: bool,
     by: str,
     resume_every_s: float,
+    figure: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -150,6 +157,8 @@ def run(
             )
         report = run_request(request, registry, bars)
     click.echo(_document(report) if as_json else _table(registry, report, by))
+    if figure is not None:
+        registry.build("figure", "results")(report, figure)
     for job in report.failed:
         click.echo(
             f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True

@@ -1,0 +1,64 @@
+"""The results figure: AUC of every method on every machine type, with intervals and what the papers print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asdbench import Report
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+PERCENT = 100
+
+
+def results_figure(report: Report, path: Path) -> None:
+    """Draw the outermost groups and the average, one bar per method, to ``path`` (png, svg or pdf).
+
+    A whisker is the 95 % bootstrap interval, a diamond the printed value, a missing bar an undefined figure.
+    """
+    document = report.document()
+    methods = list(document["methods"])
+    outer = next(iter(report.prepared.card.groups))
+    rows = [row for row in document["results"] if row["metric"] == "auc" and _is_outer(row, report.prepared.card.groups)]
+    names = list(dict.fromkeys(row[outer] or "average" for row in rows))
+    figure = Figure(figsize=(1.6 + 0.45 * len(names) * max(2, len(methods)), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, method in enumerate(methods):
+        mine = {row[outer] or "average": row for row in rows if row["method"] == method}
+        _bars(axes, [mine.get(name) for name in names], label=_label(document, method), number=number, of=len(methods))
+    axes.axhline(50, color="0.4", linewidth=0.8, linestyle=":")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylim(0, 105)
+    axes.set_ylabel("AUC, %")
+    partial = ", partial data" if report.partial else ""
+    axes.set_title(f"{document['run']['dataset']}{partial}", loc="left", fontsize="medium")
+    axes.legend(loc="lower right", fontsize="small", framealpha=0.9)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def _is_outer(row: Mapping[str, Any], groups: Sequence[str]) -> bool:
+    return all(row[group] is None for group in groups[1:])
+
+
+def _label(document: Mapping[str, Any], method: str) -> str:
+    return method + (" (reduced)" if document["methods"][method]["reduced"] else "")
+
+
+def _bars(axes: Axes, rows: Sequence[Mapping[str, Any] | None], *, label: str, number: int, of: int) -> None:
+    width = 0.8 / of
+    shift = (number - (of - 1) / 2) * width
+    known = [(place + shift, row) for place, row in enumerate(rows) if row is not None and row["value"] is not None]
+    places = [place for place, _ in known]
+    values = [PERCENT * row["value"] for _, row in known]
+    below = [PERCENT * (row["value"] - row["low"]) if row["low"] is not None else 0.0 for _, row in known]
+    above = [PERCENT * (row["high"] - row["value"]) if row["high"] is not None else 0.0 for _, row in known]
+    whiskers = {"elinewidth": 1.0, "capsize": 2.0, "ecolor": "0.2"}
+    axes.bar(places, values, width * 0.92, label=label, yerr=[below, above], error_kw=whiskers)
+    printed = [(place, PERCENT * row["printed"]) for place, row in known if row["printed"] is not None]
+    if printed:
+        axes.plot(*zip(*printed, strict=True), "D", markersize=4, color="black", markerfacecolor="white")
