@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asdbench.errors import ConfigError, PluginError
@@ -130,6 +130,7 @@ def test_defaults_yield_to_the_dataset_the_dataset_to_the_preset_the_preset_to_t
 LAYER = st.none() | st.integers(min_value=1, max_value=9)
 
 
+@settings(deadline=None, max_examples=50)  # each example hashes the source files anew
 @given(default=LAYER, setting=LAYER, preset=LAYER, user=LAYER)
 def test_the_last_layer_that_says_anything_wins(
     default: int | None, setting: int | None, preset: int | None, user: int | None

@@ -31,11 +31,16 @@ class FrugalSequential(nn.Sequential):
         layers: list[nn.Module] = list(self)
         while layers:
             match layers:
-                case [nn.BatchNorm2d() as norm, nn.PReLU() as activation, nn.Conv2d() as convolution, *rest] if (
-                    _can_join(norm, activation) and _is_plain(convolution)
-                ):
+                case [
+                    nn.BatchNorm2d() as norm,
+                    nn.PReLU() as activation,
+                    nn.Conv2d() as convolution,
+                    *rest,
+                ] if _can_join(norm, activation) and _is_plain(convolution):
                     input, layers = _joined(input, norm, activation, convolution), rest
-                case [nn.BatchNorm2d() as norm, nn.PReLU() as activation, *rest] if _can_join(norm, activation):
+                case [nn.BatchNorm2d() as norm, nn.PReLU() as activation, *rest] if _can_join(
+                    norm, activation
+                ):
                     input, layers = _joined(input, norm, activation), rest
                 case [layer, *rest]:
                     input, layers = layer(input), rest
@@ -57,9 +62,7 @@ def _joined(
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     kernel = None if convolution is None else convolution.weight
-    result: Tensor = _Joined.apply(
-        maps, norm.weight, norm.bias, activation.weight, kernel, norm, convolution
-    )
+    result: Tensor = _Joined.apply(maps, norm.weight, norm.bias, activation.weight, kernel, norm, convolution)
     return result
 
 

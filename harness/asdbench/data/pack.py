@@ -1,6 +1,6 @@
 """The pack: a dataset decoded once into contiguous arrays that are read by memory map, without any label.
 
-A pack folder holds ``pack.json``, one ``array-<k>.npy`` for each trailing shape and type, and ``items.npy`` with
+A pack folder holds ``pack.json``, one ``array-<k>.bin`` for each trailing shape and type, and ``items.npy`` with
 (array, start, length) per item. The item ids are a secret permutation of the rows, and sources lie in the order of
 their ids, so neither an id nor a place in the pack tells the name or the order of a file. Integers are fixed point:
 an int16 sample v stands for v / 32768.
@@ -8,10 +8,11 @@ an int16 sample v stands for v / 32768.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -50,7 +51,10 @@ class Pack:
         self.folder = folder
         self.card = msgspec.json.decode((folder / "pack.json").read_bytes(), type=PackCard)
         self.items: NDArray[np.int64] = np.load(folder / "items.npy")
-        self.arrays = [np.load(folder / array.file, mmap_mode="r") for array in self.card.arrays]
+        self.arrays = [
+            np.memmap(folder / array.file, dtype=array.dtype, mode="r", shape=array.shape)
+            for array in self.card.arrays
+        ]
 
     def shape_of(self, item: int) -> tuple[int, ...]:
         """Return the shape of one item."""
@@ -115,16 +119,19 @@ def build_pack(
         by_source.setdefault(rows[k].source, []).append(int(k))
     writers: dict[tuple[str, tuple[int, ...]], _ArrayWriter] = {}
     items = np.zeros((len(rows), 3), dtype=np.int64)
-    for done, (source, array) in enumerate(_decoded(list(by_source), read)):
-        key = (array.dtype.str, array.shape[1:])
-        if key not in writers:
-            writers[key] = _ArrayWriter(folder / f"array-{len(writers)}.bin", len(writers))
-        writer = writers[key]
-        start = writer.append(array)
-        for k in by_source[source]:
-            items[ids[k]] = (writer.number, start + rows[k].start, _length(rows[k], array))
-        progress(done + 1, len(by_source))
-    arrays = tuple(writer.finish(dtype, trailing) for (dtype, trailing), writer in writers.items())
+    with contextlib.ExitStack() as files:
+        for done, (source, array) in enumerate(_decoded(list(by_source), read)):
+            key = (array.dtype.str, array.shape[1:])
+            if key not in writers:
+                writers[key] = files.enter_context(_ArrayWriter(folder, len(writers)))
+            start = writers[key].append(array)
+            for k in by_source[source]:
+                items[ids[k]] = (writers[key].number, start + rows[k].start, _length(rows[k], array))
+            progress(done + 1, len(by_source))
+    arrays = tuple(
+        ArrayCard(file=writer.path.name, dtype=dtype, shape=(writer.length, *trailing))
+        for (dtype, trailing), writer in writers.items()
+    )
     np.save(folder / "items.npy", items)
     card = PackCard(version=VERSION, items=len(rows), arrays=arrays)
     (folder / "pack.json").write_bytes(msgspec.json.encode(card))
@@ -133,31 +140,23 @@ def build_pack(
 class _ArrayWriter:
     """Appends decoded sources to one file, so that building a pack never holds a dataset in memory."""
 
-    def __init__(self, path: Path, number: int) -> None:
-        self.path = path
+    def __init__(self, folder: Path, number: int) -> None:
+        self.path = folder / f"array-{number}.bin"
         self.number = number
         self.length = 0
-        self.handle = path.open("wb")
+        self._handle = self.path.open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.close()
 
     def append(self, array: NDArray[Any]) -> int:
         start = self.length
-        self.handle.write(np.ascontiguousarray(array).data)
+        self._handle.write(np.ascontiguousarray(array).data)
         self.length += len(array)
         return start
-
-    def finish(self, dtype: str, trailing: tuple[int, ...]) -> ArrayCard:
-        self.handle.close()
-        shape = (self.length, *trailing)
-        final = self.path.with_suffix(".npy")
-        # The header of an .npy file has a fixed size for its shape; the samples follow it as they are.
-        with final.open("wb") as out, self.path.open("rb") as samples:
-            np.lib.format.write_array_header_1_0(
-                out, {"descr": dtype, "fortran_order": False, "shape": shape}
-            )
-            while block := samples.read(1 << 24):
-                out.write(block)
-        self.path.unlink()
-        return ArrayCard(file=final.name, dtype=dtype, shape=shape)
 
 
 def _decoded(sources: list[PurePosixPath], read: Reader) -> Iterator[tuple[PurePosixPath, NDArray[Any]]]:

@@ -1,0 +1,250 @@
+"""Pack, vault and items: decoded once, exact, opaque, safe when built twice at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asdbench.data.items import Items, ItemSource
+from asdbench.data.pack import Pack, build_pack
+from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.vault import open_vault
+from asdbench.errors import DataError, RunError
+from asdbench.values import Card, Config, Fold, Info, Row
+
+
+class Waves(Config, frozen=True):
+    """A dataset of the wav files in one folder; ``gain`` stands for any option."""
+
+    gain: int = 1
+
+    @property
+    def card(self) -> Card:
+        return Card(
+            name="waves", title="waves", task="detection", modality="audio", licence="none", citation="",
+            columns={"machine": "which"}, claims=("machine",), scopes={"all": ()}, groups=("machine",),
+            metrics="dcase2020", item_shape=(100,), sample_rate=8000,
+        )  # fmt: skip
+
+    def index(self, root: Path) -> Iterator[Row]:
+        for file in sorted(root.glob("*.wav")):
+            label = "anomaly" if "anomaly" in file.name else "normal"
+            yield Row(source=PurePosixPath(file.name), columns={"machine": file.name[0]}, label=label)
+
+    def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+        samples: NDArray[Any] = soundfile.read(root / source, dtype="int16")[0]
+        return samples
+
+    def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
+        return [Fold(name="all", train=range(len(rows)), test=())]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for k in range(12):
+        samples = generator.integers(-32768, 32767, 100 + 10 * (k % 2), dtype=np.int16)
+        soundfile.write(folder / f"{'ab'[k % 2]}_{'anomaly' if k > 8 else 'normal'}_{k}.wav", samples, 8000)
+    return folder
+
+
+def ready(root: Path, cache: Path, dataset: Waves | None = None) -> Prepared:
+    return prepare(dataset or Waves(), root, cache, report=lambda what, done, total: None)
+
+
+def items_of(prepared: Prepared, *, length: int, **options: Any) -> Items:
+    info = Info(item_shape=(length,), sample_rate=8000, classes=("a", "b"), feature_shape=(2,))
+    source = ItemSource(pack=Pack(prepared.pack), ids=prepared.ids, info=info, length=length, **options)
+    count = len(prepared.ids)
+    machine = np.array([row.columns["machine"] for row in prepared.rows])
+    return Items(
+        source, rows=np.arange(count), claim=torch.tensor([int(name == "b") for name in machine]),
+        own=torch.ones(count, dtype=torch.bool), target=torch.full((count,), -1), columns={"machine": machine},
+    )  # fmt: skip
+
+
+def test_every_sample_of_the_pack_is_that_of_its_file(root: Path, tmp_path: Path) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    pack = Pack(prepared.pack)
+    for row, item in zip(prepared.rows, prepared.ids, strict=True):
+        samples, _ = soundfile.read(root / str(row.source), dtype="int16")
+        assert np.array_equal(pack.view(int(item)), samples)
+        floats, _ = soundfile.read(root / str(row.source), dtype="float32")
+        whole = pack.gather(np.array([item]), offsets=np.zeros(1, dtype=np.int64), length=len(floats))
+        assert np.array_equal(whole[0], floats)
+
+
+def test_the_pack_folder_holds_no_label_and_no_name(root: Path, tmp_path: Path) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    content = b"".join(file.read_bytes() for file in sorted(prepared.pack.iterdir()))
+    assert {file.name for file in prepared.pack.iterdir()} == {"pack.json", "items.npy", "array-0.bin"}
+    assert b"anomaly" not in content
+    assert b"wav" not in content
+    vault = open_vault(prepared.vault)
+    assert vault.loc[prepared.ids, "label"].tolist() == [row.label for row in prepared.rows]
+
+
+def test_ids_are_a_permutation_that_differs_from_pack_to_pack(root: Path, tmp_path: Path) -> None:
+    first, second = ready(root, tmp_path / "one"), ready(root, tmp_path / "two")
+    assert sorted(first.ids) == list(range(12))
+    assert first.ids.tolist() != second.ids.tolist()
+    assert [row.sha256 for row in first.rows] == [row.sha256 for row in second.rows]
+
+
+def test_rows_come_in_the_order_of_their_content_whatever_their_names(root: Path, tmp_path: Path) -> None:
+    before = [row.sha256 for row in ready(root, tmp_path / "cache").rows]
+    for number, file in enumerate(sorted(root.iterdir(), reverse=True)):
+        file.rename(root / f"{file.name[0]}_normal_x{number}.wav")
+    assert [row.sha256 for row in ready(root, tmp_path / "cache").rows] == before == sorted(before)
+
+
+def test_a_changed_file_makes_a_new_pack_and_the_same_files_do_not(root: Path, tmp_path: Path) -> None:
+    first, again = ready(root, tmp_path / "cache"), ready(root, tmp_path / "cache")
+    assert (again.folder, again.ids.tolist()) == (first.folder, first.ids.tolist())
+    soundfile.write(root / "a_normal_0.wav", np.ones(100, dtype=np.int16), 8000)
+    changed = ready(root, tmp_path / "cache")
+    assert changed.folder != first.folder
+    assert changed.manifest != first.manifest
+
+
+def test_two_that_build_the_same_pack_at_once_share_it(root: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        built = list(pool.map(lambda _: ready(root, tmp_path / "cache"), range(4)))
+    assert len({prepared.folder for prepared in built}) == 1
+    assert len({tuple(prepared.ids) for prepared in built}) == 1
+    assert not list((tmp_path / "cache" / "packs").glob(".*.part"))
+
+
+def test_a_damaged_source_leaves_no_pack(root: Path, tmp_path: Path) -> None:
+    class Picky(Waves, frozen=True):
+        def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+            if source.name == "b_normal_3.wav":
+                raise DataError(f"{source} is damaged")
+            return super().read(root, source)
+
+    with pytest.raises(DataError, match=r"b_normal_3\.wav is damaged"):
+        ready(root, tmp_path / "cache", Picky())
+    assert not [path for path in (tmp_path / "cache" / "packs").iterdir() if path.suffix != ".lock"]
+
+
+def test_a_full_disk_leaves_no_pack(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(RunError, match=r"no room to write .*No space left on device.*finished work is kept"):
+        ready(root, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache" / "packs").iterdir() if path.suffix != ".lock"]
+
+
+def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="waves has no items under"):
+        ready(tmp_path, tmp_path / "cache")
+
+
+def test_windows_share_their_source(tmp_path: Path) -> None:
+    recording = np.arange(40, dtype=np.float32).reshape(20, 2)
+    rows = [
+        Row(source=PurePosixPath("long"), columns={}, label=None, start=start, length=6)
+        for start in (0, 2, 14)
+    ]
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    build_pack(rows, np.array([2, 0, 1]), lambda source: recording, folder, progress=lambda done, total: None)
+    pack = Pack(folder)
+    assert pack.card.arrays[0].shape == (20, 2)
+    assert np.array_equal(pack.view(1), recording[14:20])
+    assert pack.shape_of(0) == (6, 2)
+
+
+def test_a_window_beyond_its_source_is_an_error(tmp_path: Path) -> None:
+    row = Row(source=PurePosixPath("short"), columns={}, label=None, start=3, length=6)
+    with pytest.raises(DataError, match="short holds 8 positions, but an item asks for 6 from 3 on"):
+        build_pack(
+            [row], np.array([0]), lambda source: np.zeros(8, np.float32), tmp_path, progress=lambda *_: None
+        )
+
+
+def test_raw_reads_from_offsets_and_repeats_what_is_short(root: Path, tmp_path: Path) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    items = items_of(prepared, length=100)
+    offsets = torch.arange(12) * 7
+    pieces = items.raw(offset=offsets, length=50)
+    assert pieces.dtype == torch.float32
+    for k, row in enumerate(prepared.rows):
+        samples, _ = soundfile.read(root / str(row.source), dtype="float32")
+        expected = (
+            np.concatenate([samples, samples])[7 * k : 7 * k + 50] if 7 * k + 50 <= len(samples) else None
+        )
+        if expected is None:
+            expected = np.concatenate([samples[7 * k :], samples])[:50]
+        assert np.array_equal(pieces[k].numpy(), expected)
+
+
+def test_slices_of_items_keep_everything_together(root: Path, tmp_path: Path) -> None:
+    items = items_of(ready(root, tmp_path / "cache"), length=100)
+    chosen = items[torch.tensor([5, 1])]
+    assert torch.equal(chosen.raw(), items.raw()[[5, 1]])
+    assert chosen.columns["machine"].tolist() == items.columns["machine"][[5, 1]].tolist()
+    assert len(items[items.claim == 1]) == 6
+    assert len(items[2:5]) == 3
+
+
+def test_batches_cover_all_items_once_in_an_order_that_the_generator_gives(
+    root: Path, tmp_path: Path
+) -> None:
+    items = items_of(ready(root, tmp_path / "cache"), length=100)
+
+    def order(seed: int) -> Tensor:
+        return torch.cat(
+            [batch.raw() for batch in items.batches(5, generator=torch.Generator().manual_seed(seed))]
+        )
+
+    assert torch.equal(order(1), order(1))
+    assert not torch.equal(order(1), order(2))
+    assert torch.equal(order(1).sort(dim=0).values, items.raw().sort(dim=0).values)
+    assert [len(batch) for batch in items.batches(5)] == [5, 5, 2]
+    assert [len(batch) for batch in items.batches(5, drop_last=True)] == [5, 5]
+
+
+def test_features_are_computed_once_where_they_fit(root: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def featurizer(raw: Tensor) -> Tensor:
+        calls.append(len(raw))
+        return torch.stack([raw.mean(dim=1), raw.std(dim=1)], dim=1)
+
+    prepared = ready(root, tmp_path / "cache")
+    kept = items_of(prepared, length=100, featurizer=featurizer, feature_bytes=12 * 2 * 4)
+    first, again = kept.features(), kept[3:6].features()
+    assert (calls, torch.equal(first[3:6], again)) == ([12], True)
+    afresh = items_of(prepared, length=100, featurizer=featurizer, feature_bytes=12 * 2 * 4 - 1)
+    assert torch.equal(afresh[3:6].features(), again)
+    assert calls == [12, 3]
+
+
+def test_items_without_a_featurizer_say_so(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"have no featurizer; read raw\(\) instead"):
+        items_of(ready(root, tmp_path / "cache"), length=100).features()
+
+
+def test_the_vault_survives_secret_labels(root: Path, tmp_path: Path) -> None:
+    class Secret(Waves, frozen=True):
+        def index(self, root: Path) -> Iterator[Row]:
+            return (dataclasses.replace(row, label=None) for row in super().index(root))
+
+    labels: pd.Series[Any] = open_vault(ready(root, tmp_path / "cache", Secret()).vault)["label"]
+    assert labels.isna().all()
