@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -244,7 +244,7 @@ def test_items_without_a_featurizer_say_so(root: Path, tmp_path: Path) -> None:
 def test_the_vault_survives_secret_labels(root: Path, tmp_path: Path) -> None:
     class Secret(Waves, frozen=True):
         def index(self, root: Path) -> Iterator[Row]:
-            return (dataclasses.replace(row, label=None) for row in super().index(root))
+            return (replace(row, label=None) for row in super().index(root))
 
     labels: pd.Series[Any] = open_vault(ready(root, tmp_path / "cache", Secret()).vault)["label"]
     assert labels.isna().all()

@@ -97,7 +97,7 @@ def test_items_are_cut_to_what_is_asked_and_there(cache: Path, tmp_path: Path) -
 def test_a_class_without_training_items_is_named(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asdbench_datasets.synthetic import Synthetic  # noqa: PLC0415 - patched here alone
+    from asdbench_datasets.synthetic import Synthetic
 
     index = Synthetic.index
 

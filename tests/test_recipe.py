@@ -6,13 +6,13 @@ import re
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from asdbench.errors import ConfigError, PluginError
 from asdbench.hookspecs import hookimpl

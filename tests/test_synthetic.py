@@ -396,10 +396,10 @@ class TestArithmetic:
         assert bearing.outer_order + bearing.inner_order == pytest.approx(bearing.balls)
 
     def test_harmonics_are_the_sum_of_cosines(self) -> None:
-        revolutions = np.arange(1000) / 1000 * 7.3
+        revolutions = np.linspace(0.0, 7.3, 1000)
         tones = np.array([1.0, 0.5 * np.exp(0.7j)])
         expected = np.cos(2 * np.pi * revolutions) + 0.5 * np.cos(4 * np.pi * revolutions + 0.7)
-        wave = harmonics(revolutions, tones, rate_hz=7.3, sample_rate=1000)
+        wave = harmonics(revolutions, tones.astype(np.complex128), rate_hz=7.3, sample_rate=1000)
         np.testing.assert_allclose(wave, expected, atol=1e-5)
 
     def test_harmonics_that_would_alias_are_left_out(self) -> None:

@@ -119,7 +119,7 @@ def test_another_seed_does_not_resume(tmp_path: Path) -> None:
 
 def test_a_damaged_resume_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "resume.safetensors").write_bytes(b"no weights")
-    with pytest.raises(RunError, match="damaged or not a weight file.*delete it to begin anew"):
+    with pytest.raises(RunError, match=r"damaged or not a weight file.*delete it to begin anew"):
         Trainer(Pair(), TrainerSettings(seed=3, folder=tmp_path))
 
 

@@ -41,7 +41,8 @@ class Folder(Config, frozen=True):
         str, Meta(description="folder of the recordings, absolute or relative to the data root")
     ] = ""
     sample_rate: Annotated[
-        int | None, Meta(description="Hz; others are resampled; none: the rate of the first file", ge=100)
+        Annotated[int, Meta(ge=100)] | None,
+        Meta(description="Hz; others are resampled; none: the rate of the first file"),
     ] = None
     channel: Annotated[int, Meta(description="which channel of recordings with several", ge=0)] = 0
 
@@ -165,9 +166,7 @@ def _recordings(folder: Path, *, deep: bool) -> list[Path]:
 def _row(file: Path, source: PurePosixPath, *, machine: str, part: str | None, inner: Path) -> Row:
     label = _label(inner)
     if part != "test" and label == ANOMALY:
-        raise DataError(
-            f"{file} is named anomalous, but training recordings must be normal; move it to test"
-        )
+        raise DataError(f"{file} is named anomalous, but training recordings must be normal; move it to test")
     section = _SECTION.search(source.stem)
     return Row(
         source=source,

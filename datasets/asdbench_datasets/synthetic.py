@@ -68,7 +68,7 @@ class Synthetic(Config, frozen=True):
     ] = 0.5
     snr_db: Annotated[
         float, Meta(description="machine over factory noise in dB; each clip within 2 dB", ge=-30, le=60)
-    ] = 0.0
+    ] = 3.0
     ids: Annotated[int, Meta(description="units (machine IDs) of each machine type", ge=1, le=50)] = 3
     train_clips: Annotated[int, Meta(description="normal training clips of each unit", ge=1)] = 40
     test_clips: Annotated[

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,7 +32,7 @@ class Detector:
     def __init__(self, recipe: Recipe, info: Info) -> None:
         self.recipe = recipe
         featurizer = _build(recipe.featurizer, info)
-        self.info = dataclasses.replace(info, feature_shape=_feature_shape(featurizer, info))
+        self.info = replace(info, feature_shape=_feature_shape(featurizer, info))
         self.featurizer: Featurizer = featurizer.to(info.device)
         self.model: Model = _build(recipe.model, self.info).to(info.device)
         self.scorer: Scorer = configure(

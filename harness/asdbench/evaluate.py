@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from asdbench.data.prepare import Prepared
 from asdbench.data.vault import open_vault

@@ -188,7 +188,7 @@ def _resources(request: Request) -> Resources:
 def _device(wanted: str) -> str:
     if wanted == "cpu":
         return "cpu"
-    import torch  # noqa: PLC0415 - only asked when a GPU may be used
+    import torch
 
     if torch.cuda.is_available():
         return "cuda"

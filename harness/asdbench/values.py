@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -27,8 +26,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One item, as its release describes it; holds no samples."""
 
     source: PurePosixPath
@@ -45,8 +43,7 @@ class Row:
     """Hash of the source's content; the harness fills it in, datasets leave it empty."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fold:
+class Fold(msgspec.Struct, frozen=True, kw_only=True):
     """One train / validation / test division; the numbers are positions in the rows that it was made from."""
 
     name: str
@@ -55,8 +52,7 @@ class Fold:
     test: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Info:
+class Info(msgspec.Struct, frozen=True, kw_only=True):
     """What a featurizer or model is built for; from the index, or from ``card.expected`` when there is no data."""
 
     item_shape: tuple[int, ...]
@@ -71,8 +67,7 @@ class Info:
     """Shape of one item behind the featurizer; empty while the featurizer itself is being built."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
     """A file that a release offers for download."""
 
     url: str
@@ -86,8 +81,7 @@ class Remote:
         return PurePosixPath(self.url.split("?")[0]).name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class Count(msgspec.Struct, frozen=True, kw_only=True):
     """How many items a release officially holds of one group."""
 
     columns: Mapping[str, str]
@@ -96,8 +90,7 @@ class Count:
     """Counted only among items of this label; None: all of the group."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What a dataset says of itself, with its current options."""
 
     name: str
@@ -157,8 +150,7 @@ def lazy(path: str) -> Lazy:
     return Lazy(path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A named thing that a plugin offers: a dataset, featurizer, model, scorer, metric set or table."""
 
     name: str
@@ -167,8 +159,7 @@ class Entry:
     cites: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Options that a method takes on one dataset instead of its defaults."""
 
     options: Mapping[str, Any]
@@ -176,8 +167,7 @@ class Setting:
     """True: a smaller budget than the paper's; every table says so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
+class Method(msgspec.Struct, frozen=True, kw_only=True):
     """A paper's recipe, what ``--plugin`` names: registry names and defaults, no code."""
 
     name: str
@@ -187,9 +177,9 @@ class Method:
     featurizer: str
     model: str
     scorer: str
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = {}
     """Options of the featurizer, model and scorer that differ from their own defaults."""
-    on: Mapping[str, Setting] = field(default_factory=dict)
+    on: Mapping[str, Setting] = {}
     """Per dataset name: what differs from the defaults there."""
     scope: str = "all"
     """What is trained together: a scope that the dataset's card declares."""
@@ -203,15 +193,14 @@ class Method:
     aggregate: Aggregate = "mean"
     length_s: float | None = None
     """Items are cut to their first so many seconds; None: to the shortest training item."""
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = {}
     home: str = "synthetic"
     """Name of the dataset that its paper reports on; ``describe`` shows shapes and sizes there."""
     printed: tuple[str, str] | None = None
     """(paper, method name) under which the printed numbers of this method are found."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Printed:
+class Printed(msgspec.Struct, frozen=True, kw_only=True):
     """One number that a paper prints."""
 
     paper: str

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asdbench import Report
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from asdbench import Report
 
 PERCENT = 100
 
@@ -22,14 +23,24 @@ def results_figure(report: Report, path: Path) -> None:
     document = report.document()
     methods = list(document["methods"])
     outer = next(iter(report.prepared.card.groups))
-    rows = [row for row in document["results"] if row["metric"] == "auc" and _is_outer(row, report.prepared.card.groups)]
+    rows = [
+        row
+        for row in document["results"]
+        if row["metric"] == "auc" and _is_outer(row, report.prepared.card.groups)
+    ]
     names = list(dict.fromkeys(row[outer] or "average" for row in rows))
     figure = Figure(figsize=(1.6 + 0.45 * len(names) * max(2, len(methods)), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, method in enumerate(methods):
         mine = {row[outer] or "average": row for row in rows if row["method"] == method}
-        _bars(axes, [mine.get(name) for name in names], label=_label(document, method), number=number, of=len(methods))
+        _bars(
+            axes,
+            [mine.get(name) for name in names],
+            label=_label(document, method),
+            number=number,
+            of=len(methods),
+        )
     axes.axhline(50, color="0.4", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 105)
@@ -52,7 +63,9 @@ def _label(document: Mapping[str, Any], method: str) -> str:
 def _bars(axes: Axes, rows: Sequence[Mapping[str, Any] | None], *, label: str, number: int, of: int) -> None:
     width = 0.8 / of
     shift = (number - (of - 1) / 2) * width
-    known = [(place + shift, row) for place, row in enumerate(rows) if row is not None and row["value"] is not None]
+    known = [
+        (place + shift, row) for place, row in enumerate(rows) if row is not None and row["value"] is not None
+    ]
     places = [place for place, _ in known]
     values = [PERCENT * row["value"] for _, row in known]
     below = [PERCENT * (row["value"] - row["low"]) if row["low"] is not None else 0.0 for _, row in known]

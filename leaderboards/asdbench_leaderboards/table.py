@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from asdbench import Report
 from tabulate import tabulate
+
+from asdbench import Report
 
 By = Literal["type", "id"]
 SELECTION = {

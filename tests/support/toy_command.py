@@ -16,7 +16,7 @@ def main() -> None:
         loaded.add(registry.Plugin(name="toy"), toy_plugin)
         return loaded
 
-    import asdbench.cli.run  # noqa: PLC0415 - patched below
+    import asdbench.cli.run
 
     asdbench.cli.run.load_registry = with_toy  # type: ignore[assignment]
     cli.main()

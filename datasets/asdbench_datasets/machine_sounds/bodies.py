@@ -18,7 +18,7 @@ STEPS = (0.6180339887, 0.7548776662, 0.5698402910)
 """Inverse golden ratio, and the two of the plastic number: multiples of each fill [0, 1) evenly."""
 
 
-VARIETY = 0.15
+VARIETY = 0.3
 """How far the units of a type lie apart, as a share of the range that all such machines have.
 
 Sisters, not strangers: at 1, a network tells the units by any of a dozen cues, and a fault leaves most of

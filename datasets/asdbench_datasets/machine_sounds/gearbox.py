@@ -27,7 +27,7 @@ from asdbench_datasets.machine_sounds.signals import (
     turns,
 )
 
-LEVELS = {"missing_tooth": 0.8, "bearing": 0.75}
+LEVELS = {"missing_tooth": 0.65, "bearing": 0.6}
 """RMS of what a fault of strength 1 adds, relative to what else is heard of the machine."""
 
 

@@ -114,7 +114,7 @@ class Slider:
 
     def _squeal(self, take: Take, strokes: Wave) -> Wave:
         noise = coloured(take.fault_rng, band(3000, 4200), samples=take.samples, sample_rate=take.sample_rate)
-        return noise * np.sin(np.pi * strokes) ** 2
+        return noise * np.square(np.sin(np.pi * strokes))
 
     def _pits(self, take: Take, strokes: Wave) -> Wave:
         travelled = _travelled(strokes)

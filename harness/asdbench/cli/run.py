@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -12,11 +13,11 @@ import click
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.progress import ProgressBars
-from asdbench.cli.settings import FOLDER, WORDS, check_settings, data_options, json_option
+from asdbench.cli.settings import FOLDER, WORDS, data_options, json_option
 from asdbench.estimate import estimate
 from asdbench.registry import Registry, load_registry
 from asdbench.report import Report
-from asdbench.runner import Request, known_outcomes, plan_run
+from asdbench.runner import Request, plan_run
 from asdbench.runner import run as run_request
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -105,9 +106,7 @@ class Duration(click.ParamType[float]):
 )
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate; run nothing.")
 @json_option
-@click.pass_context
 def run(
-    ctx: click.Context,
     methods: tuple[tuple[str, dict[str, str]], ...],
     dataset: tuple[str, dict[str, str]],
     data_root: Path,
@@ -131,7 +130,6 @@ def run(
     What is finished is not run again: after a kill, or with one more method or seed, the same command runs only what
     is missing.
     """
-    check_settings(ctx)
     request = Request(
         methods=methods,
         dataset=dataset,
@@ -149,13 +147,14 @@ def run(
         command=sys.argv[1:],
     )
     registry = load_registry()
-    with ProgressBars() as bars:
+    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # what plugins print is for people
         if dry_run:
-            plan = plan_run(request, registry, bars)
-            return _show_plan(
-                estimate(plan), [outcome.status for outcome in known_outcomes(plan)], as_json=as_json
-            )
-        report = run_request(request, registry, bars)
+            rows = estimate(plan_run(request, registry, bars))
+        else:
+            report = run_request(request, registry, bars)
+    if dry_run:
+        _show_plan(rows, as_json=as_json)
+        return OK
     click.echo(_document(report) if as_json else _table(registry, report, by))
     if figure is not None:
         registry.build("figure", "results")(report, figure)
@@ -175,16 +174,16 @@ def _table(registry: Registry, report: Report, by: str) -> str:
     return "\n\n".join(text for text in shown if text)
 
 
-def _show_plan(rows: list[dict[str, Any]], statuses: list[str], *, as_json: bool) -> int:
+def _show_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"plan": rows}, indent=2))
-        return OK
-    from tabulate import tabulate  # noqa: PLC0415 - only here
+        return
+    from tabulate import tabulate
 
     click.echo(tabulate(rows, headers="keys", floatfmt=".3g"))
-    open_jobs = sum(status == "planned" for status in statuses)
-    seconds = sum(row["estimate_s"] or 0.0 for row in rows)
+    left = [row for row in rows if "planned" in (row["fit"], row["score"])]
+    seconds = sum(row["estimate_s"] or 0.0 for row in left)
     click.echo(
-        f"\n{len(statuses)} jobs, {open_jobs} to run; about {seconds / 60:.1f} minutes of one slot (a rough estimate)"
+        f"\n{len(left)} of {len(rows)} tasks have jobs to run; about {seconds / 60:.1f} minutes in one slot "
+        "(a rough estimate from floating-point operations)"
     )
-    return OK

@@ -74,18 +74,6 @@ def defaults_for(ctx: click.Context, settings: Mapping[str, Any]) -> dict[str, A
     return {name: _defaults(command, settings[name], name)} if command else {}
 
 
-def check_settings(ctx: click.Context) -> None:
-    """Refuse keys of ``asdbench.toml`` that the command does not have.
-
-    Raises:
-        ConfigError: A key is unknown; the message lists the known ones.
-    """
-    known = {parameter.name or "" for parameter in ctx.command.params}
-    for key in ctx.default_map or {}:
-        if key not in known:
-            raise ConfigError(f"{SETTINGS}, table [{ctx.info_name}]: {unknown('key', key, known)}")
-
-
 def data_root() -> Path:
     """Return where data sets lie unless told otherwise."""
     return Path(platformdirs.user_data_dir("asdbench", appauthor=False)) / "data"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
@@ -11,13 +10,14 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from asdbench.atomic import locked, new_folder
 from asdbench.contracts import Dataset, LocatedDataset, MadeDataset
 from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.hashing import content_hashes
-from asdbench.data.pack import VERSION, Pack, build_pack
+from asdbench.data.pack import VERSION, build_pack
 from asdbench.data.vault import read_ids, write_vault
 from asdbench.errors import DataError
 from asdbench.values import Card, Row
@@ -109,7 +109,7 @@ def _made(dataset: MadeDataset, cache: Path, report: Report) -> Path:
 def _hashed(rows: Sequence[Row], root: Path, cache: Path, report: Report) -> list[Row]:
     sources = sorted({row.source for row in rows})
     hashes = content_hashes(root, sources, cache, progress=lambda k, total: report("hashing", k, total))
-    hashed = [dataclasses.replace(row, sha256=hashes[row.source]) for row in rows]
+    hashed = [replace(row, sha256=hashes[row.source]) for row in rows]
     return sorted(hashed, key=lambda row: (row.sha256, row.start, sorted(row.columns.items()), row.source))
 
 

@@ -37,6 +37,16 @@ PATIENCE_S = 5.0
 """How long a job that was asked to end may take before it is killed."""
 
 
+def _oom_kills() -> int:
+    """Return how often the kernel killed for memory in this control group, 0 where it does not say."""
+    file = Path("/sys/fs/cgroup/memory.events")
+    try:
+        lines = dict(line.split() for line in file.read_text().splitlines())
+    except OSError:
+        return 0
+    return int(lines.get("oom_kill", 0))
+
+
 @dataclass
 class _Running:
     job: JobSpec
@@ -48,7 +58,7 @@ class _Running:
     last: Event | None = None
     ending: Status | None = None
     killed_at: float | None = None
-    oom_kills: int = field(default_factory=lambda: _oom_kills())
+    oom_kills: int = field(default_factory=_oom_kills)
 
 
 class LocalExecutor:
@@ -194,13 +204,3 @@ def _cores_of(slots: int, threads: int) -> list[list[int]]:
     if slots * threads > len(every):
         return [[] for _ in range(slots)]
     return [every[slot * threads : (slot + 1) * threads] for slot in range(slots)]
-
-
-def _oom_kills() -> int:
-    """Return how often the kernel killed for memory in this control group, 0 where it does not say."""
-    file = Path("/sys/fs/cgroup/memory.events")
-    try:
-        lines = dict(line.split() for line in file.read_text().splitlines())
-    except OSError:
-        return 0
-    return int(lines.get("oom_kill", 0))
