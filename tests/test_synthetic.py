@@ -403,7 +403,7 @@ class TestArithmetic:
         np.testing.assert_allclose(wave, expected, atol=1e-5)
 
     def test_harmonics_that_would_alias_are_left_out(self) -> None:
-        revolutions = np.arange(1000) * 0.3
+        revolutions = np.linspace(0.0, 299.7, 1000)
         wave = harmonics(revolutions, np.ones(5, np.complex128), rate_hz=300, sample_rate=1000)
         np.testing.assert_allclose(wave, np.cos(2 * np.pi * revolutions), atol=1e-4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -95,3 +96,8 @@ def run_json(*words: str, cache: Path) -> tuple[int, dict[str, Any], str]:
         check=False,
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+def replaced(request: Request, **options: Any) -> Request:
+    """Return a request with other options."""
+    return dataclasses.replace(request, **options)

@@ -49,10 +49,11 @@ class Fan:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the fan.
 
-        *imbalance*: the centrifugal force raises the rotor's first harmonic, and the orbit of the rotor
-        changes the tip clearance once per turn, which modulates tones and turbulence (ISO 13373-3, annex D).
-        *bearing*: impacts at BPFO ring the bearing's seat.
-        *clog*: less air passes, so tones weaken; the blades stall, with a rumble that beats below shaft rate.
+        - *imbalance*: the centrifugal force raises the rotor's first harmonic (Den Hartog, *Mechanical
+          Vibrations*, 1956, ch. 6); its orbit changes the tip clearance once per turn, which modulates tones
+          and turbulence.
+        - *bearing*: impacts at BPFO ring the bearing's seat.
+        - *clog*: less air passes, so tones weaken; the blades stall, with a rumble that beats below shaft rate.
         """
         rate = self.shaft_hz * take.rng.uniform(0.96, 1.04)
         revolutions = turns(take, rate)

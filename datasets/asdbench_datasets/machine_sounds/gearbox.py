@@ -63,10 +63,10 @@ class Gearbox:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the gearbox.
 
-        *missing_tooth*: once per turn of the pinion the mesh falls silent for a tooth, then the next tooth
-        hits.
-        *wear*: the tooth profile is gone: upper mesh harmonics rise, modulation deepens, sliding gets rough.
-        *bearing*: impacts at BPFI, modulated by the turning of the inner race, ring the bearing's seat.
+        - *missing_tooth*: once per turn of the pinion the mesh falls silent for a tooth, then the next tooth
+          hits.
+        - *wear*: the tooth profile is gone: upper mesh harmonics rise, modulation deepens, sliding gets rough.
+        - *bearing*: impacts at BPFI, modulated by the turning of the inner race, ring the bearing's seat.
         """
         rate = self.shaft_hz * take.rng.uniform(0.96, 1.04)
         revolutions = turns(take, rate)

@@ -61,10 +61,10 @@ class Pump:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the pump.
 
-        *leak*: a jet through a small gap hisses, broadband and high (Lighthill, *Proc. R. Soc. A* 211, 1952:
-        the pitch of jet noise goes with the speed over the width of the gap); it leaves past the casing.
-        *clog*: less flow, more pulsation, and bubbles that collapse as the vanes pass.
-        *bearing*: impacts at BPFO ring the bearing's seat.
+        - *leak*: a jet through a small gap hisses, broadband and high (on the noise of jets: Lighthill, *Proc. R.
+          Soc. A* 211, 1952); it leaves past the casing.
+        - *clog*: less flow, more pulsation, and bubbles that collapse as the vanes pass.
+        - *bearing*: impacts at BPFO ring the bearing's seat.
         """
         rate = self.shaft_hz * take.rng.uniform(0.97, 1.03)
         revolutions = turns(take, rate)

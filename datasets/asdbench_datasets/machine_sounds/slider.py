@@ -65,10 +65,10 @@ class Slider:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the slider.
 
-        *rail_damage*: the balls strike a pit at one place of the rail, in every stroke, to and fro.
-        *loose_stop*: the carriage rattles at the ends: a knock is followed by weaker, quicker ones.
-        *dry*: no grease: more friction noise, and stick-slip that squeals (Bowden and Leben, *Proc. R. Soc.
-        A* 169, 1939).
+        - *rail_damage*: the balls strike a pit at one place of the rail, in every stroke, to and fro.
+        - *loose_stop*: the carriage rattles at the ends: a knock is followed by weaker, quicker ones.
+        - *dry*: no grease: more friction noise, and stick-slip that squeals (Bowden and Leben, *Proc. R. Soc.
+          A* 169, 1939).
         """
         strokes = turns(take, self.stroke_hz * take.rng.uniform(0.96, 1.04), wobble=0.01)
         speed = np.abs(np.sin(np.pi * strokes))  # 0 at the ends of the rail, 1 in the middle

@@ -63,10 +63,10 @@ class Valve:
     def sound(self, take: Take, fault: Fault | None) -> Wave:
         """Return one take of the valve.
 
-        *stuck*: the plunger sticks in some strokes: no click, no flow, and the coil hums louder over the open
-        gap (less inductance, more current).
-        *leak*: the seat does not close: it hisses on between the strokes.
-        *clog*: the passage narrows: less rush, at a higher pitch, and the plunger lands softly.
+        - *stuck*: the plunger sticks in some strokes: no click, no flow, and the coil hums louder over the open
+          gap (less inductance, more current).
+        - *leak*: the seat does not close: it hisses on between the strokes.
+        - *clog*: the passage narrows: less rush, at a higher pitch, and the plunger lands softly.
         """
         cycles = turns(take, self.rate_hz * take.rng.uniform(0.97, 1.03), wobble=0.01)
         powered = _gate(cycles, self.open_share, take)
