@@ -178,6 +178,16 @@ def test_a_failed_unit_leaves_the_average_undefined_and_the_rest_alone(cache: Pa
     assert "toy_plugin.py" in failure.detail
 
 
+def test_one_failed_machine_takes_back_the_average_but_not_the_others(cache: Path, tmp_path: Path) -> None:
+    report = go(tmp_path, ("toy_by_machine", {"trouble": "raise", "on": "valve"}), cache=cache)
+    rows = {(row["machine"], row["section"]): row for row in report.document()["results"] if row["metric"] == "auc"}
+    assert rows["fan", None]["value"] is not None
+    assert (rows[None, None]["value"], rows[None, None]["why"]) == (None, "no scores of valve")
+    assert ("valve", None) not in rows
+    assert report.document()["summary"] == {"auc": None, "pauc": None}
+    assert "fit valve: error ValueError: the toy broke" in tiny.registry().build("table", "results")(report)
+
+
 @pytest.mark.parametrize(
     ("trouble", "status", "message"),
     [

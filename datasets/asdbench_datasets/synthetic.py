@@ -30,7 +30,7 @@ from asdbench_datasets.machine_sounds.machine import Fault, Machine
 from asdbench_datasets.machine_sounds.signals import decibel
 
 NAME = re.compile(r"(?P<label>normal|anomaly)_id_(?P<section>\d{2})_\d{8}\.wav")
-EASIEST_DB, HARDEST_DB = 15.0, -9.0
+EASIEST_DB, HARDEST_DB = 14.0, -10.0
 """Strength of faults at difficulty 0 and 1; 0 dB = the levels stated in ``machine_sounds``."""
 
 

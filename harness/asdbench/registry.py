@@ -134,7 +134,7 @@ class Registry:
 
     def source_hash(self, kind: Kind, name: str) -> str:
         """Return a hash of the Python files behind an entry: of its package, or of its single module."""
-        return _source_hash(self.entry(kind, name).build.path.partition(":")[0])
+        return source_hash_of(self.entry(kind, name).build.path.partition(":")[0])
 
     def add(self, plugin: Plugin, module: object) -> None:
         """Take in what one plugin module offers, all of it or nothing.
@@ -240,7 +240,8 @@ def _cause(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _source_hash(module: str) -> str:
+def source_hash_of(module: str) -> str:
+    """Return a hash of the Python files of a module's package, or of the module alone where it has none."""
     import hashlib  # loads OpenSSL, which a list of plugins does not need
 
     digest = hashlib.sha256()

@@ -28,6 +28,7 @@ class ToyConfig(Config, frozen=True, kw_only=True):
     checkpoint_every: Annotated[int, Meta(description="epochs between checkpoints")] = 1
     pause_s: Annotated[float, Meta(description="seconds that every step takes")] = 0.0
     trouble: Annotated[str, Meta(description="what goes wrong in fit")] = ""
+    on: Annotated[str, Meta(description="the machine that trouble strikes; empty: all")] = ""
     file: Annotated[str, Meta(description="a file that fit writes what it sees to")] = ""
 
 
@@ -48,7 +49,8 @@ class Toy(Model):
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train, or go wrong."""
-        _trouble(self.config.trouble)
+        if not self.config.on or self.config.on in self.info.classes[0]:
+            _trouble(self.config.trouble)
         if self.config.file:
             seen = {
                 "columns": sorted(train.columns),

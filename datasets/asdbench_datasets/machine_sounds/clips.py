@@ -27,7 +27,7 @@ MACHINES: dict[str, type[Machine]] = {
 }
 SNR_SPREAD_DB = 2.0
 """The signal-to-noise ratio of a clip lies this far to either side of the stated one."""
-PLACE_SPREAD_DB = 2.0
+PLACE_SPREAD_DB = 3.0
 """Microphones never stand in the same place: the level of each octave lies this far to either side."""
 LEVEL_DBFS = (-30.0, -22.0)
 """RMS level of a clip in dB of full scale, drawn for each: recorders differ in gain."""

@@ -20,6 +20,7 @@ from asdbench.data.hashing import content_hashes
 from asdbench.data.pack import VERSION, build_pack
 from asdbench.data.vault import read_ids, write_vault
 from asdbench.errors import DataError
+from asdbench.registry import source_hash_of
 from asdbench.values import Card, Row
 
 Report = Callable[[str, int, int], None]
@@ -95,8 +96,9 @@ def placed(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> tupl
 
 
 def _made(dataset: MadeDataset, cache: Path, report: Report) -> Path:
-    options = hashlib.sha256(msgspec.json.encode(dataset, order="sorted")).hexdigest()[:12]
-    root = cache / "made" / f"{dataset.card.name}-{options}"
+    # Other code may make other sounds from the same options.
+    recipe = msgspec.json.encode([source_hash_of(type(dataset).__module__), dataset], order="sorted")
+    root = cache / "made" / f"{dataset.card.name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     with locked(root.with_name(root.name + ".lock")):
         done = root / ".made"
         if not done.exists():
