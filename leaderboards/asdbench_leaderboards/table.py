@@ -8,120 +8,122 @@ from typing import Any, Literal
 from tabulate import tabulate
 
 from asdbench import Report
+from asdbench.metrics import Metric, Result
 
 By = Literal["type", "id"]
+METRICS: dict[Metric, str] = {"auc": "AUC %", "pauc": "pAUC %"}
 SELECTION = {
     "last": "last checkpoint",
     "validation": "checkpoint with the smallest held-out loss",
     "test": "CHECKPOINT CHOSEN ON TEST LABELS (not for comparison)",
 }
+Line = dict[Metric, Result]
+"""The figures of one group, by metric."""
 
 
 def results_table(report: Report, *, by: By = "type") -> str:
     """Return a run's figures as text: percent with 95 % intervals, printed values, costs, flags."""
-    document = report.document()
-    blocks = [_block(document, label, by=by) for label in document["methods"]]
+    blocks = [_block(report, number, by=by) for number in range(len(report.evaluations))]
     if len(blocks) > 1:
-        blocks.append(_comparison(document))
+        blocks.append(_comparison(report))
     return "\n\n".join(blocks)
 
 
-def _block(document: Mapping[str, Any], label: str, *, by: By) -> str:
-    about = document["methods"][label]
-    groups = _groups(document)
+def _block(report: Report, number: int, *, by: By) -> str:
+    evaluation = report.evaluations[number]
+    about = report.about(evaluation)
+    groups = _used(report.prepared.card.groups, evaluation.results)
     shown = groups if by == "id" else groups[:1]
-    rows = [row for row in document["results"] if row["method"] == label]
-    lines = _lines(rows, groups, by=by)
-    table = tabulate(
-        [_cells(line, len(shown)) for line in lines],
-        headers=[*shown, "AUC %", "pAUC %", "printed", "difference"],
-        disable_numparse=True,
-    )
-    return "\n".join([_title(document, label, about), table, *_footnotes(document, rows, about)])
+    lines = _lines(evaluation.results, shown)
+    label = evaluation.recipe.label
+    printed = any(report.printed_of(label, result) for result in evaluation.results)
+    rows = [
+        [*_names(line, shown), *_figures(line), *(_beside(report, label, line) if printed else [])]
+        for line in lines
+    ]
+    headers = [*shown, *METRICS.values(), *(["printed", "difference"] if printed else [])]
+    table = tabulate(rows, headers=headers, disable_numparse=True)
+    return "\n".join([_title(report, label, about), table, *_footnotes(report, number, about)])
 
 
-def _groups(document: Mapping[str, Any]) -> list[str]:
+def _used(groups: Sequence[str], results: Sequence[Result]) -> list[str]:
     """Return the result columns that hold anything."""
-    fixed = {"method", "metric", "value", "low", "high", "printed", "why", "items", "per_seed"}
-    names = [name for name in (document["results"] or [{}])[0] if name not in fixed]
-    return [name for name in names if any(row[name] is not None for row in document["results"])]
+    return [group for group in groups if any(result.groups.get(group) is not None for result in results)]
 
 
-def _lines(rows: Sequence[Mapping[str, Any]], groups: Sequence[str], *, by: By) -> list[dict[str, Any]]:
-    """Put the metrics of a group side by side, and keep the groups that are asked for; the average comes last."""
-    lines: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:
-        key = tuple(row[group] for group in groups)
-        lines.setdefault(key, {"key": key})[row["metric"]] = row
-    return [line for key, line in lines.items() if by == "id" or not any(key[1:])]
+def _lines(results: Sequence[Result], shown: Sequence[str]) -> list[Line]:
+    """Put the metrics of a group side by side; groups finer than what is shown are left out."""
+    lines: dict[tuple[str | None, ...], Line] = {}
+    for result in results:
+        if all(value is None for group, value in result.groups.items() if group not in shown):
+            lines.setdefault(tuple(result.groups.get(group) for group in shown), {})[result.metric] = result
+    return list(lines.values())
 
 
-def _cells(line: Mapping[str, Any], columns: int) -> list[str]:
-    key = line["key"] if any(line["key"]) else ("average", *line["key"][1:])
-    names = [name or "" for name in key[:columns]]
-    pair = [line.get(metric) for metric in ("auc", "pauc")]
-    return [*names, *(_figure(row) for row in pair), _printed(pair), _difference(pair)]
+def _names(line: Line, shown: Sequence[str]) -> list[str]:
+    groups = next(iter(line.values())).groups
+    names = [groups.get(group) or "" for group in shown]
+    return names if any(names) else ["average", *names[1:]]
 
 
-def _figure(row: Mapping[str, Any] | None) -> str:
-    if row is None or row["value"] is None:
+def _figures(line: Line) -> list[str]:
+    return [_figure(line.get(metric)) for metric in METRICS]
+
+
+def _figure(result: Result | None) -> str:
+    if result is None or result.value is None:
         return "undefined"
-    if row["low"] is None:
-        return f"{100 * row['value']:.2f}"
-    return f"{100 * row['value']:.2f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    if result.low is None or result.high is None:
+        return f"{100 * result.value:.2f}"
+    return f"{100 * result.value:.2f} [{100 * result.low:.1f}, {100 * result.high:.1f}]"
 
 
-def _printed(pair: Sequence[Mapping[str, Any] | None]) -> str:
-    values = [row["printed"] if row else None for row in pair]
-    return " / ".join("" if value is None else f"{100 * value:.2f}" for value in values).strip(" /")
+def _beside(report: Report, label: str, line: Line) -> list[str]:
+    """Return what the paper prints, and how far the measured figures lie from it."""
+    printed = {metric: report.printed_of(label, line[metric]) for metric in METRICS if metric in line}
+    values = [f"{100 * number.value:.2f}" for number in printed.values() if number]
+    differences = [
+        f"{100 * (value - number.value):+.2f}"
+        for metric, number in printed.items()
+        if number and (value := line[metric].value) is not None
+    ]
+    return [" / ".join(values), " / ".join(differences)]
 
 
-def _difference(pair: Sequence[Mapping[str, Any] | None]) -> str:
-    known = [row for row in pair if row and row["printed"] is not None and row["value"] is not None]
-    return " / ".join(f"{100 * (row['value'] - row['printed']):+.2f}" for row in known)
-
-
-def _title(document: Mapping[str, Any], label: str, about: Mapping[str, Any]) -> str:
-    run, data = document["run"], document["data"]
-    options = ",".join(f"{key}={value}" for key, value in run["dataset_options"].items())
-    where = f"{run['dataset']}[{options}]" if options else run["dataset"]
-    flags = []
-    if about["reduced"]:
-        flags.append("REDUCED setting, not the paper's")
-    if about["partial_data"]:
-        flags.append(f"PARTIAL DATA, {data['items']:,} of {data['expected']:,} items")
+def _title(report: Report, label: str, about: Mapping[str, Any]) -> str:
+    options = ",".join(f"{key}={value}" for key, value in report.run["dataset_options"].items())
+    where = report.run["dataset"] + (f"[{options}]" if options else "")
+    found = report.prepared.completeness
+    flags = ["REDUCED setting, not the paper's"] if about["reduced"] else []
+    if report.partial:
+        flags.append(f"PARTIAL DATA, {found.items:,} of {found.expected:,} items")
     seeds = f"seed{'s' if len(about['seeds']) > 1 else ''} {', '.join(map(str, about['seeds']))}"
-    return f"{label} on {where}, {seeds}, {SELECTION[about['selection']]}" + "".join(
-        f"\n[{flag}]" for flag in flags
+    title = f"{label} on {where}, {seeds}, {SELECTION[about['selection']]}"
+    return "\n".join([title, *(f"[{flag}]" for flag in flags)])
+
+
+def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[str]:
+    evaluation = report.evaluations[number]
+    notes = list(
+        dict.fromkeys(f"{_place(result)}: {result.why}" for result in evaluation.results if result.why)
     )
-
-
-def _footnotes(
-    document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
-) -> list[str]:
-    notes = list(dict.fromkeys(f"{_place(row)}: {row['why']}" for row in rows if row["why"]))
     if best := about["best_on_test_labels"]:
         shown = ", ".join(
-            f"{metric} {100 * value:.2f}" for metric, value in best.items() if value is not None
+            f"{METRICS[metric]} {100 * value:.2f}" for metric, value in best.items() if value is not None
         )
         notes.append(f"chosen on test labels (selection=test, not for comparison): {shown}")
-    failed = (
-        [job for job in document["jobs"] if job["method"] in {rows[0]["method"]} if job["status"] != "ok"]
-        if rows
-        else []
-    )
-    notes += [f"{job['kind']} {job['unit']}: {job['status']} {job['message']}" for job in failed]
+    notes += [
+        f"{job.kind} {job.unit}: {job.status} {job.message}"
+        for job in report.jobs
+        if job.method == evaluation.recipe.label and job.status != "ok"
+    ]
     notes += [f"rule: {rule}" for rule in about["rules"]]
-    notes += [f"known leak of the protocol: {leak}" for leak in document["data"]["known_leaks"]]
-    if cost := about["cost"]:
-        notes.append(_cost(cost))
-    return notes
+    notes += [f"known leak of the protocol: {leak}" for leak in report.prepared.card.known_leaks]
+    return [*notes, _cost(about["cost"])] if about["cost"] else notes
 
 
-def _place(row: Mapping[str, Any]) -> str:
-    fixed = {"method", "metric", "value", "low", "high", "printed", "why", "items", "per_seed"}
-    names = [str(value) for name, value in row.items() if name not in fixed and value is not None]
-    return "/".join(names) or "average"
+def _place(result: Result) -> str:
+    return "/".join(value for value in result.groups.values() if value is not None) or "average"
 
 
 def _cost(cost: Mapping[str, Any]) -> str:
@@ -129,28 +131,25 @@ def _cost(cost: Mapping[str, Any]) -> str:
     if cost["peak_device_bytes"]:
         memory += f", {cost['peak_device_bytes'] / 2**20:,.0f} MiB on the GPU"
     return (
-        f"cost: fit {cost['fit_s']:.1f} s, score {cost['score_ms']:.2f} ms per item, {cost['parameters']:,} parameters, "
-        f"{cost['flops'] / 1e9:.3f} GFLOP per item, {memory}"
+        f"cost: fit {cost['fit_s']:.1f} s, score {cost['score_ms']:.2f} ms per item, "
+        f"{cost['parameters']:,} parameters, {cost['flops'] / 1e9:.3f} GFLOP per item, {memory}"
     )
 
 
-def _comparison(document: Mapping[str, Any]) -> str:
-    """Return mean AUC / pAUC of every method, best first, with its cost."""
-    rows = []
-    for label, about in document["methods"].items():
-        mine = [row for row in document["results"] if row["method"] == label]
-        average = {row["metric"]: row for row in mine if _place(row) == "average"}
-        cost = about["cost"] or {}
-        rows.append(
-            [
-                label + (" (reduced)" if about["reduced"] else ""),
-                _figure(average.get("auc")),
-                _figure(average.get("pauc")),
-                f"{cost['fit_s']:.1f}" if cost else "",
-                f"{cost['score_ms']:.2f}" if cost else "",
-                f"{cost['parameters']:,}" if cost else "",
-            ]
+def _comparison(report: Report) -> str:
+    """Return the averages of every method, best AUC first, undefined ones last, with its cost."""
+    rows: list[tuple[float, list[str]]] = []
+    for evaluation in report.evaluations:
+        average = {result.metric: result for result in evaluation.results if not any(result.groups.values())}
+        cost = report.about(evaluation)["cost"]
+        label = evaluation.recipe.label + (" (reduced)" if evaluation.recipe.reduced else "")
+        costs = (
+            [f"{cost['fit_s']:.1f}", f"{cost['score_ms']:.2f}", f"{cost['parameters']:,}"]
+            if cost
+            else [""] * 3
         )
-    rows.sort(key=lambda cells: cells[1], reverse=True)
-    headers = ["method", "mean AUC %", "mean pAUC %", "fit s", "score ms", "parameters"]
-    return tabulate(rows, headers=headers, disable_numparse=True)
+        auc = average["auc"].value if "auc" in average else None
+        rows.append((-1.0 if auc is None else auc, [label, *_figures(average), *costs]))
+    rows.sort(key=lambda row: row[0], reverse=True)
+    headers = ["method", *(f"mean {name}" for name in METRICS.values()), "fit s", "score ms", "parameters"]
+    return tabulate([cells for _, cells in rows], headers=headers, disable_numparse=True)
