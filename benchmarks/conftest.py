@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asdbench.environment import environment
-from asdbench.executors.local import HEAP
 
 # The programs that are compared lie beside the tests and import each other by name.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,11 +23,11 @@ StartSide = Callable[..., Side]
 
 @pytest.fixture
 def start_side() -> Iterator[StartSide]:
-    """Start programs that are ended after the test; ``job=True``: in the environment of a worker process."""
+    """Start programs, which end with the test."""
     started: list[Side] = []
 
-    def start(module: str, *arguments: str, job: bool) -> Side:
-        started.append(Side(module, *arguments, variables=HEAP if job else {}))
+    def start(module: str, *arguments: str, variables: Mapping[str, str]) -> Side:
+        started.append(Side(module, *arguments, variables=variables))
         return started[-1]
 
     yield start

@@ -14,6 +14,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sides.comparing import Answer, Compared, Side, report, timed
 
+from asdbench.executors.local import HEAP
+
 StartSide = Callable[..., Side]
 STEPS = 3
 PLAIN = "a plain fp32 PyTorch loop in a default process"
@@ -49,7 +51,7 @@ def test_a_training_step_against_plain_torch(
     tolerance: float,
 ) -> None:
     facts, plain_steps = plain
-    side = start_side("training", way, str(clips), precision, job=True)
+    side = start_side("training", way, str(clips), precision, variables=HEAP)
     steps = [side.round()]
     timed(benchmark, lambda: steps.append(side.round()), rounds=STEPS)
     expected = [step["loss"] for step in plain_steps[: len(steps)]]

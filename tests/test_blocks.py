@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.blocks import ArcFace
+from asdbench.blocks import ArcFace, FrugalSequential
 from asdbench.errors import ConfigError
 
-# All values are those of the specification, section 9: scale 30.
+# All values of ArcFace are those of the specification, section 9: scale 30.
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads on cores that others use too wait for each other more than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def logit_at(cosine: float, *, margin: float, easy_margin: bool = False) -> float:
@@ -87,3 +99,163 @@ def test_a_margin_past_half_a_turn_and_a_head_without_classes_are_refused() -> N
         ArcFace(8, 2, margin=3.5)
     with pytest.raises(ConfigError, match="classes=0 and sub_centers=1 must be at least 1"):
         ArcFace(8, 0)
+
+
+def layers_of(channels: int = 4, *, out: int = 3) -> list[nn.Module]:
+    """Both kinds of joined steps: with a convolution behind, and without; slopes of any sign."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(2, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.PReLU(channels),
+        nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.PReLU(channels),
+        nn.Conv2d(channels, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+        nn.PReLU(out),
+    ]
+    for layer in layers:
+        if isinstance(layer, (nn.BatchNorm2d, nn.PReLU)):
+            nn.init.normal_(layer.weight)
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.bias)
+    return layers
+
+
+def pair_of(layers: list[nn.Module]) -> tuple[FrugalSequential, nn.Sequential]:
+    return FrugalSequential(*copy.deepcopy(layers)), nn.Sequential(*layers)
+
+
+def gradients(module: nn.Module, maps: Tensor, *, autocast: bool = False) -> tuple[Tensor, list[Tensor]]:
+    """What the module makes of maps, and the gradients of maps and parameters."""
+    maps = maps.clone(memory_format=torch.preserve_format).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        made = module(maps)
+    weights = torch.linspace(-1, 2, made.numel()).view_as(made)
+    return made, list(torch.autograd.grad((made.float() * weights).sum(), [maps, *module.parameters()]))
+
+
+def kept(module: nn.Module, maps: Tensor) -> int:
+    """Count the bytes of maps that the module keeps for the backward pass."""
+    parameters = {parameter.data_ptr() for parameter in module.parameters()}
+    storages: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.ndim == 4 and tensor.data_ptr() not in parameters:
+            storages[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(maps)
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
+
+
+def test_the_gradients_of_frugal_layers_are_those_of_finite_differences() -> None:
+    frugal = FrugalSequential(*layers_of()).double()
+    maps = torch.randn(3, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    names, values = zip(*frugal.named_parameters(), strict=True)
+
+    def result(maps: Tensor, *parameters: Tensor) -> Tensor:
+        made: Tensor = torch.func.functional_call(frugal, dict(zip(names, parameters, strict=True)), maps)
+        return made
+
+    assert torch.autograd.gradcheck(result, (maps, *values))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_frugal_layers_train_as_plain_ones_do(layout: torch.memory_format) -> None:
+    frugal, plain = (layers.to(memory_format=layout) for layers in pair_of(layers_of(16)))  # type: ignore[call-overload]
+    maps = torch.randn(6, 2, 16, 9).contiguous(memory_format=layout)
+    made, found = gradients(frugal, maps)
+    expected_made, expected = gradients(plain, maps)
+    assert torch.equal(made, expected_made)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    state, expected_state = frugal.state_dict(), plain.state_dict()
+    assert list(state) == list(expected_state)
+    assert all(torch.equal(state[name], expected_state[name]) for name in state)
+    assert int(state["1.num_batches_tracked"]) == 1
+
+
+@pytest.mark.parametrize(("first", "channels"), [(0, 2), (1, 16)])  # maps come in bfloat16, and in float32
+def test_frugal_layers_train_in_bfloat16_as_plain_ones_do(first: int, channels: int) -> None:
+    frugal, plain = pair_of(layers_of(16)[first:])
+    maps = torch.randn(6, channels, 16, 9)
+    made, found = gradients(frugal, maps, autocast=True)
+    expected_made, expected = gradients(plain, maps, autocast=True)
+    assert made.dtype == torch.bfloat16
+    assert torch.equal(made, expected_made)
+    for gradient, other in zip(found, expected, strict=True):
+        assert gradient.dtype == other.dtype == torch.float32
+        assert float((gradient - other).norm()) <= 0.02 * float(other.norm())
+
+
+def test_a_gradient_that_frugal_layers_are_given_is_left_as_it_is() -> None:
+    frugal, maps = FrugalSequential(*layers_of()), torch.randn(2, 2, 5, 4)
+    made = frugal(maps)
+    gradient = torch.randn_like(made)
+    before = gradient.clone()
+    made.backward(gradient)
+    assert torch.equal(gradient, before)
+
+
+def test_frugal_layers_evaluate_as_plain_ones_do() -> None:
+    frugal, plain = (layers.eval() for layers in pair_of(layers_of()))
+    maps = torch.randn(2, 2, 5, 4)
+    assert torch.equal(frugal(maps), plain(maps))
+    with torch.no_grad():
+        assert torch.equal(frugal(maps), plain(maps))
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(*(gradients(layers, maps)[1] for layers in (frugal, plain)), strict=True)
+    )
+
+
+def test_frugal_layers_keep_one_map_a_layer_where_plain_ones_keep_three() -> None:
+    frugal, plain = pair_of(layers_of(8, out=8))
+    maps = torch.randn(2, 2, 16, 16)
+    size = 2 * 16 * 16 * 4  # bytes of one channel of both maps
+    large, small = 8 * size, 8 * size // 4  # before and behind the stride
+    assert kept(plain, maps) == 2 * size + 3 * large + 5 * small
+    assert kept(frugal, maps) == 2 * size + large + 2 * small
+
+
+def test_compiled_frugal_layers_are_the_plain_ones() -> None:
+    frugal, plain = pair_of(layers_of())
+    maps = torch.randn(2, 2, 5, 4)
+    compiled = torch.compile(frugal, backend="eager", fullgraph=True)
+    made, expected = compiled(maps), plain(maps)
+    assert torch.equal(made, expected)
+    assert type(made.grad_fn) is type(expected.grad_fn)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.BatchNorm2d(2, affine=False), nn.PReLU(2)],
+        [nn.BatchNorm2d(2, track_running_stats=False), nn.PReLU(2)],
+        [nn.BatchNorm2d(2, momentum=None), nn.PReLU(2)],
+        [nn.BatchNorm2d(2), nn.PReLU()],
+        [nn.BatchNorm2d(2), nn.PReLU(2), nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect", bias=False)],
+        [nn.BatchNorm2d(2), nn.PReLU(2), nn.Conv2d(2, 3, 3, padding="same", bias=False)],
+        [nn.BatchNorm2d(2), nn.PReLU(2), nn.Conv2d(2, 3, 1)],
+    ],
+)
+def test_layers_with_other_options_are_left_as_they_are(layers: list[nn.Module]) -> None:
+    frugal, plain = pair_of(layers)
+    maps = torch.randn(3, 2, 6, 5)
+    made, found = gradients(frugal, maps)
+    expected_made, expected = gradients(plain, maps)
+    assert torch.equal(made, expected_made)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert frugal.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_frugal_layers_have_no_gradients_of_gradients() -> None:
+    frugal, maps = (
+        FrugalSequential(nn.BatchNorm2d(2), nn.PReLU(2)),
+        torch.randn(3, 2, 6, 5, requires_grad=True),
+    )
+    (gradient,) = torch.autograd.grad(frugal(maps).square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="marked with @once_differentiable"):
+        gradient.sum().backward()  # type: ignore[no-untyped-call]

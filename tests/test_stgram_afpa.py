@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench.blocks import FrugalSequential
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
 from asdbench.training import Trainer, TrainerSettings
@@ -89,6 +90,23 @@ def fitted(folder: Path, *, items: int = 16, **options: Any) -> tuple[StgramMode
     trainer = Trainer(model, TrainerSettings(seed=0, folder=folder))
     model.fit(clips(items), clips(2), trainer)
     return model, trainer
+
+
+def training_step(model: StgramModel, items: Items) -> tuple[Tensor, list[Tensor], int]:
+    """Loss, gradients, and the bytes beside the parameters that the forward pass kept for them."""
+    parameters = {parameter.data_ptr() for parameter in model.parameters()}
+    storages: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in parameters:
+            storages[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        embedding = model(items.raw(), items.features())
+        loss = F.cross_entropy(model.head(embedding, items.claim), items.claim)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return loss, list(gradients), sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 @pytest.mark.parametrize(
@@ -286,6 +304,20 @@ def test_training_lowers_the_loss_and_repeats_bit_by_bit(tmp_path: Path) -> None
     assert losses[-1] < 0.8 * losses[0]
     assert [epoch.checkpoint for epoch in trainer.log] == [False, True, False, True]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_a_training_step_is_that_of_plain_layers_and_keeps_less_than_half() -> None:
+    frugal, plain, items = small_model(mfn_setting="original"), small_model(mfn_setting="original"), clips(4)
+    for module in plain.modules():
+        if isinstance(module, FrugalSequential):
+            module.__class__ = nn.Sequential  # type: ignore[assignment]
+    (loss, gradients, kept), (expected, others, all_kept) = (
+        training_step(model, items) for model in (frugal, plain)
+    )
+    assert torch.equal(loss, expected)
+    for gradient, other in zip(gradients, others, strict=True):
+        assert float((gradient - other).norm()) <= 1e-3 * float(other.norm())
+    assert kept < 0.5 * all_kept
 
 
 def test_no_epochs_leave_the_network_untrained(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def _log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         n_fft=config.n_fft,
         hop_length=config.hop,
         n_mels=config.n_mels,
+        pad_mode="reflect",
         htk=True,
         norm=None,
     )

@@ -49,9 +49,9 @@ class ItemSource:
         """Return float32 ``[n, length, ...]`` on the device."""
         ids = self.ids[rows]
         if self._resident is None or self._wraps(ids, offsets, length):
-            return torch.from_numpy(self.pack.gather(ids, offsets=offsets, length=length)).to(
-                self.info.device
-            )
+            threads = torch.get_num_threads()
+            read = self.pack.gather(ids, offsets=offsets, length=length, threads=threads)
+            return torch.from_numpy(read).to(self.info.device)
         pieces = []
         for item, offset in zip(ids, offsets, strict=True):
             array, start, _ = self.pack.items[item]

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from asdbench.blocks import FrugalSequential
+
 MfnSetting = Literal["original", "dcase2022"]
 
 
@@ -50,11 +52,11 @@ class MobileFaceNet(nn.Module):
         stages = SETTINGS[setting]
         halvings = 1 + sum(stage.stride == 2 for stage in stages)
         kernel = (_halved(height, halvings), _halved(width, halvings))
-        self.stem = nn.Sequential(
+        self.stem = FrugalSequential(
             *_convolution(channels, 64, kernel=3, stride=2), nn.PReLU(64), *_depthwise(64), nn.PReLU(64)
         )
         self.bottlenecks = nn.Sequential(*_bottlenecks(stages))
-        self.widen = nn.Sequential(*_convolution(stages[-1].channels, 512), nn.PReLU(512))
+        self.widen = FrugalSequential(*_convolution(stages[-1].channels, 512), nn.PReLU(512))
         self.embed = nn.Sequential(
             nn.Conv2d(512, 512, kernel, groups=512, bias=False),
             nn.BatchNorm2d(512),
@@ -76,7 +78,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
-        self.layers = nn.Sequential(
+        self.layers = FrugalSequential(
             *_convolution(inputs, hidden),
             nn.PReLU(hidden),
             *_depthwise(hidden, stride=stride),
