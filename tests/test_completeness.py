@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from asdbench.data import hashing
-from asdbench.data.completeness import check_trained, completeness
+from asdbench.data.completeness import completeness
 from asdbench.data.hashing import content_hashes, digest_of
 from asdbench.errors import DataError
-from asdbench.values import Card, Count, Fold, Row
+from asdbench.values import Card, Count, Row
 
 
 def card(*expected: Count) -> Card:
@@ -93,15 +93,6 @@ def test_a_long_list_of_gaps_is_cut() -> None:
     summary = completeness(card(*counts), []).summary()
     assert summary.startswith("0 of 8,000 items: fan/00 0 of 1,000, ")
     assert summary.endswith("fan/04 0 of 1,000 and 3 more groups")
-
-
-def test_a_test_class_without_training_items_is_named_with_its_first_file() -> None:
-    both = rows(2) + rows(1, part="test") + rows(2, part="test", section="04", label=None)
-    fold = Fold(name="dev", train=[0, 1], test=[2, 3, 4])
-    with pytest.raises(DataError, match=r"fan/04 has test items .* first is test/None_0\.wav"):
-        check_trained(card(), both, fold)
-    kept = Fold(name="dev", train=[0, 1], test=[2])
-    assert check_trained(card(), both, kept) is kept
 
 
 SOURCES = [PurePosixPath("a.wav"), PurePosixPath("sub/b.wav")]

@@ -113,17 +113,17 @@ def test_rows_come_in_the_order_of_their_content_whatever_their_names(root: Path
 
 def test_a_changed_file_makes_a_new_pack_and_the_same_files_do_not(root: Path, tmp_path: Path) -> None:
     first, again = ready(root, tmp_path / "cache"), ready(root, tmp_path / "cache")
-    assert (again.folder, again.ids.tolist()) == (first.folder, first.ids.tolist())
+    assert (again.pack, again.ids.tolist()) == (first.pack, first.ids.tolist())
     soundfile.write(root / "a_normal_0.wav", np.ones(100, dtype=np.int16), 8000)
     changed = ready(root, tmp_path / "cache")
-    assert changed.folder != first.folder
+    assert changed.pack != first.pack
     assert changed.manifest != first.manifest
 
 
 def test_two_that_build_the_same_pack_at_once_share_it(root: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         built = list(pool.map(lambda _: ready(root, tmp_path / "cache"), range(4)))
-    assert len({prepared.folder for prepared in built}) == 1
+    assert len({prepared.pack for prepared in built}) == 1
     assert len({tuple(prepared.ids) for prepared in built}) == 1
     assert not list((tmp_path / "cache" / "packs").glob(".*.part"))
 
@@ -148,6 +148,26 @@ def test_a_full_disk_leaves_no_pack(root: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RunError, match=r"no room to write .*No space left on device.*finished work is kept"):
         ready(root, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache" / "packs").iterdir() if path.suffix != ".lock"]
+
+
+def test_the_vault_lies_where_the_pack_does_not_tell(root: Path, tmp_path: Path) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    assert prepared.vault.name not in str(prepared.pack)
+    assert prepared.pack.name.rpartition("-")[2] not in str(prepared.vault)
+    assert prepared.vault.stat().st_mode & 0o077 == 0
+    around = {path.name for path in prepared.pack.parent.rglob("*")}
+    assert "vault.parquet" not in around
+
+
+def test_other_samples_of_the_same_files_are_told_apart(root: Path, tmp_path: Path) -> None:
+    class Louder(Waves, frozen=True):
+        def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+            return super().read(root, source) // self.gain
+
+    plain, louder = (ready(root, tmp_path / "cache", Louder(gain=gain)) for gain in (1, 2))
+    assert plain.manifest == louder.manifest
+    assert plain.samples != louder.samples
+    assert plain.samples == ready(root, tmp_path / "other", Waves()).samples
 
 
 def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:

@@ -97,13 +97,6 @@ def test_the_fold_tests_the_test_recordings(tmp_path: Path) -> None:
     assert [rows[k].source.name for k in fold.test] == ["normal_3.wav"]
 
 
-def test_a_machine_with_nothing_to_train_on_is_named(tmp_path: Path) -> None:
-    fill(tmp_path, "saw/train/1.wav", "press/test/normal_1.wav")
-    dataset = Folder(path=str(tmp_path))
-    with pytest.raises(DataError, match=r"press/00 has test items .*press/test/normal_1\.wav"):
-        dataset.folds(list(dataset.index(tmp_path)))
-
-
 @pytest.mark.parametrize("name", ["train/anomaly_1.wav", "train/abnormal/1.wav"])
 def test_an_anomalous_recording_among_the_training_ones_is_told(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "saw", name)

@@ -175,7 +175,7 @@ def test_options_go_with_the_scorer_that_they_were_said_of(
     assert (recipe.scorer.name, recipe.knobs.scorer, recipe.scorer.options["k"]) == (scorer, scorer, k)
 
 
-@pytest.mark.parametrize("word", ["scorer=far", "k=8", "aggregate=max", "scorer_on=held"])
+@pytest.mark.parametrize("word", ["scorer=far", "k=8", "aggregate=max"])
 def test_a_trained_model_does_not_depend_on_what_is_made_of_its_outputs(
     registry: Registry, word: str
 ) -> None:
@@ -189,6 +189,11 @@ def test_a_trained_model_does_not_depend_on_what_is_made_of_its_outputs(
 )
 def test_a_trained_model_depends_on_all_that_training_reads(registry: Registry, word: str) -> None:
     assert identifier(toy(registry, word).trained()) != identifier(toy(registry).trained())
+
+
+def test_a_scorer_cannot_learn_from_held_out_items_where_none_are(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"scorer_on=held, but held=0 keeps nothing for it; say held=0\.1"):
+        toy(registry, "scorer_on=held")
 
 
 def test_another_scorer_on_a_real_method_keeps_the_trained_model() -> None:

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from asdbench.contracts import MadeDataset
 from asdbench.data.completeness import completeness
 from asdbench.errors import ConfigError, DataError
-from asdbench.values import ANOMALY, NORMAL, Row
+from asdbench.values import ANOMALY, NORMAL
 from asdbench_datasets.machine_sounds import noise
 from asdbench_datasets.machine_sounds.bodies import Bearing, Mode, ring
 from asdbench_datasets.machine_sounds.clips import MACHINES, SNR_SPREAD_DB
@@ -183,12 +183,6 @@ class TestContract:
         (tmp_path / "fan" / "train" / "anomaly_id_00_00000000.wav").touch()
         with pytest.raises(DataError, match="anomalous clip in a training folder"):
             list(SMALL.index(tmp_path))
-
-    def test_a_unit_that_was_never_trained_cannot_be_tested(self) -> None:
-        columns = {"machine": "fan", "section": "00", "part": "test"}
-        row = Row(source=PurePosixPath("fan/test/normal_id_00_00000000.wav"), columns=columns, label=NORMAL)
-        with pytest.raises(DataError, match="fan/00"):
-            SMALL.folds([row])
 
     def test_a_clip_at_another_rate_is_refused(self, tmp_path: Path) -> None:
         made(SMALL, tmp_path)

@@ -111,6 +111,35 @@ def test_a_fit_that_saves_rarely_starts_from_its_last_save(tmp_path: Path) -> No
     assert same(whole, fit(tmp_path / "killed")[0])
 
 
+def test_parts_that_a_stage_does_not_train_stay_as_they_are(tmp_path: Path) -> None:
+    def train(folder: Path, *, die_at: int | None = None) -> nn.Module:
+        torch.manual_seed(0)
+        root = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1))
+        data = torch.randn(8, 3)
+        count = 0
+
+        def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+            nonlocal count
+            count += 1
+            if count == die_at:
+                raise Killed
+            yield "sgd", root(batch).square().mean()
+
+        Trainer(root, TrainerSettings(seed=0, folder=folder, resume_every_s=0.0)).run(
+            Stage(
+                name="head", module=root[1], optimizers={"sgd": torch.optim.SGD(root[1].parameters(), lr=0.1)},
+                epochs=4, batches=lambda generator: data.split(4), losses=losses, every=2, validate=lambda: 0.0,
+            )
+        )  # fmt: skip
+        return root
+
+    whole = train(tmp_path / "whole")
+    assert int(whole.state_dict()["0.num_batches_tracked"]) == 0
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", die_at=6)
+    assert same(whole, train(tmp_path / "killed"))
+
+
 def test_another_seed_does_not_resume(tmp_path: Path) -> None:
     fit(tmp_path)
     with pytest.raises(RunError, match="is of seed 3, this fit has seed 4"):

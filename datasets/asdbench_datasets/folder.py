@@ -24,7 +24,6 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave, wave_info
-from asdbench.data.completeness import check_trained
 from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Fold, Row
 
@@ -112,7 +111,7 @@ class Folder(Config, frozen=True):
         """
         parts = [row.columns["part"] for row in rows]
         train, test = ([k for k, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [check_trained(self.card, rows, Fold(name="folder", train=train, test=test))]
+        return [Fold(name="folder", train=train, test=test)]
 
     def _folder(self, root: Path) -> Path:
         if not self.path:

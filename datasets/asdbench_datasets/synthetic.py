@@ -21,7 +21,6 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
-from asdbench.data.completeness import check_trained
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Row
@@ -151,7 +150,7 @@ class Synthetic(Config, frozen=True):
         """
         parts = [row.columns["part"] for row in rows]
         train, test = ([at for at, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [check_trained(self.card, rows, Fold(name="official", train=train, test=test))]
+        return [Fold(name="official", train=train, test=test)]
 
     def unit(self, machine: str, unit: int) -> Machine:
         """Return unit number ``unit`` (0, 1, ...) of a machine type."""

@@ -100,7 +100,11 @@ class Model(nn.Module):
 
 
 class Scorer(Protocol):
-    """Outputs of a model -> anomaly scores. Its frozen ``Config`` is its configuration; ``on`` names what it reads."""
+    """Outputs of a model -> anomaly scores. Its frozen ``Config`` is its configuration; ``on`` names what it reads.
+
+    A scorer that learns nothing says so by ``learns: ClassVar[bool] = False``; then no training item is scored for it.
+    What a small data set forces on a scorer it may tell by ``rules(state) -> list[str]``, for the record.
+    """
 
     @property
     def on(self) -> str:

@@ -39,8 +39,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def available_memory() -> int:
-    """Return the bytes that may still be used on this machine."""
+def available_memory() -> float:
+    """Return the bytes that may still be used, by this machine and by this process's control group."""
+    return min(_free_of_machine(), _free_of_group())
+
+
+def _free_of_group() -> float:
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:  # no control groups, or an older kind
+        return float("inf")
+    return float("inf") if limit == "max" else max(0, int(limit) - int(used))
+
+
+def _free_of_machine() -> int:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():

@@ -23,7 +23,8 @@ def estimate(planned: Planned) -> list[dict[str, Any]]:
     known = {outcome.id: outcome.status for outcome in known_outcomes(planned)}
     speed = matmul_peak() * REACHED
     sizes: dict[tuple[str, int, int], Size] = {}
-    return [_row(task, known, sizes, speed) for task in planned.tasks]
+    trailing = planned.prepared.card.item_shape[1:]
+    return [_row(task, known, sizes, speed, trailing=trailing) for task in planned.tasks]
 
 
 def matmul_peak(*, size: int = 1024, repeats: int = 4) -> float:
@@ -37,7 +38,12 @@ def matmul_peak(*, size: int = 1024, repeats: int = 4) -> float:
 
 
 def _row(
-    task: Task, known: dict[str, Any], sizes: dict[tuple[str, int, int], Size], speed: float
+    task: Task,
+    known: dict[str, Any],
+    sizes: dict[tuple[str, int, int], Size],
+    speed: float,
+    *,
+    trailing: tuple[int, ...],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "method": task.recipe.label,
@@ -56,7 +62,9 @@ def _row(
     key = (task.recipe.label, task.fit.length, len(task.fit.classes))
     if key not in sizes:
         info = Info(
-            item_shape=(task.fit.length,), sample_rate=task.fit.sample_rate, classes=tuple(task.fit.classes)
+            item_shape=(task.fit.length, *trailing),
+            sample_rate=task.fit.sample_rate,
+            classes=tuple(task.fit.classes),
         )
         sizes[key] = size_of(Detector(task.recipe, info))
     epochs = task.recipe.model.options.get("epochs", 1)

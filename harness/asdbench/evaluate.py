@@ -42,6 +42,8 @@ class Evaluation:
 
     recipe: Recipe
     seeds: tuple[int, ...]
+    failed_seeds: tuple[int, ...]
+    """Left out of the figures, since jobs of theirs failed."""
     selection: Selection
     results: list[Result]
     best_on_test: list[Result] | None
@@ -69,20 +71,22 @@ def evaluate(
     finished = [found for task in tasks if (found := _finished(task, store)) is not None]
     done = {id(found.task) for found in finished}
     unfinished = [task for task in tasks if id(task) not in done]
-    seeds = tuple(dict.fromkeys(task.seed for task in tasks))
+    seeds = _whole_seeds(tasks, unfinished)
+    finished = [found for found in finished if found.task.seed in seeds]
+    missing = [task for task in unfinished if task.seed in seeds]
     judge = _Judge(prepared, metric_set)
     chosen = {id(found.task): judge.checkpoint(found, selection) for found in finished}
     items = judge.table(finished, chosen, seeds)
-    several = any(len(found.fit.checkpoints) > 1 for found in finished)
     best = None
-    if several and selection != "test":
+    if selection != "test" and any(len(found.fit.checkpoints) > 1 for found in finished):
         on_test = {id(found.task): judge.checkpoint(found, "test") for found in finished}
-        best = judge.results(judge.table(finished, on_test, seeds), seeds, resamples=0)
+        best = judge.honest(judge.results(judge.table(finished, on_test, seeds), seeds, resamples=0), missing)
     return Evaluation(
         recipe=tasks[0].recipe,
         seeds=seeds,
+        failed_seeds=tuple(dict.fromkeys(task.seed for task in tasks if task.seed not in seeds)),
         selection=selection,
-        results=_honest(judge.results(items, seeds, resamples=resamples), unfinished),
+        results=judge.honest(judge.results(items, seeds, resamples=resamples), missing),
         best_on_test=best,
         finished=finished,
         unfinished=unfinished,
@@ -141,6 +145,28 @@ class _Judge:
         )
         return self._metric_set(table, resamples=resamples)
 
+    def honest(self, results: list[Result], missing: Sequence[Task]) -> list[Result]:
+        """Take back the figures of groups with items that a failed job should have scored; note what was left out."""
+        return [self._honest(result, missing) for result in results] if missing else results
+
+    def _honest(self, result: Result, missing: Sequence[Task]) -> Result:
+        inside = [task for task in missing if self._concerns(task, result)]
+        failed = sorted({task.unit for task in inside if task.inapplicable is None})
+        if failed:
+            return replace(result, value=None, low=None, high=None, why=f"no scores of {', '.join(failed)}")
+        if not inside:
+            return result
+        skipped = f"left out, inapplicable: {', '.join(sorted({task.unit for task in inside}))}"
+        return replace(result, why="; ".join(filter(None, [result.why, skipped])))
+
+    def _concerns(self, task: Task, result: Result) -> bool:
+        items = self._known.loc[task.score.test.ids]
+        inside = np.ones(len(items), dtype=bool)
+        for group, value in result.groups.items():
+            if value is not None:
+                inside &= (items[group] == value).to_numpy()
+        return bool(inside.any())
+
     def _best_on_test(self, found: Finished) -> int:
         def goodness(epoch: int) -> float:
             items = self.table([found], {id(found.task): epoch}, [found.task.seed])
@@ -150,27 +176,13 @@ class _Judge:
         return max(found.fit.checkpoints, key=goodness)
 
 
-def _honest(results: list[Result], unfinished: Sequence[Task]) -> list[Result]:
-    """Take back the averages over units of which some failed, and note those that could not be run at all."""
-    failed = sorted({task.unit for task in unfinished if task.inapplicable is None})
-    skipped = sorted({task.unit for task in unfinished if task.inapplicable is not None})
-    if failed:
-        why = f"no scores of {', '.join(failed)}"
-        return [
-            result
-            if any(result.groups.values())
-            else replace(result, value=None, low=None, high=None, why=why)
-            for result in results
-        ]
-    if skipped:
-        why = f"left out, inapplicable: {', '.join(skipped)}"
-        return [
-            result
-            if any(result.groups.values())
-            else replace(result, why="; ".join(filter(None, [result.why, why])))
-            for result in results
-        ]
-    return results
+def _whole_seeds(tasks: Sequence[Task], unfinished: Sequence[Task]) -> tuple[int, ...]:
+    """Return the seeds of which no job failed; where there is none, the one with the fewest failures."""
+    failures = {task.seed: 0 for task in tasks}
+    for task in unfinished:
+        failures[task.seed] += task.inapplicable is None
+    whole = tuple(seed for seed, count in failures.items() if count == 0)
+    return whole or (min(failures, key=lambda seed: failures[seed]),)
 
 
 def _finished(task: Task, store: Store) -> Finished | None:

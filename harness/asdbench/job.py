@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 import shutil
 import time
@@ -10,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from asdbench.atomic import locked
 from asdbench.data.items import Items, ItemSource
 from asdbench.data.pack import Pack
 from asdbench.detector import Detector, size_of
+from asdbench.environment import environment
 from asdbench.errors import RunError
 from asdbench.recipe import Recipe
 from asdbench.seeding import seed_for
@@ -26,7 +29,8 @@ from asdbench.training import Progress, Trainer, TrainerSettings
 from asdbench.values import Config, Info
 
 Report = Callable[[Progress], None]
-logger = logging.getLogger(__name__)
+TIMED_ITEMS = 64
+"""Items whose scoring is timed."""
 
 
 class RowSet(Config, frozen=True, kw_only=True):
@@ -67,16 +71,25 @@ class JobSpec(Config, frozen=True, kw_only=True):
 def run_job(spec: JobSpec, report: Report) -> None:
     """Run one job to its end; its result is in the store when this returns."""
     torch.set_num_threads(spec.threads)
-    if spec.kind == "fit":
-        _fit(spec, report)
-    else:
-        _score(spec, report)
+    # The bits of a matrix product depend on its threads, also in numpy and scikit-learn.
+    with threadpool_limits(spec.threads):
+        if spec.kind == "fit":
+            _fit(spec, report)
+        else:
+            _score(spec, report)
 
 
 def _fit(spec: JobSpec, report: Report) -> None:
     started = time.monotonic()
     store = Store(Path(spec.store))
     work = store.work_folder(spec.model_id)
+    # The worker of a run that was killed may still be about; the kernel frees its lock when it is gone.
+    with locked(work.with_name(f"{work.name}.lock")):
+        if store.fit_record(spec.model_id) is None:
+            _fit_alone(spec, store, work, started, report)
+
+
+def _fit_alone(spec: JobSpec, store: Store, work: Path, started: float, report: Report) -> None:
     detector = _detector(spec)
     settings = TrainerSettings(
         seed=spec.seed,
@@ -113,6 +126,7 @@ def _fit(spec: JobSpec, report: Report) -> None:
             feature_shape=list(size.feature_shape),
             cost=_cost(spec, max(spent, sum(entry.seconds for entry in log))),
             resumed=resumed,
+            environment=environment(),
             rules=spec.rules,
             sizes=sizes_of(folder),
         )
@@ -131,32 +145,35 @@ def _score(spec: JobSpec, report: Report) -> None:
     train, *parts = _items(spec, detector, spec.train, spec.held, spec.validation, spec.test, report=report)
     roles = dict(zip(names, parts, strict=True))
     on = train[train.own] if spec.recipe.knobs.scorer_on == "train" else roles["held"]
-    pieces, ms_per_item = [], 0.0
-    # The final state is scored first: its time includes the features, which later checkpoints find ready.
-    checkpoints = fitted.checkpoints[::-1]
+    pieces = []
+    for number, epoch in enumerate(fitted.checkpoints):
+        _load_checkpoint(detector, store, fitted, epoch)
+        _learn(detector, on)
+        pieces += [_table(spec, role, epoch, _scores(detector, items)) for role, items in roles.items()]
+        report(Progress(stage="score", epoch=number + 1, epochs=len(fitted.checkpoints), step=0, steps=0))
     with store.filling(store.score_folder(spec.job_id)) as folder:
-        for number, epoch in enumerate(checkpoints):
-            _load_checkpoint(detector, store, fitted, epoch)
-            _learn(detector, on)
-            if number == 0:
-                detector.save(folder / "detector.safetensors")
-            for role, items in roles.items():
-                begun = time.monotonic()
-                scores = _scores(detector, items)
-                if number == 0 and role == "test" and len(items):
-                    ms_per_item = 1000 * (time.monotonic() - begun) / len(items)
-                pieces.append(_table(spec, role, epoch, scores))
-            report(Progress(stage="score", epoch=number + 1, epochs=len(checkpoints), step=0, steps=0))
+        detector.save(folder / "detector.safetensors")
         pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
         record = ScoreRecord(
             score_id=spec.job_id,
             model_id=spec.model_id,
+            ms_per_item=_ms_per_item(spec, detector, report),
             cost=_cost(spec, time.monotonic() - started),
-            ms_per_item=ms_per_item,
             rules=spec.rules + _scorer_rules(detector),
             sizes=sizes_of(folder),
         )
         write_json(folder / "score.json", record)
+
+
+def _ms_per_item(spec: JobSpec, detector: Detector, report: Report) -> float:
+    """Time reading, features, outputs and score of some test items that nothing was computed of before."""
+    if not spec.test.ids:
+        return 0.0
+    [items] = _items(msgspec.structs.replace(spec, feature_bytes=0), detector, spec.test, report=report)
+    some = items[:TIMED_ITEMS]
+    started = time.monotonic()
+    _scores(detector, some)
+    return 1000 * (time.monotonic() - started) / len(some)
 
 
 def _detector(spec: JobSpec) -> Detector:
@@ -196,7 +213,7 @@ def _items(spec: JobSpec, detector: Detector, *sets: RowSet, report: Report) -> 
 
 
 def _feature_bytes(spec: JobSpec) -> int:
-    if not spec.device.startswith("cuda"):
+    if spec.feature_bytes == 0 or not spec.device.startswith("cuda"):
         return spec.feature_bytes
     free, _ = torch.cuda.mem_get_info(spec.device)
     return int(free // 3)

@@ -132,11 +132,12 @@ def _task(
 ) -> Task:
     rules: list[str] = []
     held = _held(recipe, prepared, unit, seed, rules)
-    train = [k for k in unit.train if k not in set(held)] + unit.auxiliary
+    kept_back = set(held)
+    train = [k for k in unit.train if k not in kept_back] + unit.auxiliary
     length = _length(recipe, prepared, pack, unit, rules)
     on_cpu = resources.device == "cpu"
     model_id = identifier(
-        recipe.trained(), prepared.card.name, prepared.manifest, fold.name, unit.name, unit.classes, length, seed,
+        recipe.trained(), prepared.manifest, prepared.samples, fold.name, unit.name, unit.classes, length, seed,
         "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
     )  # fmt: skip
     fit = JobSpec(  # it is told nothing of the items to be scored
@@ -178,7 +179,7 @@ def _task(
 
 def _test_key(prepared: Prepared, unit: _Unit) -> str:
     # Item ids belong to one pack; scores of another pack of the same data would carry other ids.
-    return identifier(prepared.folder.name, [int(prepared.ids[k]) for k in unit.test])
+    return identifier(prepared.pack.name, [int(prepared.ids[k]) for k in unit.test])
 
 
 def _held(recipe: Recipe, prepared: Prepared, unit: _Unit, seed: int, rules: list[str]) -> list[int]:

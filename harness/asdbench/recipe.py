@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Meta
 
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.registry import Registry
+from asdbench.registry import Registry, source_hash_of
 from asdbench.values import Aggregate, Config, Method
 
 Parts = Literal["featurizer", "model", "scorer"]
+COMPUTING = ("asdbench.dsp", "asdbench.blocks")
 PARTS: tuple[Parts, ...] = ("featurizer", "model", "scorer")
 
 
@@ -58,6 +59,8 @@ class Recipe(Config, frozen=True, kw_only=True):
     model: Part
     scorer: Part
     knobs: Knobs
+    harness: str
+    """Hash of the harness's own code that computes: features, layers, training."""
     auxiliary: bool
     classes: int
     reduced: bool
@@ -68,6 +71,7 @@ class Recipe(Config, frozen=True, kw_only=True):
         """Return all that a trained model depends on: the recipe without scorer and aggregation."""
         keep = ("scope", "held", "length_s", "precision", "compile")
         return {
+            "harness": self.harness,
             "featurizer": msgspec.to_builtins(self.featurizer),
             "model": msgspec.to_builtins(self.model),
             "auxiliary": self.auxiliary,
@@ -101,7 +105,8 @@ def resolve(registry: Registry, name: str, options: Mapping[str, str], *, datase
     return Recipe(
         method=name,
         label=_label(name, options),
-        knobs=_convert({**_knob_defaults(method), **values["knobs"], "scorer": scorer}, Knobs, name),
+        knobs=_knobs(method, values["knobs"], scorer),
+        harness=identifier([source_hash_of(module) for module in COMPUTING]),
         auxiliary=method.auxiliary,
         classes=method.classes,
         reduced=bool(setting and setting.reduced),
@@ -137,6 +142,15 @@ def configure(config: type[Config], options: Mapping[str, Any], *, of: str) -> A
         if key not in known:
             raise ConfigError(f"{of}: {unknown('option', key, known)}")
     return _convert(options, config, of)
+
+
+def _knobs(method: Method, values: Mapping[str, Any], scorer: str) -> Knobs:
+    knobs: Knobs = _convert({**_knob_defaults(method), **values, "scorer": scorer}, Knobs, method.name)
+    if knobs.scorer_on == "held" and knobs.held == 0:
+        raise ConfigError(
+            f"{method.name}: scorer_on=held, but held=0 keeps nothing for it; say held=0.1, for one"
+        )
+    return knobs
 
 
 def _preset(method: Method, name: str | None) -> Mapping[str, Any]:

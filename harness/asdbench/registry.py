@@ -251,9 +251,12 @@ def source_hash_of(module: str) -> str:
 
 
 def _source_files(module: str) -> Sequence[Path]:
-    package = module.rpartition(".")[0]
-    spec = importlib.util.find_spec(package) if package else None
-    if spec is not None and spec.submodule_search_locations:
-        return sorted(file for place in spec.submodule_search_locations for file in Path(place).rglob("*.py"))
+    """Return the files of the module's package, be it one itself or in one; of a lone module its own file."""
+    for name in (module, module.rpartition(".")[0]):
+        spec = importlib.util.find_spec(name) if name else None
+        if spec is not None and spec.submodule_search_locations:
+            return sorted(
+                file for place in spec.submodule_search_locations for file in Path(place).rglob("*.py")
+            )
     alone = importlib.util.find_spec(module)
     return [Path(alone.origin)] if alone is not None and alone.origin else []

@@ -59,7 +59,15 @@ class Report:
 
     def printed_of(self, label: str, result: Result) -> Printed | None:
         """Return what the paper prints for a figure."""
-        return self.printed.get(label, {}).get(_key(result.groups, result.metric))
+        known = self.printed.get(label, {})
+        if not any(result.groups.values()) and not self._covers(known):
+            return None  # the paper's average is over more than what was run
+        return known.get(_key(result.groups, result.metric))
+
+    def _covers(self, known: Mapping[tuple[Any, ...], Printed]) -> bool:
+        outermost = self.prepared.card.groups[0]
+        wanted = {printed.groups[outermost] for printed in known.values() if outermost in printed.groups}
+        return wanted <= {row.columns.get(outermost, "") for row in self.prepared.rows}
 
     def document(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
@@ -95,6 +103,7 @@ class Report:
             "changed": evaluation.recipe.changed,
             "selection": evaluation.selection,
             "seeds": list(evaluation.seeds),
+            "failed_seeds": list(evaluation.failed_seeds),
             "cost": msgspec.to_builtins(cost) if cost else None,
             "rules": sorted(rules),
             "best_on_test_labels": _average(evaluation.best_on_test),

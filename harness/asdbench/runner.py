@@ -181,7 +181,7 @@ def _resources(request: Request) -> Resources:
         threads=threads,
         store=str(request.out.resolve()),
         resume_every_s=request.resume_every_s,
-        feature_bytes=available_memory() // 4 // request.slots,
+        feature_bytes=int(available_memory() / 4 / request.slots),
     )
 
 

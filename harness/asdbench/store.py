@@ -52,7 +52,8 @@ class FitRecord(Config, frozen=True, kw_only=True):
     feature_shape: list[int]
     cost: Cost
     resumed: bool
-    feature_seconds: float = 0.0
+    environment: dict[str, Any]
+    """Versions and hardware that it was trained with."""
     rules: list[str] = []
     sizes: dict[str, int]
 
@@ -109,11 +110,17 @@ class Store:
 
     @contextlib.contextmanager
     def filling(self, folder: Path) -> Iterator[Path]:
-        """Give a temporary folder that becomes ``folder``; a damaged one that stands there makes room."""
-        if folder.exists():
-            shutil.rmtree(folder)
-        with new_folder(folder) as temporary:
+        """Give a temporary folder that becomes ``folder``; what stands there makes room when the new one is whole."""
+        fresh = folder.with_name(f".{folder.name}.new.part")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with new_folder(fresh) as temporary:
             yield temporary
+        old = folder.with_name(f".{folder.name}.old.part")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
     def fail(self, failure: Failure) -> None:
         """Remember why a job has no result."""
@@ -125,7 +132,7 @@ class Store:
         return msgspec.json.decode(file.read_bytes(), type=Failure) if file.exists() else None
 
     def forget_failure(self, job_id: str) -> None:
-        """A job that ended well, or is tried again, has not failed."""
+        """A job that ended well has not failed."""
         self._failure_file(job_id).unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -169,6 +169,7 @@ class Trainer:
         torch.manual_seed(seed)
         if self._random:
             self._restore_random()
+        self.root.eval()  # what the stage does not train stays as it is, batch norm included
         stage.module.train()
         generator = torch.Generator().manual_seed(seed_for(seed, "batches"))
         for number, batch in enumerate(stage.batches(generator)):

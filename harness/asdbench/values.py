@@ -13,7 +13,6 @@ NORMAL = "normal"
 ANOMALY = "anomaly"
 
 Task = Literal["detection", "classification"]
-Role = Literal["held", "validation", "test"]
 Selection = Literal["last", "validation", "test"]
 Aggregate = Literal["mean", "max", "upper_half"]
 

@@ -117,6 +117,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
         for job in report.jobs
         if job.method == evaluation.recipe.label and job.status != "ok"
     ]
+    notes += [f"seed {seed} is left out, since jobs of it failed" for seed in about["failed_seeds"]]
     notes += [f"rule: {rule}" for rule in about["rules"]]
     notes += [f"known leak of the protocol: {leak}" for leak in report.prepared.card.known_leaks]
     return [*notes, _cost(about["cost"])] if about["cost"] else notes

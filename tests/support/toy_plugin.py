@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
@@ -50,14 +52,9 @@ class Toy(Model):
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train, or go wrong."""
         if not self.config.on or self.config.on in self.info.classes[0]:
-            _trouble(self.config.trouble)
+            _trouble(self.config.trouble, trainer)
         if self.config.file:
-            seen = {
-                "columns": sorted(train.columns),
-                "claims": train.claim.tolist(),
-                "spec": sorted(vars(train)),
-            }
-            Path(self.config.file).write_text(repr(seen))
+            Path(self.config.file).write_text(_all_of(train))
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             time.sleep(self.config.pause_s)
@@ -86,7 +83,23 @@ class Toy(Model):
         }
 
 
-def _trouble(kind: str) -> None:
+def _all_of(thing: object, *, deep: int = 6) -> str:
+    """Return all that can be reached from a thing through attributes, as text; of a folder its files."""
+    if isinstance(thing, np.ndarray | Tensor):
+        return repr(thing.tolist())
+    if isinstance(thing, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_all_of(value, deep=deep)}" for key, value in thing.items()) + "}"
+    if isinstance(thing, Path):
+        return repr([path.read_bytes()[:4096] for path in sorted(thing.iterdir())])
+    fields = getattr(thing, "__dict__", None) if deep and not isinstance(thing, nn.Module) else None
+    return f"{thing!r} {_all_of(fields, deep=deep - 1)}" if fields else repr(thing)
+
+
+def _trouble(kind: str, trainer: Trainer) -> None:
+    if kind == "odd" and trainer.settings.seed % 2:
+        raise ValueError("an odd seed")
+    if kind == "thread":
+        threading.Thread(target=time.sleep, args=(600,)).start()
     if kind == "raise":
         raise ValueError("the toy broke")
     if kind == "exit":

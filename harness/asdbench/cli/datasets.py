@@ -66,6 +66,8 @@ def fetch(dataset: Words, data_root: Path, cache: Path, accept_licence: bool) ->
     from asdbench.cli.progress import ProgressBars
     from asdbench.runner import open_dataset
 
+    card = open_dataset(load_registry(), dataset).card
+    click.echo(f"{card.title}\nlicence: {card.licence}", err=True)
     with ProgressBars() as bars:
         place = releases.fetch(
             open_dataset(load_registry(), dataset),

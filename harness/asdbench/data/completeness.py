@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from asdbench.errors import DataError
-from asdbench.values import Card, Count, Fold, Row
+from asdbench.values import Card, Count, Row
 
 _GAPS_SHOWN = 5
 
@@ -71,23 +70,6 @@ def completeness(card: Card, rows: Sequence[Row]) -> Completeness:
     )
     expected = sum(count.items for count in card.expected)
     return Completeness(complete=not gaps, items=sum(found), expected=expected, missing=gaps)
-
-
-def check_trained(card: Card, rows: Sequence[Row], fold: Fold) -> Fold:
-    """Return ``fold`` once it is sure that training rows exist for every class its test rows claim to be of.
-
-    Raises:
-        DataError: A test class has no training rows; the message names it and its first file.
-    """
-    trained = {card.claim_of(rows[k].columns) for k in fold.train}
-    for k in fold.test:
-        claim = card.claim_of(rows[k].columns)
-        if claim not in trained:
-            raise DataError(
-                f"{card.name}: {claim} has test items but nothing to train on; the first is "
-                f"{rows[k].source}. Add its training recordings or leave its test recordings out"
-            )
-    return fold
 
 
 def _found(counts: Sequence[Count], rows: Sequence[Row]) -> Iterator[int]:

@@ -49,8 +49,7 @@ class ItemSource:
         """Return float32 ``[n, length, ...]`` on the device."""
         ids = self.ids[rows]
         if self._resident is None or self._wraps(ids, offsets, length):
-            threads = torch.get_num_threads()
-            read = self.pack.gather(ids, offsets=offsets, length=length, threads=threads)
+            read = self.pack.gather(ids, offsets=offsets, length=length)
             return torch.from_numpy(read).to(self.info.device)
         pieces = []
         for item, offset in zip(ids, offsets, strict=True):
@@ -63,12 +62,10 @@ class ItemSource:
 
     def features(self, rows: NDArray[np.int64]) -> Tensor:
         """Return features ``[n, ...]`` of some rows, from memory where the whole set is kept."""
-        if self.featurizer is None:
-            raise DataError("these items have no featurizer; read raw() instead")
         if self._features is None and self._fits():
             self._features = self._compute_all()
         if self._features is not None:
-            return self._features.index_select(0, torch.from_numpy(rows).to(self._features.device))
+            return _rows_of(self._features, rows)
         return self._compute(rows)
 
     def _fits(self) -> bool:
@@ -76,20 +73,21 @@ class ItemSource:
         return 0 < size <= self.feature_bytes
 
     def _compute_all(self) -> Tensor:
-        kept = torch.empty((len(self.ids), *self.info.feature_shape), device=self.info.device)
-        for first in range(0, len(self.ids), CHUNK):
-            rows = np.arange(first, min(first + CHUNK, len(self.ids)))
-            kept[first : first + len(rows)] = self._compute(rows)
-            self.progress(first + len(rows), len(self.ids))
-        return kept
+        return self._compute(np.arange(len(self.ids)), progress=self.progress)
 
-    def _compute(self, rows: NDArray[np.int64]) -> Tensor:
+    def _compute(
+        self, rows: NDArray[np.int64], *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Tensor:
         if self.featurizer is None:
             raise DataError("these items have no featurizer; read raw() instead")
+        features = torch.empty((len(rows), *self.info.feature_shape), device=self.info.device)
         with torch.no_grad():
-            return self.featurizer(
-                self.raw(rows, offsets=np.zeros(len(rows), dtype=np.int64), length=self.length)
-            )
+            for first in range(0, len(rows), CHUNK):  # the samples of all items at once would fill the memory
+                chunk = rows[first : first + CHUNK]
+                raw = self.raw(chunk, offsets=np.zeros(len(chunk), dtype=np.int64), length=self.length)
+                features[first : first + len(chunk)] = self.featurizer(raw)
+                progress(first + len(chunk), len(rows))
+        return features
 
     def _wraps(self, ids: NDArray[np.int64], offsets: NDArray[np.int64], length: int) -> bool:
         return bool(np.any(self.pack.lengths(ids) < offsets + length))
@@ -162,6 +160,13 @@ class Items:
     def features(self) -> Tensor:
         """Return features, ``[n, *info.feature_shape]`` on the device; computed once where that pays."""
         return self._source.features(self._rows)
+
+
+def _rows_of(values: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    if values.device.type == "cpu":
+        # One thread of numpy fills the memory's bandwidth; torch's threads only wait for each other.
+        return torch.from_numpy(values.numpy().take(rows, axis=0))
+    return values.index_select(0, torch.from_numpy(rows).to(values.device))
 
 
 def _dtype(stored: Tensor) -> np.dtype[Any]:

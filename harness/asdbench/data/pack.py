@@ -9,6 +9,7 @@ an int16 sample v stands for v / 32768.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -38,12 +39,12 @@ class PackCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     version: int
     items: int
+    samples: str
+    """Hash of what was decoded, in the order of the rows: equal for equal samples, however they were read."""
     arrays: tuple[ArrayCard, ...]
 
 
-VERSION = 1
-THREADED_BYTES = 1 << 24
-"""Batches of so many bytes are read by several threads; smaller ones are done before a thread has begun."""
+VERSION = 2
 
 
 class Pack:
@@ -74,7 +75,7 @@ class Pack:
         return np.asarray(self.arrays[array][start : start + length])
 
     def gather(
-        self, ids: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int, threads: int = 1
+        self, ids: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int
     ) -> NDArray[np.float32]:
         """Return ``[n, length, ...]`` float32: of each item the slice of ``length`` from its offset.
 
@@ -82,16 +83,8 @@ class Pack:
         """
         trailing = self.shape_of(int(ids[0]))[1:] if len(ids) else ()
         out = np.empty((len(ids), length, *trailing), dtype=np.float32)
-
-        def fill(share: slice) -> None:
-            for row, item, offset in zip(out[share], ids[share], offsets[share], strict=True):
-                _copy(self.view(int(item)), row, int(offset))
-
-        if threads == 1 or out.nbytes < THREADED_BYTES:
-            fill(slice(None))
-            return out
-        with ThreadPoolExecutor(threads) as pool:  # copying frees the interpreter lock
-            list(pool.map(fill, (slice(first, None, threads) for first in range(threads))))
+        for row, item, offset in zip(out, ids, offsets, strict=True):
+            _copy(self.view(int(item)), row, int(offset))
         return out
 
 
@@ -130,12 +123,14 @@ def build_pack(
         by_source.setdefault(rows[k].source, []).append(int(k))
     writers: dict[tuple[str, tuple[int, ...]], _ArrayWriter] = {}
     items = np.zeros((len(rows), 3), dtype=np.int64)
+    digests: dict[PurePosixPath, str] = {}
     with contextlib.ExitStack() as files:
         for done, (source, array) in enumerate(_decoded(list(by_source), read)):
             key = (array.dtype.str, array.shape[1:])
             if key not in writers:
                 writers[key] = files.enter_context(_ArrayWriter(folder, len(writers)))
             start = writers[key].append(array)
+            digests[source] = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
             for k in by_source[source]:
                 items[ids[k]] = (writers[key].number, start + rows[k].start, _length(rows[k], array))
             progress(done + 1, len(by_source))
@@ -144,7 +139,10 @@ def build_pack(
         for (dtype, trailing), writer in writers.items()
     )
     np.save(folder / "items.npy", items)
-    card = PackCard(version=VERSION, items=len(rows), arrays=arrays)
+    samples = hashlib.sha256(
+        msgspec.json.encode([[digests[row.source], row.start, row.length] for row in rows])
+    ).hexdigest()
+    card = PackCard(version=VERSION, items=len(rows), samples=samples, arrays=arrays)
     (folder / "pack.json").write_bytes(msgspec.json.encode(card))
 
 

@@ -17,7 +17,7 @@ from asdbench.atomic import locked, new_folder
 from asdbench.contracts import Dataset, LocatedDataset, MadeDataset
 from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.hashing import content_hashes
-from asdbench.data.pack import VERSION, build_pack
+from asdbench.data.pack import VERSION, Pack, build_pack
 from asdbench.data.vault import read_ids, write_vault
 from asdbench.errors import DataError
 from asdbench.registry import source_hash_of
@@ -37,20 +37,15 @@ class Prepared:
     """In the order of their content, so that the same data gives the same order everywhere."""
     ids: NDArray[np.int64]
     """Secret item id of each row."""
-    folder: Path
+    pack: Path
+    """Folder of the pack, the only one that a job is told."""
+    vault: Path
+    """Folder of the vault, for the evaluator; it lies apart, under a name that the pack does not tell."""
+    samples: str
+    """Hash of all decoded samples, whatever options they were read with."""
     manifest: str
     """Hash of all contents, columns and labels: equal for equal data, wherever it lies."""
     completeness: Completeness
-
-    @property
-    def pack(self) -> Path:
-        """Folder of the pack, the only one that a job is told."""
-        return self.folder / "pack"
-
-    @property
-    def vault(self) -> Path:
-        """Folder of the vault, for the evaluator."""
-        return self.folder / "vault"
 
 
 def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Prepared:
@@ -67,16 +62,20 @@ def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Pre
     if not rows:
         raise DataError(f"{card.name} has no items under {root}")
     manifest = _manifest(rows)
-    folder = cache / "packs" / f"{card.name}-{_key(card, dataset, manifest)}"
-    with locked(folder.with_name(folder.name + ".lock")):
-        if not folder.exists():
-            _build(dataset, root, rows, folder, report)
+    key = _key(dataset, manifest)
+    pack = cache / "packs" / f"{card.name}-{key}"
+    vault = cache / "vaults" / hashlib.sha256(f"{key} {manifest}".encode()).hexdigest()[:32]
+    with locked(pack.with_name(pack.name + ".lock")):
+        if not pack.exists():
+            _build(dataset, root, rows, pack, vault, report)
     return Prepared(
         dataset=dataset,
         card=card,
         rows=tuple(rows),
-        ids=read_ids(folder / "vault"),
-        folder=folder,
+        ids=read_ids(vault),
+        pack=pack,
+        vault=vault,
+        samples=Pack(pack).card.samples,
         manifest=manifest,
         completeness=completeness(card, rows),
     )
@@ -123,24 +122,26 @@ def _manifest(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
-def _key(card: Card, dataset: Dataset, manifest: str) -> str:
-    options = msgspec.json.encode(dataset, order="sorted")
-    return hashlib.sha256(b"\0".join([str(VERSION).encode(), options, manifest.encode()])).hexdigest()[:16]
+def _key(dataset: Dataset, manifest: str) -> str:
+    code = source_hash_of(type(dataset).__module__)
+    return hashlib.sha256(
+        msgspec.json.encode([VERSION, code, dataset, manifest], order="sorted")
+    ).hexdigest()[:16]
 
 
-def _build(dataset: Dataset, root: Path, rows: Sequence[Row], folder: Path, report: Report) -> None:
+def _build(
+    dataset: Dataset, root: Path, rows: Sequence[Row], pack: Path, vault: Path, report: Report
+) -> None:
     ids = np.array(_secret_permutation(len(rows)), dtype=np.int64)
 
     def read(source: PurePosixPath) -> NDArray[np.generic]:
         return dataset.read(root, source)
 
-    with new_folder(folder) as temporary:
-        (temporary / "pack").mkdir()
-        (temporary / "vault").mkdir()
-        build_pack(
-            rows, ids, read, temporary / "pack", progress=lambda k, total: report("decoding", k, total)
-        )
-        write_vault(rows, ids, temporary / "vault")
+    with new_folder(pack) as temporary:
+        build_pack(rows, ids, read, temporary, progress=lambda k, total: report("decoding", k, total))
+        # The vault comes first: a pack that is there is complete, whatever kills this process in between.
+        vault.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_vault(rows, ids, vault)
 
 
 def _secret_permutation(size: int) -> list[int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from asdbench.atomic import writing
 from asdbench.values import Row
 
 FILE = "vault.parquet"
@@ -25,7 +26,8 @@ def write_vault(rows: Sequence[Row], ids: NDArray[np.int64], folder: Path) -> No
             "label": pd.array([row.label for row in rows], dtype="string"),
         }
     )
-    table.to_parquet(folder / FILE, index=False)
+    with writing(folder / FILE) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def read_ids(folder: Path) -> NDArray[np.int64]:

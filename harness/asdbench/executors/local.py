@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,6 +34,8 @@ HEAP = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
     "MALLOC_TOP_PAD_": "268435456",
     "OMP_WAIT_POLICY": "PASSIVE",
+    # Small blocks in these caches never join their neighbours, so that a large free block stays a little too small.
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
 }
 PATIENCE_S = 5.0
 """How long a job that was asked to end may take before it is killed."""
@@ -118,18 +122,28 @@ class LocalExecutor:
         self._running[job.job_id] = _Running(job, process, ours, slot, deadline, now)
 
     def _listen(self) -> Iterator[Event]:
-        waiting: Mapping[Connection, _Running] = {running.pipe: running for running in self._running.values()}
-        for ready in connection.wait(list(waiting), timeout=0.2):
-            running = waiting[ready]  # type: ignore[index]
-            try:
+        places: list[Any] = [
+            place for job in self._running.values() for place in (job.pipe, job.process.sentinel)
+        ]
+        ready = set(connection.wait(places, timeout=0.2))
+        for running in list(self._running.values()):
+            if running.pipe in ready or running.process.sentinel in ready:
+                yield from self._hear(running)
+
+    def _hear(self, running: _Running) -> Iterator[Event]:
+        """Take what a job has said; its process may be gone while a child of a plugin keeps the pipe open."""
+        gone = not running.process.is_alive()
+        try:
+            while running.pipe.poll():
                 event = msgspec.msgpack.decode(running.pipe.recv_bytes(), type=Event)
-            except (EOFError, OSError):
-                yield self._finish(running)
-                continue
-            if event.status is None:
-                yield event
-            else:
-                running.last = event
+                if event.status is None:
+                    yield event
+                else:
+                    running.last = event
+        except (EOFError, OSError):
+            gone = True
+        if gone or running.last is not None:
+            yield self._finish(running)
 
     def _watch(self) -> Iterator[Event]:
         now = time.monotonic()
@@ -145,7 +159,10 @@ class LocalExecutor:
         running.process.terminate()
 
     def _finish(self, running: _Running) -> Event:
-        running.process.join()
+        running.process.join(PATIENCE_S)
+        if running.process.is_alive():
+            running.process.kill()
+            running.process.join()
         running.pipe.close()
         del self._running[running.job.job_id]
         self._free.append(running.slot)
@@ -162,11 +179,11 @@ class LocalExecutor:
             )
         if running.ending is not None:
             return Event(job_id=job_id, status="error", message="cancelled")
-        if _oom_kills() > running.oom_kills:
+        code = running.process.exitcode
+        if code == -signal.SIGKILL and _oom_kills() > running.oom_kills:
             return Event(
                 job_id=job_id, status="oom", message=f"killed by the kernel for memory after {spent:.0f} s"
             )
-        code = running.process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
         return Event(
             job_id=job_id, status="crashed", message=f"the process died by {how} after {spent:.0f} s"
@@ -201,6 +218,6 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def _cores_of(slots: int, threads: int) -> list[list[int]]:
     """Give each slot cores of its own; with more slots than cores nobody is pinned."""
     every = cores()
-    if slots * threads > len(every):
+    if slots * threads != len(every):  # else other runs on this machine would crowd on the same cores
         return [[] for _ in range(slots)]
     return [every[slot * threads : (slot + 1) * threads] for slot in range(slots)]

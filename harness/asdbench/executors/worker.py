@@ -45,6 +45,8 @@ def work(message: bytes, pipe: Connection, cores: list[int]) -> None:
         )
     _tell(pipe, event)
     pipe.close()
+    sys.stderr.flush()
+    os._exit(0)  # whatever threads a plugin left behind
 
 
 def _tell(pipe: Connection, event: Event) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from asdbench.hookspecs import hookimpl
 from asdbench.values import Entry, Method, Setting, lazy
 
-FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
+BASELINE_FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
 """librosa's mel spectrogram as the DCASE baseline calls it; its floor is the epsilon that it adds."""
 
 REDUCED = Setting(options={"epochs": 30, "checkpoint_every": 10}, reduced=True)
@@ -42,17 +43,21 @@ def asdbench_methods() -> Iterable[Method]:
             title="DCASE 2020 baseline: autoencoder of frame windows",
             paper="arXiv:2006.05822",
             printed=None,
+            defaults=BASELINE_FEATURES,
         ),
         _baseline(
             "idnn",
             title="IDNN: interpolation of the centre frame (ICASSP 2020)",
             paper="arXiv:2005.09234",
             printed=("asd_afpa", "IDNN"),
+            defaults={},
         ),
     ]
 
 
-def _baseline(name: str, *, title: str, paper: str, printed: tuple[str, str] | None) -> Method:
+def _baseline(
+    name: str, *, title: str, paper: str, printed: tuple[str, str] | None, defaults: Mapping[str, Any]
+) -> Method:
     return Method(
         name=name,
         title=title,
@@ -60,7 +65,8 @@ def _baseline(name: str, *, title: str, paper: str, printed: tuple[str, str] | N
         featurizer="logmel",
         model=name,
         scorer="reconstruction_error",
-        defaults=FEATURES,
+        defaults=defaults,
+        home="dcase2020",
         on={"synthetic": REDUCED},
         scope="machine",
         held=0.1,

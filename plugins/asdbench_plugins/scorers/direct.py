@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from msgspec import Meta
@@ -16,6 +16,8 @@ from asdbench_plugins.scorers.grouped import finite_output
 
 class NegativeLogProbability(Config, frozen=True, kw_only=True):
     """The negative log-probability of the claimed class, as the model computed it."""
+
+    learns: ClassVar[bool] = False
 
     margin_at_test: Annotated[
         bool, Meta(description="with ArcFace's margin on the claim, as in training")
@@ -46,6 +48,8 @@ class NegativeLogProbability(Config, frozen=True, kw_only=True):
 
 class ReconstructionError(Config, frozen=True, kw_only=True):
     """The error of a model that rebuilds or predicts its input."""
+
+    learns: ClassVar[bool] = False
 
     on: Annotated[str, Meta(description="output of the model that is read")] = "reconstruction_error"
 
