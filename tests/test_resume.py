@@ -139,3 +139,19 @@ def test_a_half_written_result_is_swept_away(
     (rest / "model.safetensors").write_bytes(b"half")
     assert outcome_of(tmp_path, cache) == undisturbed
     assert not rest.exists()
+
+
+@pytest.mark.slow
+def test_five_kills_of_asd_afpa_leave_the_same_results(cache: Path, tmp_path: Path) -> None:
+    method = "stgram_afpa[epochs=3,checkpoint_every=1]"
+    whole = outcome_of(tmp_path / "whole", cache, method)
+    moments = random.Random(7)
+    for _ in range(5):
+        process = subprocess.Popen(
+            tiny.command("run", *words(tmp_path / "killed", method), cache=cache), env=tiny.environment(),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(moments.uniform(4.0, 12.0))
+        process.kill()
+        process.communicate()
+    assert outcome_of(tmp_path / "killed", cache, method) == whole

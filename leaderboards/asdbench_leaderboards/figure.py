@@ -29,7 +29,9 @@ def results_figure(report: Report, path: Path) -> None:
         if row["metric"] == "auc" and _is_outer(row, report.prepared.card.groups)
     ]
     names = list(dict.fromkeys(row[outer] or "average" for row in rows))
-    figure = Figure(figsize=(1.6 + 0.45 * len(names) * max(2, len(methods)), 3.6), layout="constrained")
+    figure = Figure(
+        figsize=(max(6.0, 1.6 + 0.3 * len(names) * max(2, len(methods))), 3.8), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, method in enumerate(methods):
@@ -47,7 +49,7 @@ def results_figure(report: Report, path: Path) -> None:
     axes.set_ylabel("AUC, %")
     partial = ", partial data" if report.partial else ""
     axes.set_title(f"{document['run']['dataset']}{partial}", loc="left", fontsize="medium")
-    axes.legend(loc="lower right", fontsize="small", framealpha=0.9)
+    figure.legend(loc="outside upper right", fontsize="small", ncols=min(len(methods), 3), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
