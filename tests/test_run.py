@@ -285,3 +285,16 @@ def test_a_method_asked_for_twice_is_refused(cache: Path, tmp_path: Path) -> Non
 def test_a_folder_in_use_is_refused(cache: Path, tmp_path: Path) -> None:
     with Store(tmp_path).held(), pytest.raises(RunError, match="another run is using"):
         go(tmp_path, cache=cache)
+
+
+def test_the_figure_shows_every_method_with_its_printed_values(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    from matplotlib.image import imread
+
+    target = tmp_path / "figure.png"
+    tiny.registry().build("figure", "results")(finished[1], target)
+    pixels = imread(target)[..., :3]
+    assert pixels.shape[0] > 300
+    blue = (abs(pixels - [0.12, 0.47, 0.71]) < 0.02).all(axis=2).mean()
+    assert blue > 0.02  # the bars of the first method
