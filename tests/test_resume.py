@@ -104,7 +104,8 @@ def test_a_killed_worker_is_a_crash_and_the_next_run_goes_on(
 def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(
     undisturbed: dict[str, Any], cache: Path, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, cache)
+    # A shell's background job ignores interrupts, and so would what it starts; a terminal's does not.
+    process = start(tmp_path, cache, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     wait_for(lambda: any(tmp_path.glob("work/*/resume.safetensors")))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
