@@ -144,7 +144,7 @@ def test_a_half_written_result_is_swept_away(
 
 @pytest.mark.slow
 def test_five_kills_of_asd_afpa_leave_the_same_results(cache: Path, tmp_path: Path) -> None:
-    method = "stgram_afpa[epochs=3,checkpoint_every=1]"
+    method = "stgram_afpa[epochs=3,checkpoint_every=1,length_s=0.96]"
     whole = outcome_of(tmp_path / "whole", cache, method)
     moments = random.Random(7)
     for _ in range(5):
