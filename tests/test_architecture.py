@@ -27,8 +27,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "values"),
     ("hookspecs", "seeding", "atomic", "weights", "environment", "metrics", "dsp", "blocks"),
     ("registry", "store", "data", "training", "contracts"),
-    ("recipe", "detector", "job", "plan", "evaluate"),
-    ("executors", "execute", "runner", "report", "describe", "estimate", "releases", "tuning", "testing"),
+    ("recipe", "detector", "job", "plan", "evaluate", "ensemble"),
+    ("executors", "execute", "runner", "report", "describe", "estimate", "releases", "tuning", "testing", "grading",
+     "submission"),
     ("cli", "__main__"),
 )
 """Modules and packages of ``asdbench`` from the ground up; imports run down or stay on a floor."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import tiny
+import toy_plugin
 
-from asdbench.errors import DataError
+from asdbench.errors import ConfigError, DataError
+from asdbench.hookspecs import hookimpl
 from asdbench.runner import Planned, plan_run
-from asdbench.values import Row
+from asdbench.values import Method, Row
+from asdbench_datasets.synthetic import Synthetic
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +101,6 @@ def test_items_are_cut_to_what_is_asked_and_there(cache: Path, tmp_path: Path) -
 def test_a_class_without_training_items_is_named(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asdbench_datasets.synthetic import Synthetic
-
     index = Synthetic.index
 
     def without(self: Synthetic, root: Path) -> list[Row]:
@@ -117,3 +119,97 @@ def test_held_out_items_of_a_class_are_few_but_never_all(cache: Path, tmp_path: 
     [few] = planned(tmp_path, cache, ("toy", {"held": "0.1"})).tasks
     assert few.fit.held.ids == []
     assert "nothing held out of classes with too few training items" in few.fit.rules[0]
+
+
+FOREIGN = ("toy_with_foreign", {})
+
+
+def test_foreign_training_items_travel_along_as_negatives_a_share_of_them_held_out(
+    cache: Path, tmp_path: Path
+) -> None:
+    fan, valve = planned(tmp_path, cache, FOREIGN).tasks
+    assert (len(fan.fit.train.ids), len(fan.fit.held.ids)) == (
+        16,
+        8,
+    )  # 2 of 6 clips of each of 4 IDs held out
+    for rows in (fan.fit.train, fan.fit.held):
+        assert [index >= 0 for index in rows.claim] == rows.own
+        assert sum(rows.own) == len(rows.own) / 2
+    foreign = {item for item, own in zip(fan.fit.train.ids, fan.fit.train.own, strict=True) if not own}
+    assert foreign <= {*valve.score.train.ids, *valve.fit.train.ids, *valve.fit.held.ids}
+
+
+def test_a_score_job_sees_no_foreign_item_and_learns_from_the_held_out_ones(
+    cache: Path, tmp_path: Path
+) -> None:
+    fan, _ = planned(tmp_path, cache, FOREIGN).tasks
+    own_held = [item for item, own in zip(fan.fit.held.ids, fan.fit.held.own, strict=True) if own]
+    assert fan.score.train.ids == fan.score.held.ids == own_held
+    assert all(fan.score.train.own)
+
+
+def test_a_scorer_on_held_out_items_takes_training_items_of_a_class_that_has_none(
+    cache: Path, tmp_path: Path
+) -> None:
+    fan, _ = planned(tmp_path, cache, ("toy_with_foreign", {"held": "0.1"})).tasks
+    assert fan.score.held.ids == []
+    assert len(fan.score.train.ids) == 12
+    assert (
+        "the scorer learns from training items of fan/00, fan/02: nothing is held out of them"
+        in fan.score.rules
+    )
+
+
+def test_a_unit_takes_its_own_options_and_the_users_words_win(cache: Path, tmp_path: Path) -> None:
+    fan, valve = planned(tmp_path, cache, FOREIGN).tasks
+    assert [task.fit.recipe.model.options["epochs"] for task in (fan, valve)] == [2, 1]
+    assert [task.fit.recipe.scorer.name for task in (fan, valve)] == ["knn", "gmm"]
+    assert [task.fit.recipe.knobs.aggregate for task in (fan, valve)] == ["max", "mean"]
+    fan, valve = planned(tmp_path, cache, ("toy_with_foreign", {"epochs": "3"})).tasks
+    assert [task.fit.recipe.model.options["epochs"] for task in (fan, valve)] == [3, 3]
+
+
+def test_a_unit_with_too_few_training_items_is_inapplicable(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toy_plugin.asdbench_methods", _with_items(20))
+    tasks = planned(tmp_path, cache, FOREIGN).tasks
+    assert {task.inapplicable for task in tasks} == {"needs at least 20 training items, there is 8"}
+
+
+def test_options_that_do_not_fit_the_data_are_an_error_before_anything_is_run(
+    cache: Path, tmp_path: Path
+) -> None:
+    wrong = ("stgram_afpa", {"heads": "5"})
+    with pytest.raises(
+        ConfigError, match=r"stgram_afpa\[heads=5\] on all: heads=5 does not divide the .* frames"
+    ):
+        planned(tmp_path, cache, wrong)
+
+
+def test_a_method_whose_own_settings_do_not_fit_the_data_is_inapplicable(cache: Path, tmp_path: Path) -> None:
+    [task] = planned(tmp_path, cache, ("stgram_afpa", {})).tasks  # clips of one second
+    assert task.inapplicable is not None
+    assert "heads=6 does not divide" in task.inapplicable
+
+
+def test_what_a_test_item_tells_beyond_its_claim_is_told(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Synthetic.card.fget
+    assert card is not None
+    monkeypatch.setattr(
+        Synthetic, "card", property(lambda self: msgspec.structs.replace(card(self), known=("part",)))
+    )
+    [task] = planned(tmp_path, cache).tasks
+    assert sorted(task.score.test.columns) == ["machine", "part", "section"]
+
+
+def _with_items(count: int) -> Callable[[], list[Method]]:
+    offered = toy_plugin.asdbench_methods()
+
+    @hookimpl
+    def asdbench_methods() -> list[Method]:
+        return [msgspec.structs.replace(method, items=count) for method in offered]
+
+    return asdbench_methods

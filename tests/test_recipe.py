@@ -21,7 +21,7 @@ from asdbench.registry import NotOffered, Registry, load_plugin, load_registry
 from asdbench.values import Config, Entry, Method, Setting, lazy
 
 PARTS = """
-from typing import Annotated
+from typing import Annotated, Literal
 from msgspec import Meta
 from asdbench.values import Config
 
@@ -37,6 +37,7 @@ class NetConfig(Config, frozen=True):
     floor: float = 0.1
     depth: int | None = 3
     bias: bool = False
+    order: Literal["none", "sorted"] = "sorted"
 
 class Net:
     Config = NetConfig
@@ -212,6 +213,7 @@ def test_another_scorer_on_a_real_method_keeps_the_trained_model() -> None:
         ("bias=false", "model", False),
         ("bias=1", "model", True),
         ("depth=none", "model", None),
+        ("order=none", "model", "none"),
         ("depth=8", "model", 8),
         ("model.floor=1e-3", "model", 0.001),
         ("featurizer.floor=2", "featurizer", 2.0),

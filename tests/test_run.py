@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from asdbench.errors import ConfigError, DataError, RunError
 from asdbench.report import Report
 from asdbench.runner import run
 from asdbench.store import Store
+from asdbench_datasets.synthetic import Synthetic
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_a_run_gives_figures_with_intervals_for_every_section(finished: tuple[Pa
 
 def test_the_document_has_no_number_that_json_does_not_know(finished: tuple[Path, Report]) -> None:
     text = json.dumps(finished[1].document(), allow_nan=False)
-    assert json.loads(text)["run"]["selection"] == "last"
+    assert json.loads(text)["methods"]["toy"]["selection"] == "last"
 
 
 def test_the_same_request_again_runs_nothing(finished: tuple[Path, Report], cache: Path) -> None:
@@ -298,3 +300,29 @@ def test_the_figure_shows_every_method_with_its_printed_values(
     assert pixels.shape[0] > 300
     blue = (abs(pixels - [0.12, 0.47, 0.71]) < 0.02).all(axis=2).mean()
     assert blue > 0.02  # the bars of the first method
+
+
+def test_a_methods_own_selection_falls_back_to_the_last_checkpoint_and_says_so(
+    cache: Path, tmp_path: Path
+) -> None:
+    report = go(tmp_path, ("toy_with_foreign", {}), cache=cache)
+    about = report.document()["methods"]["toy_with_foreign"]
+    assert about["selection"] == "validation"
+    assert "fan has no held-out loss: its last checkpoint counts" in about["rules"]
+    assert "a toy rule" in about["rules"]
+    table = tiny.registry().build("table", "results")(report)
+    assert "[APPROXIMATE: all of it]" in table
+
+
+def test_a_datasets_notes_warn_and_stay_in_the_record(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Synthetic.card.fget
+    assert card is not None
+    noted = property(
+        lambda self: msgspec.structs.replace(card(self), notes=("labels contradict themselves",))
+    )
+    monkeypatch.setattr(Synthetic, "card", noted)
+    report = go(tmp_path, cache=cache)
+    assert report.document()["data"]["notes"] == ["labels contradict themselves"]
+    assert "warning: labels contradict themselves" in tiny.registry().build("table", "results")(report)

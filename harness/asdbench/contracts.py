@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -18,6 +19,16 @@ State = Mapping[str, NDArray[Any]]
 """What a scorer learned: flat names to arrays, nothing else, so that it is saved without pickle."""
 Outputs = Mapping[str, NDArray[Any]]
 """What a model gives for n items: name -> array [n, segments, ...]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Told:
+    """What n items tell of themselves, for a scorer."""
+
+    claim: NDArray[np.int64]
+    """Index of the claimed class, ``[n]``; -1 = not of this unit."""
+    columns: Mapping[str, NDArray[np.str_]]
+    """Each ``[n]``. Training: all public columns; validation and test: what is known at run time alone."""
 
 
 @runtime_checkable
@@ -60,6 +71,23 @@ class LocatedDataset(Dataset, Protocol):
 
     def located(self, root: Path) -> tuple[Dataset, Path]:
         """Return the dataset with its place worked out, and the root that its sources are relative to."""
+
+
+@runtime_checkable
+class GradedDataset(Dataset, Protocol):
+    """A dataset whose test items can be told by their official names, so that anyone's scores can be graded."""
+
+    def graded(self, root: Path, names: Sequence[tuple[str, str]]) -> Sequence[Row]:
+        """Return a row for every (machine type, file name), from the names and the ground truth under ``root`` alone.
+
+        The label is None where it is secret and no ground truth is there.
+
+        Raises:
+            DataError: A name is not of the release, or not among the items that its ground truth lists.
+        """
+
+    def listed(self, root: Path) -> Sequence[Row]:
+        """Return the test items that the ground truth under ``root`` lists; none where there is no such list."""
 
 
 class Featurizer(nn.Module):
@@ -110,8 +138,8 @@ class Scorer(Protocol):
     def on(self) -> str:
         """Name of the output that it reads."""
 
-    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
-        """Learn from the outputs ``[n, segments, ...]`` of normal items and their claims ``[n]``."""
+    def fit(self, outputs: Outputs, told: Told) -> State:
+        """Learn from the outputs ``[n, segments, ...]`` of normal items and what these tell of themselves."""
 
-    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
         """Return anomaly scores ``[n, segments]``; higher = stranger."""

@@ -47,6 +47,8 @@ def describe(registry: Registry, words: Words, dataset_words: Words | None = Non
         "parameters": size.parameters,
         "parameters_with_buffers": size.stored,
         "flops_per_item": size.flops,
+        "approximate": method.approximate,
+        "units": {unit: dict(values) for unit, values in method.units.items()},
         "presets": {preset: dict(values) for preset, values in method.presets.items()},
         "options": _options(registry, recipe),
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asdbench.contracts import Featurizer, Model, Outputs, Scorer, State
+from asdbench.contracts import Featurizer, Model, Outputs, Scorer, State, Told
 from asdbench.data.items import Items
 from asdbench.errors import PluginError, unknown
 from asdbench.recipe import Part, Recipe, config_of, configure
@@ -61,22 +61,25 @@ class Detector:
                     pieces.setdefault(name, []).append(_checked(name, value, len(batch)))
         return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
-    def fit_scorer(self, outputs: Outputs, claim: NDArray[np.int64]) -> None:
-        """Fit the scorer on the outputs of normal items."""
-        self._check_output(outputs)
-        self.state = self.scorer.fit(outputs, claim)
+    def fit_scorer(self, items: Items) -> None:
+        """Fit the scorer on the outputs of normal items; nothing where it learns nothing."""
+        if getattr(self.scorer, "learns", True):
+            outputs = self.outputs(items)
+            self._check_output(outputs)
+            self.state = self.scorer.fit(outputs, _told(items))
 
-    def score(self, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, items: Items) -> NDArray[np.float64]:
         """Return one anomaly score per item, ``[n]``, float64; higher = stranger.
 
         Raises:
             PluginError: The scorer gives another shape, or a score that is not finite.
         """
+        outputs = self.outputs(items)
         self._check_output(outputs)
-        scores = np.asarray(self.scorer.score(self.state, outputs, claim), dtype=np.float64)
-        if scores.ndim != 2 or len(scores) != len(claim):
+        scores = np.asarray(self.scorer.score(self.state, outputs, _told(items)), dtype=np.float64)
+        if scores.ndim != 2 or len(scores) != len(items):
             raise PluginError(
-                f"scorer {self.recipe.scorer.name!r} must give [{len(claim)}, segments] scores, got {list(scores.shape)}"
+                f"scorer {self.recipe.scorer.name!r} must give [{len(items)}, segments] scores, got {list(scores.shape)}"
             )
         if not np.isfinite(scores).all():
             bad = int((~np.isfinite(scores)).any(axis=1).sum())
@@ -119,15 +122,23 @@ class Detector:
 
 
 def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:
-    """Return one score per item of ``[n, segments]``: their mean, maximum, or the mean of the upper half.
+    """Return one score per item of ``[n, segments]``: their mean, maximum, or the mean of a half of them.
 
-    The upper half of S segments is the S - S // 2 largest: 5 of 10, 2 of 3.
+    The upper half of S segments is the S - S // 2 largest: 5 of 10, 2 of 3; the lower half as many smallest.
     """
     if how == "mean":
         return np.asarray(scores.mean(axis=1))
     if how == "max":
         return np.asarray(scores.max(axis=1))
-    return np.asarray(np.sort(scores, axis=1)[:, scores.shape[1] // 2 :].mean(axis=1))
+    segments = scores.shape[1]
+    half = segments - segments // 2
+    ordered = np.sort(scores, axis=1)
+    chosen = ordered[:, segments - half :] if how == "upper_half" else ordered[:, :half]
+    return np.asarray(chosen.mean(axis=1))
+
+
+def _told(items: Items) -> Told:
+    return Told(claim=items.claim.cpu().numpy(), columns=items.columns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,6 +182,7 @@ class _Probe:
         self.own = torch.ones(1, dtype=torch.bool, device=info.device)
         self.target = torch.zeros(1, dtype=torch.int64, device=info.device)
         self._raw = torch.zeros(1, *info.item_shape, device=info.device)
+        self._featurizer = detector.featurizer
         self._features: Tensor = detector.featurizer(self._raw)
 
     def __len__(self) -> int:
@@ -181,6 +193,10 @@ class _Probe:
 
     def features(self) -> Tensor:
         return self._features
+
+    def featurize(self, raw: Tensor) -> Tensor:
+        features: Tensor = self._featurizer(raw)
+        return features
 
 
 def _load(part: Part) -> Any:

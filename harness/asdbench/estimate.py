@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from asdbench.detector import Detector, Size, size_of
+from asdbench.detector import Size, size_of
+from asdbench.job import detector_of
 from asdbench.plan import Task
 from asdbench.runner import Planned, known_outcomes
-from asdbench.values import Info
 
 BACKWARD = 3
 """A training step costs about three forward passes."""
@@ -22,9 +22,8 @@ def estimate(planned: Planned) -> list[dict[str, Any]]:
     """Return one row per task: what it is, how large, how long (s, one slot), and what is known of its jobs."""
     known = {outcome.id: outcome.status for outcome in known_outcomes(planned)}
     speed = matmul_peak() * REACHED
-    sizes: dict[tuple[str, int, int], Size] = {}
-    trailing = planned.prepared.card.item_shape[1:]
-    return [_row(task, known, sizes, speed, trailing=trailing) for task in planned.tasks]
+    sizes: dict[tuple[int, int, int], Size] = {}
+    return [_row(task, known, sizes, speed) for task in planned.tasks]
 
 
 def matmul_peak(*, size: int = 1024, repeats: int = 4) -> float:
@@ -38,12 +37,7 @@ def matmul_peak(*, size: int = 1024, repeats: int = 4) -> float:
 
 
 def _row(
-    task: Task,
-    known: dict[str, Any],
-    sizes: dict[tuple[str, int, int], Size],
-    speed: float,
-    *,
-    trailing: tuple[int, ...],
+    task: Task, known: dict[str, Any], sizes: dict[tuple[int, int, int], Size], speed: float
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "method": task.recipe.label,
@@ -59,14 +53,9 @@ def _row(
     }
     if task.inapplicable is not None:
         return row | {"fit": "inapplicable", "score": "inapplicable"}
-    key = (task.recipe.label, task.fit.length, len(task.fit.classes))
+    key = (id(task.fit.recipe), task.fit.length, len(task.fit.classes))
     if key not in sizes:
-        info = Info(
-            item_shape=(task.fit.length, *trailing),
-            sample_rate=task.fit.sample_rate,
-            classes=tuple(task.fit.classes),
-        )
-        sizes[key] = size_of(Detector(task.recipe, info))
-    epochs = task.recipe.model.options.get("epochs", 1)
+        sizes[key] = size_of(detector_of(task.fit))
+    epochs = task.fit.recipe.model.options.get("epochs", 1)
     work = sizes[key].flops * (BACKWARD * epochs * row["train"] + row["test"] + row["train"])
     return row | {"estimate_s": round(work / speed, 1)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from asdbench.data.vault import open_vault
 from asdbench.errors import RunError
 from asdbench.metrics.table import Result, ScoreTable
 from asdbench.plan import Task
-from asdbench.recipe import Recipe
+from asdbench.recipe import Combination, Recipe
 from asdbench.store import FitRecord, ScoreRecord, Store
 from asdbench.values import Selection
 
@@ -40,7 +41,7 @@ class Finished:
 class Evaluation:
     """What a method came to on a dataset."""
 
-    recipe: Recipe
+    recipe: Recipe | Combination
     seeds: tuple[int, ...]
     failed_seeds: tuple[int, ...]
     """Left out of the figures, since jobs of theirs failed."""
@@ -52,6 +53,8 @@ class Evaluation:
     unfinished: list[Task]
     items: pd.DataFrame
     """One row per test item with official name, content hash, columns, label and a score per seed."""
+    rules: tuple[str, ...] = ()
+    """What small data forced on the evaluation itself."""
 
 
 def evaluate(
@@ -61,20 +64,27 @@ def evaluate(
     metric_set: MetricSet,
     *,
     selection: Selection = "last",
+    strict: bool = True,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
     """Evaluate all folds, units and seeds of one method.
 
+    Args:
+        tasks: All tasks of the method.
+        prepared: The data that they are on.
+        store: Where their results lie.
+        metric_set: What is measured.
+        selection: Which checkpoint counts.
+        strict: False: a task without held-out loss, as small data may force, takes its last checkpoint.
+        resamples: Bootstrap resamples behind each interval.
+
     Raises:
         RunError: ``selection=validation`` is asked of a method that measures no held-out loss.
     """
-    finished = [found for task in tasks if (found := _finished(task, store)) is not None]
-    done = {id(found.task) for found in finished}
-    unfinished = [task for task in tasks if id(task) not in done]
-    seeds = _whole_seeds(tasks, unfinished)
-    finished = [found for found in finished if found.task.seed in seeds]
-    missing = [task for task in unfinished if task.seed in seeds]
-    judge = _Judge(prepared, metric_set)
+    gathered = gather(tasks, store)
+    finished, unfinished, seeds = gathered.finished, gathered.unfinished, gathered.seeds
+    missing = gathered.missing
+    judge = Judge(prepared, metric_set, strict=strict)
     chosen = {id(found.task): judge.checkpoint(found, selection) for found in finished}
     items = judge.table(finished, chosen, seeds)
     best = None
@@ -84,7 +94,7 @@ def evaluate(
     return Evaluation(
         recipe=tasks[0].recipe,
         seeds=seeds,
-        failed_seeds=tuple(dict.fromkeys(task.seed for task in tasks if task.seed not in seeds)),
+        failed_seeds=gathered.failed_seeds,
         selection=selection,
         results=judge.honest(judge.results(items, seeds, resamples=resamples), missing),
         best_on_test=best,
@@ -94,12 +104,44 @@ def evaluate(
     )
 
 
-class _Judge:
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """What the store holds of some tasks."""
+
+    finished: list[Finished]
+    """Of the seeds that count alone."""
+    unfinished: list[Task]
+    seeds: tuple[int, ...]
+    """Those of which no job failed."""
+    failed_seeds: tuple[int, ...]
+
+    @property
+    def missing(self) -> list[Task]:
+        """Tasks of the seeds that count which have no result."""
+        return [task for task in self.unfinished if task.seed in self.seeds]
+
+
+def gather(tasks: Sequence[Task], store: Store) -> Gathered:
+    """Read the results of some tasks."""
+    finished = [found for task in tasks if (found := _finished(task, store)) is not None]
+    done = {id(found.task) for found in finished}
+    unfinished = [task for task in tasks if id(task) not in done]
+    seeds = _whole_seeds(tasks, unfinished)
+    return Gathered(
+        finished=[found for found in finished if found.task.seed in seeds],
+        unfinished=unfinished,
+        seeds=seeds,
+        failed_seeds=tuple(dict.fromkeys(task.seed for task in tasks if task.seed not in seeds)),
+    )
+
+
+class Judge:
     """Joins scores with the vault and applies the dataset's metric set."""
 
-    def __init__(self, prepared: Prepared, metric_set: MetricSet) -> None:
+    def __init__(self, prepared: Prepared, metric_set: MetricSet, *, strict: bool) -> None:
         self._prepared = prepared
         self._metric_set = metric_set
+        self._strict = strict
         vault = open_vault(prepared.vault)
         columns = pd.DataFrame([dict(row.columns) for row in prepared.rows], index=prepared.ids)
         self._known = columns.join(vault)  # in the order of the rows, which is that of their content
@@ -108,25 +150,34 @@ class _Judge:
         """Return the checkpoint of one task under a selection rule."""
         if selection == "last" or len(found.fit.checkpoints) == 1:
             return found.fit.checkpoints[-1]
-        if selection == "validation":
+        if selection == "validation" and (self._strict or found.fit.validated):
             return _smallest_validation(found)
+        if selection == "validation":
+            return found.fit.checkpoints[-1]
         return self._best_on_test(found)
 
     def table(
         self, finished: Sequence[Finished], chosen: Mapping[int, int], seeds: Sequence[int]
     ) -> pd.DataFrame:
         """Return one row per test item with a column ``score_<seed>`` for every seed."""
-        columns: dict[str, pd.Series[float]] = {}
+        columns: dict[int, pd.Series[float]] = {}
         for seed in seeds:
             pieces = [
-                _test_scores(found, chosen[id(found.task)]) for found in finished if found.task.seed == seed
+                scores_of(found, "test", chosen[id(found.task)])
+                for found in finished
+                if found.task.seed == seed
             ]
             if pieces:
-                columns[_column(seed)] = pd.concat(pieces)
-        scores = pd.DataFrame(columns, index=self._known.index).reindex(
+                columns[seed] = pd.concat(pieces)
+        return self.joined(columns, seeds)
+
+    def joined(self, scores: Mapping[int, pd.Series[float]], seeds: Sequence[int]) -> pd.DataFrame:
+        """Return what the vault knows of the items that have a score, with the scores of every seed."""
+        columns = {_column(seed): column for seed, column in scores.items()}
+        table = pd.DataFrame(columns, index=self._known.index).reindex(
             columns=[_column(seed) for seed in seeds]
         )
-        return self._known.join(scores).dropna(how="all", subset=list(scores.columns))
+        return self._known.join(table).dropna(how="all", subset=list(table.columns))
 
     def results(self, items: pd.DataFrame, seeds: Sequence[int], *, resamples: int) -> list[Result]:
         """Return the figures of the items that every seed has scored."""
@@ -192,9 +243,10 @@ def _finished(task: Task, store: Store) -> Finished | None:
     return Finished(task=task, fit=fit, score=score, scores=store.scores(task.score.job_id))
 
 
-def _test_scores(found: Finished, epoch: int) -> pd.Series[float]:
+def scores_of(found: Finished, role: Literal["held", "validation", "test"], epoch: int) -> pd.Series[float]:
+    """Return the scores that a checkpoint gave to the items of one role, by item id."""
     scores = found.scores
-    chosen = scores[(scores["role"] == "test") & (scores["checkpoint"] == epoch)]
+    chosen = scores[(scores["role"] == role) & (scores["checkpoint"] == epoch)]
     return chosen.set_index("item_id")["score"]
 
 

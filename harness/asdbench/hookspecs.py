@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from asdbench.values import Entry, Lazy, Method
+from asdbench.values import Ensemble, Entry, Lazy, Method
 
 PROJECT = "asdbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -39,6 +39,11 @@ def asdbench_scorers() -> Iterable[Entry]:  # type: ignore[empty-body]
 @hookspec
 def asdbench_methods() -> Iterable[Method]:  # type: ignore[empty-body]
     """Offer methods: a paper's featurizer, model and scorer with its settings."""
+
+
+@hookspec
+def asdbench_ensembles() -> Iterable[Ensemble]:  # type: ignore[empty-body]
+    """Offer ensembles: several methods whose standardised scores are averaged."""
 
 
 @hookspec

@@ -57,6 +57,7 @@ class JobSpec(Config, frozen=True, kw_only=True):
     length: int
     sample_rate: int | None
     train: RowSet
+    """A fit job: what it trains on, auxiliary negatives last. A score job: what its scorer learns from."""
     held: RowSet
     validation: RowSet = RowSet()
     test: RowSet = RowSet()
@@ -90,7 +91,7 @@ def _fit(spec: JobSpec, report: Report) -> None:
 
 
 def _fit_alone(spec: JobSpec, store: Store, work: Path, started: float, report: Report) -> None:
-    detector = _detector(spec)
+    detector = detector_of(spec)
     settings = TrainerSettings(
         seed=spec.seed,
         folder=work,
@@ -127,7 +128,7 @@ def _fit_alone(spec: JobSpec, store: Store, work: Path, started: float, report: 
             cost=_cost(spec, max(spent, sum(entry.seconds for entry in log))),
             resumed=resumed,
             environment=environment(),
-            rules=spec.rules,
+            rules=[*spec.rules, *trainer.rules],
             sizes=sizes_of(folder),
         )
         write_json(folder / "fit.json", record)
@@ -140,15 +141,14 @@ def _score(spec: JobSpec, report: Report) -> None:
     fitted = store.fit_record(spec.model_id)
     if fitted is None:
         raise RunError(f"model {spec.model_id} is not in {spec.store}; run its fit job first")
-    detector = _detector(spec)
+    detector = detector_of(spec)
     names = ("held", "validation", "test")
     train, *parts = _items(spec, detector, spec.train, spec.held, spec.validation, spec.test, report=report)
     roles = dict(zip(names, parts, strict=True))
-    on = train[train.own] if spec.recipe.knobs.scorer_on == "train" else roles["held"]
     pieces = []
     for number, epoch in enumerate(fitted.checkpoints):
         _load_checkpoint(detector, store, fitted, epoch)
-        _learn(detector, on)
+        detector.fit_scorer(train)
         pieces += [_table(spec, role, epoch, _scores(detector, items)) for role, items in roles.items()]
         report(Progress(stage="score", epoch=number + 1, epochs=len(fitted.checkpoints), step=0, steps=0))
     with store.filling(store.score_folder(spec.job_id)) as folder:
@@ -176,7 +176,12 @@ def _ms_per_item(spec: JobSpec, detector: Detector, report: Report) -> float:
     return 1000 * (time.monotonic() - started) / len(some)
 
 
-def _detector(spec: JobSpec) -> Detector:
+def detector_of(spec: JobSpec) -> Detector:
+    """Build the detector that a job fits or scores with.
+
+    Raises:
+        ConfigError: The method's options do not fit the shapes of the data.
+    """
     trailing = Pack(Path(spec.pack)).shape_of(spec.train.ids[0])[1:]
     info = Info(
         item_shape=(spec.length, *trailing),
@@ -239,15 +244,8 @@ def _load_checkpoint(detector: Detector, store: Store, fitted: FitRecord, epoch:
     )
 
 
-def _learn(detector: Detector, on: Items) -> None:
-    if getattr(detector.scorer, "learns", True):
-        detector.fit_scorer(detector.outputs(on), on.claim.cpu().numpy())
-
-
 def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
-    if not len(items):
-        return np.zeros(0)
-    return detector.score(detector.outputs(items), items.claim.cpu().numpy())
+    return detector.score(items) if len(items) else np.zeros(0)
 
 
 def _table(spec: JobSpec, role: str, epoch: int, scores: NDArray[np.float64]) -> pd.DataFrame:

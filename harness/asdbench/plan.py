@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared
 from asdbench.errors import ConfigError, DataError, unknown
-from asdbench.job import JobSpec, RowSet
+from asdbench.job import JobSpec, RowSet, detector_of
 from asdbench.recipe import Recipe, identifier
 from asdbench.seeding import seed_for
 from asdbench.values import Fold, Row
@@ -34,6 +34,7 @@ class Task:
     """One method on one unit of one fold with one seed."""
 
     recipe: Recipe
+    """The method on the whole dataset; that of the unit stands in the jobs."""
     fold: str
     unit: str
     seed: int
@@ -60,20 +61,22 @@ def make_plan(
     """Return every task of a run, in the order of methods, folds, units and seeds.
 
     Raises:
-        ConfigError: A method wants a scope that the dataset does not have.
+        ConfigError: A method wants a scope that the dataset does not have, or a user's options do not fit the data.
         DataError: An item is to be tested whose class has no training item.
     """
     folds = prepared.dataset.folds(prepared.rows)
     if not folds:
         raise DataError(f"{prepared.card.name} has no fold: no rows to train on or to test")
     pack = Pack(prepared.pack)
-    return [
+    tasks = [
         _task(recipe, prepared, pack, fold, unit, seed, resources)
         for recipe in recipes
         for fold in folds
         for unit in _units(recipe, prepared, fold)
         for seed in seeds
     ]
+    misfits: dict[tuple[Any, ...], str | None] = {}
+    return [replace(task, inapplicable=task.inapplicable or _misfit(task, misfits)) for task in tasks]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +134,13 @@ def _task(
     recipe: Recipe, prepared: Prepared, pack: Pack, fold: Fold, unit: _Unit, seed: int, resources: Resources
 ) -> Task:
     rules: list[str] = []
-    held = _held(recipe, prepared, unit, seed, rules)
+    whole, recipe = recipe, recipe.on_unit(unit.name)
+    held = _held(recipe, prepared, unit.train, seed, rules)
     kept_back = set(held)
-    train = [k for k in unit.train if k not in kept_back] + unit.auxiliary
+    train = [k for k in unit.train if k not in kept_back]
+    learn = _learn(recipe, prepared, train, held, rules)
+    held_foreign = _held(recipe, prepared, unit.auxiliary, seed, rules=[])
+    foreign = sorted(set(unit.auxiliary) - set(held_foreign))
     length = _length(recipe, prepared, pack, unit, rules)
     on_cpu = resources.device == "cpu"
     model_id = identifier(
@@ -150,8 +157,8 @@ def _task(
         classes=unit.classes,
         length=length,
         sample_rate=prepared.card.sample_rate,
-        train=_row_set(prepared, train, unit, training=True),
-        held=_row_set(prepared, held, unit, training=True),
+        train=_row_set(prepared, train + foreign, unit, training=True),
+        held=_row_set(prepared, held + held_foreign, unit, training=True),
         seed=seed,
         device=resources.device,
         threads=resources.threads,
@@ -163,17 +170,19 @@ def _task(
         fit,
         job_id=identifier(model_id, recipe.scored(), _test_key(prepared, unit)),
         kind="score",
+        train=_row_set(prepared, learn, unit, training=True),
+        held=_row_set(prepared, held, unit, training=True),
         validation=_row_set(prepared, unit.validation, unit, training=False),
         test=_row_set(prepared, unit.test, unit, training=False),
     )
     return Task(
-        recipe=recipe,
+        recipe=whole,
         fold=fold.name,
         unit=unit.name,
         seed=seed,
         fit=fit,
         score=score,
-        inapplicable=_inapplicable(recipe, unit, train),
+        inapplicable=_inapplicable(recipe, unit, len(train)),
     )
 
 
@@ -182,16 +191,13 @@ def _test_key(prepared: Prepared, unit: _Unit) -> str:
     return identifier(prepared.pack.name, [int(prepared.ids[k]) for k in unit.test])
 
 
-def _held(recipe: Recipe, prepared: Prepared, unit: _Unit, seed: int, rules: list[str]) -> list[int]:
+def _held(recipe: Recipe, prepared: Prepared, rows: Sequence[int], seed: int, rules: list[str]) -> list[int]:
     """Choose the held-out share of each class; a class keeps at least one item to train on."""
     if recipe.knobs.held == 0:
         return []
-    by_class: dict[str, list[int]] = {}
-    for k in unit.train:
-        by_class.setdefault(prepared.card.claim_of(prepared.rows[k].columns), []).append(k)
     held: list[int] = []
     spared: list[str] = []
-    for name, members in sorted(by_class.items()):
+    for name, members in _by_class(prepared, rows).items():
         count = int(recipe.knobs.held * len(members))
         if count == 0:
             spared.append(f"{name} ({len(members)})")
@@ -200,6 +206,28 @@ def _held(recipe: Recipe, prepared: Prepared, unit: _Unit, seed: int, rules: lis
     if spared:
         rules.append(f"nothing held out of classes with too few training items: {', '.join(spared)}")
     return sorted(held)
+
+
+def _learn(
+    recipe: Recipe, prepared: Prepared, train: Sequence[int], held: Sequence[int], rules: list[str]
+) -> list[int]:
+    """Choose what the scorer learns from; a class that nothing was held out of lends its training items."""
+    if recipe.knobs.scorer_on == "train":
+        return list(train)
+    represented = _by_class(prepared, held)
+    lent = {name: rows for name, rows in _by_class(prepared, train).items() if name not in represented}
+    if lent:
+        rules.append(
+            f"the scorer learns from training items of {', '.join(lent)}: nothing is held out of them"
+        )
+    return sorted([*held, *(k for rows in lent.values() for k in rows)])
+
+
+def _by_class(prepared: Prepared, rows: Sequence[int]) -> dict[str, list[int]]:
+    by_class: dict[str, list[int]] = {}
+    for k in rows:
+        by_class.setdefault(prepared.card.claim_of(prepared.rows[k].columns), []).append(k)
+    return dict(sorted(by_class.items()))
 
 
 def _length(recipe: Recipe, prepared: Prepared, pack: Pack, unit: _Unit, rules: list[str]) -> int:
@@ -230,7 +258,7 @@ def _row_set(prepared: Prepared, chosen: Sequence[int], unit: _Unit, *, training
         claim=claim,
         own=[index >= 0 for index in claim],
         target=[-1] * len(rows),
-        columns=_columns(rows, card.columns if training else card.claims),
+        columns=_columns(rows, card.columns if training else (*card.claims, *card.known)),
     )
 
 
@@ -238,12 +266,35 @@ def _columns(rows: Sequence[Row], names: Mapping[str, str] | Sequence[str]) -> d
     return {name: [row.columns.get(name, "") for row in rows] for name in names}
 
 
-def _inapplicable(recipe: Recipe, unit: _Unit, train: NDArray[np.int64] | Sequence[int]) -> str | None:
-    if not len(train):
+def _inapplicable(recipe: Recipe, unit: _Unit, training_items: int) -> str | None:
+    if not training_items:
         return "there is no training item"
+    if training_items < recipe.items:
+        return f"needs at least {recipe.items} training items, there is {training_items}"
     if len(unit.classes) < recipe.classes:
         found = ", ".join(unit.classes) or "none"
         return (
             f"needs at least {recipe.classes} classes to tell apart, there is {len(unit.classes)} ({found})"
         )
     return None
+
+
+def _misfit(task: Task, known: dict[tuple[Any, ...], str | None]) -> str | None:
+    """Build the detector once for each shape of unit; say why it cannot be built for these data.
+
+    Raises:
+        ConfigError: It cannot, and the user set options of the method.
+    """
+    spec = task.fit
+    if task.inapplicable is not None:
+        return None
+    shape = (id(task.recipe), id(spec.recipe), len(spec.classes), spec.length)
+    if shape not in known:
+        try:
+            detector_of(spec)
+            known[shape] = None
+        except ConfigError as error:
+            if task.recipe.changed:
+                raise ConfigError(f"{task.recipe.label} on {task.unit}: {error}") from error
+            known[shape] = str(error)
+    return known[shape]

@@ -6,6 +6,7 @@ Two equal recipes give equal results; the identifiers of models and scores are h
 from __future__ import annotations
 
 import hashlib
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from msgspec import Meta
 
 from asdbench.errors import ConfigError, PluginError, unknown
 from asdbench.registry import Registry, source_hash_of
-from asdbench.values import Aggregate, Config, Method
+from asdbench.values import Aggregate, Config, Ensemble, Method, Selection, Setting
 
 Parts = Literal["featurizer", "model", "scorer"]
 COMPUTING = ("asdbench.dsp", "asdbench.blocks")
@@ -63,9 +64,19 @@ class Recipe(Config, frozen=True, kw_only=True):
     """Hash of the harness's own code that computes: features, layers, training."""
     auxiliary: bool
     classes: int
+    items: int
     reduced: bool
+    selection: Selection
+    """The method's own rule for the checkpoint that counts."""
+    approximate: str
     changed: dict[str, Any]
     """What the user set."""
+    units: dict[str, Recipe] = {}
+    """What it is on single units, where its method sets options for them."""
+
+    def on_unit(self, unit: str) -> Recipe:
+        """Return the recipe of a unit such as ``fan`` or ``fan/00``, which takes what is set for ``fan``."""
+        return self.units.get(unit) or self.units.get(unit.partition("/")[0]) or self
 
     def trained(self) -> dict[str, Any]:
         """Return all that a trained model depends on: the recipe without scorer and aggregation."""
@@ -86,31 +97,95 @@ class Recipe(Config, frozen=True, kw_only=True):
         }
 
 
+class Combination(Config, frozen=True, kw_only=True):
+    """An ensemble with its members resolved."""
+
+    method: str
+    label: str
+    members: list[Recipe]
+    selection: Selection = "last"
+    approximate: str
+    changed: dict[str, Any]
+
+    @property
+    def reduced(self) -> bool:
+        """True when a member has a smaller budget than its paper's."""
+        return any(member.reduced for member in self.members)
+
+
+def resolve_ensemble(
+    registry: Registry, ensemble: Ensemble, options: Mapping[str, str], *, dataset: str
+) -> Combination:
+    """Resolve an ensemble's members on a dataset; the option ``members`` names others, joined by ``+``.
+
+    Raises:
+        PluginError: Nobody offers a member.
+        ConfigError: Another option is given, there are fewer than two members, or one keeps nothing held out.
+    """
+    for key in options:
+        if key != "members":
+            raise ConfigError(f"{ensemble.name}: {unknown('option', key, ['members'])}")
+    named = [(name, {}) for name in options["members"].split("+")] if options else ensemble.members
+    if len(named) < 2:
+        raise ConfigError(
+            f"{ensemble.name} combines at least two methods, got {len(named)}; join them by +, such as idnn+autoencoder"
+        )
+    members = [resolve(registry, name, words, dataset=dataset) for name, words in named]
+    for member in members:
+        if member.knobs.held == 0:
+            raise ConfigError(
+                f"{ensemble.name} standardises scores by those of held-out items, but {member.label} keeps none; "
+                "choose members with held > 0"
+            )
+    return Combination(
+        method=ensemble.name,
+        label=_label(ensemble.name, options),
+        members=members,
+        approximate=ensemble.approximate,
+        changed=dict(options),
+    )
+
+
 def resolve(registry: Registry, name: str, options: Mapping[str, str], *, dataset: str) -> Recipe:
-    """Resolve a method's options on a dataset: method < dataset's setting < preset < the user's words.
+    """Resolve a method's options on a dataset: method < unit < dataset's setting < preset < the user's words.
 
     Raises:
         PluginError: Nobody offers the method or one of its parts.
         ConfigError: An option is unknown, out of range or ambiguous; the message lists what would be right.
     """
     method = registry.method(name)
+    whole = _resolve(registry, method, options, dataset=dataset, unit={})
+    units = {
+        unit: _resolve(registry, method, options, dataset=dataset, unit=unit_options)
+        for unit, unit_options in method.units.items()
+    }
+    return msgspec.structs.replace(whole, units=units)
+
+
+def _resolve(
+    registry: Registry, method: Method, options: Mapping[str, str], *, dataset: str, unit: Mapping[str, Any]
+) -> Recipe:
     user = dict(options)
     preset = _preset(method, user.pop("preset", None))
-    setting = method.on.get(dataset)
-    layers: Sequence[Mapping[str, Any]] = [method.defaults, setting.options if setting else {}, preset, user]
+    setting = method.on.get(dataset, Setting(options={}))
+    layers: Sequence[Mapping[str, Any]] = [method.defaults, unit, setting.options, preset, user]
     scorer, layers = _one_scorer(method.scorer, layers)
     names: dict[Parts, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
     places = {part: _config_of(registry, part, names[part]) for part in PARTS}
     values = _sort(method, places, layers)
     return Recipe(
-        method=name,
-        label=_label(name, options),
+        method=method.name,
+        label=_label(method.name, options),
         knobs=_knobs(method, values["knobs"], scorer),
         harness=identifier([source_hash_of(module) for module in COMPUTING]),
         auxiliary=method.auxiliary,
         classes=method.classes,
-        reduced=bool(setting and setting.reduced),
+        items=method.items,
+        reduced=setting.reduced,
+        selection=method.selection,
+        approximate=method.approximate,
         changed=dict(options),
+        units={},
         **{part: _part(registry, part, names[part], values[part], places[part]) for part in PARTS},
     )
 
@@ -232,13 +307,27 @@ def _part(
 
 def _convert(options: Mapping[str, Any], config: type[Any], of: str) -> Any:
     try:
-        # Text from a command line is converted to the field's type; "none" is the word for None.
-        words = {key: None if value == "none" else value for key, value in options.items()}
+        # Text from a command line is converted to the field's type; "none" is the word for None, unless it is a choice.
+        words = {
+            key: None if value == "none" and not _is_choice(config, key, value) else value
+            for key, value in options.items()
+        }
         return msgspec.convert(words, config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{of}: {error}") from error
     except TypeError as error:  # what msgspec says of a type that it cannot read, not of a value
         raise PluginError(f"{of}: {config.__name__} is not a valid Config: {error}") from error
+
+
+def _is_choice(config: type[Any], key: str, value: str) -> bool:
+    return value in _choices(typing.get_type_hints(config).get(key))
+
+
+def _choices(hint: Any) -> set[Any]:
+    """Return the values of the literals in a type."""
+    if typing.get_origin(hint) is Literal:
+        return set(typing.get_args(hint))
+    return {choice for part in typing.get_args(hint) for choice in _choices(part)}
 
 
 def _label(name: str, options: Mapping[str, str]) -> str:

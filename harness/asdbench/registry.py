@@ -21,18 +21,32 @@ from msgspec.structs import replace
 
 from asdbench import hookspecs
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.values import Entry, Lazy, Method, Printed
+from asdbench.values import Ensemble, Entry, Lazy, Method, Printed
 
 GROUP = "asdbench.plugins"
 Kind = Literal[
-    "dataset", "featurizer", "model", "scorer", "method", "metrics", "figure", "table", "executor", "command"
+    "dataset",
+    "featurizer",
+    "model",
+    "scorer",
+    "method",
+    "ensemble",
+    "metrics",
+    "figure",
+    "table",
+    "executor",
+    "command",
 ]
+Thing = Entry | Method | Ensemble
+RUN: tuple[Kind, ...] = ("method", "ensemble")
+"""What ``asdbench run --plugin`` names: no two of them may share a name."""
 HOOKS: dict[Kind, str] = {
     "dataset": "asdbench_datasets",
     "featurizer": "asdbench_featurizers",
     "model": "asdbench_models",
     "scorer": "asdbench_scorers",
     "method": "asdbench_methods",
+    "ensemble": "asdbench_ensembles",
     "metrics": "asdbench_metrics",
     "figure": "asdbench_figures",
     "table": "asdbench_tables",
@@ -73,7 +87,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.plugins: list[Plugin] = []
-        self._things: dict[Kind, dict[str, Entry | Method]] = {kind: {} for kind in HOOKS}
+        self._things: dict[Kind, dict[str, Thing]] = {kind: {} for kind in HOOKS}
         self._owners: dict[tuple[Kind, str], Plugin] = {}
         self._printed: list[Lazy] = []
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -104,6 +118,11 @@ class Registry:
         if not isinstance(found, Method):
             raise PluginError(f"{name!r} is not a method")
         return found
+
+    def ensemble(self, name: str) -> Ensemble | None:
+        """Return one ensemble, or None where the name is not that of one."""
+        found = self._things["ensemble"].get(name)
+        return found if isinstance(found, Ensemble) else None
 
     def build(self, kind: Kind, name: str) -> Any:
         """Import and return what an entry points at.
@@ -166,7 +185,11 @@ class Registry:
                 self._manager.unregister(name=name)
 
     def _offered(self, hook: str) -> list[Any]:
-        expected = {"asdbench_methods": Method, "asdbench_printed": Lazy}.get(hook, Entry)
+        expected = {
+            "asdbench_methods": Method,
+            "asdbench_ensembles": Ensemble,
+            "asdbench_printed": Lazy,
+        }.get(hook, Entry)
         things = [thing for things in getattr(self._manager.hook, hook)() for thing in things]
         for thing in things:
             if not isinstance(thing, expected):
@@ -176,16 +199,20 @@ class Registry:
 
     def _check_free(self, plugin: Plugin) -> None:
         for kind, name in plugin.offers:
-            if (kind, name) in self._owners:
-                raise PluginError(f"{kind} {name!r} is already offered by plugin {self._owners[kind, name]}")
+            for other in RUN if kind in RUN else (kind,):
+                if (other, name) in self._owners:
+                    raise PluginError(
+                        f"{other} {name!r} is already offered by plugin {self._owners[other, name]}"
+                    )
             if plugin.offers.count((kind, name)) > 1:
                 raise PluginError(f"{kind} {name!r} is offered twice")
 
-    def _find(self, kind: Kind, name: str) -> Entry | Method:
+    def _find(self, kind: Kind, name: str) -> Thing:
         found = self._things[kind].get(name)
         if found is not None:
             return found
-        message = unknown(kind, name, self._things[kind])
+        kinds = RUN if kind == "method" else (kind,)
+        message = unknown(kind, name, [known for one in kinds for known in self._things[one]])
         broken = [f"{plugin}: {plugin.broken}" for plugin in self.plugins if plugin.broken]
         if broken:
             message += f"; not loaded: {', '.join(broken)}"

@@ -90,6 +90,7 @@ class Report:
                 "manifest": self.prepared.manifest,
                 "licence": self.prepared.card.licence,
                 "known_leaks": list(self.prepared.card.known_leaks),
+                "notes": list(self.prepared.card.notes),
             },
         }
 
@@ -97,8 +98,16 @@ class Report:
         """Return what belongs beside a method's figures: flags, costs, rules, recipe."""
         cost = cost_of(evaluation)
         rules = {rule for found in evaluation.finished for rule in (*found.fit.rules, *found.score.rules)}
+        rules |= set(evaluation.rules)
+        if evaluation.selection == "validation":
+            rules |= {
+                f"{found.task.unit} has no held-out loss: its last checkpoint counts"
+                for found in evaluation.finished
+                if not found.fit.validated
+            }
         return {
             "reduced": evaluation.recipe.reduced,
+            "approximate": evaluation.recipe.approximate,
             "partial_data": self.partial,
             "changed": evaluation.recipe.changed,
             "selection": evaluation.selection,
@@ -212,7 +221,8 @@ def _fit_of(fit: Any) -> Any:
 def _printed(
     registry: Registry, prepared: Prepared, evaluation: Evaluation
 ) -> dict[tuple[Any, ...], Printed]:
-    method, board = registry.method(evaluation.recipe.method), prepared.card.published_as
+    name, board = evaluation.recipe.method, prepared.card.published_as
+    method = registry.ensemble(name) or registry.method(name)
     if method.printed is None or not board:
         return {}
     return {

@@ -11,13 +11,14 @@ from typing import Literal
 
 from asdbench.contracts import Dataset
 from asdbench.data.prepare import Prepared, prepare
+from asdbench.ensemble import combine
 from asdbench.environment import available_memory, environment
 from asdbench.errors import ConfigError, DataError, Interrupted
 from asdbench.evaluate import Evaluation, MetricSet, evaluate
 from asdbench.execute import Observer, Outcome, execute, outcomes
 from asdbench.executors.local import LocalExecutor, cores
 from asdbench.plan import Resources, Task, make_plan
-from asdbench.recipe import Recipe, config_of, configure, identifier, resolve
+from asdbench.recipe import Combination, Recipe, config_of, configure, identifier, resolve, resolve_ensemble
 from asdbench.registry import Registry
 from asdbench.report import Report, make_report, write_record
 from asdbench.store import Store, write_json
@@ -44,7 +45,8 @@ class Request:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     timeout_s: float | None = None
     allow_partial: bool = False
-    selection: Selection = "last"
+    selection: Selection | None = None
+    """None: each method's own rule."""
     resume_every_s: float = 10.0
     command: Sequence[str] = field(default_factory=tuple)
 
@@ -55,8 +57,10 @@ class Planned:
 
     request: Request
     prepared: Prepared
-    recipes: list[Recipe]
+    recipes: list[Recipe | Combination]
+    """What the report is of, in the order asked for."""
     tasks: list[Task]
+    """Of the methods asked for and of the members of ensembles."""
     resources: Resources
 
     @property
@@ -72,9 +76,7 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
         AsdbenchError: A word is not understood, data are damaged or incomplete; nothing has been run.
     """
     dataset = open_dataset(registry, request.dataset)
-    recipes = [
-        resolve(registry, name, options, dataset=dataset.card.name) for name, options in request.methods
-    ]
+    recipes = [_resolve(registry, words, dataset.card.name) for words in request.methods]
     _check_labels(recipes)
     prepared = prepare(dataset, request.data_root, request.cache, report=observer.preparing)
     if not prepared.completeness.complete and not request.allow_partial:
@@ -83,7 +85,7 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
             "gaps; with --allow-partial the run goes on and its numbers are marked as of partial data"
         )
     resources = _resources(request)
-    tasks = make_plan(recipes, prepared, seeds=request.seeds, resources=resources)
+    tasks = make_plan(_trained(recipes), prepared, seeds=request.seeds, resources=resources)
     return Planned(request=request, prepared=prepared, recipes=recipes, tasks=tasks, resources=resources)
 
 
@@ -162,12 +164,36 @@ def _execute(planned: Planned, store: Store, observer: Observer) -> list[Outcome
         executor.close()
 
 
-def _evaluate(planned: Planned, recipe: Recipe, store: Store, metric_set: MetricSet) -> Evaluation:
-    tasks = [task for task in planned.tasks if task.recipe is recipe]
-    return evaluate(tasks, planned.prepared, store, metric_set, selection=planned.request.selection)
+def _resolve(registry: Registry, words: Words, dataset: str) -> Recipe | Combination:
+    name, options = words
+    ensemble = registry.ensemble(name)
+    if ensemble is None:
+        return resolve(registry, name, options, dataset=dataset)
+    return resolve_ensemble(registry, ensemble, options, dataset=dataset)
 
 
-def _check_labels(recipes: Sequence[Recipe]) -> None:
+def _trained(recipes: Sequence[Recipe | Combination]) -> list[Recipe]:
+    """Return the methods asked for and the members of ensembles, each once."""
+    methods = [recipe for recipe in recipes if isinstance(recipe, Recipe)]
+    members = [member for recipe in recipes if isinstance(recipe, Combination) for member in recipe.members]
+    return list({recipe.label: recipe for recipe in [*methods, *members]}.values())
+
+
+def _evaluate(
+    planned: Planned, recipe: Recipe | Combination, store: Store, metric_set: MetricSet
+) -> Evaluation:
+    wanted = planned.request.selection
+    if isinstance(recipe, Combination):
+        labels = {member.label for member in recipe.members}
+        tasks = [task for task in planned.tasks if task.recipe.label in labels]
+        return combine(recipe, tasks, planned.prepared, store, metric_set, selection=wanted)
+    tasks = [task for task in planned.tasks if task.recipe.label == recipe.label]
+    if wanted is None:
+        return evaluate(tasks, planned.prepared, store, metric_set, selection=recipe.selection, strict=False)
+    return evaluate(tasks, planned.prepared, store, metric_set, selection=wanted)
+
+
+def _check_labels(recipes: Sequence[Recipe | Combination]) -> None:
     labels = [recipe.label for recipe in recipes]
     for label in labels:
         if labels.count(label) > 1:

@@ -57,6 +57,11 @@ class FitRecord(Config, frozen=True, kw_only=True):
     rules: list[str] = []
     sizes: dict[str, int]
 
+    @property
+    def validated(self) -> bool:
+        """True when a held-out loss was measured at some checkpoint."""
+        return any(entry.validation is not None for entry in self.log if entry.stage == self.stage)
+
 
 class ScoreRecord(Config, frozen=True, kw_only=True):
     """What a score job leaves beside its scores."""

@@ -115,6 +115,8 @@ class Trainer:
         self._resume_file = settings.folder / "resume.safetensors"
         self._saved_at = time.monotonic()
         self._reported_at = 0.0
+        self.rules: list[str] = []
+        """What small data forced on this fit, for the record."""
         if self._resume_file.exists():
             self._load()
 
@@ -127,6 +129,11 @@ class Trainer:
     def resumed(self) -> bool:
         """True when this fit goes on from an earlier one."""
         return bool(self._place.stage or self._place.done)
+
+    def rule(self, text: str) -> None:
+        """Record what small data forced on the fit, such as a last batch of one that is left out."""
+        if text not in self.rules:
+            self.rules.append(text)
 
     def accelerate(self, module: nn.Module) -> Callable[..., Any]:
         """Return what to call in place of ``module``: itself, or compiled when the user asked for it."""

@@ -14,7 +14,7 @@ ANOMALY = "anomaly"
 
 Task = Literal["detection", "classification"]
 Selection = Literal["last", "validation", "test"]
-Aggregate = Literal["mean", "max", "upper_half"]
+Aggregate = Literal["mean", "max", "upper_half", "lower_half"]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +71,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     md5: str
+    """Hex digits; empty: the release's checksum is not known, and the user must say to trust what comes."""
     part: str
     """Which part of the release it belongs to, such as ``dev`` or ``additional``."""
 
@@ -106,6 +107,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Public columns and their meaning."""
     claims: tuple[str, ...]
     """Columns that a test item says of itself at run time; joined by ``/`` they name its class."""
+    known: tuple[str, ...] = ()
+    """Further columns that a test item tells at run time and that make no class of their own, such as domain."""
     scopes: Mapping[str, tuple[str, ...]]
     """What may be trained together: scope name -> columns that must agree within a unit; ``all`` -> ()."""
     groups: tuple[str, ...]
@@ -113,12 +116,15 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     metrics: str
     """Name of the metric set of the results."""
     published_as: str = ""
-    """Under which name papers print results of exactly these test items, such as ``dcase2020/dev``; empty: none do."""
+    """Under which name papers print results of exactly these training and test items, such as ``dcase2020/dev``;
+    empty: none do."""
     item_shape: tuple[int, ...]
     """Shape of one official item."""
     sample_rate: int | None = None
     resample_by: Literal["item", "group", "block"] = "item"
     known_leaks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What whoever reads numbers of this data must be told: every run warns of it and its record repeats it."""
     made: bool = False
     """True: made on the machine from a seed (``make``), nothing is downloaded and the data root is not used."""
 
@@ -180,23 +186,50 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the featurizer, model and scorer that differ from their own defaults."""
     on: Mapping[str, Setting] = {}
     """Per dataset name: what differs from the defaults there."""
+    units: Mapping[str, Mapping[str, Any]] = {}
+    """Per unit, such as ``fan``: what differs from the defaults there; ``fan/00`` takes what stands for ``fan``."""
     scope: str = "all"
     """What is trained together: a scope that the dataset's card declares."""
     auxiliary: bool = False
     """True: training rows of other units travel along as negatives (``Items.own`` is False)."""
     classes: int = 1
     """Fewest classes that a unit must hold; with fewer the job is inapplicable."""
+    items: int = 1
+    """Fewest training items of its own that a unit must hold; with fewer the job is inapplicable."""
     held: float = 0.0
     """Share of the training rows kept from the gradient."""
     scorer_on: Literal["train", "held"] = "train"
     aggregate: Aggregate = "mean"
     length_s: float | None = None
     """Items are cut to their first so many seconds; None: to the shortest training item."""
+    selection: Selection = "last"
+    """Which checkpoint its paper reports, by the evaluator's rules; a run may say otherwise."""
+    approximate: str = ""
+    """What of it is not known from what is public; empty: nothing. Every table marks the row."""
     presets: Mapping[str, Mapping[str, Any]] = {}
     home: str = "synthetic"
     """Name of the dataset that its paper reports on; ``describe`` shows shapes and sizes there."""
     printed: tuple[str, str] | None = None
     """(paper, method name) under which the printed numbers of this method are found."""
+
+
+class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
+    """Finished runs of several methods combined by the evaluator: the mean of scores standardised by held-out scores.
+
+    ``--plugin`` names it like a method; its members are trained, or found trained, as methods of their own.
+    """
+
+    name: str
+    title: str
+    paper: str
+    members: tuple[tuple[str, Mapping[str, str]], ...]
+    """Names of methods with options; each must keep training items held out."""
+    licence: str = "MIT"
+    approximate: str = ""
+    """What of it is not known from what is public; empty: nothing."""
+    home: str = "synthetic"
+    printed: tuple[str, str] | None = None
+    """(paper, method name) under which its printed numbers are found."""
 
 
 class Printed(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,3 +248,7 @@ class Printed(msgspec.Struct, frozen=True, kw_only=True):
     consistent: float | None = None
     """What the value must be by the rest of the table, where the two differ."""
     note: str = ""
+    words: str = ""
+    """What runs the system, ``method`` or ``method[preset=name]``; empty: a method whose ``printed`` names it, or none."""
+    why: str = ""
+    """Why nothing runs the system, or what of it is approximate."""

@@ -95,6 +95,8 @@ def _title(report: Report, label: str, about: Mapping[str, Any]) -> str:
     where = report.run["dataset"] + (f"[{options}]" if options else "")
     found = report.prepared.completeness
     flags = ["REDUCED setting, not the paper's"] if about["reduced"] else []
+    if about["approximate"]:
+        flags.append(f"APPROXIMATE: {about['approximate']}")
     if report.partial:
         flags.append(f"PARTIAL DATA, {found.items:,} of {found.expected:,} items")
     seeds = f"seed{'s' if len(about['seeds']) > 1 else ''} {', '.join(map(str, about['seeds']))}"
@@ -119,6 +121,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
     ]
     notes += [f"seed {seed} is left out, since jobs of it failed" for seed in about["failed_seeds"]]
     notes += [f"rule: {rule}" for rule in about["rules"]]
+    notes += [f"warning: {note}" for note in report.prepared.card.notes]
     notes += [f"known leak of the protocol: {leak}" for leak in report.prepared.card.known_leaks]
     return [*notes, _cost(about["cost"])] if about["cost"] else notes
 
@@ -144,6 +147,7 @@ def _comparison(report: Report) -> str:
         average = {result.metric: result for result in evaluation.results if not any(result.groups.values())}
         cost = report.about(evaluation)["cost"]
         label = evaluation.recipe.label + (" (reduced)" if evaluation.recipe.reduced else "")
+        label += " (approximate)" if evaluation.recipe.approximate else ""
         costs = (
             [f"{cost['fit_s']:.1f}", f"{cost['score_ms']:.2f}", f"{cost['parameters']:,}"]
             if cost

@@ -20,7 +20,7 @@ from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.hookspecs import hookimpl
 from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Entry, Info, Method, lazy
+from asdbench.values import Config, Ensemble, Entry, Info, Method, lazy
 
 
 class ToyConfig(Config, frozen=True, kw_only=True):
@@ -55,6 +55,9 @@ class Toy(Model):
             _trouble(self.config.trouble, trainer)
         if self.config.file:
             Path(self.config.file).write_text(_all_of(train))
+
+        trainer.rule("a toy rule")
+        train = train[train.own]
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             time.sleep(self.config.pause_s)
@@ -122,6 +125,13 @@ def asdbench_models() -> list[Entry]:
 
 
 @hookimpl
+def asdbench_ensembles() -> list[Ensemble]:
+    """Offer two toys together."""
+    members = (("toy_by_machine", {}), ("toy_with_foreign", {"epochs": "2"}))
+    return [Ensemble(name="toys", title="toys", paper="none", members=members, approximate="a guess")]
+
+
+@hookimpl
 def asdbench_methods() -> list[Method]:
     """Offer the toy as a method, in one piece and by machine."""
     shared: dict[str, Any] = {
@@ -131,4 +141,16 @@ def asdbench_methods() -> list[Method]:
     return [
         Method(name="toy", classes=2, **shared),
         Method(name="toy_by_machine", scope="machine", held=0.2, **shared),
+        Method(
+            name="toy_with_foreign",
+            **{**shared, "defaults": {"n_mels": 16, "scorer": "gmm", "epochs": 1}},
+            scope="machine",
+            auxiliary=True,
+            held=0.34,
+            scorer_on="held",
+            items=2,
+            selection="validation",
+            approximate="all of it",
+            units={"fan": {"epochs": 2, "scorer": "knn", "aggregate": "max"}},
+        ),
     ]

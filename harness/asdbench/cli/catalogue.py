@@ -94,4 +94,6 @@ def _readable(value: Any) -> str:
 
 
 def _summary(registry: Any, kind: Any, name: str) -> str:
-    return str(registry.method(name).title if kind == "method" else registry.entry(kind, name).summary)
+    if kind == "method":
+        return str(registry.method(name).title)
+    return str(registry.ensemble(name).title if kind == "ensemble" else registry.entry(kind, name).summary)

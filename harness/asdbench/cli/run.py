@@ -83,9 +83,8 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--selection",
     type=click.Choice(["last", "validation", "test"]),
-    default="last",
-    show_default=True,
-    help="Which checkpoint counts; `test` chooses by test labels and is for reproducing papers that did.",
+    default=None,
+    help="Which checkpoint counts [default: the method's own rule]; `test` uses test labels, as some papers did.",
 )
 @click.option("--allow-partial", is_flag=True, help="Run on an incomplete dataset; its numbers are marked.")
 @click.option(
@@ -158,6 +157,8 @@ def run(
     click.echo(_document(report) if as_json else _table(registry, report, by))
     if figure is not None:
         registry.build("figure", "results")(report, figure)
+    for note in report.prepared.card.notes:
+        click.echo(f"warning: {note}", err=True)
     for job in report.failed:
         click.echo(
             f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True

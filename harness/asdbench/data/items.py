@@ -68,6 +68,17 @@ class ItemSource:
             return _rows_of(self._features, rows)
         return self._compute(rows)
 
+    def featurize(self, raw: Tensor) -> Tensor:
+        """Return features of any samples ``[m, length, ...]``, without gradient.
+
+        Raises:
+            DataError: The items have no featurizer.
+        """
+        if self.featurizer is None:
+            raise DataError("these items have no featurizer; read raw() instead")
+        with torch.no_grad():
+            return self.featurizer(raw)
+
     def _fits(self) -> bool:
         size = 4 * int(np.prod(self.info.feature_shape, dtype=np.int64)) * len(self.ids)
         return 0 < size <= self.feature_bytes
@@ -78,15 +89,12 @@ class ItemSource:
     def _compute(
         self, rows: NDArray[np.int64], *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Tensor:
-        if self.featurizer is None:
-            raise DataError("these items have no featurizer; read raw() instead")
         features = torch.empty((len(rows), *self.info.feature_shape), device=self.info.device)
-        with torch.no_grad():
-            for first in range(0, len(rows), CHUNK):  # the samples of all items at once would fill the memory
-                chunk = rows[first : first + CHUNK]
-                raw = self.raw(chunk, offsets=np.zeros(len(chunk), dtype=np.int64), length=self.length)
-                features[first : first + len(chunk)] = self.featurizer(raw)
-                progress(first + len(chunk), len(rows))
+        for first in range(0, len(rows), CHUNK):  # the samples of all items at once would fill the memory
+            chunk = rows[first : first + CHUNK]
+            raw = self.raw(chunk, offsets=np.zeros(len(chunk), dtype=np.int64), length=self.length)
+            features[first : first + len(chunk)] = self.featurize(raw)
+            progress(first + len(chunk), len(rows))
         return features
 
     def _wraps(self, ids: NDArray[np.int64], offsets: NDArray[np.int64], length: int) -> bool:
@@ -160,6 +168,10 @@ class Items:
     def features(self) -> Tensor:
         """Return features, ``[n, *info.feature_shape]`` on the device; computed once where that pays."""
         return self._source.features(self._rows)
+
+    def featurize(self, raw: Tensor) -> Tensor:
+        """Return features of other samples than these items' own, such as mixed waves ``[m, length, ...]``."""
+        return self._source.featurize(raw)
 
 
 def _rows_of(values: Tensor, rows: NDArray[np.int64]) -> Tensor:

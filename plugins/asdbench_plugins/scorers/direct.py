@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from asdbench.contracts import Outputs, State
+from asdbench.contracts import Outputs, State, Told
 from asdbench.errors import DataError
 from asdbench.values import Config
 from asdbench_plugins.scorers.grouped import finite_output
@@ -28,21 +28,38 @@ class NegativeLogProbability(Config, frozen=True, kw_only=True):
         """Name of the output that it reads."""
         return "claim_nll" if self.margin_at_test else "claim_nll_without_margin"
 
-    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
+    def fit(self, outputs: Outputs, told: Told) -> State:
         """Learn nothing."""
         return {}
 
-    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
         """Return the output ``[n, segments]`` as it is.
 
         Raises:
             DataError: An item claims no class of the unit, so that it has no probability.
         """
-        if np.any(claim < 0):
-            raise DataError(
-                f"{np.sum(claim < 0)} of {len(claim)} items claim a class that the model was not trained on; "
-                "a scorer with per=pool needs no claim"
-            )
+        _check_claims(told)
+        return _scalars(outputs, self.on)
+
+
+class ClaimLogOdds(Config, frozen=True, kw_only=True):
+    """How the probability that an item is not of its claimed class stands to the claim's, ``ln((1 - p) / p)``."""
+
+    learns: ClassVar[bool] = False
+
+    on: Annotated[str, Meta(description="output of the model that is read")] = "claim_log_odds"
+
+    def fit(self, outputs: Outputs, told: Told) -> State:
+        """Learn nothing."""
+        return {}
+
+    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
+        """Return the output ``[n, segments]`` as it is.
+
+        Raises:
+            DataError: An item claims no class of the unit.
+        """
+        _check_claims(told)
         return _scalars(outputs, self.on)
 
 
@@ -53,13 +70,21 @@ class ReconstructionError(Config, frozen=True, kw_only=True):
 
     on: Annotated[str, Meta(description="output of the model that is read")] = "reconstruction_error"
 
-    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
+    def fit(self, outputs: Outputs, told: Told) -> State:
         """Learn nothing."""
         return {}
 
-    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
         """Return the output ``[n, segments]`` as it is."""
         return _scalars(outputs, self.on)
+
+
+def _check_claims(told: Told) -> None:
+    if np.any(told.claim < 0):
+        raise DataError(
+            f"{np.sum(told.claim < 0)} of {len(told.claim)} items claim a class that the model was not trained on; "
+            "a scorer with per=pool needs no claim"
+        )
 
 
 def _scalars(outputs: Outputs, name: str) -> NDArray[np.float64]:

@@ -9,12 +9,14 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from asdbench.contracts import Outputs, State
+from asdbench.contracts import Outputs, State, Told
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.values import Config
 
 Vectors = NDArray[np.float64]
 """``[points, dims]``."""
+Domains = NDArray[np.str_]
+"""Domain of each point, such as ``source`` and ``target``; empty where it is not known."""
 TINY = 1e-12
 """Least norm that a vector is divided by."""
 
@@ -35,12 +37,20 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
         """Learn from the normal points of one group, ``[points, dims]``, at least one."""
         raise NotImplementedError(f"{type(self).__name__} must define fit_group")
 
+    def fit_domains(self, points: Vectors, domains: Domains) -> State:
+        """Learn from points whose domains ``[points]`` are known, or empty; most scorers do not ask."""
+        return self.fit_group(points)
+
+    def group_rules(self, state: State) -> list[str]:
+        """Tell what so small a group forced, from what was learned of it; nothing by default."""
+        return []
+
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
         """Return a score for each of ``points`` ``[points, dims]``; higher = stranger."""
         raise NotImplementedError(f"{type(self).__name__} must define score_group")
 
-    def fit(self, outputs: Outputs, claim: NDArray[np.int64]) -> State:
-        """Learn from the outputs of normal items and their claims ``[n]``.
+    def fit(self, outputs: Outputs, told: Told) -> State:
+        """Learn from the outputs of normal items and what is told of them.
 
         Raises:
             ConfigError: The model has no output ``on``.
@@ -49,13 +59,14 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
         vectors = self._vectors(outputs)
         if not len(vectors):
             raise DataError("a scorer was given no normal items to learn from")
+        domains, segments = _domains(told), vectors.shape[1]
         return {
             f"{name}/{key}": value
-            for name, rows in self._groups(claim)
-            for key, value in self.fit_group(_points(vectors[rows])).items()
+            for name, rows in self._groups(told.claim)
+            for key, value in self.fit_domains(_points(vectors[rows]), domains[rows].repeat(segments)).items()
         }
 
-    def score(self, state: State, outputs: Outputs, claim: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
         """Return anomaly scores ``[n, segments]``.
 
         Raises:
@@ -64,10 +75,21 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
         """
         vectors = self._vectors(outputs)
         scores = np.empty(vectors.shape[:2])
-        for name, rows in self._groups(claim):
+        for name, rows in self._groups(told.claim):
             chosen = self.score_group(_group_state(state, name), _points(vectors[rows]))
             scores[rows] = chosen.reshape(-1, vectors.shape[1])
         return scores
+
+    def rules(self, state: State) -> list[str]:
+        """Tell what small classes forced, once for all classes that it happened to."""
+        forced: dict[str, list[str]] = {}
+        for name in sorted({key.partition("/")[0] for key in state}):
+            for rule in self.group_rules(_group_state(state, name)):
+                forced.setdefault(rule, []).append(name)
+        return [
+            f"scorer, {'all classes together' if names == ['pool'] else 'class ' + ', '.join(names)}: {rule}"
+            for rule, names in forced.items()
+        ]
 
     def _groups(self, claim: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         if self.per == "pool":
@@ -113,6 +135,10 @@ def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _points(vectors: NDArray[np.float64]) -> Vectors:
     return vectors.reshape(-1, vectors.shape[-1])
+
+
+def _domains(told: Told) -> Domains:
+    return np.asarray(told.columns.get("domain", np.full(len(told.claim), "")), dtype=np.str_)
 
 
 def _group_state(state: State, name: str) -> State:

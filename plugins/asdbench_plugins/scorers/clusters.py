@@ -1,0 +1,58 @@
+"""A scorer by distance to the centres of clusters of the normal points."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+from sklearn import cluster
+from sklearn.exceptions import ConvergenceWarning
+
+from asdbench.contracts import State
+from asdbench_plugins.scorers.domains import Metric
+from asdbench_plugins.scorers.gaussian import RANDOM_STATE
+from asdbench_plugins.scorers.grouped import GroupedScorer, Vectors, unit_length
+
+
+class KMeans(GroupedScorer, frozen=True, kw_only=True):
+    """Distance to the nearest centre of k-means.
+
+    A group has at most as many centres as different points (``centres_used`` in the state).
+    """
+
+    centres: Annotated[int, Meta(ge=1, description="clusters of a group")] = 16
+    metric: Annotated[Metric, Meta(description="distance; cosine: points are clustered at length 1")] = (
+        "cosine"
+    )
+    starts: Annotated[int, Meta(ge=1, description="times that k-means begins anew; the best counts")] = 10
+
+    def fit_group(self, points: Vectors) -> State:
+        """Find the centres from a fixed start."""
+        ready = self._ready(points)
+        used = min(self.centres, len(np.unique(ready, axis=0)))
+        search = cluster.KMeans(used, n_init=self.starts, random_state=RANDOM_STATE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # points that all but coincide
+            search.fit(ready)
+        return {"centres": search.cluster_centers_, "centres_used": np.array([used])}
+
+    def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
+        """Return the distance of each point to the nearest centre."""
+        centres = self._ready(state["centres"])
+        ready = self._ready(points)
+        if self.metric == "cosine":
+            nearest: NDArray[np.float64] = 1 - (ready @ centres.T).max(axis=1)
+        else:
+            nearest = np.min([np.linalg.norm(ready - centre, axis=1) for centre in centres], axis=0)
+        return nearest
+
+    def group_rules(self, state: State) -> list[str]:
+        """Tell of fewer centres."""
+        used = int(state["centres_used"][0])
+        return [f"kmeans has {used} centres, not {self.centres}"] if used < self.centres else []
+
+    def _ready(self, points: Vectors) -> Vectors:
+        return unit_length(points) if self.metric == "cosine" else points

@@ -1,0 +1,99 @@
+"""Two domains of unequal size behind one normal set: oversampling of the small one, and scores on one scale.
+
+Oversampling follows Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 2002. The scale follows
+the domain normalisation of Saengthong and Shinozaki, "Deep generic representations for domain-generalized anomalous
+sound detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by its own training points'.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+
+from asdbench.contracts import State
+
+Vectors = NDArray[np.float64]
+Metric = Literal["cosine", "euclidean"]
+SOURCE, TARGET = "source", "target"
+SEED = 0
+"""Of the interpolation: the same points always give the same further ones."""
+LEAST_FOR_SPREAD = 3
+"""Points from which on the distances within a domain have a deviation worth dividing by."""
+FLOOR = 1e-9
+"""Least deviation, so that points that coincide have a scale."""
+
+
+def oversample(
+    points: Vectors, domains: NDArray[np.str_], *, ratio: float, neighbours: int, metric: Metric
+) -> Vectors:
+    """Return new target points ``[new, dims]`` until there are ``ratio`` times as many as source points.
+
+    Each lies at a random place between a target point and one of its nearest target points; none where there
+    is no source point, or fewer than two target points.
+    """
+    target = points[domains == TARGET]
+    wanted = int(ratio * np.count_nonzero(domains == SOURCE)) - len(target)
+    if wanted <= 0 or len(target) < 2:
+        return points[:0]
+    near = _nearest(target, None, k=min(neighbours, len(target) - 1), metric=metric)[1]
+    random = np.random.default_rng(SEED)
+    base = np.resize(random.permutation(len(target)), wanted)
+    partner = near[base, random.integers(near.shape[1], size=wanted)]
+    share = random.random((wanted, 1))
+    made: Vectors = target[base] + share * (target[partner] - target[base])
+    return made
+
+
+def learn_scales(points: Vectors, codes: NDArray[np.int64], *, real: int, k: int, metric: Metric) -> State:
+    """Return mean and deviation of each domain's distances from its own points to their nearest others.
+
+    Args:
+        points: ``[points, dims]``, those made by oversampling last.
+        codes: Number of the domain of each point, ``[points]``.
+        real: How many of the points are not made; these alone are measured.
+        k: Neighbours of a distance.
+        metric: The distance.
+
+    A domain of fewer than three points has the deviation of all domains' points together, and of one point their
+    mean too.
+    """
+    everywhere = _own_distances(points, real, k=k, metric=metric)
+    centres, spreads = [], []
+    for code in range(int(codes.max()) + 1):
+        bank = points[codes == code]
+        count = int(np.count_nonzero(codes[:real] == code))
+        own = _own_distances(bank, count, k=k, metric=metric) if len(bank) > 1 else everywhere
+        centres.append(own.mean())
+        spreads.append((own if len(bank) >= LEAST_FOR_SPREAD else everywhere).std())
+    return {"centre": np.array(centres), "spread": np.maximum(spreads, FLOOR)}
+
+
+def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Metric) -> NDArray[np.float64]:
+    """Return for each point the least of its standardised distances to the domains."""
+    scaled = []
+    for code, (centre, spread) in enumerate(zip(state["centre"], state["spread"], strict=True)):
+        bank = state["points"][state["domain"] == code]
+        distance = _nearest(bank, points, k=min(k, len(bank)), metric=metric)[0].mean(axis=1)
+        scaled.append((distance - centre) / spread)
+    least: NDArray[np.float64] = np.min(scaled, axis=0)
+    return least
+
+
+def _own_distances(bank: Vectors, count: int, *, k: int, metric: Metric) -> NDArray[np.float64]:
+    """Return the mean distance of the first ``count`` points to their nearest others in the bank."""
+    if len(bank) < 2:
+        return np.zeros(1)
+    distances = _nearest(bank, None, k=min(k, len(bank) - 1), metric=metric)[0]
+    own: NDArray[np.float64] = distances[:count].mean(axis=1)
+    return own
+
+
+def _nearest(
+    bank: Vectors, points: Vectors | None, *, k: int, metric: Metric
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    search = NearestNeighbors(n_neighbors=k, metric=metric, algorithm="brute").fit(bank)
+    distances, positions = search.kneighbors(points)
+    return distances, positions
