@@ -1,0 +1,123 @@
+"""What every method must keep, built as it is on a dataset."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from asdbench.data.items import Items
+from asdbench.describe import expected_info
+from asdbench.detector import Detector
+from asdbench.recipe import PARTS, Recipe, config_of, resolve
+from asdbench.registry import Registry, load_registry
+from asdbench.runner import open_dataset
+from asdbench.testing.items import make_items
+
+ITEMS = 3
+_registry = functools.cache(load_registry)
+
+
+class MethodContract:
+    """Inherit and define the fixture ``method``, a name; it is tried untrained on noise in the dataset's shape."""
+
+    dataset = "synthetic"
+
+    @pytest.fixture
+    def method(self) -> str:
+        """Name of the method to be tried."""
+        raise NotImplementedError("define a fixture `method`")
+
+    @pytest.fixture
+    def registry(self) -> Registry:
+        """What is installed."""
+        return _registry()
+
+    @pytest.fixture
+    def recipe(self, registry: Registry, method: str) -> Recipe:
+        """The method with its options on the dataset."""
+        return resolve(registry, method, {}, dataset=self.dataset)
+
+    @pytest.fixture
+    def detector(self, registry: Registry, recipe: Recipe) -> Detector:
+        """The method, built and untrained."""
+        torch.manual_seed(0)
+        detector = Detector(recipe, expected_info(recipe, open_dataset(registry, (self.dataset, {}))))
+        detector.root.eval()
+        return detector
+
+    @pytest.fixture
+    def items(self, detector: Detector, tmp_path: Path) -> Items:
+        """Noise."""
+        noise = np.random.default_rng(0).normal(size=(ITEMS, *detector.info.item_shape))
+        classes = len(detector.info.classes)
+        return make_items(
+            (0.1 * noise).astype(np.float32),
+            detector.info,
+            folder=tmp_path / "pack",
+            claim=[k % classes for k in range(ITEMS)],
+            featurizer=detector.featurizer,
+        )
+
+    def test_its_scorer_reads_an_output_that_its_model_gives(self, detector: Detector, items: Items) -> None:
+        """Or nothing could be scored."""
+        assert detector.scorer.on in detector.outputs(items)
+
+    def test_an_output_depends_on_its_item_alone(self, detector: Detector, items: Items) -> None:
+        """Other items of a batch must not move it."""
+        together = detector.outputs(items)
+        for number in range(ITEMS):
+            alone = detector.outputs(items[number : number + 1])
+            for name, values in together.items():
+                np.testing.assert_allclose(alone[name][0], values[number], rtol=2e-3, atol=2e-4, err_msg=name)
+
+    def test_computing_outputs_changes_nothing(self, detector: Detector, items: Items) -> None:
+        """Scoring does not train, batch norm included."""
+        before = {name: value.clone() for name, value in detector.root.state_dict().items()}
+        detector.outputs(items)
+        for name, value in detector.root.state_dict().items():
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+    def test_a_saved_detector_gives_the_same_outputs(
+        self, detector: Detector, items: Items, tmp_path: Path
+    ) -> None:
+        """All that outputs depend on is a parameter or a buffer."""
+        expected = detector.outputs(items)
+        detector.save(tmp_path / "detector.safetensors")
+        torch.manual_seed(1)
+        info = msgspec.structs.replace(detector.info, feature_shape=())
+        loaded = Detector(detector.recipe, info)
+        loaded.load(tmp_path / "detector.safetensors")
+        again = make_items(
+            items.raw().numpy(),
+            loaded.info,
+            folder=tmp_path / "again",
+            claim=items.claim.tolist(),
+            featurizer=loaded.featurizer,
+        )
+        for name, values in loaded.outputs(again).items():
+            np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+    def test_every_option_says_what_it_means(self, registry: Registry, recipe: Recipe) -> None:
+        """``asdbench describe`` shows it."""
+        for part in PARTS:
+            config = config_of(registry.build(part, getattr(recipe, part).name))
+            hints = typing.get_type_hints(config, include_extras=True)
+            for field in config.__struct_fields__:
+                metas = [
+                    meta
+                    for meta in getattr(hints[field], "__metadata__", ())
+                    if isinstance(meta, msgspec.Meta)
+                ]
+                assert any(meta.description for meta in metas), f"{part} option {field} has no description"
+
+    def test_every_preset_is_understood(self, registry: Registry, method: str) -> None:
+        """A preset's words are options that exist."""
+        for preset in registry.method(method).presets:
+            chosen = resolve(registry, method, {"preset": preset}, dataset=self.dataset)
+            assert chosen.label == f"{method}[preset={preset}]"

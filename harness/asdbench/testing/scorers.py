@@ -1,0 +1,85 @@
+"""What every scorer must keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from asdbench.contracts import Outputs, Scorer, State, Told
+
+CLASSES = 3
+DIMS = 6
+SEGMENTS = 2
+
+
+class ScorerContract:
+    """Inherit and define the fixture ``scorer``; ``outputs`` may be overridden where a scorer reads other shapes."""
+
+    @pytest.fixture
+    def scorer(self) -> Scorer:
+        """The scorer to be tried."""
+        raise NotImplementedError("define a fixture `scorer`")
+
+    def outputs(self, scorer: Any, items: int, *, seed: int) -> dict[str, NDArray[Any]]:
+        """Return random outputs of a model under every name that the scorer's options hold."""
+        shape = (items, SEGMENTS, DIMS) if getattr(scorer, "learns", True) else (items, SEGMENTS)
+        options = [value for value in msgspec.structs.asdict(scorer).values() if isinstance(value, str)]
+        names = {scorer.on, *options}
+        generator = np.random.default_rng(seed)
+        return {name: generator.normal(size=shape) for name in sorted(names)}
+
+    def test_its_state_is_arrays_under_flat_names(self, scorer: Scorer) -> None:
+        """Nothing else can be saved without pickle."""
+        state = self._fitted(scorer, 24)
+        assert all(isinstance(name, str) for name in state)
+        assert all(isinstance(value, np.ndarray) and value.dtype.kind in "fiub" for value in state.values())
+
+    def test_it_gives_a_finite_score_for_every_segment_of_every_item(self, scorer: Scorer) -> None:
+        """Each row of the result is an item."""
+        scores = scorer.score(self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _told(9))
+        assert np.asarray(scores).ndim == 2
+        assert len(scores) == 9
+        assert np.isfinite(scores).all()
+
+    def test_a_score_depends_on_its_item_alone(self, scorer: Scorer) -> None:
+        """Other test items must not move it."""
+        state, outputs, told = self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _told(9)
+        every = scorer.score(state, outputs, told)
+        order = np.array([4, 0, 8])
+        some = scorer.score(
+            state,
+            {name: values[order] for name, values in outputs.items()},
+            Told(claim=told.claim[order], columns={}),
+        )
+        np.testing.assert_allclose(some, every[order], rtol=1e-9, atol=1e-12)
+
+    def test_fitting_again_gives_the_same_scores(self, scorer: Scorer) -> None:
+        """What it draws comes from a fixed seed."""
+        outputs, told = self.outputs(scorer, 9, seed=1), _told(9)
+        once, again = (scorer.score(self._fitted(scorer, 24), outputs, told) for _ in range(2))
+        np.testing.assert_array_equal(once, again)
+
+    def test_classes_of_one_item_are_scored(self, scorer: Scorer) -> None:
+        """Small data is no crash."""
+        scores = scorer.score(self._fitted(scorer, CLASSES), self.outputs(scorer, 9, seed=1), _told(9))
+        assert np.isfinite(scores).all()
+
+    def test_a_small_set_is_told_as_a_rule_in_words(self, scorer: Scorer) -> None:
+        """The record holds them."""
+        tell = getattr(scorer, "rules", None)
+        rules = tell(self._fitted(scorer, CLASSES)) if tell is not None else []
+        assert all(isinstance(rule, str) and rule for rule in rules)
+
+    def _fitted(self, scorer: Scorer, items: int) -> State:
+        if not getattr(scorer, "learns", True):
+            return {}
+        outputs: Outputs = self.outputs(scorer, items, seed=0)
+        return scorer.fit(outputs, _told(items))
+
+
+def _told(items: int) -> Told:
+    return Told(claim=np.arange(items, dtype=np.int64) % CLASSES, columns={})
