@@ -1,0 +1,140 @@
+"""Precision, recall and thresholds: what is measured where a detector must decide, not only rank.
+
+Conventions:
+    * An item is called anomalous when its score is at least the threshold; thresholds are observed scores.
+    * Average precision is the sum over thresholds of (R_n - R_{n-1}) P_n, without interpolation, as scikit-learn
+      has it. F1max is the largest F1 over all thresholds; of equal ones the highest threshold counts.
+    * The false-alarm rate of a threshold is the share of normal items at or above it; at the equal-error
+      threshold it is as close as can be to the share of anomalies below it.
+    * ``weights`` count how often each item was drawn in a resample: ``[resamples, items]``, so that all resamples
+      take one pass over the sorted scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from asdbench.errors import MetricError
+from asdbench.metrics.roc import Bools, Floats, Ints, absent, check_scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decisions:
+    """What every threshold decides, once for each row of weights; thresholds from the highest down."""
+
+    thresholds: Floats
+    """The distinct scores, ``[thresholds]``."""
+    found: Floats
+    """Anomalies at or above each threshold, ``[resamples, thresholds]``."""
+    alarms: Floats
+    """Normal items at or above each threshold, ``[resamples, thresholds]``."""
+
+    @property
+    def anomalies(self) -> Floats:
+        """All anomalies, ``[resamples, 1]``."""
+        return self.found[:, -1:]
+
+    @property
+    def precision(self) -> Floats:
+        """Share of anomalies among what is called anomalous; 0 where nothing is."""
+        called = self.found + self.alarms
+        return np.divide(self.found, called, out=np.zeros_like(called), where=called > 0)
+
+    @property
+    def recall(self) -> Floats:
+        """Share of the anomalies that is found."""
+        return self.found / self.anomalies
+
+    @property
+    def f1(self) -> Floats:
+        """2 P R / (P + R)."""
+        return 2 * self.found / (self.found + self.alarms + self.anomalies)
+
+    def average_precision(self) -> Floats:
+        """Return the average precision, ``[resamples]``."""
+        return np.asarray((np.diff(self.recall, axis=1, prepend=0.0) * self.precision).sum(axis=1))
+
+    def best(self) -> Ints:
+        """Return the position of the threshold with the largest F1, ``[resamples]``."""
+        return np.asarray(self.f1.argmax(axis=1))
+
+
+def decisions(is_anomaly: Bools, scores: Floats, weights: Floats) -> Decisions:
+    """Return the decisions of all thresholds under every row of ``weights`` ``[resamples, items]``.
+
+    Raises:
+        MetricError: A row draws no anomaly.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of items that tie
+    drawn = weights[:, order]
+    found = np.cumsum(drawn * is_anomaly[order], axis=1)[:, last]
+    called = np.cumsum(drawn, axis=1)[:, last]
+    if (found[:, -1] == 0).any():
+        raise MetricError("precision and recall need at least one anomaly; a resample has none")
+    return Decisions(thresholds=ranked[last], found=found, alarms=called - found)
+
+
+def average_precision(is_anomaly: ArrayLike, scores: ArrayLike) -> float:
+    """Return the average precision: sum over thresholds of (R_n - R_{n-1}) P_n.
+
+    Args:
+        is_anomaly: True (or 1) for anomalies, shape ``[items]``.
+        scores: Anomaly scores, shape ``[items]``.
+
+    Raises:
+        MetricError: Shapes differ, a score is not finite, or one class is absent.
+    """
+    return float(_of(is_anomaly, scores).average_precision()[0])
+
+
+def f1_max(is_anomaly: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
+    """Return the largest F1 over all thresholds, and the threshold that reaches it.
+
+    Raises:
+        MetricError: Shapes differ, a score is not finite, or one class is absent.
+    """
+    decided = _of(is_anomaly, scores)
+    best = int(decided.best()[0])
+    return float(decided.f1[0, best]), float(decided.thresholds[best])
+
+
+def equal_error(is_anomaly: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
+    """Return the equal error rate and its threshold, where as many anomalies are missed as normals raise an alarm.
+
+    The rate is the mean of the two shares at the threshold where they are closest.
+
+    Raises:
+        MetricError: Shapes differ, a score is not finite, or one class is absent.
+    """
+    decided = _of(is_anomaly, scores)
+    missed = 1 - decided.recall[0]
+    alarms = decided.alarms[0] / decided.alarms[0, -1]
+    closest = int(np.abs(missed - alarms).argmin())
+    return float(missed[closest] + alarms[closest]) / 2, float(decided.thresholds[closest])
+
+
+def share_at_or_above(scores: Floats, weights: Floats, thresholds: Floats) -> Floats:
+    """Return, for each row of ``weights`` ``[resamples, items]``, the share of items at or above its threshold.
+
+    Recall where the items are anomalies, the false-alarm rate where they are normal.
+
+    Args:
+        scores: Anomaly scores, ``[items]``, at least one.
+        weights: How often each item was drawn.
+        thresholds: One for each row, ``[resamples]``.
+    """
+    called = scores[np.newaxis] >= thresholds[:, np.newaxis]
+    return np.asarray((weights * called).sum(axis=1) / weights.sum(axis=1))
+
+
+def _of(is_anomaly: ArrayLike, scores: ArrayLike) -> Decisions:
+    anomalous, values = check_scores(is_anomaly, scores)
+    anomalies = int(anomalous.sum())
+    if why := absent(values.size - anomalies, anomalies):
+        raise MetricError(f"precision and recall are undefined: {why}")
+    return decisions(anomalous, values, np.ones((1, values.size)))
