@@ -16,12 +16,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from asdbench import cli
 from asdbench.data.download import Patience, accept_licence, extract, fetch, install, is_extracted
 from asdbench.errors import DataError
 from asdbench.values import Card, Remote
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BLOCK = 1 << 16  # what is written at once; a cut loses the rest of its block
+ANY_MD5 = "0" * 32
 QUICK = Patience(retries=3, timeout_s=5.0, pause=lambda seconds: None)
 
 
@@ -259,14 +261,14 @@ def test_wrong_bytes_twice_are_an_error_with_both_sums(server: Server, tmp_path:
 def test_a_server_that_is_not_there_ends_patience(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as closed:
         port = closed.server_address[1]
-    remote = Remote(url=f"http://127.0.0.1:{port}/a.zip", md5="", part="dev")
+    remote = Remote(url=f"http://127.0.0.1:{port}/a.zip", md5=ANY_MD5, part="dev")
     with pytest.raises(DataError, match=r"the connection failed \(ConnectionError\), after 3 retries"):
         fetch([remote], tmp_path, patience=QUICK)
 
 
 def test_an_address_that_is_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere/a\.zip cannot be fetched"):
-        fetch([Remote(url="nowhere/a.zip", md5="", part="dev")], tmp_path, patience=QUICK)
+        fetch([Remote(url="nowhere/a.zip", md5=ANY_MD5, part="dev")], tmp_path, patience=QUICK)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(
@@ -459,6 +461,102 @@ def test_a_release_is_installed_once_even_if_its_archives_are_deleted(server: Se
     assert files_of(root) == {"toy/dev/fan/train/a.wav": b"aaa"}
     assert is_extracted(remote, root / "toy" / "dev")
     assert len(server.asked) == 1
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def unknown(server: Server, file: str = "a.zip") -> Remote:
+    return Remote(url=f"{server.url}/{file}", md5="", part="dev")
+
+
+def test_a_file_of_unknown_checksum_is_refused_before_anything_is_downloaded(
+    server: Server, tmp_path: Path
+) -> None:
+    remotes = [server.remote("known.zip"), unknown(server, "b.zip"), unknown(server, "c.zip")]
+    with pytest.raises(
+        DataError, match=r"checksum of b\.zip and 1 more is not known, .*/b\.zip .* --trust-remote-checksum"
+    ):
+        fetch(remotes, tmp_path, patience=QUICK)
+    with pytest.raises(DataError, match=r"checksum of b\.zip and 1 more is not known"):
+        install(remotes, tmp_path, archives=tmp_path, target_of=lambda _: PurePosixPath("toy"))
+    assert server.asked == []
+
+
+def test_a_trusted_file_keeps_its_checksum_and_is_checked_against_it_later(
+    server: Server, tmp_path: Path
+) -> None:
+    server.content = zipped({"a.wav": b"first"})
+    [path] = fetch([unknown(server)], tmp_path, trust=True)
+    kept = tmp_path / "a.zip.md5"
+    assert kept.read_text() == f"{hashlib.md5(server.content).hexdigest()}  a.zip\n"
+    fetch([unknown(server)], tmp_path)  # without trust: it is known by now
+    assert len(server.asked) == 1
+    path.unlink()
+    server.content = zipped({"a.wav": b"other"})
+    with pytest.raises(DataError, match=r"a\.zip\.md5 \(delete it to trust the file anew\) says"):
+        fetch([unknown(server)], tmp_path, patience=QUICK, trust=True)
+    kept.unlink()
+    fetch([unknown(server)], tmp_path, trust=True)
+    assert path.read_bytes() == server.content
+
+
+def test_a_trusted_file_that_lies_there_is_taken_as_it_is(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"fetched by hand")
+    fetch([unknown(server)], tmp_path, trust=True)
+    assert (tmp_path / "a.zip.md5").read_text().startswith(hashlib.md5(b"fetched by hand").hexdigest())
+    assert server.asked == []
+
+
+def test_what_is_no_archive_is_not_trusted_as_one(server: Server, tmp_path: Path) -> None:
+    server.content = b"<html>maintenance</html>"
+    with pytest.raises(DataError, match=r"a\.zip sent something that is no zip archive"):
+        fetch([unknown(server)], tmp_path, patience=QUICK, trust=True)
+    assert not list(tmp_path.glob("a.zip*"))
+
+
+def test_a_kept_checksum_that_is_none_is_told(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.zip.md5").write_text("oops")
+    with pytest.raises(DataError, match=r"a\.zip\.md5 should begin with an MD5"):
+        fetch([unknown(server)], tmp_path, trust=True)
+
+
+def test_a_trusted_release_is_installed_once_and_plain_files_go_to_their_folder(
+    server: Server, tmp_path: Path
+) -> None:
+    root, archives = tmp_path / "root", tmp_path / "archives"
+    targets = {"a.zip": PurePosixPath("toy/dev"), "truth.csv": PurePosixPath("toy/truth")}
+    server.content = zipped({"fan/a.wav": b"aaa"})
+    for _ in range(2):
+        install(
+            [unknown(server), unknown(server, "truth.csv")], root, archives=archives,
+            target_of=lambda remote: targets[remote.file], trust=not server.asked,
+        )  # fmt: skip
+        shutil.rmtree(archives, ignore_errors=True)
+    assert files_of(root / "toy" / "dev") == {"fan/a.wav": b"aaa"}
+    assert files_of(root / "toy" / "truth")["truth.csv"] == server.content
+    assert len(server.asked) == 2
+
+
+def test_fetch_refuses_an_unknown_checksum_until_it_is_to_be_trusted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from asdbench_datasets.dcase2022 import Dcase2022
+
+    server.content = zipped({"fan/train/section_00_source_train_normal_0000_m-n_W.wav": b"RIFF"})
+    monkeypatch.setattr(Dcase2022, "_remotes", lambda self: (unknown(server, "dev_fan.zip"),))
+    words = ["datasets", "fetch", "dcase2022", "--accept-licence"]
+    words += ["--data-root", str(tmp_path / "data"), "--cache", str(tmp_path / "cache")]
+    assert cli.status_of(words) == 2
+    assert "--trust-remote-checksum" in capsys.readouterr().err
+    assert cli.status_of([*words, "--trust-remote-checksum"]) == 0
+    assert (tmp_path / "data/archives/dcase2022/dev_fan.zip.md5").exists()
+    assert list((tmp_path / "data/dcase2022/dev_data/fan/train").glob("*.wav"))
 
 
 def licensed(licence: str) -> Card:

@@ -7,21 +7,59 @@ from collections.abc import Iterable
 from asdbench.hookspecs import hookimpl
 from asdbench.values import Entry, lazy
 
+_YEARS = {
+    "2020": ("six machine types, 41 machine IDs, MIMII and ToyADMOS recordings", "koizumi2020dcase"),
+    "2021": ("domain shift, seven machine types of six sections, MIMII DUE, ToyADMOS2", "kawaguchi2021dcase"),
+    "2022": ("domain generalisation, seven machine types of six sections, MIMII DG", "dohi2022dcase"),
+    "2023": ("first shot, other machine types in the evaluation part", "dohi2023dcase"),
+    "2024": ("first shot, attributes of some machine types hidden", "nishida2024dcase"),
+    "2025": ("first shot, with supplemental clips of clean machines or noise", "nishida2025dcase"),
+}
+_METRICS = {
+    "2020": "AUC and pAUC per machine ID, arithmetic means over IDs and over types",
+    "2021": "AUC and pAUC per section and domain, harmonic means over all",
+    "2022": "AUC per domain against all anomalous clips, pAUC over both, harmonic mean Omega",
+    "2023": "as 2022, one section a machine type",
+    "2024": "as 2023",
+    "2025": "as 2023",
+}
+
 
 @hookimpl
 def asdbench_datasets() -> Iterable[Entry]:
-    """Offer DCASE 2020 Task 2, any folder of recordings, and machine sounds that are made on the machine."""
+    """Offer the releases of DCASE Task 2 and MIMII, any folder of recordings, and sounds made on the machine."""
     return [
+        *(
+            Entry(
+                name=f"dcase{year}",
+                build=lazy(f"asdbench_datasets.dcase{year}:Dcase{year}"),
+                summary=f"DCASE {year} Task 2: {summary}",
+                cites=cites,
+            )
+            for year, (summary, cites) in _YEARS.items()
+        ),
         Entry(
-            name="dcase2020",
-            build=lazy("asdbench_datasets.dcase2020:Dcase2020"),
-            summary="DCASE 2020 Task 2: six machine types, 41 machine IDs, MIMII and ToyADMOS recordings",
+            name="dcase2020_modspec",
+            build=lazy("asdbench_datasets.modspec:Modspec"),
+            summary="modulation spectra of DCASE 2020, 20 machine IDs; features of given clips, no sound",
             cites="koizumi2020dcase",
         ),
         Entry(
             name="folder",
             build=lazy("asdbench_datasets.folder:Folder"),
             summary="your own recordings: <machine>/{train,test}/*.wav, or a folder of normal ones",
+        ),
+        Entry(
+            name="mimii",
+            build=lazy("asdbench_datasets.mimii:Mimii"),
+            summary="MIMII: four machine types at -6, 0 or 6 dB, eight microphones",
+            cites="purohit2019mimii",
+        ),
+        Entry(
+            name="mimii_due",
+            build=lazy("asdbench_datasets.mimii_due:MimiiDue"),
+            summary="MIMII DUE: five machine types under domain shift",
+            cites="tanabe2021mimii",
         ),
         Entry(
             name="synthetic",
@@ -35,9 +73,6 @@ def asdbench_datasets() -> Iterable[Entry]:
 def asdbench_metrics() -> Iterable[Entry]:
     """Offer the official figures of the challenges that the datasets belong to."""
     return [
-        Entry(
-            name="dcase2020",
-            build=lazy("asdbench.metrics:dcase2020"),
-            summary="AUC and pAUC per machine ID, arithmetic means over IDs and over types",
-        )
+        Entry(name=f"dcase{year}", build=lazy(f"asdbench.metrics:dcase{year}"), summary=summary)
+        for year, summary in _METRICS.items()
     ]

@@ -10,9 +10,7 @@ Official numbers of clips are in ``indexes/dcase2020_counts.csv``, archives in `
 
 from __future__ import annotations
 
-import csv
 import functools
-import importlib.resources
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,22 +22,26 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
-from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, Card, Config, Count, Fold, Remote, Row
+from asdbench_datasets import citations
+from asdbench_datasets.common import (
+    NO_VALIDATION,
+    Channel,
+    Machines,
+    SampleRate,
+    chosen_machines,
+    table,
+    zenodo,
+)
 
 MACHINES = ("fan", "pump", "slider", "valve", "ToyCar", "ToyConveyor")
+MIMII = ("fan", "pump", "slider", "valve")
+"""Machine types whose clips are of MIMII; trained alone they are what a paper calls its MIMII results."""
 CLIP_S = 10
 FOLDER = PurePosixPath("dcase2020")
 HOMEPAGE = "https://dcase.community/challenge2020/task-unsupervised-detection-of-anomalous-sounds"
 LICENCE = "CC BY-NC-SA 4.0; its part from MIMII (fan, pump, slider, valve): CC BY-SA 4.0"
-CITATION = """\
-Y. Koizumi, Y. Kawaguchi, K. Imoto, T. Nakamura, Y. Nikaido, R. Tanabe, H. Purohit, K. Suefusa, T. Endo, \
-M. Yasuda, N. Harada: Description and Discussion on DCASE2020 Challenge Task2: Unsupervised Anomalous Sound \
-Detection for Machine Condition Monitoring. DCASE Workshop 2020.
-H. Purohit, R. Tanabe, K. Ichige, T. Endo, Y. Nikaido, K. Suefusa, Y. Kawaguchi: MIMII Dataset: Sound \
-Dataset for Malfunctioning Industrial Machine Investigation and Inspection. DCASE Workshop 2019.
-Y. Koizumi, S. Saito, H. Uematsu, N. Harada, K. Imoto: ToyADMOS: A Dataset of Miniature-Machine Operating \
-Sounds for Anomalous Sound Detection. WASPAA 2019."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,21 +83,13 @@ class Dcase2020(Config, frozen=True):
             description="test clips of the development IDs, or those of the others, whose labels are secret"
         ),
     ] = "dev"
-    machines: Annotated[
-        tuple[str, ...] | str, Meta(description="machine types joined by +, such as fan+pump; empty: all")
-    ] = ()
-    sample_rate: Annotated[
-        int, Meta(description="Hz; clips at another rate are resampled", ge=1000, le=192_000)
-    ] = 16000
-    channel: Annotated[int, Meta(description="which channel of clips with several", ge=0)] = 0
+    machines: Machines = ()
+    sample_rate: SampleRate = 16000
+    channel: Channel = 0
 
     def __post_init__(self) -> None:
-        chosen = self.machines.split("+") if isinstance(self.machines, str) else self.machines
-        for machine in filter(None, chosen):
-            if machine not in MACHINES:
-                raise ConfigError(unknown("machine type", machine, MACHINES))
         # In one order and form, so that equal selections are equal configurations.
-        msgspec.structs.force_setattr(self, "machines", tuple(name for name in MACHINES if name in chosen))
+        msgspec.structs.force_setattr(self, "machines", chosen_machines(self.machines, MACHINES))
         if self.test == "evaluation" and self.train == "dev":
             raise ConfigError("test=evaluation needs train=dev+additional: only that holds its machine IDs")
 
@@ -108,7 +102,7 @@ class Dcase2020(Config, frozen=True):
             task="detection",
             modality="audio",
             licence=LICENCE,
-            citation=CITATION,
+            citation=f"{citations.DCASE2020}\n{citations.MIMII}\n{citations.TOYADMOS}",
             homepage=HOMEPAGE,
             remotes=self._remotes(),
             expected=self._expected(),
@@ -121,10 +115,10 @@ class Dcase2020(Config, frozen=True):
             scopes={"all": (), "machine": ("machine",), "section": ("machine", "section")},
             groups=("machine", "section", "domain"),
             metrics="dcase2020",
-            published_as="dcase2020/dev" if self._is_as_published() else "",
+            published_as=self._published_as(),
             item_shape=(CLIP_S * self.sample_rate,),
             sample_rate=self.sample_rate,
-            known_leaks=("no validation part: what was chosen on the test clips is biased towards them",),
+            known_leaks=(NO_VALIDATION,),
         )
 
     def index(self, root: Path) -> Iterator[Row]:
@@ -164,12 +158,41 @@ class Dcase2020(Config, frozen=True):
         )
         return [fold]
 
+    def graded(self, root: Path, names: Sequence[tuple[str, str]]) -> Sequence[Row]:
+        """Return a row for every (machine type, file name) of a test clip; the names alone tell the labels.
+
+        Raises:
+            DataError: A name is not of the test clips that the options select.
+        """
+        part = next(part for part in self._parts() if part.subfolder == "test")
+        for machine, name in names:
+            if machine not in self._selected():
+                raise DataError(
+                    f"{machine}/{name}: the test clips are of {', '.join(self._selected())}, not of {machine!r}"
+                )
+            if "/" in name:
+                raise DataError(f"{machine}/{name}: a clip is told by its name, without a folder")
+        return [
+            _row(root / source, source, part=part, machine=machine)
+            for machine, source in (
+                (machine, FOLDER / part.folder / machine / "test" / name) for machine, name in names
+            )
+        ]
+
+    def listed(self, root: Path) -> Sequence[Row]:
+        """Return nothing: no list of the test clips is read."""
+        return []
+
     def archive_target(self, remote: Remote) -> PurePosixPath:
         """Return the folder under the data root that an archive of the card unpacks to."""
         return FOLDER / next(part.folder for part in PARTS if part.archives == remote.part)
 
-    def _is_as_published(self) -> bool:
-        return (self.test, self.sample_rate, self.channel) == ("dev", 16000, 0)
+    def _published_as(self) -> str:
+        if (self.test, self.sample_rate, self.channel) != ("dev", 16000, 0):
+            return ""
+        if self.train == "dev+additional":
+            return "dcase2020/dev"
+        return "dcase2020/dev-only/mimii" if self.machines == MIMII else "dcase2020/dev-only"
 
     def _selected(self) -> tuple[str, ...]:
         return tuple(self.machines) or MACHINES
@@ -182,12 +205,8 @@ class Dcase2020(Config, frozen=True):
     def _remotes(self) -> tuple[Remote, ...]:
         wanted = {part.archives for part in self._parts()}
         return tuple(
-            Remote(
-                url=f"https://zenodo.org/records/{line['record']}/files/{line['file']}",
-                md5=line["md5"],
-                part=line["part"],
-            )
-            for line in _table("dcase2020_remotes.csv")
+            zenodo(line)
+            for line in table("dcase2020_remotes.csv")
             if line["part"] in wanted and line["machine"] in self._selected()
         )
 
@@ -199,7 +218,7 @@ class Dcase2020(Config, frozen=True):
                 label=line["label"] or None,
                 items=int(line["items"]),
             )
-            for line in _table("dcase2020_counts.csv")
+            for line in table("dcase2020_counts.csv")
             if line["part"] in wanted and line["machine"] in self._selected()
         )
 
@@ -234,13 +253,5 @@ def _row(path: Path, source: PurePosixPath, *, part: Part, machine: str) -> Row:
 @functools.cache
 def _sections(machine: str, folder: str) -> tuple[str, ...]:
     part = "train" if folder == "dev_data" else "additional"
-    lines = _table("dcase2020_counts.csv")
+    lines = table("dcase2020_counts.csv")
     return tuple(line["section"] for line in lines if (line["machine"], line["part"]) == (machine, part))
-
-
-@functools.cache
-def _table(name: str) -> tuple[dict[str, str], ...]:
-    text = (
-        importlib.resources.files("asdbench_datasets").joinpath("indexes", name).read_text(encoding="utf-8")
-    )
-    return tuple(csv.DictReader(text.splitlines()))

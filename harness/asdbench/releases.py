@@ -28,13 +28,24 @@ def fetch(
     cache: Path,
     *,
     accepted: bool,
+    trust: bool = False,
     progress: Progress,
     report: Callable[[str, int, int], None],
 ) -> Path:
     """Download and unpack a release, or make a dataset that is made on the machine; return where it lies.
 
+    Args:
+        dataset: The release, with its options.
+        data_root: Gets the data.
+        cache: Keeps what licences were accepted, and what is made.
+        accepted: The user accepts the licence.
+        trust: The user takes files whose checksum is not known as they come.
+        progress: Told of every block of a download.
+        report: Told of what is made.
+
     Raises:
-        DataError: The licence is not accepted, there is nothing to download, or a download fails.
+        DataError: The licence is not accepted, there is nothing to download, a checksum is not known, or a download
+            fails.
     """
     card = dataset.card
     if card.made:
@@ -48,6 +59,7 @@ def fetch(
         archives=data_root / "archives" / card.name,
         target_of=dataset.archive_target,
         progress=progress,
+        trust=trust,
     )
     return data_root
 
@@ -80,11 +92,14 @@ def card_rows(card: Card) -> dict[str, Any]:
         "sample_rate": card.sample_rate,
         "columns": dict(card.columns),
         "claims": list(card.claims),
+        "known": list(card.known),
         "scopes": {name: list(columns) for name, columns in card.scopes.items()},
         "metrics": card.metrics,
         "known_leaks": list(card.known_leaks),
+        "notes": list(card.notes),
         "archives": [
-            {"file": remote.file, "part": remote.part, "md5": remote.md5} for remote in card.remotes
+            {"file": remote.file, "part": remote.part, "url": remote.url, "md5": remote.md5 or None}
+            for remote in card.remotes
         ],
         "made_on_the_machine": card.made,
     }

@@ -33,8 +33,9 @@ def list_datasets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:<16} {row['summary']}")
+        click.echo(f"{row['name']:<{width}} {row['summary']}")
 
 
 @datasets.command(epilog="Example: asdbench datasets info 'dcase2020[train=dev]'")
@@ -52,7 +53,9 @@ def info(dataset: Words, as_json: bool) -> None:
         return
     for name, value in told.items():
         if name == "archives":
-            value = f"{len(value)} to download" if value else "none"
+            unknown = sum(archive["md5"] is None for archive in value)
+            doubt = f", {unknown} of unknown checksum" if unknown else ""
+            value = f"{len(value)} to download{doubt}" if value else "none"
         click.echo(f"{name.replace('_', ' '):<20} {value}")
 
 
@@ -60,7 +63,14 @@ def info(dataset: Words, as_json: bool) -> None:
 @click.argument("dataset", type=WORDS)
 @data_options
 @click.option("--accept-licence", is_flag=True, help="Accept the dataset's licence; asked for once.")
-def fetch(dataset: Words, data_root: Path, cache: Path, accept_licence: bool) -> None:
+@click.option(
+    "--trust-remote-checksum",
+    is_flag=True,
+    help="Take files whose checksum is not known as they come, and keep their checksum for later downloads.",
+)
+def fetch(
+    dataset: Words, data_root: Path, cache: Path, accept_licence: bool, trust_remote_checksum: bool
+) -> None:
     """Download and unpack DATASET; a broken download is continued by the same command."""
     from asdbench import releases  # imports torch
     from asdbench.cli.progress import ProgressBars
@@ -74,6 +84,7 @@ def fetch(dataset: Words, data_root: Path, cache: Path, accept_licence: bool) ->
             data_root,
             cache,
             accepted=accept_licence,
+            trust=trust_remote_checksum,
             progress=bars.download,
             report=bars.preparing,
         )

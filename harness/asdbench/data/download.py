@@ -2,6 +2,8 @@
 
 Downloads lie beside each other under their own names, unfinished ones end in ``.part``. What was
 unpacked is listed in a hidden marker with the archive's MD5, so that neither it nor its download is repeated.
+Where a release's checksum is not known (``Remote.md5`` is empty), nothing is downloaded unless the caller trusts what
+comes; then the MD5 of what came is kept in ``<file>.md5`` beside it, and later downloads are checked against that.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import msgspec
 import requests
 
 from asdbench.atomic import locked, write_bytes
+from asdbench.data.checksums import announcer_of, keep, refuse_unknown, with_kept
 from asdbench.data.hashing import digest_of
 from asdbench.errors import DataError
 from asdbench.values import Card, Remote
@@ -61,16 +64,28 @@ def fetch(
     *,
     progress: Progress = silent,
     patience: Patience = Patience(),
+    trust: bool = False,
 ) -> list[Path]:
     """Download files into the folder ``target`` and return their paths, in the order of ``remotes``.
 
     A file that is already there with the right MD5 is not fetched again, a partial one is continued.
 
+    Args:
+        remotes: What to fetch.
+        target: Gets the files.
+        progress: Told of every block.
+        patience: How long to bear with a server.
+        trust: Take a file whose checksum is not known as it comes, and keep its checksum from then on.
+
     Raises:
-        DataError: A server refuses, keeps failing or sends something unannounced, or the disk is full.
+        DataError: A server refuses, keeps failing or sends something unannounced, the disk is full, or a checksum is
+            not known and not to be trusted.
     """
     _make_folder(target)
-    return [_fetch_one(remote, target, progress=progress, patience=patience) for remote in remotes]
+    known = [with_kept(remote, target) for remote in remotes]
+    if not trust:
+        refuse_unknown(known)
+    return [_fetch_one(remote, target, progress=progress, patience=patience) for remote in known]
 
 
 def install(
@@ -81,22 +96,36 @@ def install(
     target_of: Callable[[Remote], PurePosixPath],
     progress: Progress = silent,
     patience: Patience = Patience(),
+    trust: bool = False,
 ) -> None:
     """Download archives and unpack each to ``root / target_of(remote)``; what is there already is skipped.
 
+    A file that is no zip archive goes to ``root / target_of(remote)`` itself.
+
     Raises:
-        DataError: See ``fetch`` and ``extract``.
+        DataError: See ``fetch`` and ``extract``; a checksum that is not known is told before anything is downloaded.
     """
-    for remote in remotes:
-        target = root / target_of(remote)
-        if not is_extracted(remote, target):
-            [archive] = fetch([remote], archives, progress=progress, patience=patience)
-            extract(archive, target, md5=remote.md5)
+    lacking = [
+        (remote, root / target_of(remote))
+        for remote in remotes
+        if not (_is_archive(remote) and is_extracted(remote, root / target_of(remote)))
+    ]
+    places = [archives if _is_archive(remote) else target for remote, target in lacking]
+    known = [with_kept(remote, place) for (remote, _), place in zip(lacking, places, strict=True)]
+    if not trust:
+        refuse_unknown(known)
+    for remote, place, (_, target) in zip(known, places, lacking, strict=True):
+        [file] = fetch([remote], place, progress=progress, patience=patience, trust=trust)
+        if _is_archive(remote):
+            extract(file, target, md5=remote.md5 or None)
 
 
 def is_extracted(remote: Remote, target: Path) -> bool:
-    """Tell whether all files of a remote archive lie under ``target``, be the archive kept or not."""
-    return _is_unpacked(target, remote.file, remote.md5)
+    """Tell whether all files of a remote archive lie under ``target``, be the archive kept or not.
+
+    Where its checksum is not known, any archive of its name will do.
+    """
+    return _is_unpacked(target, remote.file, remote.md5 or None)
 
 
 def extract(
@@ -163,22 +192,46 @@ class _Again(Exception):  # noqa: N818 - not an error yet, a reason to try once 
         self.wait_s = wait_s
 
 
+def _is_archive(remote: Remote) -> bool:
+    return remote.file.endswith(".zip")
+
+
 def _fetch_one(remote: Remote, target: Path, *, progress: Progress, patience: Patience) -> Path:
     final = target / remote.file
     with locked(target / f".{remote.file}.lock"):
+        part = target / f"{remote.file}.part"
+        transfer = _Transfer(remote=remote, part=part, progress=progress, patience=patience)
+        if not remote.md5:
+            return _fetch_trusted(transfer, final)
         if final.exists():
             if digest_of(final, "md5") == remote.md5:
                 return final
             _log.warning("%s has another MD5 than the release; it is fetched again", final)
-        part = target / f"{remote.file}.part"
-        transfer = _Transfer(remote=remote, part=part, progress=progress, patience=patience)
         # The piece that the first try continues may be of another file; the second one starts from nothing.
         if transfer.checksum() != remote.md5 and (met := transfer.checksum()) != remote.md5:
             raise DataError(
-                f"{remote.url} has MD5 {met}, the release announces {remote.md5}; twice in a row, so the "
+                f"{remote.url} has MD5 {met}, {announcer_of(remote, target)} {remote.md5}; twice in a row, so the "
                 "file changed at its source or something on the way replaces it"
             )
         part.replace(final)
+    return final
+
+
+def _fetch_trusted(transfer: _Transfer, final: Path) -> Path:
+    """Take a file as it lies there, else as it comes; keep its checksum.
+
+    Raises:
+        DataError: What should be an archive is none.
+    """
+    if not final.exists():
+        transfer.complete()
+        if _is_archive(transfer.remote) and not zipfile.is_zipfile(transfer.part):
+            transfer.part.unlink()
+            raise DataError(f"{transfer.remote.url} sent something that is no zip archive")
+        transfer.part.replace(final)
+    met = digest_of(final, "md5")
+    keep(final, met)
+    _log.warning("%s is trusted as it came; its MD5 %s is kept beside it", final, met)
     return final
 
 
@@ -336,7 +389,7 @@ def _marker(target: Path, archive: str) -> Path:
     return target / f".{archive}.extracted"
 
 
-def _is_unpacked(target: Path, archive: str, md5: str) -> bool:
+def _is_unpacked(target: Path, archive: str, md5: str | None) -> bool:
     marker = _marker(target, archive)
     if not marker.exists():
         return False
@@ -345,7 +398,9 @@ def _is_unpacked(target: Path, archive: str, md5: str) -> bool:
     except msgspec.DecodeError as error:
         _log.warning("%s is damaged (%s); the archive is unpacked again", marker, error)
         return False
-    return done.md5 == md5 and all(_has_size(target / name, size) for name, size in done.files.items())
+    return md5 in {None, done.md5} and all(
+        _has_size(target / name, size) for name, size in done.files.items()
+    )
 
 
 def _has_size(path: Path, size: int) -> bool:

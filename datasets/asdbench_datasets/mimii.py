@@ -1,0 +1,187 @@
+"""``mimii``: MIMII, four industrial machine types at three signal-to-noise ratios, eight microphones.
+
+    mimii/<snr>/<machine>/id_00/normal/00000000.wav
+    mimii/<snr>/<machine>/id_00/abnormal/00000000.wav
+
+``<snr>`` is ``-6_dB``, ``0_dB`` or ``6_dB``; the names that the official baseline unpacks to (``min6dB``, ``0dB``,
+``6dB``) are read too. The release has no division: here the usual one is made, normal clips for training but for as
+many as are tested with the anomalous ones. Which ones goes by a hash of machine type, ID and file name: it is the
+same at every ratio, on every machine, and for a part of the release as far as the numbers allow.
+
+Verified: folders and archives from the official baseline (MIMII-hitachi/mimii_baseline), Zenodo record and checksums
+from the mirror description datasets-mila/datasets--mimii. Numbers of clips are those of the MIMII part of the DCASE
+2020 development data, training and test together, which is all of the public version of MIMII.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from asdbench.data.audio import read_wave
+from asdbench.errors import DataError
+from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Remote, Row
+from asdbench_datasets import citations
+from asdbench_datasets.common import NO_VALIDATION, Machines, SampleRate, chosen_machines, table, zenodo
+
+MACHINES = ("fan", "pump", "slider", "valve")
+FOLDER = PurePosixPath("mimii")
+CLIP_S = 10
+_FOLDERS = {"-6": ("-6_dB", "min6dB"), "0": ("0_dB", "0dB"), "6": ("6_dB", "6dB")}
+_ID = re.compile(r"id_(\d{2})")
+_CLIP = re.compile(r"\d{8}\.wav")
+
+
+class Mimii(Config, frozen=True, kw_only=True):
+    """MIMII at one signal-to-noise ratio and microphone.
+
+    Raises:
+        ConfigError: A machine type is unknown.
+    """
+
+    snr: Annotated[Literal["-6", "0", "6"], Meta(description="signal-to-noise ratio in dB")] = "0"
+    channel: Annotated[int, Meta(description="which of the eight microphones", ge=0, le=7)] = 0
+    test_normals: Annotated[
+        Literal["as_anomalies", "half"],
+        Meta(
+            description="how many normal clips of an ID are tested: as many as it has anomalous ones, or half of "
+            "them; one at least trains"
+        ),
+    ] = "as_anomalies"
+    machines: Machines = ()
+    sample_rate: SampleRate = 16000
+
+    def __post_init__(self) -> None:
+        # In one order and form, so that equal selections are equal configurations.
+        msgspec.structs.force_setattr(self, "machines", chosen_machines(self.machines, MACHINES))
+
+    @property
+    def card(self) -> Card:
+        """What the release says of itself under the current options."""
+        return Card(
+            name="mimii",
+            title=f"MIMII, {self.snr} dB",
+            task="detection",
+            modality="audio",
+            licence="CC BY-SA 4.0",
+            citation=citations.MIMII,
+            homepage="https://zenodo.org/records/3384388",
+            remotes=tuple(
+                zenodo(line)
+                for line in table("mimii_remotes.csv")
+                if line["part"] == self.snr and line["machine"] in self._selected()
+            ),
+            expected=tuple(self._expected()),
+            columns={"machine": "machine type", "section": "machine ID", "part": "train or test"},
+            claims=("machine", "section"),
+            scopes={"all": (), "machine": ("machine",), "section": ("machine", "section")},
+            groups=("machine", "section", "domain"),
+            metrics="dcase2020",
+            item_shape=(CLIP_S * self.sample_rate,),
+            sample_rate=self.sample_rate,
+            known_leaks=(NO_VALIDATION,),
+        )
+
+    def index(self, root: Path) -> Iterator[Row]:
+        """List the clips of the selected machine types, divided into training and test clips.
+
+        Raises:
+            DataError: Nothing is there, a name is not of the release, or an ID has no normal clip.
+        """
+        rows = [row for machine in self._selected() for row in self._rows(root, machine)]
+        if not rows:
+            raise DataError(
+                f"no clips of {', '.join(self._selected())} at {self.snr} dB under {root / FOLDER}; "
+                "`asdbench datasets fetch mimii` gets them"
+            )
+        yield from rows
+
+    def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+        """Decode one microphone of a clip, ``[samples]``: int16 at its own rate, float32 when resampled.
+
+        Raises:
+            DataError: The file is damaged, or has no such channel; the message names it.
+        """
+        return read_wave(root / source, sample_rate=self.sample_rate, channel=self.channel)
+
+    def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
+        """Return the one division that the option ``test_normals`` makes."""
+        parts = [row.columns["part"] for row in rows]
+        train, test = ([k for k, part in enumerate(parts) if part == name] for name in ("train", "test"))
+        return [Fold(name="mimii", train=train, test=test)]
+
+    def archive_target(self, remote: Remote) -> PurePosixPath:
+        """Return the folder under the data root that an archive of the card unpacks to."""
+        return FOLDER / _FOLDERS[remote.part][0]
+
+    def _selected(self) -> tuple[str, ...]:
+        return tuple(self.machines) or MACHINES
+
+    def _rows(self, root: Path, machine: str) -> Iterator[Row]:
+        places = (FOLDER / name / machine for name in _FOLDERS[self.snr])
+        folder = next((place for place in places if (root / place).is_dir()), None)
+        if folder is None:
+            return
+        for name in sorted(path.name for path in (root / folder).iterdir() if not path.name.startswith(".")):
+            match = _ID.fullmatch(name)
+            if match is None:
+                raise DataError(
+                    f"{root / folder / name} is no folder of a machine ID (id_00); move it elsewhere"
+                )
+            yield from self._rows_of_id(root, folder / name, machine, match[1])
+
+    def _rows_of_id(self, root: Path, folder: PurePosixPath, machine: str, section: str) -> Iterator[Row]:
+        normals, anomalies = (_clips(root, folder / name) for name in ("normal", "abnormal"))
+        if not normals:
+            raise DataError(f"{root / folder} holds no normal clip to train on")
+        tested = self._tested(len(normals), len(anomalies))
+        in_order = sorted(normals, key=lambda clip: _order(machine, section, clip.name))
+        for part, label, clips in (
+            ("train", NORMAL, in_order[tested:]),
+            ("test", NORMAL, in_order[:tested]),
+            ("test", ANOMALY, anomalies),
+        ):
+            columns = {"machine": machine, "section": section, "part": part}
+            yield from (Row(source=clip, columns=columns, label=label) for clip in clips)
+
+    def _tested(self, normals: int, anomalies: int) -> int:
+        """Return how many normal clips are tested."""
+        wanted = anomalies if self.test_normals == "as_anomalies" else normals // 2
+        return min(wanted, normals - 1)
+
+    def _expected(self) -> Iterator[Count]:
+        sizes: dict[tuple[str, str], dict[str, int]] = {}
+        for line in table("dcase2020_counts.csv"):
+            if line["machine"] in self._selected() and line["part"] in {"train", "test"}:
+                size = sizes.setdefault((line["machine"], line["section"]), {NORMAL: 0, ANOMALY: 0})
+                size[line["label"] or NORMAL] += int(line["items"])
+        for (machine, section), size in sizes.items():
+            tested = self._tested(size[NORMAL], size[ANOMALY])
+            columns = {"machine": machine, "section": section}
+            yield Count(columns={**columns, "part": "train"}, items=size[NORMAL] - tested)
+            yield Count(columns={**columns, "part": "test"}, label=NORMAL, items=tested)
+            yield Count(columns={**columns, "part": "test"}, label=ANOMALY, items=size[ANOMALY])
+
+
+def _clips(root: Path, folder: PurePosixPath) -> list[PurePosixPath]:
+    if not (root / folder).is_dir():
+        return []
+    names = sorted(path.name for path in (root / folder).iterdir() if not path.name.startswith("."))
+    for name in names:
+        if not _CLIP.fullmatch(name):
+            raise DataError(
+                f"{root / folder / name} is not named as the release names its clips (00000000.wav); "
+                "move it elsewhere"
+            )
+    return [folder / name for name in names]
+
+
+def _order(machine: str, section: str, name: str) -> str:
+    return hashlib.sha256(f"{machine}/{section}/{name}".encode()).hexdigest()
