@@ -28,8 +28,21 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("hookspecs", "seeding", "atomic", "weights", "environment", "metrics", "dsp", "blocks"),
     ("registry", "store", "data", "training", "contracts"),
     ("recipe", "detector", "job", "plan", "evaluate", "ensemble"),
-    ("executors", "execute", "runner", "report", "describe", "estimate", "releases", "tuning", "testing", "grading",
-     "submission"),
+    (
+        "executors",
+        "execute",
+        "runner",
+        "report",
+        "printed",
+        "describe",
+        "estimate",
+        "releases",
+        "tuning",
+        "testing",
+        "grading",
+        "submission",
+        "scorefiles",
+    ),
     ("cli", "__main__"),
 )
 """Modules and packages of ``asdbench`` from the ground up; imports run down or stay on a floor."""
@@ -46,6 +59,7 @@ PUBLIC = (
     "asdbench.metrics",
     "asdbench.data.items",
     "asdbench.data.audio",
+    "asdbench.data.folds",
     "asdbench.data.completeness",
 )
 """Where plugins, datasets and leaderboards may import from; ``public_names`` says which names."""

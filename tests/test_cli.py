@@ -174,7 +174,7 @@ WRONG = {
     "one option with two values": ("describe idnn[lr=1,lr=2]", "option 'lr' is given twice, as 1 and as 2"),
     "an unknown method": ("describe idn", "unknown method 'idn'; did you mean 'idnn'?"),
     "an unknown method of a run": ("run -p idn -d synthetic", "unknown method 'idn'; did you mean 'idnn'?"),
-    "an unknown dataset": ("datasets info dcase2002", "did you mean 'dcase2020'? (known: "),
+    "an unknown dataset": ("datasets info dcase202", "did you mean 'dcase202"),
     "an unknown option of a method": ("describe idnn[epoch=3]", "idnn: unknown option 'epoch'; did you mean"),
     "an unknown option of a dataset": ("datasets info synthetic[id=3]", "unknown option 'id'; did you"),
     "a value out of range": ("describe idnn[epochs=-1]", "Expected `int` >= 0 - at `$.epochs`"),
@@ -258,7 +258,7 @@ def test_a_plugins_command_is_listed_and_run_and_its_status_is_ours(offer: Offer
 
     offer(greet=greet)
     assert status_of(["--help"]) == 0
-    assert "greet     Do greet." in capsys.readouterr().out
+    assert any(line.split() == ["greet", "Do", "greet."] for line in capsys.readouterr().out.splitlines())
     assert status_of(["greet", "fan"]) == 3
     assert capsys.readouterr().out == "hello fan\n"
 

@@ -205,6 +205,23 @@ def test_what_a_test_item_tells_beyond_its_claim_is_told(
     assert sorted(task.score.test.columns) == ["machine", "part", "section"]
 
 
+def test_leave_one_section_out_works_on_any_dataset_with_that_column(cache: Path, tmp_path: Path) -> None:
+    words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", "by": "section"})
+    plan = planned(tmp_path, cache, ("toy", {}), dataset=words)
+    assert [task.fold for task in plan.tasks] == ["loso:00", "loso:02"]
+    assert [task.fit.classes for task in plan.tasks] == [["fan/02", "valve/02"], ["fan/00", "valve/00"]]
+    assert all(set(task.score.test.claim) == {-1} for task in plan.tasks)
+    whole = planned(tmp_path, cache).tasks[0]
+    assert sorted(item for task in plan.tasks for item in task.score.test.ids) == sorted(whole.score.test.ids)
+
+
+def test_leaving_one_out_needs_a_column(cache: Path, tmp_path: Path) -> None:
+    for options, message in (({}, "of which column"), ({"by": "subject"}, "unknown column 'subject'")):
+        words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", **options})
+        with pytest.raises(ConfigError, match=message):
+            planned(tmp_path, cache, dataset=words)
+
+
 def _with_items(count: int) -> Callable[[], list[Method]]:
     offered = toy_plugin.asdbench_methods()
 

@@ -69,7 +69,7 @@ class Detector:
             self.state = self.scorer.fit(outputs, _told(items))
 
     def score(self, items: Items) -> NDArray[np.float64]:
-        """Return one anomaly score per item, ``[n]``, float64; higher = stranger.
+        """Return one anomaly score per item, ``[n]``, float64; higher = stranger. Of a classifier ``[n, classes]``.
 
         Raises:
             PluginError: The scorer gives another shape, or a score that is not finite.
@@ -77,12 +77,14 @@ class Detector:
         outputs = self.outputs(items)
         self._check_output(outputs)
         scores = np.asarray(self.scorer.score(self.state, outputs, _told(items)), dtype=np.float64)
-        if scores.ndim != 2 or len(scores) != len(items):
+        wanted = [len(self.info.targets)] if self.info.targets else []
+        if scores.ndim != 2 + len(wanted) or [len(scores), *scores.shape[2:]] != [len(items), *wanted]:
+            shape = ", ".join(map(str, [len(items), "segments", *wanted]))
             raise PluginError(
-                f"scorer {self.recipe.scorer.name!r} must give [{len(items)}, segments] scores, got {list(scores.shape)}"
+                f"scorer {self.recipe.scorer.name!r} must give [{shape}] scores, got {list(scores.shape)}"
             )
         if not np.isfinite(scores).all():
-            bad = int((~np.isfinite(scores)).any(axis=1).sum())
+            bad = int((~np.isfinite(scores)).reshape(len(scores), -1).any(axis=1).sum())
             raise PluginError(
                 f"scorer {self.recipe.scorer.name!r}: {bad} of {len(scores)} items have scores that are not finite"
             )
@@ -122,7 +124,7 @@ class Detector:
 
 
 def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:
-    """Return one score per item of ``[n, segments]``: their mean, maximum, or the mean of a half of them.
+    """Return one score per item of ``[n, segments, ...]``: their mean, maximum, or the mean of a half of them.
 
     The upper half of S segments is the S - S // 2 largest: 5 of 10, 2 of 3; the lower half as many smallest.
     """

@@ -47,7 +47,7 @@ def combine(
     gathered = gather(tasks, store)
     judge = Judge(prepared, metric_set, strict=False)
     rules: set[str] = set()
-    scores: dict[int, pd.Series[float]] = {}
+    scores: dict[int, pd.DataFrame] = {}
     for seed in gathered.seeds:
         of_members = [
             _member_scores(
@@ -56,7 +56,7 @@ def combine(
             for label in dict.fromkeys(member.label for member in combination.members)
         ]
         # An item that a member could not score has no mean over all members, and is left out.
-        scores[seed] = pd.concat(of_members, axis=1).mean(axis=1, skipna=False)
+        scores[seed] = pd.concat(of_members, axis=1).mean(axis=1, skipna=False).to_frame("score")
     items = judge.joined(scores, gathered.seeds)
     return Evaluation(
         recipe=combination,
@@ -105,8 +105,8 @@ def _standard_scores(
 ) -> pd.Series[float]:
     spec = found.task.score
     epoch = judge.checkpoint(found, selection or found.task.recipe.selection)
-    held = scores_of(found, "held", epoch).reindex(spec.held.ids)
-    test = scores_of(found, "test", epoch).reindex(spec.test.ids)
+    held = scores_of(found, "held", epoch)["score"].reindex(spec.held.ids)
+    test = scores_of(found, "test", epoch)["score"].reindex(spec.test.ids)
     counts = np.bincount([claim for claim in spec.held.claim if claim >= 0], minlength=len(spec.classes))
     few = [name for name, count in zip(spec.classes, counts, strict=True) if count < FEWEST]
     if few:

@@ -8,15 +8,17 @@ themselves, which no honest comparison may use and every table names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from asdbench.data.prepare import Prepared
 from asdbench.data.vault import open_vault
 from asdbench.errors import RunError
+from asdbench.metrics.classification import ClassTable
 from asdbench.metrics.table import Result, ScoreTable
 from asdbench.plan import Task
 from asdbench.recipe import Combination, Recipe
@@ -24,6 +26,7 @@ from asdbench.store import FitRecord, ScoreRecord, Store
 from asdbench.values import Selection
 
 MetricSet = Callable[..., list[Result]]
+Role = Literal["held", "validation", "test"]
 RESAMPLES = 1000
 
 
@@ -55,6 +58,8 @@ class Evaluation:
     """One row per test item with official name, content hash, columns, label and a score per seed."""
     rules: tuple[str, ...] = ()
     """What small data forced on the evaluation itself."""
+    held: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """As ``items``, of the normal items that were kept from training; empty: none were."""
 
 
 def evaluate(
@@ -87,20 +92,25 @@ def evaluate(
     judge = Judge(prepared, metric_set, strict=strict)
     chosen = {id(found.task): judge.checkpoint(found, selection) for found in finished}
     items = judge.table(finished, chosen, seeds)
+    validation = judge.table(finished, chosen, seeds, role="validation")
     best = None
     if selection != "test" and any(len(found.fit.checkpoints) > 1 for found in finished):
         on_test = {id(found.task): judge.checkpoint(found, "test") for found in finished}
-        best = judge.honest(judge.results(judge.table(finished, on_test, seeds), seeds, resamples=0), missing)
+        tables = [judge.table(finished, on_test, seeds, role=role) for role in ("test", "validation")]
+        best = judge.honest(judge.results(tables[0], seeds, resamples=0, validation=tables[1]), missing)
     return Evaluation(
         recipe=tasks[0].recipe,
         seeds=seeds,
         failed_seeds=gathered.failed_seeds,
         selection=selection,
-        results=judge.honest(judge.results(items, seeds, resamples=resamples), missing),
+        results=judge.honest(
+            judge.results(items, seeds, resamples=resamples, validation=validation), missing
+        ),
         best_on_test=best,
         finished=finished,
         unfinished=unfinished,
         items=items,
+        held=judge.table(finished, chosen, seeds, role="held"),
     )
 
 
@@ -157,44 +167,95 @@ class Judge:
         return self._best_on_test(found)
 
     def table(
-        self, finished: Sequence[Finished], chosen: Mapping[int, int], seeds: Sequence[int]
+        self,
+        finished: Sequence[Finished],
+        chosen: Mapping[int, int],
+        seeds: Sequence[int],
+        *,
+        role: Role = "test",
     ) -> pd.DataFrame:
-        """Return one row per test item with a column ``score_<seed>`` for every seed."""
-        columns: dict[int, pd.Series[float]] = {}
+        """Return one row per item of a role with a column ``score_<seed>`` (or one a class) for every seed."""
+        scores: dict[int, pd.DataFrame] = {}
         for seed in seeds:
             pieces = [
-                scores_of(found, "test", chosen[id(found.task)])
+                scores_of(found, role, chosen[id(found.task)])
                 for found in finished
                 if found.task.seed == seed
             ]
-            if pieces:
-                columns[seed] = pd.concat(pieces)
-        return self.joined(columns, seeds)
+            if any(len(piece) for piece in pieces):
+                joined = pd.concat(pieces)
+                # An item may be held out, or validate, in several folds; any one score of it will do.
+                scores[seed] = joined[~joined.index.duplicated()]
+        return self.joined(scores, seeds)
 
-    def joined(self, scores: Mapping[int, pd.Series[float]], seeds: Sequence[int]) -> pd.DataFrame:
+    def joined(self, scores: Mapping[int, pd.DataFrame], seeds: Sequence[int]) -> pd.DataFrame:
         """Return what the vault knows of the items that have a score, with the scores of every seed."""
-        columns = {_column(seed): column for seed, column in scores.items()}
-        table = pd.DataFrame(columns, index=self._known.index).reindex(
-            columns=[_column(seed) for seed in seeds]
-        )
-        return self._known.join(table).dropna(how="all", subset=list(table.columns))
+        columns = {
+            name: scores[seed][source]
+            for seed in scores
+            for source, name in zip(scores[seed].columns, self.columns(seed), strict=True)
+        }
+        wanted = [name for seed in seeds for name in self.columns(seed)]
+        table = pd.DataFrame(columns, index=self._known.index).reindex(columns=wanted)
+        return self._known.join(table).dropna(how="all", subset=wanted)
 
-    def results(self, items: pd.DataFrame, seeds: Sequence[int], *, resamples: int) -> list[Result]:
+    def columns(self, seed: int) -> list[str]:
+        """Return the names of a seed's scores: one, or one for each class to tell apart."""
+        targets = self._prepared.card.targets
+        return [f"score_{seed}_{target}" for target in targets] if targets else [f"score_{seed}"]
+
+    def results(
+        self,
+        items: pd.DataFrame,
+        seeds: Sequence[int],
+        *,
+        resamples: int,
+        validation: pd.DataFrame | None = None,
+    ) -> list[Result]:
         """Return the figures of the items that every seed has scored."""
-        scores = items[[_column(seed) for seed in seeds]].to_numpy(dtype=np.float64)
-        whole = ~np.isnan(scores).any(axis=1)
-        if not whole.any():
+        tested = self._whole(items, seeds)
+        if tested.empty:
             return []
-        kept = items[whole]
-        groups = [group for group in self._prepared.card.groups if group in kept.columns]
-        label = kept["label"].astype(object)
-        table = ScoreTable(
-            groups=self._prepared.card.groups,
-            columns={group: kept[group].to_numpy(dtype=np.str_) for group in groups},
-            label=label.where(label.notna(), None).to_numpy(dtype=object),
-            scores=scores[whole].T,
-        )
+        if self._prepared.card.targets:
+            return self._metric_set(self._class_table(tested, seeds), resamples=resamples)
+        table = self._score_table(tested, seeds)
+        if validation is not None and not (kept := self._whole(validation, seeds)).empty:
+            table = replace(table, validation=self._score_table(kept, seeds))
         return self._metric_set(table, resamples=resamples)
+
+    def _whole(self, items: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
+        return items.dropna(subset=[name for seed in seeds for name in self.columns(seed)])
+
+    def _score_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ScoreTable:
+        label = items["label"].astype(object)
+        return ScoreTable(
+            groups=self._prepared.card.groups,
+            columns=self._group_columns(items),
+            label=label.where(label.notna(), None).to_numpy(dtype=object),
+            scores=items[[self.columns(seed)[0] for seed in seeds]].to_numpy(dtype=np.float64).T,
+            block=self._blocks(items),
+        )
+
+    def _class_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ClassTable:
+        targets = list(self._prepared.card.targets)
+        return ClassTable(
+            groups=self._prepared.card.groups,
+            columns=self._group_columns(items),
+            truth=pd.Categorical(items["label"], categories=targets).codes.astype(np.int64),
+            scores=np.stack([items[self.columns(seed)].to_numpy(dtype=np.float64) for seed in seeds]),
+            block=self._blocks(items),
+        )
+
+    def _group_columns(self, items: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
+        return {
+            group: items[group].to_numpy(dtype=np.str_)
+            for group in self._prepared.card.groups
+            if group in items.columns
+        }
+
+    def _blocks(self, items: pd.DataFrame) -> NDArray[np.str_] | None:
+        column = self._prepared.card.resample_by
+        return items[column].to_numpy(dtype=np.str_) if column else None
 
     def honest(self, results: list[Result], missing: Sequence[Task]) -> list[Result]:
         """Take back the figures of groups with items that a failed job should have scored; note what was left out."""
@@ -220,8 +281,11 @@ class Judge:
 
     def _best_on_test(self, found: Finished) -> int:
         def goodness(epoch: int) -> float:
-            items = self.table([found], {id(found.task): epoch}, [found.task.seed])
-            results = self.results(items, [found.task.seed], resamples=0)
+            chosen, seeds = {id(found.task): epoch}, [found.task.seed]
+            items, validation = (
+                self.table([found], chosen, seeds, role=role) for role in ("test", "validation")
+            )
+            results = self.results(items, seeds, resamples=0, validation=validation)
             return sum(result.value or 0.0 for result in results if not any(result.groups.values()))
 
         return max(found.fit.checkpoints, key=goodness)
@@ -243,11 +307,11 @@ def _finished(task: Task, store: Store) -> Finished | None:
     return Finished(task=task, fit=fit, score=score, scores=store.scores(task.score.job_id))
 
 
-def scores_of(found: Finished, role: Literal["held", "validation", "test"], epoch: int) -> pd.Series[float]:
-    """Return the scores that a checkpoint gave to the items of one role, by item id."""
+def scores_of(found: Finished, role: Role, epoch: int) -> pd.DataFrame:
+    """Return the scores that a checkpoint gave to the items of one role, by item id; a classifier gives several."""
     scores = found.scores
-    chosen = scores[(scores["role"] == role) & (scores["checkpoint"] == epoch)]
-    return chosen.set_index("item_id")["score"]
+    chosen = scores[(scores["role"] == role) & (scores["checkpoint"] == epoch)].set_index("item_id")
+    return chosen.drop(columns=["role", "checkpoint"])
 
 
 def _smallest_validation(found: Finished) -> int:
@@ -262,7 +326,3 @@ def _smallest_validation(found: Finished) -> int:
             "use selection=last"
         )
     return min(losses, key=lambda epoch: losses[epoch])
-
-
-def _column(seed: int) -> str:
-    return f"score_{seed}"

@@ -250,9 +250,12 @@ def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
 
 def _table(spec: JobSpec, role: str, epoch: int, scores: NDArray[np.float64]) -> pd.DataFrame:
     ids = getattr(spec, role).ids
-    return pd.DataFrame(
-        {"item_id": np.asarray(ids, dtype=np.int64), "role": role, "checkpoint": epoch, "score": scores}
-    )
+    names = [f"score_{k}" for k in range(len(spec.targets))] or ["score"]
+    table = pd.DataFrame(scores.reshape(len(ids), len(names)), columns=names)
+    table.insert(0, "item_id", np.asarray(ids, dtype=np.int64))
+    table.insert(1, "role", role)
+    table.insert(2, "checkpoint", epoch)
+    return table
 
 
 def _scorer_rules(detector: Detector) -> list[str]:

@@ -15,7 +15,7 @@ from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.job import JobSpec, RowSet, detector_of
 from asdbench.recipe import Recipe, identifier
 from asdbench.seeding import seed_for
-from asdbench.values import Fold, Row
+from asdbench.values import Card, Fold, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,26 @@ class Task:
 def make_plan(
     recipes: Sequence[Recipe],
     prepared: Prepared,
+    folds: Sequence[Fold],
     *,
     seeds: Sequence[int],
     resources: Resources,
+    unseen: bool = False,
 ) -> list[Task]:
     """Return every task of a run, in the order of methods, folds, units and seeds.
+
+    Args:
+        recipes: The methods.
+        prepared: The data.
+        folds: How they are divided.
+        seeds: Each a training of its own.
+        resources: What one job may use.
+        unseen: Test items may claim a class that no training item is of (leave-one-out): they claim none then.
 
     Raises:
         ConfigError: A method wants a scope that the dataset does not have, or a user's options do not fit the data.
         DataError: An item is to be tested whose class has no training item.
     """
-    folds = prepared.dataset.folds(prepared.rows)
     if not folds:
         raise DataError(f"{prepared.card.name} has no fold: no rows to train on or to test")
     pack = Pack(prepared.pack)
@@ -72,7 +81,7 @@ def make_plan(
         _task(recipe, prepared, pack, fold, unit, seed, resources)
         for recipe in recipes
         for fold in folds
-        for unit in _units(recipe, prepared, fold)
+        for unit in _units(recipe, prepared, fold, unseen=unseen)
         for seed in seeds
     ]
     misfits: dict[tuple[Any, ...], str | None] = {}
@@ -89,7 +98,7 @@ class _Unit:
     classes: list[str]
 
 
-def _units(recipe: Recipe, prepared: Prepared, fold: Fold) -> Iterator[_Unit]:
+def _units(recipe: Recipe, prepared: Prepared, fold: Fold, *, unseen: bool) -> Iterator[_Unit]:
     scopes = prepared.card.scopes
     if recipe.knobs.scope not in scopes:
         raise ConfigError(
@@ -104,7 +113,8 @@ def _units(recipe: Recipe, prepared: Prepared, fold: Fold) -> Iterator[_Unit]:
             for part, ids in (("train", fold.train), ("validation", fold.validation), ("test", fold.test))
         }
         classes = sorted({prepared.card.claim_of(rows[k].columns) for k in inside["train"]})
-        _check_claims(prepared, inside["test"], classes)
+        if not unseen:
+            _check_claims(prepared, inside["test"], classes)
         yield _Unit(
             name=name,
             **inside,
@@ -155,6 +165,7 @@ def _task(
         pack=str(prepared.pack),
         store=resources.store,
         classes=unit.classes,
+        targets=list(prepared.card.targets),
         length=length,
         sample_rate=prepared.card.sample_rate,
         train=_row_set(prepared, train + foreign, unit, training=True),
@@ -257,9 +268,22 @@ def _row_set(prepared: Prepared, chosen: Sequence[int], unit: _Unit, *, training
         ids=[int(k) for k in prepared.ids[list(chosen)]],
         claim=claim,
         own=[index >= 0 for index in claim],
-        target=[-1] * len(rows),
+        target=[_target(card, row) if training else -1 for row in rows],
         columns=_columns(rows, card.columns if training else (*card.claims, *card.known)),
     )
+
+
+def _target(card: Card, row: Row) -> int:
+    """Return the class that a training item is of; where the task is detection, training items have none.
+
+    Raises:
+        DataError: Its label is none of the classes that the card names.
+    """
+    if not card.targets:
+        return -1
+    if row.label not in card.targets:
+        raise DataError(f"{row.source}: {unknown('class', str(row.label), card.targets)}")
+    return card.targets.index(row.label)
 
 
 def _columns(rows: Sequence[Row], names: Mapping[str, str] | Sequence[str]) -> dict[str, list[str]]:

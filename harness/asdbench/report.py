@@ -12,6 +12,7 @@ from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
 from asdbench.execute import Outcome
 from asdbench.metrics.table import Result
+from asdbench.printed import Key, Reported, covers, key_of, printed_for, reported_only
 from asdbench.recipe import identifier
 from asdbench.registry import Registry
 from asdbench.store import Store, sizes_of, write_json
@@ -44,8 +45,10 @@ class Report:
     prepared: Prepared
     evaluations: list[Evaluation]
     jobs: list[Outcome]
-    printed: dict[str, dict[tuple[Any, ...], Printed]]
-    """By method label, then by (groups, metric)."""
+    printed: dict[str, dict[Key, Printed]]
+    """By method label, then by metric and groups."""
+    reported: Sequence[Reported] = ()
+    """Systems that papers print for these data and that were not run."""
 
     @property
     def partial(self) -> bool:
@@ -60,14 +63,9 @@ class Report:
     def printed_of(self, label: str, result: Result) -> Printed | None:
         """Return what the paper prints for a figure."""
         known = self.printed.get(label, {})
-        if not any(result.groups.values()) and not self._covers(known):
+        if not any(result.groups.values()) and not covers(self.prepared, known.values()):
             return None  # the paper's average is over more than what was run
-        return known.get(_key(result.groups, result.metric))
-
-    def _covers(self, known: Mapping[tuple[Any, ...], Printed]) -> bool:
-        outermost = self.prepared.card.groups[0]
-        wanted = {printed.groups[outermost] for printed in known.values() if outermost in printed.groups}
-        return wanted <= {row.columns.get(outermost, "") for row in self.prepared.rows}
+        return known.get(key_of(result.groups, result.metric))
 
     def document(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
@@ -78,6 +76,7 @@ class Report:
             "results": [row for evaluation in self.evaluations for row in self._rows(evaluation)],
             "summary": self._summary(),
             "methods": {evaluation.recipe.label: self.about(evaluation) for evaluation in self.evaluations},
+            "reported_only": msgspec.to_builtins(self.reported),
             "data": {
                 "dataset": self.prepared.card.name,
                 "complete": completeness.complete,
@@ -161,8 +160,9 @@ def make_report(
         evaluations=list(evaluations),
         jobs=jobs,
         printed={
-            evaluation.recipe.label: _printed(registry, prepared, evaluation) for evaluation in evaluations
+            evaluation.recipe.label: printed_for(registry, prepared, evaluation) for evaluation in evaluations
         },
+        reported=reported_only(registry, prepared, evaluations),
     )
 
 
@@ -196,6 +196,8 @@ def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
         evaluation.items.reset_index(names="item_id").drop(columns="item_id").to_parquet(
             temporary / "items.parquet", index=False
         )
+        if len(evaluation.held):
+            evaluation.held.reset_index(drop=True).to_parquet(temporary / "held.parquet", index=False)
         write_json(
             temporary / "record.json",
             {
@@ -216,24 +218,6 @@ def _fit_of(fit: Any) -> Any:
     return {
         name: value for name, value in msgspec.to_builtins(fit).items() if name not in {"sizes", "model_id"}
     }
-
-
-def _printed(
-    registry: Registry, prepared: Prepared, evaluation: Evaluation
-) -> dict[tuple[Any, ...], Printed]:
-    name, board = evaluation.recipe.method, prepared.card.published_as
-    method = registry.ensemble(name) or registry.method(name)
-    if method.printed is None or not board:
-        return {}
-    return {
-        _key(printed.groups, printed.metric): printed
-        for printed in registry.printed()
-        if (printed.paper, printed.method) == method.printed and printed.dataset == board
-    }
-
-
-def _key(groups: Groups, metric: str) -> tuple[Any, ...]:
-    return (metric, *sorted((name, value) for name, value in groups.items() if value is not None))
 
 
 def _average(results: Sequence[Result] | None) -> dict[str, float | None] | None:

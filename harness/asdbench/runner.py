@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from asdbench.contracts import Dataset
+from asdbench.data.folds import leave_one_out
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.ensemble import combine
 from asdbench.environment import available_memory, environment
@@ -75,7 +78,8 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
     Raises:
         AsdbenchError: A word is not understood, data are damaged or incomplete; nothing has been run.
     """
-    dataset = open_dataset(registry, request.dataset)
+    words, by = division(request.dataset)
+    dataset = open_dataset(registry, words)
     recipes = [_resolve(registry, words, dataset.card.name) for words in request.methods]
     _check_labels(recipes)
     prepared = prepare(dataset, request.data_root, request.cache, report=observer.preparing)
@@ -84,8 +88,15 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
             f"{dataset.card.name} is incomplete, {prepared.completeness.summary()}. `asdbench datasets verify` lists all "
             "gaps; with --allow-partial the run goes on and its numbers are marked as of partial data"
         )
+    _check_task(recipes, prepared)
     resources = _resources(request)
-    tasks = make_plan(_trained(recipes), prepared, seeds=request.seeds, resources=resources)
+    folds = prepared.dataset.folds(prepared.rows)
+    if by is not None:
+        folds = leave_one_out(folds, prepared.rows, by=by)
+        prepared = replace(prepared, card=msgspec.structs.replace(prepared.card, published_as=""))
+    tasks = make_plan(
+        _trained(recipes), prepared, folds, seeds=request.seeds, resources=resources, unseen=by is not None
+    )
     return Planned(request=request, prepared=prepared, recipes=recipes, tasks=tasks, resources=resources)
 
 
@@ -101,9 +112,11 @@ def run(request: Request, registry: Registry, observer: Observer) -> Report:
     with store.held():
         ended = _execute(planned, store, observer)
         report = report_on(planned, registry, store, ended)
-        for evaluation in report.evaluations:
-            write_record(store, report, evaluation)
-        write_json(store.root / "runs" / f"{planned.run_id}.json", report.document())
+        records = {
+            evaluation.recipe.label: write_record(store, report, evaluation)
+            for evaluation in report.evaluations
+        }
+        write_json(store.root / "runs" / f"{planned.run_id}.json", report.document() | {"records": records})
     return report
 
 
@@ -135,6 +148,23 @@ def report_on(planned: Planned, registry: Registry, store: Store, ended: Sequenc
 def known_outcomes(planned: Planned) -> list[Outcome]:
     """Return what the store knows of a plan's jobs."""
     return outcomes(planned.tasks, Store(planned.request.out))
+
+
+def division(words: Words) -> tuple[Words, str | None]:
+    """Return a dataset's words without ``protocol=loso,by=COLUMN``, which any dataset understands, and the column.
+
+    Raises:
+        ConfigError: ``protocol=loso`` does not say by which column.
+    """
+    name, options = words
+    if options.get("protocol") != "loso":
+        return words, None
+    if "by" not in options:
+        raise ConfigError(
+            f"{name}[protocol=loso] leaves one out at a time, but of which column? Say by=section, for one"
+        )
+    left = {key: value for key, value in options.items() if key not in {"protocol", "by"}}
+    return (name, left), options["by"]
 
 
 def open_dataset(registry: Registry, words: Words) -> Dataset:
@@ -191,6 +221,14 @@ def _evaluate(
     if wanted is None:
         return evaluate(tasks, planned.prepared, store, metric_set, selection=recipe.selection, strict=False)
     return evaluate(tasks, planned.prepared, store, metric_set, selection=wanted)
+
+
+def _check_task(recipes: Sequence[Recipe | Combination], prepared: Prepared) -> None:
+    for recipe in recipes:
+        if isinstance(recipe, Combination) and prepared.card.targets:
+            raise ConfigError(
+                f"{recipe.label} averages anomaly scores, but {prepared.card.name} is a task of classification"
+            )
 
 
 def _check_labels(recipes: Sequence[Recipe | Combination]) -> None:

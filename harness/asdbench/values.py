@@ -115,13 +115,17 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Columns of the results, outermost first, such as machine, section, domain."""
     metrics: str
     """Name of the metric set of the results."""
+    targets: tuple[str, ...] = ()
+    """Classes to tell apart where the task is classification; a row's label is one of them."""
     published_as: str = ""
     """Under which name papers print results of exactly these training and test items, such as ``dcase2020/dev``;
     empty: none do."""
     item_shape: tuple[int, ...]
     """Shape of one official item."""
     sample_rate: int | None = None
-    resample_by: Literal["item", "group", "block"] = "item"
+    resample_by: str = ""
+    """Column whose items are drawn together when intervals are made, such as subject, or block where windows overlap;
+    empty: each item by itself."""
     known_leaks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What whoever reads numbers of this data must be told: every run warns of it and its record repeats it."""
@@ -251,4 +255,4 @@ class Printed(msgspec.Struct, frozen=True, kw_only=True):
     words: str = ""
     """What runs the system, ``method`` or ``method[preset=name]``; empty: a method whose ``printed`` names it, or none."""
     why: str = ""
-    """Why nothing runs the system, or what of it is approximate."""
+    """Why nothing runs the system, or what its readers must know: what is approximate, what the paper leaves open."""

@@ -1,20 +1,36 @@
 """Metrics: areas under the ROC curve, their bootstrap, and the official figures of each challenge."""
 
+from asdbench.metrics.aggregate import harmonic_mean
 from asdbench.metrics.bootstrap import bootstrap_areas, bootstrap_auc, bootstrap_partial_auc, interval
-from asdbench.metrics.official import dcase2020
+from asdbench.metrics.classification import ClassTable, classification
+from asdbench.metrics.detection import average_precision, equal_error, f1_max
+from asdbench.metrics.holdout import holdout
+from asdbench.metrics.official import dcase2020, dcase2021, dcase2022, dcase2023, dcase2024, dcase2025
 from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable
 
 __all__ = [
+    "ClassTable",
     "Metric",
     "Result",
     "ScoreTable",
     "SectionRoc",
     "auc",
+    "average_precision",
     "bootstrap_areas",
     "bootstrap_auc",
     "bootstrap_partial_auc",
+    "classification",
     "dcase2020",
+    "dcase2021",
+    "dcase2022",
+    "dcase2023",
+    "dcase2024",
+    "dcase2025",
+    "equal_error",
+    "f1_max",
+    "harmonic_mean",
+    "holdout",
     "interval",
     "partial_auc",
     "roc_by_section",

@@ -1,24 +1,27 @@
 """From the scores of a result group to figures of its sections, and from those up to its average.
 
-The steps that the official sets are put together from: measure the sections, reduce level by level, report.
+The steps that the official sets are put together from: measure the sections or their domains, reduce level by
+level (``climb``) or all that lies beneath a group at once (``pool``), report.
 A figure carries its bootstrap resamples along: what is done to it is done to them, and its interval follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from asdbench.errors import ConfigError
-from asdbench.metrics.bootstrap import bootstrap_areas, interval
-from asdbench.metrics.roc import Bools, Floats, Ints, SectionRoc, roc_by_section
+from asdbench.errors import ConfigError, MetricError
+from asdbench.metrics.bootstrap import Area, View, bootstrap_views, interval
+from asdbench.metrics.roc import Bools, Floats, Ints, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY
 
+DOMAIN = "domain"
 BOOTSTRAP_SEED = 2020
 """Intervals are part of a record, so they are drawn alike for everybody."""
 
@@ -39,9 +42,38 @@ class Figure:
     """Shape ``[seeds, 1 + resamples]``: of the items, then of each resample; None: undefined."""
     note: str | None
     """Why it is undefined, or what it leaves out."""
-    sections: int = 1
-    left_out: tuple[tuple[str, Path], ...] = ()
-    """Why a section is undefined, and which one: those that no mean counts."""
+    parts: int = 1
+    """Of how many measured figures it is."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Why a measured figure is undefined, and of what it is: those that no mean counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Known:
+    """The items whose label is known."""
+
+    is_anomaly: Bools
+    scores: Floats  # [seeds, items]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """Items of a section that some figures are of, and the group that bears them."""
+
+    path: Path
+    rows: Ints  # which known items
+    figures: Mapping[Metric, Area]
+    known: int  # items of the group
+    secret: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Section:
+    """What is resampled together."""
+
+    path: Path
+    rows: Ints
+    parts: Sequence[_Part]
 
 
 def measure(table: ScoreTable, *, resamples: int) -> tuple[list[Figure], list[Figure]]:
@@ -53,26 +85,70 @@ def measure(table: ScoreTable, *, resamples: int) -> tuple[list[Figure], list[Fi
     Raises:
         ConfigError: ``resamples`` is negative.
     """
-    if resamples < 0:
-        raise ConfigError(f"expected 0 resamples or more, got {resamples}")
-    paths, code = _split(table)
-    is_known = np.array([label is not None for label in table.label.tolist()])
-    secret = np.bincount(code[~is_known], minlength=len(paths))
-    is_anomaly, scores, section = table.label[is_known] == ANOMALY, table.scores[:, is_known], code[is_known]
+    paths, code = _split(table, table.levels)
+    known, rows_of, secret = _known(table, code, groups=len(paths))
+    sections = []
+    for path, rows, hidden in zip(paths, rows_of, secret, strict=True):
+        part = _Part(
+            path=path, rows=rows, figures={"auc": "auc", "pauc": "pauc"}, known=rows.size, secret=hidden
+        )
+        sections.append(_Section(path=path, rows=rows, parts=[part]))
+    stratum = np.zeros(known.is_anomaly.size, dtype=np.int64)
+    figures = _measure(known, stratum, sections, resamples=resamples)
+    return figures["auc"], figures["pauc"]
 
-    roc = _roc_of_seeds(is_anomaly, scores, section, sections=len(paths))
-    points = np.stack([roc.auc, roc.partial_auc]).reshape(2, scores.shape[0], len(paths), 1)
-    auc: list[Figure] = []
-    partial_auc: list[Figure] = []
-    for number, path in enumerate(paths):
-        rows, why = section == number, roc.why[number]
-        areas: Floats | tuple[None, None] = (None, None)
-        if why is None:
-            samples = _resample(path, is_anomaly[rows], scores[:, rows], resamples)
-            areas = np.concatenate([points[:, :, number], samples], axis=2)
-        for figures, draws in zip((auc, partial_auc), areas, strict=True):
-            figures.append(_leaf(path, draws, why=why, known=int(rows.sum()), secret=int(secret[number])))
-    return auc, partial_auc
+
+def measure_domains(
+    table: ScoreTable, *, resamples: int, per_domain: bool = False
+) -> dict[Metric, list[Figure]]:
+    """Return the AUC of each domain against all anomalies of its section, and the pAUC of each section.
+
+    A domain's AUC sets its own normal items against the anomalies of all domains; the section's pAUC takes the
+    items of all. Each resample of a section keeps the normals and the anomalies of each domain in number, and
+    is the same for all its figures. In a table without a column ``domain`` a section is its one domain.
+
+    Args:
+        table: Scores and labels; the domain is its innermost group.
+        resamples: Bootstrap resamples behind each interval; 0: no intervals.
+        per_domain: Measure ``pauc_domain`` as well, of each domain's normal and anomalous items.
+
+    Raises:
+        ConfigError: ``resamples`` is negative, or there are groups within the domain.
+    """
+    if DOMAIN in table.levels[:-1]:
+        raise ConfigError(f"the domain must be the innermost group, got {'/'.join(table.levels)}")
+    outer = tuple(level for level in table.levels if level != DOMAIN)
+    leaves, leaf_code = _split(table, table.levels)
+    paths, code = _split(table, outer)
+    known, rows_of, secret = _known(table, code, groups=len(paths))
+    _, leaf_rows, leaf_secret = _known(table, leaf_code, groups=len(leaves))
+    sections = []
+    for path, rows, hidden in zip(paths, rows_of, secret, strict=True):
+        anomalies = rows[known.is_anomaly[rows]]
+        parts = [_Part(path=path, rows=rows, figures={"pauc": "pauc"}, known=rows.size, secret=hidden)]
+        for leaf, own, hidden_in_leaf in zip(leaves, leaf_rows, leaf_secret, strict=True):
+            if leaf[: len(path)] != path:
+                continue
+            against_all = np.union1d(own, anomalies)
+            size = own.size
+            parts.append(
+                _Part(path=leaf, rows=against_all, figures={"auc": "auc"}, known=size, secret=hidden_in_leaf)
+            )
+            if per_domain:
+                parts.append(
+                    _Part(
+                        path=leaf,
+                        rows=own,
+                        figures={"pauc_domain": "pauc"},
+                        known=size,
+                        secret=hidden_in_leaf,
+                    )
+                )
+        sections.append(_Section(path=path, rows=rows, parts=parts))
+    stratum = np.empty(known.is_anomaly.size, dtype=np.int64)
+    for number, rows in enumerate(leaf_rows):
+        stratum[rows] = number
+    return _measure(known, stratum, sections, resamples=resamples)
 
 
 def climb(level: Sequence[Figure], *, first: Reduce, then: Reduce) -> Iterator[Figure]:
@@ -88,11 +164,64 @@ def climb(level: Sequence[Figure], *, first: Reduce, then: Reduce) -> Iterator[F
     if not level[0].path:
         return
     parents = [
-        _reduced(path, list(parts), first)
-        for path, parts in groupby(level, key=lambda figure: figure.path[:-1])
+        _reduced(path, parts, first, items=sum(part.items for part in parts))
+        for path, group in groupby(level, key=lambda figure: figure.path[:-1])
+        for parts in [list(group)]
     ]
     yield from parents
     yield from climb(parents, first=then, then=then)
+
+
+def pool(families: Mapping[Metric, Sequence[Figure]], *, reduce: Reduce) -> Iterator[Figure]:
+    """Yield a figure of every group that lies above measured ones, from all of those beneath it at once.
+
+    Undefined figures are left out and noted; a figure of which no part is defined is undefined.
+
+    Args:
+        families: Measured figures by metric, each family of equally long paths over the same items. Those of
+            one metric give the groups above them; several metrics are pooled with each other, from the
+            group that bears a figure of each on.
+        reduce: Reduces the figures beneath a group.
+    """
+    several = len(families) > 1
+    depth = min(len(figure.path) for figures in families.values() for figure in figures)
+    beneath: dict[Path, list[Figure]] = {}
+    items: dict[Path, int] = {}
+    for number, (metric, figures) in enumerate(families.items()):
+        for figure in figures:
+            named = tuple((why, f"{metric} of {name}") for why, name in figure.left_out)
+            part = replace(figure, left_out=named) if several else figure
+            for length in range(depth + several):
+                beneath.setdefault(figure.path[:length], []).append(part)
+                if number == 0:
+                    items[figure.path[:length]] = items.get(figure.path[:length], 0) + figure.items
+    for path, parts in beneath.items():
+        yield _reduced(path, parts, reduce, items=items[path])
+
+
+def harmonic_mean(values: ArrayLike) -> float:
+    """Return the harmonic mean; where a value is 0 it is 0, its limit.
+
+    Args:
+        values: Figures such as AUCs, 0 or above, of any shape.
+
+    Raises:
+        MetricError: There is no value, or one is negative or not finite.
+    """
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    if numbers.size == 0:
+        raise MetricError("the harmonic mean of no value is undefined")
+    strange = numbers[~(np.isfinite(numbers) & (numbers >= 0))]
+    if strange.size:
+        raise MetricError(f"a harmonic mean needs finite values of 0 or above, met {strange[0]:g}")
+    return float(harmonic(numbers))
+
+
+def harmonic(parts: Floats) -> Floats:
+    """Harmonic mean over the parts, ``[parts, ...]`` -> ``[...]``; 0 where one of them is 0."""
+    with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and n over it is the limit wanted
+        average: Floats = parts.shape[0] / (1 / parts).sum(axis=0)
+    return average
 
 
 def mean(parts: Floats) -> Floats:
@@ -113,62 +242,118 @@ def report(table: ScoreTable, figures: Sequence[tuple[Metric, Figure]]) -> list[
     return [_result(table, metric, figure) for metric, figure in ordered]
 
 
-def _split(table: ScoreTable) -> tuple[list[Path], Ints]:
-    """Return the paths of the sections, sorted, and which of them each item is of."""
-    columns = [np.asarray(table.columns[level], dtype=np.str_) for level in table.levels]
+def _split(table: ScoreTable, levels: Sequence[str]) -> tuple[list[Path], Ints]:
+    """Return the paths of the groups, sorted, and which of them each item is of."""
+    columns = [np.asarray(table.columns[level], dtype=np.str_) for level in levels]
     if not columns:
         return [()], np.zeros(table.label.size, dtype=np.int64)
     paths, code = np.unique(np.stack(columns), axis=1, return_inverse=True)
     return [tuple(path) for path in paths.T.tolist()], code.ravel()
 
 
-def _roc_of_seeds(is_anomaly: Bools, scores: Floats, section: Ints, *, sections: int) -> SectionRoc:
-    """Areas of all sections under the first seed, then under the next, ``[seeds * sections]``."""
-    seeds = scores.shape[0]
-    codes = section + sections * np.arange(seeds)[:, None]  # [seeds, items]
-    return roc_by_section(
-        np.tile(is_anomaly, seeds), scores.ravel(), codes.ravel(), sections=seeds * sections
+def _known(table: ScoreTable, code: Ints, *, groups: int) -> tuple[_Known, list[Ints], list[int]]:
+    """Return the items of known label, which of them are of each group, and how many others each group has."""
+    is_known = np.array([label is not None for label in table.label.tolist()])
+    secret = np.bincount(code[~is_known], minlength=groups)
+    known = _Known(
+        is_anomaly=table.label[is_known] == ANOMALY,
+        scores=table.scores[:, is_known],
+    )
+    own = code[is_known]
+    return known, [np.flatnonzero(own == group) for group in range(groups)], secret.tolist()
+
+
+def _measure(
+    known: _Known, stratum: Ints, sections: Sequence[_Section], *, resamples: int
+) -> dict[Metric, list[Figure]]:
+    """Return the figures of all parts by metric, in the order of the parts."""
+    if resamples < 0:
+        raise ConfigError(f"expected 0 resamples or more, got {resamples}")
+    points, why = _points(known, [part for section in sections for part in section.parts])
+    figures: dict[Metric, list[Figure]] = {}
+    number = 0
+    for section in sections:
+        reasons = why[number : number + len(section.parts)]
+        samples = iter(_resample(known, stratum, section, reasons, resamples))
+        for part, reason in zip(section.parts, reasons, strict=True):
+            for metric, area in part.figures.items():
+                draws = None
+                if reason is None:
+                    draws = np.concatenate([points[area][:, number, None], next(samples)], axis=1)
+                figures.setdefault(metric, []).append(_leaf(part, draws, why=reason))
+            number += 1
+    return {metric: sorted(found, key=lambda figure: figure.path) for metric, found in figures.items()}
+
+
+def _points(known: _Known, parts: Sequence[_Part]) -> tuple[dict[Area, Floats], Sequence[str | None]]:
+    """Return both areas of all parts under every seed, ``[seeds, parts]``, and why a part has none."""
+    seeds = known.scores.shape[0]
+    rows = np.concatenate([part.rows for part in parts])
+    code = np.repeat(np.arange(len(parts)), [part.rows.size for part in parts])
+    roc = roc_by_section(
+        np.tile(known.is_anomaly[rows], seeds),
+        known.scores[:, rows].ravel(),
+        (code + len(parts) * np.arange(seeds)[:, None]).ravel(),  # those of the first seed, then of the next
+        sections=seeds * len(parts),
+    )
+    shape = (seeds, len(parts))
+    return {"auc": roc.auc.reshape(shape), "pauc": roc.partial_auc.reshape(shape)}, roc.why[: len(parts)]
+
+
+def _resample(
+    known: _Known, stratum: Ints, section: _Section, reasons: Sequence[str | None], resamples: int
+) -> Floats:
+    """Return the resamples of the defined figures of a section, ``[figures, seeds, resamples]``."""
+    views = [
+        View(rows=np.isin(section.rows, part.rows), areas=tuple(part.figures.values()))
+        for part, reason in zip(section.parts, reasons, strict=True)
+        if reason is None
+    ]
+    if resamples == 0 or not views:
+        return np.empty((sum(len(view.areas) for view in views), known.scores.shape[0], 0))
+    # Numbered within the section, so that what is drawn does not depend on what else is in the table.
+    _, within = np.unique(stratum[section.rows], return_inverse=True)
+    return bootstrap_views(
+        known.is_anomaly[section.rows],
+        known.scores[:, section.rows],
+        within,
+        views,
+        resamples=resamples,
+        seed=seed_for(BOOTSTRAP_SEED, "bootstrap", *section.path),
     )
 
 
-def _resample(path: Path, is_anomaly: Bools, scores: Floats, resamples: int) -> Floats:
-    if resamples == 0:
-        return np.empty((2, scores.shape[0], 0))
-    seed = seed_for(BOOTSTRAP_SEED, "bootstrap", *path)
-    return bootstrap_areas(is_anomaly, scores, resamples=resamples, seed=seed)
-
-
-def _leaf(path: Path, draws: Floats | None, *, why: str | None, known: int, secret: int) -> Figure:
-    reason = "no item with a known label" if known == 0 else why
-    partly = f"{secret} of {known + secret} items have no known label" if secret and known else None
+def _leaf(part: _Part, draws: Floats | None, *, why: str | None) -> Figure:
+    reason = "no item with a known label" if part.known == 0 else why
+    partly = f"{part.secret} of {part.known + part.secret} items have no known label"
     return Figure(
-        path=path,
-        items=known,
-        draws=draws,
-        note="; ".join(part for part in (reason, partly) if part) or None,
-        left_out=((reason, path),) if reason else (),
+        path=part.path,
+        items=part.known,
+        draws=draws if reason is None else None,
+        note="; ".join(filter(None, [reason, partly if part.secret and part.known else None])) or None,
+        left_out=((reason, "/".join(part.path)),) if reason else (),
     )
 
 
-def _reduced(path: Path, parts: Sequence[Figure], reduce: Reduce) -> Figure:
+def _reduced(path: Path, parts: Sequence[Figure], reduce: Reduce, *, items: int) -> Figure:
     defined = [part.draws for part in parts if part.draws is not None]
     left_out = tuple(pair for part in parts for pair in part.left_out)
-    sections = sum(part.sections for part in parts)
+    count = sum(part.parts for part in parts)
     return Figure(
         path=path,
-        items=sum(part.items for part in parts),
+        items=items,
         draws=reduce(np.stack(defined)) if defined else None,
-        note=_left_out(left_out, sections) if left_out else None,
-        sections=sections,
+        note=_left_out(left_out, count) if left_out else None,
+        parts=count,
         left_out=left_out,
     )
 
 
-def _left_out(pairs: Sequence[tuple[str, Path]], sections: int) -> str:
+def _left_out(pairs: Sequence[tuple[str, str]], count: int) -> str:
     """Such as ``2 of 23 left out: fan/00, pump/02 (no anomalous item)``."""
     by_reason = groupby(sorted(pairs), key=lambda pair: pair[0])
-    lists = [f"{', '.join('/'.join(path) for _, path in group)} ({reason})" for reason, group in by_reason]
-    return f"{len(pairs)} of {sections} left out: {'; '.join(lists)}"
+    lists = [f"{', '.join(name for _, name in group)} ({reason})" for reason, group in by_reason]
+    return f"{len(pairs)} of {count} left out: {'; '.join(lists)}"
 
 
 def _result(table: ScoreTable, metric: Metric, figure: Figure) -> Result:

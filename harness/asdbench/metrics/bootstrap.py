@@ -1,7 +1,8 @@
 """The stratified bootstrap of AUC and pAUC: how far a figure would move on other test items of the same kind.
 
 Conventions:
-    * Normals and anomalies are drawn separately, with replacement, so each resample keeps both counts.
+    * Normals and anomalies are drawn separately, with replacement, so each resample keeps both counts; where
+      a section has strata (its domains), each stratum's normals and anomalies are.
     * A resample is a column of counts, how often each item was drawn. Its AUC is the product of both classes'
       counts with the indicator matrix (1 where the anomaly scores higher, 1/2 where they tie). Along sorted
       scores that matrix is a staircase, so the product is taken as a running sum and a gather, without the
@@ -12,8 +13,9 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,6 +35,17 @@ from asdbench.metrics.roc import (
 CHUNK = 2**16
 """Counts held at a time (items times resamples): half a MiB of float64."""
 
+Area = Literal["auc", "pauc"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """Some items of a section, and which of their areas are wanted."""
+
+    rows: Bools
+    """True for the items that count, shape ``[items]``: of both classes, and of a class whole strata."""
+    areas: tuple[Area, ...]
+
 
 def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 1000, seed: int) -> Floats:
     """Return the AUC of every resample, shape ``[resamples]``.
@@ -48,8 +61,7 @@ def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 
         ConfigError: ``resamples`` is below 1.
     """
     anomalous, values = check_scores(is_anomaly, scores)
-    samples: Floats = _sample(anomalous, values[None], [_auc], resamples=resamples, seed=seed)[0, 0]
-    return samples
+    return _one_area(anomalous, values, "auc", resamples=resamples, seed=seed, max_fpr=MAX_FPR)
 
 
 def bootstrap_partial_auc(
@@ -71,9 +83,7 @@ def bootstrap_partial_auc(
         ConfigError: ``resamples`` is below 1 or ``max_fpr`` out of range.
     """
     anomalous, values = check_scores(is_anomaly, scores)
-    area = _partial_auc(max_fpr)
-    samples: Floats = _sample(anomalous, values[None], [area], resamples=resamples, seed=seed)[0, 0]
-    return samples
+    return _one_area(anomalous, values, "pauc", resamples=resamples, seed=seed, max_fpr=max_fpr)
 
 
 def bootstrap_areas(
@@ -97,7 +107,66 @@ def bootstrap_areas(
         MetricError: One class is absent.
         ConfigError: ``resamples`` is below 1 or ``max_fpr`` out of range.
     """
-    return _sample(is_anomaly, scores, [_auc, _partial_auc(max_fpr)], resamples=resamples, seed=seed)
+    whole = View(rows=np.ones(is_anomaly.size, dtype=np.bool_), areas=("auc", "pauc"))
+    stratum = np.zeros(is_anomaly.size, dtype=np.int64)
+    return bootstrap_views(
+        is_anomaly, scores, stratum, [whole], resamples=resamples, seed=seed, max_fpr=max_fpr
+    )
+
+
+def bootstrap_views(
+    is_anomaly: Bools,
+    scores: Floats,
+    stratum: Ints,
+    views: Sequence[View],
+    *,
+    resamples: int,
+    seed: int,
+    max_fpr: float = MAX_FPR,
+) -> Floats:
+    """Return areas of every resample for several views of one section, such as its domains.
+
+    Each resample draws the same items for all views, scorings and areas, so that they may be averaged.
+
+    Args:
+        is_anomaly: True for anomalies, shape ``[items]``.
+        scores: Finite anomaly scores, shape ``[scorings, items]``.
+        stratum: Which stratum an item is of, integers from 0, shape ``[items]``; each keeps its counts.
+        views: Which items count, and for what.
+        resamples: How many.
+        seed: Equal seeds give equal samples; with one stratum and a view of all items, those of ``bootstrap_areas``.
+        max_fpr: Largest false-positive rate that counts for pAUC.
+
+    Returns:
+        Shape ``[areas, scorings, resamples]``: the areas of the first view, then those of the next.
+
+    Raises:
+        MetricError: One class is absent from a view.
+        ConfigError: ``resamples`` is below 1 or ``max_fpr`` out of range.
+    """
+    if resamples < 1:
+        raise ConfigError(f"expected at least 1 resample, got {resamples}")
+    area_of: dict[Area, _Area] = {"auc": _auc, "pauc": _partial_auc(max_fpr)}
+    _check_views(is_anomaly, views)
+    # Drawn by rank, so that the samples do not depend on the order in which the items come.
+    order = np.lexsort(scores[::-1])
+    is_anomaly, scores = is_anomaly[order], scores[:, order]
+    kind = 2 * stratum[order] + is_anomaly
+    place = np.argsort(np.argsort(kind, kind="stable"))  # where the counts of each item will stand
+    rankings = [[_rank(row, view.rows[order], is_anomaly, place) for row in scores] for view in views]
+    samples = np.empty((sum(len(view.areas) for view in views), scores.shape[0], resamples))
+    start = 0
+    for drawn in draw_counts(*np.bincount(kind).tolist(), resamples=resamples, seed=seed):
+        counts = np.concatenate(drawn)  # [items, chunk]
+        stop, row = start + counts.shape[1], 0
+        for view, of_view in zip(views, rankings, strict=True):
+            for column, ranking in enumerate(of_view):
+                resampled = _resample(ranking, counts)
+                for offset, area in enumerate(view.areas):
+                    samples[row + offset, column, start:stop] = area_of[area](resampled)
+            row += len(view.areas)
+        start = stop
+    return samples
 
 
 def interval(samples: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
@@ -123,23 +192,28 @@ def interval(samples: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def draw_counts(
-    n_normal: int, n_anomaly: int, *, resamples: int, seed: int
-) -> Iterator[tuple[Floats, Floats]]:
+def draw_counts(*sizes: int, resamples: int, seed: int) -> Iterator[tuple[Floats, ...]]:
     """Draw resamples chunk by chunk: how often each item came.
 
+    Args:
+        *sizes: How many items there are of each kind that is drawn apart: normals, anomalies, those of the next
+            stratum.
+        resamples: How many.
+        seed: Equal seeds give equal samples.
+
     Yields:
-        Counts of the normals ``[n_normal, chunk]`` and of the anomalies ``[n_anomaly, chunk]``; to the
-        callers above they stand by rising score.
+        Counts ``[items, chunk]`` of each kind; to the callers above they stand by rising score.
     """
-    streams = np.random.default_rng(seed).spawn(2)
-    chunk = max(1, CHUNK // (n_normal + n_anomaly))
+    streams = np.random.default_rng(seed).spawn(len(sizes))
+    chunk = max(1, CHUNK // sum(sizes))
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        yield _count(streams[0], n_normal, size), _count(streams[1], n_anomaly, size)
+        yield tuple(_count(stream, items, size) for stream, items in zip(streams, sizes, strict=True))
 
 
 def _count(generator: np.random.Generator, n_items: int, resamples: int) -> Floats:
+    if n_items == 0:
+        return np.empty((0, resamples))
     cells = generator.integers(n_items, size=(resamples, n_items))
     cells *= resamples
     cells += np.arange(resamples)[:, None]
@@ -151,9 +225,9 @@ def _count(generator: np.random.Generator, n_items: int, resamples: int) -> Floa
 class _Ranking:
     """The order of one scoring: what the counts of any resample are summed along."""
 
-    normals: Ints  # positions of the normals, by falling score
+    normals: Ints  # where the counts of the normals stand, by falling score
     starts: Ints  # where each of their K distinct scores begins in that order
-    anomalies: Ints  # positions of the anomalies, by falling score
+    anomalies: Ints  # where the counts of the anomalies stand, by falling score
     above: Ints  # [K] how many anomalies score above a normal score
     down_to: Ints  # [K] how many score above it or tie with it
 
@@ -170,52 +244,48 @@ class _Resampled:
 _Area = Callable[[_Resampled], Floats]
 
 
-def _sample(is_anomaly: Bools, scores: Floats, areas: list[_Area], *, resamples: int, seed: int) -> Floats:
-    """Return areas of all resamples, ``[areas, scorings, resamples]``."""
-    if resamples < 1:
-        raise ConfigError(f"expected at least 1 resample, got {resamples}")
-    n_anomaly = int(np.count_nonzero(is_anomaly))
-    n_normal = is_anomaly.size - n_anomaly
-    why = absent(n_normal, n_anomaly)
-    if why is not None:
-        raise MetricError(f"{why} among {is_anomaly.size}: there is nothing to resample")
-    # Drawn by rank, so that the samples do not depend on the order in which the items come.
-    order = np.lexsort(scores[::-1])
-    is_anomaly, scores = is_anomaly[order], scores[:, order]
-    rankings = [_rank(row[~is_anomaly], row[is_anomaly]) for row in scores]
-    samples = np.empty((len(areas), len(rankings), resamples))
-    start = 0
-    for normals, anomalies in draw_counts(n_normal, n_anomaly, resamples=resamples, seed=seed):
-        stop = start + normals.shape[1]
-        for column, ranking in enumerate(rankings):
-            resampled = _resample(ranking, normals, anomalies)
-            for row, area in enumerate(areas):
-                samples[row, column, start:stop] = area(resampled)
-        start = stop
+def _one_area(
+    is_anomaly: Bools, scores: Floats, area: Area, *, resamples: int, seed: int, max_fpr: float
+) -> Floats:
+    view = View(rows=np.ones(scores.size, dtype=np.bool_), areas=(area,))
+    stratum = np.zeros(scores.size, dtype=np.int64)
+    samples: Floats = bootstrap_views(
+        is_anomaly, scores[None], stratum, [view], resamples=resamples, seed=seed, max_fpr=max_fpr
+    )[0, 0]
     return samples
 
 
-def _rank(normals: Floats, anomalies: Floats) -> _Ranking:
+def _check_views(is_anomaly: Bools, views: Sequence[View]) -> None:
+    for view in views:
+        n_items, n_anomaly = np.count_nonzero(view.rows), np.count_nonzero(is_anomaly & view.rows)
+        why = absent(int(n_items - n_anomaly), int(n_anomaly))
+        if why is not None:
+            raise MetricError(f"{why} among {n_items}: there is nothing to resample")
+
+
+def _rank(scores: Floats, is_viewed: Bools, is_anomaly: Bools, place: Ints) -> _Ranking:
+    is_normal, is_hit = is_viewed & ~is_anomaly, is_viewed & is_anomaly
+    normals, anomalies = scores[is_normal], scores[is_hit]
     order = np.argsort(normals)[::-1]
     falling = normals[order]
     starts = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
     rising = np.sort(anomalies)
     return _Ranking(
-        normals=order,
+        normals=place[is_normal][order],
         starts=starts,
-        anomalies=np.argsort(anomalies)[::-1],
+        anomalies=place[is_hit][np.argsort(anomalies)[::-1]],
         above=rising.size - np.searchsorted(rising, falling[starts], side="right"),
         down_to=rising.size - np.searchsorted(rising, falling[starts], side="left"),
     )
 
 
-def _resample(ranking: _Ranking, normals: Floats, anomalies: Floats) -> _Resampled:
-    sorted_normals = normals[ranking.normals]
-    if ranking.starts.size < sorted_normals.shape[0]:
-        sorted_normals = np.add.reduceat(sorted_normals, ranking.starts, axis=0)
-    hits = np.zeros((anomalies.shape[0] + 1, anomalies.shape[1]))
-    np.cumsum(anomalies[ranking.anomalies], axis=0, out=hits[1:])
-    return _Resampled(ranking=ranking, normals=sorted_normals, hits=hits)
+def _resample(ranking: _Ranking, counts: Floats) -> _Resampled:
+    normals = counts[ranking.normals]
+    if ranking.starts.size < normals.shape[0]:
+        normals = np.add.reduceat(normals, ranking.starts, axis=0)
+    hits = np.zeros((ranking.anomalies.size + 1, counts.shape[1]))
+    np.cumsum(counts[ranking.anomalies], axis=0, out=hits[1:])
+    return _Resampled(ranking=ranking, normals=normals, hits=hits)
 
 
 def _auc(resampled: _Resampled) -> Floats:

@@ -8,13 +8,126 @@ Conventions:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.errors import MetricError
+from asdbench.metrics.bootstrap import interval
+from asdbench.metrics.resampling import weights_of
 from asdbench.metrics.roc import Floats, Ints
+from asdbench.metrics.table import Metric, Result
+from asdbench.seeding import seed_for
 
 Counts = NDArray[np.float64]
+SEED = 2020
+"""Intervals are part of a record, so they are drawn alike for everybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClassTable:
+    """The class scores of one method on one dataset, once per seed, with the classes that the vault holds.
+
+    Raises:
+        MetricError: There is no item or no seed, or shapes differ.
+    """
+
+    groups: tuple[str, ...]
+    """Names of the result columns; a classifier's figures are of the first, such as the database, and of all."""
+    columns: Mapping[str, NDArray[np.str_]]
+    """Each ``[items]``, for the groups that exist."""
+    truth: Ints
+    """Index of the true class, ``[items]``; -1 where the release keeps it secret."""
+    scores: Floats
+    """Class scores, ``[seeds, items, classes]``; the largest is the prediction."""
+    block: NDArray[np.str_] | None = None
+    """Which items are resampled together, ``[items]``, such as those of a subject; None: each by itself."""
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 3 or 0 in self.scores.shape:
+            raise MetricError(
+                f"expected class scores of shape [seeds, items, classes], got {list(self.scores.shape)}"
+            )
+        for name, array in {"truth": self.truth, **self.columns}.items():
+            if array.shape != self.scores.shape[1:2]:
+                raise MetricError(
+                    f"expected {self.scores.shape[1]} items in {name!r} as in the scores, got {list(array.shape)}"
+                )
+
+
+def classification(table: ClassTable, *, resamples: int = 1000) -> list[Result]:
+    """Return accuracy, one-against-rest accuracy, macro-F1 and mean recall of pooled predictions.
+
+    Of each value of the first group, and of all items together, last.
+
+    Args:
+        table: Class scores and truth.
+        resamples: Bootstrap resamples (of whole blocks) behind each interval; 0: no intervals.
+
+    Raises:
+        ConfigError: ``resamples`` is negative.
+    """
+    everything = np.ones(table.truth.size, dtype=np.bool_)
+    parts: list[tuple[str | None, NDArray[np.bool_]]] = []
+    if table.groups and table.groups[0] in table.columns:
+        column = table.columns[table.groups[0]]
+        parts = [(str(value), column == value) for value in np.unique(column)]
+    return [
+        result
+        for name, inside in [*parts, (None, everything)]
+        for result in _results(table, name, inside, resamples)
+    ]
+
+
+def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], resamples: int) -> list[Result]:
+    known = inside & (table.truth >= 0)
+    groups: dict[str, str | None] = dict.fromkeys(table.groups)
+    if name is not None:
+        groups[table.groups[0]] = name
+    seeds, _, classes = table.scores.shape
+    if not known.any():
+        return [
+            Result(
+                groups=groups, metric=metric, value=None, low=None, high=None,
+                why="no item with a known class", per_seed=(None,) * seeds, items=0,
+            )
+            for metric in FIGURES
+        ]  # fmt: skip
+    truth = table.truth[known]
+    weights = weights_of(
+        np.zeros(truth.size, dtype=np.int64),
+        None if table.block is None else table.block[known],
+        resamples=resamples,
+        seed=seed_for(SEED, "classification", name or ""),
+    )
+    matrices = np.stack(
+        [_confusions(truth, scores[known].argmax(axis=1), weights, classes) for scores in table.scores]
+    )  # [seeds, 1 + resamples, classes, classes]
+    return [_result(groups, metric, figure(matrices), truth.size) for metric, figure in FIGURES.items()]
+
+
+def _confusions(truth: Ints, predicted: Ints, weights: Floats, classes: int) -> Counts:
+    """Return the confusion matrix under every row of weights, ``[1 + resamples, classes, classes]``."""
+    cell = np.zeros((truth.size, classes * classes))
+    cell[np.arange(truth.size), truth * classes + predicted] = 1
+    return np.asarray((weights @ cell).reshape(len(weights), classes, classes))
+
+
+def _result(groups: Mapping[str, str | None], metric: Metric, draws: Floats, items: int) -> Result:
+    overall = draws.mean(axis=0)
+    low, high = interval(overall[1:]) if overall.size > 1 else (None, None)
+    return Result(
+        groups=groups,
+        metric=metric,
+        value=float(overall[0]),
+        low=low,
+        high=high,
+        why=None,
+        per_seed=tuple(draws[:, 0].tolist()),
+        items=items,
+    )
 
 
 def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Counts:
@@ -67,3 +180,11 @@ def _mean_over(numerator: Counts, denominator: Counts) -> Floats:
     defined = denominator > 0
     quotients = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=defined)
     return np.asarray(quotients.sum(axis=-1) / defined.sum(axis=-1))
+
+
+FIGURES: Mapping[Metric, Callable[[Counts], Floats]] = {
+    "accuracy": accuracy,
+    "one_vs_rest_accuracy": one_vs_rest_accuracy,
+    "macro_f1": macro_f1,
+    "mean_recall": mean_recall,
+}

@@ -57,6 +57,12 @@ class Decisions:
         """Return the average precision, ``[resamples]``."""
         return np.asarray((np.diff(self.recall, axis=1, prepend=0.0) * self.precision).sum(axis=1))
 
+    def area(self) -> Floats:
+        """Return the area under the ROC curve, ties counted half, ``[resamples]``."""
+        rate = self.alarms / self.alarms[:, -1:]
+        middle = self.recall - np.diff(self.recall, axis=1, prepend=0.0) / 2
+        return np.asarray((np.diff(rate, axis=1, prepend=0.0) * middle).sum(axis=1))
+
     def best(self) -> Ints:
         """Return the position of the threshold with the largest F1, ``[resamples]``."""
         return np.asarray(self.f1.argmax(axis=1))

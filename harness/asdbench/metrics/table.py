@@ -13,8 +13,15 @@ from asdbench.errors import MetricError
 from asdbench.metrics.roc import Floats, check_finite
 from asdbench.values import ANOMALY, NORMAL
 
-Metric = Literal["auc", "pauc", "mauc"]
-"""Names of figures: AUC, pAUC (p = 0.1), and the smallest AUC among the sections of a type."""
+Metric = Literal[
+    "auc", "pauc", "mauc", "pauc_domain", "omega",
+    "ap", "f1", "recall", "false_alarms",
+    "accuracy", "one_vs_rest_accuracy", "macro_f1", "mean_recall",
+]  # fmt: skip
+"""Names of figures: AUC, pAUC (p = 0.1), the smallest AUC among the sections of a type, the pAUC of one domain's
+items where ``pauc`` is that of all, and a challenge's official score; average precision, F1 at its best threshold,
+recall and the share of false alarms there; a classifier's accuracy (micro-F1), (TP + TN) / items averaged over
+classes, macro-F1 (UF1) and mean recall (UAR)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +40,10 @@ class ScoreTable:
     """``normal``, ``anomaly`` or None where the release keeps it secret, shape ``[items]``."""
     scores: Floats
     """Anomaly scores, shape ``[seeds, items]``."""
+    validation: ScoreTable | None = None
+    """The same of the validation items, where the protocol has any."""
+    block: NDArray[np.str_] | None = None
+    """Which items are resampled together, ``[items]``; None: each by itself."""
 
     def __post_init__(self) -> None:
         _check_shapes(self)
@@ -74,6 +85,8 @@ def _check_shapes(table: ScoreTable) -> None:
             f"expected scores of shape [seeds, items] with at least one of each, got {list(shape)}"
         )
     arrays = {"label": table.label, **table.columns}
+    if table.block is not None:
+        arrays["block"] = table.block
     for name, array in arrays.items():
         if array.shape != shape[1:]:
             raise MetricError(

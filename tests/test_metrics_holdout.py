@@ -1,0 +1,113 @@
+"""Thresholds from validation items alone, recall among test items, intervals by block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from asdbench.errors import ConfigError, MetricError
+from asdbench.metrics import ScoreTable
+from asdbench.metrics.classification import ClassTable, classification
+from asdbench.metrics.detection import f1_max
+from asdbench.metrics.holdout import holdout
+from asdbench.metrics.resampling import weights_of
+from asdbench.metrics.roc import auc
+
+
+def table_of(labels: list[int], scores: list[float], **more: object) -> ScoreTable:
+    names = np.array(["anomaly" if label else "normal" for label in labels], dtype=object)
+    return ScoreTable(groups=(), columns={}, label=names, scores=np.array([scores]), **more)  # type: ignore[arg-type]
+
+
+VALIDATION = table_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+TEST = [0.2, 0.35, 0.5, 0.9]
+
+
+def figures(**more: object) -> dict[str, float | None]:
+    results = holdout(table_of([1, 1, 1, 1], TEST, validation=VALIDATION, **more), resamples=0)
+    return {result.metric: result.value for result in results}
+
+
+def test_recall_is_taken_at_the_threshold_of_the_validation_items() -> None:
+    assert f1_max([0, 0, 1, 1], VALIDATION.scores[0])[1] == 0.35
+    found = figures()
+    assert found["recall"] == 0.75
+    assert found["false_alarms"] == 0.5
+    assert found["f1"] == pytest.approx(0.8)
+    assert found["ap"] == pytest.approx(0.833333, abs=1e-6)
+    assert found["auc"] == pytest.approx(auc([0, 0, 1, 1], VALIDATION.scores[0]))
+
+
+def test_the_threshold_does_not_see_the_test_items() -> None:
+    before = figures()
+    moved = holdout(table_of([1, 1], [5.0, -5.0], validation=VALIDATION), resamples=0)
+    assert {r.metric: r.value for r in moved if r.metric != "recall"} == {
+        metric: value for metric, value in before.items() if metric != "recall"
+    }
+
+
+def test_overlapping_windows_are_drawn_by_the_block_and_widen_the_interval() -> None:
+    generator = np.random.default_rng(0)
+    block_level = np.repeat(generator.normal(size=20), 10)
+    labels = np.repeat(np.arange(20) % 2, 10)
+    scores = block_level + labels + 0.05 * generator.normal(size=200)
+    block = np.repeat([f"block{k}" for k in range(20)], 10)
+
+    def width(with_blocks: bool) -> float:
+        more = {"block": block} if with_blocks else {}
+        validation = table_of(labels.tolist(), scores.tolist(), **more)
+        test = table_of([1] * 200, scores.tolist(), validation=validation, **more)
+        ap = next(result for result in holdout(test, resamples=300) if result.metric == "ap")
+        assert ap.low is not None
+        assert ap.high is not None
+        assert ap.low <= (ap.value or 0) <= ap.high
+        return ap.high - ap.low
+
+    assert width(True) > 1.5 * width(False)
+
+
+def test_without_validation_items_there_is_no_threshold() -> None:
+    with pytest.raises(MetricError, match="a threshold is chosen on validation items, and there are none"):
+        holdout(table_of([1], [0.5]))
+
+
+def test_validation_items_of_one_class_leave_everything_undefined() -> None:
+    results = holdout(table_of([1], [0.5], validation=table_of([0, 0], [0.1, 0.2])), resamples=10)
+    assert {result.value for result in results} == {None}
+    assert {result.why for result in results} == {"validation: no anomalous item"}
+
+
+def test_a_block_is_drawn_whole_and_strata_keep_their_number() -> None:
+    stratum = np.array([0, 0, 0, 0, 1, 1])
+    weights = weights_of(stratum, np.array(["a", "a", "b", "b", "c", "d"]), resamples=50, seed=1)
+    assert weights[0].tolist() == [1] * 6
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, :4].sum(axis=1) == 4).all()
+    assert (weights[:, 4:].sum(axis=1) == 2).all()
+    with pytest.raises(ConfigError, match="expected 0 resamples or more, got -1"):
+        weights_of(stratum, None, resamples=-1, seed=1)
+
+
+def test_a_classifiers_figures_are_of_each_database_and_of_all() -> None:
+    truth = np.array([0, 1, 2, 0])
+    predicted = np.array([0, 1, 0, 0])
+    table = ClassTable(
+        groups=("database", "subject"),
+        columns={"database": np.array(["a", "a", "b", "b"])},
+        truth=truth,
+        scores=np.eye(3)[predicted][np.newaxis],
+        block=np.array(["s1", "s1", "s2", "s3"]),
+    )
+    found = {(r.groups["database"], r.metric): r for r in classification(table, resamples=100)}
+    assert found["a", "accuracy"].value == 1.0
+    assert found["b", "accuracy"].value == 0.5
+    whole = found[None, "accuracy"]
+    assert whole.value == 0.75
+    assert whole.low is not None
+    assert whole.low <= 0.75
+    assert found[None, "one_vs_rest_accuracy"].value == pytest.approx((1 + 2 * 0.75) / 3)
+
+
+def test_class_scores_of_another_shape_are_refused() -> None:
+    with pytest.raises(MetricError, match=r"class scores of shape \[seeds, items, classes\]"):
+        ClassTable(groups=(), columns={}, truth=np.array([0]), scores=np.zeros((1, 1)))

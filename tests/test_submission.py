@@ -1,0 +1,335 @@
+"""``asdbench submission``: the files of every year, decisions, and the way round through ``asdbench evaluate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import tiny
+from scipy.stats import gamma
+
+from asdbench.cli import status_of
+from asdbench.errors import ConfigError, DataError, RunError
+from asdbench.grading import GradeRequest, grade
+from asdbench.report import Report
+from asdbench.runner import run
+from asdbench.submission import SubmissionRequest, Written, decision_threshold, write_submissions
+
+Capture = pytest.CaptureFixture[str]
+HELD = ("toy", {"held": "0.25"})
+"""Keeps a quarter of the training clips to set thresholds by."""
+
+
+def record(
+    out: Path,
+    dataset: str = "dcase2023",
+    *,
+    run: str = "aaaa",
+    label: str = "toy",
+    time: str = "2026-01-01T00:00:00+00:00",
+    domains: Sequence[str] = ("source", "target"),
+    held: Mapping[str, Sequence[float]] | None = None,
+    scorer_on: str = "train",
+) -> pd.DataFrame:
+    """Write what a run with one method and the seed 7 leaves behind; return its test clips."""
+    rows = [
+        {
+            "machine": machine, "section": "00", "domain": domain,
+            "source": f"{dataset}/dev_data/{machine}/test/section_00_{domain}_test_{label_}_{k:04}.wav",
+            "score_7": 10.0 * (label_ == "anomaly") + k + 0.1,
+        }
+        for machine in ("fan", "ToyCar") for domain in domains for label_ in ("normal", "anomaly") for k in (1, 0)
+    ]  # fmt: skip
+    items = pd.DataFrame(rows)
+    told = {
+        "id": run,
+        "time": time,
+        "dataset": dataset,
+        "dataset_options": {},
+        "methods": [label],
+        "seeds": [7],
+    }
+    folder = out / "records" / f"record-{run}"
+    folder.mkdir(parents=True)
+    items.to_parquet(folder / "items.parquet")
+    if held:
+        lines = [
+            {"machine": machine, "score_7": score} for machine, scores in held.items() for score in scores
+        ]
+        pd.DataFrame(lines).to_parquet(folder / "held.parquet")
+    method = {"seeds": [7], "selection": "last", "recipe": {"knobs": {"scorer_on": scorer_on}}}
+    document = {"record_id": f"record-{run}", "run": told, "method": method, "results": []}
+    (folder / "record.json").write_text(json.dumps(document))
+    (out / "runs").mkdir(exist_ok=True)
+    (out / "runs" / f"{run}.json").write_text(json.dumps({"run": told, "records": {label: f"record-{run}"}}))
+    return items
+
+
+def written(out: Path, to: Path, **options: Any) -> list[Written]:
+    return write_submissions(SubmissionRequest(out=out, to=to, **options))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("year", [2022, 2023, 2024, 2025])
+def test_later_years_have_a_file_of_scores_and_one_of_decisions_for_each_section(
+    year: int, tmp_path: Path
+) -> None:
+    record(tmp_path, f"dcase{year}", held={"fan": [1.0, 2.0, 3.0], "ToyCar": [5.0]})
+    [one] = written(tmp_path, tmp_path / "to")
+    assert one.folder == tmp_path / "to/toy/seed_7"
+    assert names(one.folder) == [
+        "anomaly_score_ToyCar_section_00_test.csv",
+        "anomaly_score_fan_section_00_test.csv",
+        "decision_result_ToyCar_section_00_test.csv",
+        "decision_result_fan_section_00_test.csv",
+        "submission.json",
+    ]
+    scores = (one.folder / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
+    assert len(scores) == 8
+    assert scores[:2] == [
+        "section_00_source_test_anomaly_0000.wav,10.1",
+        "section_00_source_test_anomaly_0001.wav,11.1",
+    ]
+    decisions = (one.folder / "decision_result_fan_section_00_test.csv").read_text().splitlines()
+    assert decisions[0] == "section_00_source_test_anomaly_0000.wav,1"
+    assert decisions[-1] == "section_00_target_test_normal_0001.wav,0"
+    assert [line.split(",")[0] for line in decisions] == [line.split(",")[0] for line in scores]
+
+
+def test_the_domain_stands_in_the_names_of_2021_and_2020_has_ids_and_no_decisions(tmp_path: Path) -> None:
+    record(tmp_path / "one", "dcase2021", held={"fan": [1.0, 2.0], "ToyCar": [5.0]})
+    [one] = written(tmp_path / "one", tmp_path / "to")
+    assert "anomaly_score_fan_section_00_source_test.csv" in names(one.folder)
+    assert "decision_result_ToyCar_section_00_target_test.csv" in names(one.folder)
+    assert len(names(one.folder)) == 9
+    record(tmp_path / "other", "dcase2020", held={"fan": [1.0]})
+    [other] = written(tmp_path / "other", tmp_path / "there")
+    assert names(other.folder) == [
+        "anomaly_score_ToyCar_id_00.csv",
+        "anomaly_score_fan_id_00.csv",
+        "submission.json",
+    ]
+    assert (other.notes, other.thresholds) == ((), {})
+
+
+def test_thresholds_come_from_the_held_out_clips_of_the_machine_type(tmp_path: Path) -> None:
+    normal = gamma.rvs(3.0, loc=1.0, scale=0.5, size=200, random_state=np.random.default_rng(0))
+    record(tmp_path, held={"fan": normal.tolist(), "ToyCar": (normal + 100).tolist()})
+    [one] = written(tmp_path, tmp_path / "to")
+    assert one.thresholds["fan"] == pytest.approx(gamma.ppf(0.9, *gamma.fit(normal)), rel=1e-12)
+    assert one.thresholds["ToyCar"] > 100
+    assert one.notes == ()
+    told = json.loads((one.folder / "submission.json").read_text())
+    assert (told["quantile"], told["thresholds"], told["seed"]) == (0.9, dict(one.thresholds), 7)
+    assert told["run"]["dataset"] == "dcase2023"
+    assert not any(
+        ",1" in line
+        for line in (one.folder / "decision_result_ToyCar_section_00_test.csv").read_text().split()
+    )
+
+
+def test_a_threshold_is_the_quantile_of_the_fitted_gamma_distribution() -> None:
+    generator = np.random.default_rng(1)
+    normal = generator.gamma(4.0, 2.0, size=2000) + 3
+    threshold, note = decision_threshold(normal)
+    assert note is None
+    assert threshold == pytest.approx(3 + gamma.ppf(0.9, 4.0, scale=2.0), rel=0.03)
+    assert np.mean(normal > threshold) == pytest.approx(0.1, abs=0.02)
+    assert decision_threshold(normal, quantile=0.99)[0] > threshold
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ([1.0, 2.0, 4.0], "3 normal scores are too few or too alike"),
+        ([2.0] * 50, "50 normal scores are too few or too"),
+    ],
+)
+def test_few_or_equal_scores_give_their_own_percentile(scores: list[float], told: str) -> None:
+    threshold, note = decision_threshold(scores)
+    assert threshold == pytest.approx(np.quantile(scores, 0.9))
+    assert note is not None
+    assert told in note
+
+
+def test_no_scores_give_no_threshold() -> None:
+    with pytest.raises(DataError, match="there are no scores of normal items to set a threshold by"):
+        decision_threshold([])
+
+
+def test_without_held_out_clips_there_are_no_decisions_and_it_is_said(tmp_path: Path) -> None:
+    record(tmp_path, held={"fan": [1.0, 2.0]})
+    [one] = written(tmp_path, tmp_path / "to")
+    assert [name for name in names(one.folder) if "decision" in name] == [
+        "decision_result_fan_section_00_test.csv"
+    ]
+    assert one.notes[1].startswith("no decision files of ToyCar: the run held out no normal clip of them")
+    assert "--threshold-from" in one.notes[1]
+
+
+def test_thresholds_may_come_from_scores_of_training_clips_but_not_of_test_clips(tmp_path: Path) -> None:
+    record(tmp_path)
+    place = tmp_path / "normal"
+    place.mkdir()
+    lines = [f"fan,00,section_00_source_train_normal_{k:04}.wav,{1 + k / 10}" for k in range(5)]
+    (place / "scores.csv").write_text("\n".join(["machine,section,clip,score", *lines]))
+    [one] = written(tmp_path, tmp_path / "to", threshold_from=place, quantile=0.5)
+    assert one.thresholds == {"fan": pytest.approx(1.2)}
+    assert any(note == f"no decision files of ToyCar: {place} holds no scores of them" for note in one.notes)
+    (place / "scores.csv").write_text(
+        "machine,section,clip,score\nfan,00,section_00_source_test_normal_0001.wav,1\n"
+    )
+    with pytest.raises(
+        DataError, match=r"line 2: fan/.*0001.wav is a test clip of the run; thresholds are set by"
+    ):
+        written(tmp_path, tmp_path / "again", threshold_from=place)
+
+
+def test_a_scorer_that_learned_from_the_held_out_clips_is_told_of(tmp_path: Path) -> None:
+    record(tmp_path, held={"fan": [1.0], "ToyCar": [1.0]}, scorer_on="held")
+    [one] = written(tmp_path, tmp_path / "to")
+    assert "the scorer learned from the held-out clips" in one.notes[0]
+
+
+def test_clips_without_a_score_must_be_allowed(tmp_path: Path) -> None:
+    items = record(tmp_path)
+    items.loc[3, "score_7"] = np.nan
+    items.to_parquet(tmp_path / "records/record-aaaa/items.parquet")
+    with pytest.raises(
+        RunError, match=r"toy: 1 of 16 clips have no score of seed 7 \(first: fan/section_00_source.*\)"
+    ):
+        written(tmp_path, tmp_path / "to")
+    [one] = written(tmp_path, tmp_path / "to", allow_partial=True)
+    assert one.clips == 15
+    assert one.notes[0].startswith("PARTIAL: 1 of 16 clips")
+
+
+def test_the_latest_run_is_taken_unless_another_is_named(tmp_path: Path) -> None:
+    record(tmp_path, run="aaaa", label="new[k=2]", time="2026-02-01T00:00:00+00:00")
+    record(tmp_path, run="bbbb", label="old", time="2026-01-01T00:00:00+00:00")
+    assert [one.method for one in written(tmp_path, tmp_path / "to")] == ["new[k=2]"]
+    assert names(tmp_path / "to") == ["new_k=2"]
+    assert [one.method for one in written(tmp_path, tmp_path / "there", run="bbbb")] == ["old"]
+    for place, options in (("by-name", {}), ("by-options", {"k": "2"})):
+        assert len(written(tmp_path, tmp_path / place, methods=[("new", options)])) == 1
+
+
+def test_what_is_not_of_the_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"there is no run in .*; `asdbench run --out .*` makes one"):
+        written(tmp_path, tmp_path / "to")
+    record(tmp_path, "synthetic", run="cccc")
+    with pytest.raises(
+        ConfigError, match=r"of synthetic have no official form \(known: dcase2020, .*, dcase2025\)"
+    ):
+        written(tmp_path, tmp_path / "to")
+    record(tmp_path, run="aaaa")
+    with pytest.raises(RunError, match="unknown run 'aaab'; did you mean 'aaaa'"):
+        written(tmp_path, tmp_path / "to", run="aaab")
+    with pytest.raises(ConfigError, match="unknown method of run aaaa 'toys'; did you mean 'toy'"):
+        written(tmp_path, tmp_path / "to", run="aaaa", methods=[("toys", {})])
+    with pytest.raises(ConfigError, match=r"toy has no scores of seed 8 \(its seeds: 7\)"):
+        written(tmp_path, tmp_path / "to", run="aaaa", seeds=[8])
+    with pytest.raises(ConfigError, match="the quantile must lie between 0 and 1, got 1"):
+        written(tmp_path, tmp_path / "to", run="aaaa", quantile=1)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_record_that_is_gone_or_of_an_older_kind_and_files_that_stand_there_are_refused(
+    tmp_path: Path,
+) -> None:
+    record(tmp_path)
+    written(tmp_path, tmp_path / "to")
+    with pytest.raises(RunError, match=r"seed_7 is there already; choose another folder with --to"):
+        written(tmp_path, tmp_path / "to")
+    (tmp_path / "records/record-aaaa/items.parquet").unlink()
+    with pytest.raises(RunError, match=r"the record .*record-aaaa of toy is gone; run its command again"):
+        written(tmp_path, tmp_path / "new")
+    file = tmp_path / "runs/aaaa.json"
+    file.write_text(json.dumps({"run": json.loads(file.read_text())["run"]}))
+    with pytest.raises(RunError, match="run aaaa does not say which record is of toy; run its command again"):
+        written(tmp_path, tmp_path / "new")
+    file.write_text("{")
+    with pytest.raises(RunError, match=r"aaaa.json cannot be read"):
+        written(tmp_path, tmp_path / "new", run="aaaa")
+
+
+def sounds(root: Path) -> None:
+    """Write a small development part of DCASE 2021: anomalies are louder in the higher band."""
+    generator = np.random.default_rng(0)
+    for number, machine in enumerate(("fan", "pump")):
+        for domain in ("source", "target"):
+            for split, label, count in (
+                ("train", "normal", 6),
+                ("test", "normal", 3),
+                ("test", "anomaly", 3),
+            ):
+                folder = "train" if split == "train" else f"{domain}_test"
+                for k in range(count):
+                    name = f"section_00_{domain}_{split}_{label}_{k:04}_noAttributes.wav"
+                    path = root / "dcase2021/dev_data" / machine / folder / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    time = np.arange(4000) / 16000
+                    tone = np.sin(2 * np.pi * (300 + 900 * number + 400 * (label == "anomaly")) * time)
+                    wave = 0.1 * generator.normal(size=time.size) + 0.2 * tone
+                    soundfile.write(path, wave.astype(np.float32), 16000, subtype="PCM_16")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """A run of the toy on those sounds."""
+    folder = tmp_path_factory.mktemp("finished")
+    sounds(folder / "data")
+    request = tiny.request(
+        folder, HELD, cache=folder / "cache", dataset=("dcase2021", {}), allow_partial=True
+    )
+    return folder, run(request, tiny.registry(), tiny.Silent())
+
+
+def test_what_a_run_hands_in_is_graded_as_the_run_itself(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder, report = finished
+    [made] = written(folder, tmp_path / "to")
+    assert len(made.files) == 2 * 2 * 2
+    request = GradeRequest(
+        scores=made.folder, dataset="dcase2021", options={}, part="dev", data_root=folder / "data",
+        allow_partial=True,
+    )  # fmt: skip
+    again = grade(request, tiny.registry()).document()["results"]
+    of_run = report.document()["results"]
+    assert [{name: row[name] for name in again[0]} for row in of_run] == again
+    assert all(row["value"] is not None for row in again)
+
+
+def test_a_runs_own_held_out_clips_decide(finished: tuple[Path, Report], tmp_path: Path) -> None:
+    folder, _ = finished
+    [one] = written(folder, tmp_path / "to")
+    assert set(one.thresholds) == {"fan", "pump"}
+    [held] = [pd.read_parquet(file) for file in (folder / "records").glob("*/held.parquet")]
+    assert set(held["part"]) == {"train"}
+    assert len(held) == 6  # a quarter of twelve clips, rounded down, of each class
+    for machine, threshold in one.thresholds.items():
+        scores = held[held["machine"] == machine]["score_42"]
+        assert threshold == pytest.approx(np.quantile(scores, 0.9))
+
+
+def test_the_command_writes_and_tells(finished: tuple[Path, Report], tmp_path: Path, capsys: Capture) -> None:
+    words = ["submission", "--out", str(finished[0]), "-p", "toy[held=0.25]", "--seed", "42", "--to"]
+    assert status_of([*words, str(tmp_path / "one")]) == 0
+    shown = capsys.readouterr().out
+    assert "seed_42: 8 files, 24 clips" in shown
+    assert "note: " in shown
+    assert status_of([*words, str(tmp_path / "two"), "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)["written"]
+    assert (told["clips"], len(told["files"])) == (24, 8)
+    assert status_of([*words, str(tmp_path / "two")]) == 2
+    assert "is there already" in capsys.readouterr().err
