@@ -36,3 +36,15 @@ def asdbench_tables() -> Iterable[Entry]:
             summary="figures with intervals beside the printed ones, costs and flags",
         )
     ]
+
+
+@hookimpl
+def asdbench_commands() -> Iterable[Entry]:
+    """Offer the list of the papers' systems."""
+    return [
+        Entry(
+            name="systems",
+            build=lazy("asdbench_leaderboards.command:systems"),
+            summary="Show the systems of the papers' tables, what runs each and what is printed of it.",
+        )
+    ]

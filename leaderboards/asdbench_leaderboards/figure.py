@@ -1,4 +1,4 @@
-"""The results figure: AUC of every method on every machine type, with intervals and what the papers print."""
+"""The results figure: AUC or official score of every method on every machine type, with intervals and printed values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from asdbench import Report
+from asdbench_leaderboards.cells import METRICS, main_metric
 
 PERCENT = 100
 
@@ -21,12 +22,13 @@ def results_figure(report: Report, path: Path) -> None:
     A whisker is the 95 % bootstrap interval, a diamond the printed value, a missing bar an undefined figure.
     """
     document = report.document()
+    metric = main_metric(row["metric"] for row in document["results"])
     methods = list(document["methods"])
     outer = next(iter(report.prepared.card.groups))
     rows = [
         row
         for row in document["results"]
-        if row["metric"] == "auc" and _is_outer(row, report.prepared.card.groups)
+        if row["metric"] == metric and _is_outer(row, report.prepared.card.groups)
     ]
     names = list(dict.fromkeys(row[outer] or "average" for row in rows))
     figure = Figure(
@@ -46,7 +48,7 @@ def results_figure(report: Report, path: Path) -> None:
     axes.axhline(50, color="0.4", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 105)
-    axes.set_ylabel("AUC, %")
+    axes.set_ylabel(METRICS[metric].replace(" %", ", %"))
     partial = ", partial data" if report.partial else ""
     axes.set_title(f"{document['run']['dataset']}{partial}", loc="left", fontsize="medium")
     figure.legend(loc="outside upper right", fontsize="small", ncols=min(len(methods), 3), frameon=False)
@@ -59,7 +61,8 @@ def _is_outer(row: Mapping[str, Any], groups: Sequence[str]) -> bool:
 
 
 def _label(document: Mapping[str, Any], method: str) -> str:
-    return method + (" (reduced)" if document["methods"][method]["reduced"] else "")
+    about = document["methods"][method]
+    return method + "".join(f" ({flag})" for flag in ("reduced", "approximate") if about[flag])
 
 
 def _bars(axes: Axes, rows: Sequence[Mapping[str, Any] | None], *, label: str, number: int, of: int) -> None:

@@ -1,24 +1,23 @@
-"""The numbers that papers print, from ``tables/printed.csv`` (percent there, fractions here)."""
+"""The numbers that papers print, from ``tables/printed.csv`` (percent there, fractions here).
+
+What runs a system, if anything does, stands in ``tables/systems.csv``.
+"""
 
 from __future__ import annotations
 
-import csv
-import importlib.resources
 from collections.abc import Iterator
 
 from asdbench.values import Printed
+from asdbench_leaderboards.systems import Key, System, lines, systems
 
 GROUPS = ("machine", "section")
 
 
 def printed() -> Iterator[Printed]:
     """Yield every printed number; a row without a machine is the paper's average."""
-    text = (
-        importlib.resources.files("asdbench_leaderboards")
-        .joinpath("tables", "printed.csv")
-        .read_text("utf-8")
-    )
-    for line in csv.DictReader(text.splitlines()):
+    known: dict[Key, System] = {system.key: system for system in systems()}
+    for line in lines("printed.csv"):
+        system = known[line["paper"], line["table"], line["dataset"], line["method"]]
         yield Printed(
             paper=line["paper"],
             table=line["table"],
@@ -29,4 +28,6 @@ def printed() -> Iterator[Printed]:
             value=float(line["value"]) / 100,
             consistent=float(line["consistent"]) / 100 if line["consistent"] else None,
             note=line["note"],
+            words=system.words,
+            why=system.why,
         )

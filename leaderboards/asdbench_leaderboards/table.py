@@ -9,9 +9,10 @@ from tabulate import tabulate
 
 from asdbench import Report
 from asdbench.metrics import Metric, Result
+from asdbench_leaderboards.cells import METRICS, figure_text, percent, shown_metrics
+from asdbench_leaderboards.comparison import comparison
 
 By = Literal["type", "id"]
-METRICS: dict[Metric, str] = {"auc": "AUC %", "pauc": "pAUC %"}
 SELECTION = {
     "last": "last checkpoint",
     "validation": "checkpoint with the smallest held-out loss",
@@ -24,9 +25,7 @@ Line = dict[Metric, Result]
 def results_table(report: Report, *, by: By = "type") -> str:
     """Return a run's figures as text: percent with 95 % intervals, printed values, costs, flags."""
     blocks = [_block(report, number, by=by) for number in range(len(report.evaluations))]
-    if len(blocks) > 1:
-        blocks.append(_comparison(report))
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *comparison(report)])
 
 
 def _block(report: Report, number: int, *, by: By) -> str:
@@ -35,15 +34,24 @@ def _block(report: Report, number: int, *, by: By) -> str:
     groups = _used(report.prepared.card.groups, evaluation.results)
     shown = groups if by == "id" else groups[:1]
     lines = _lines(evaluation.results, shown)
-    label = evaluation.recipe.label
-    printed = any(report.printed_of(label, result) for result in evaluation.results)
-    rows = [
-        [*_names(line, shown), *_figures(line), *(_beside(report, label, line) if printed else [])]
-        for line in lines
-    ]
-    headers = [*shown, *METRICS.values(), *(["printed", "difference"] if printed else [])]
+    label, metrics = evaluation.recipe.label, shown_metrics(evaluation.results)
+    rows = [[*_names(line, shown), *(figure_text(line.get(metric)) for metric in metrics)] for line in lines]
+    headers = [*shown, *(METRICS[metric] for metric in metrics)]
+    if compared := _with_printed(report, label, evaluation.results, metrics):
+        rows = [
+            [*row, *_beside(report, label, line, compared)] for row, line in zip(rows, lines, strict=True)
+        ]
+        headers += [f"printed {' / '.join(METRICS[metric] for metric in compared)}", "difference"]
     table = tabulate(rows, headers=headers, disable_numparse=True)
     return "\n".join([_title(report, label, about), table, *_footnotes(report, number, about)])
+
+
+def _with_printed(
+    report: Report, label: str, results: Sequence[Result], metrics: Sequence[Metric]
+) -> list[Metric]:
+    """Return the metrics of which anything is printed."""
+    found = {result.metric for result in results if report.printed_of(label, result)}
+    return [metric for metric in metrics if metric in found]
 
 
 def _used(groups: Sequence[str], results: Sequence[Result]) -> list[str]:
@@ -66,28 +74,22 @@ def _names(line: Line, shown: Sequence[str]) -> list[str]:
     return names if any(names) else ["average", *names[1:]]
 
 
-def _figures(line: Line) -> list[str]:
-    return [_figure(line.get(metric)) for metric in METRICS]
+def _beside(report: Report, label: str, line: Line, metrics: Sequence[Metric]) -> list[str]:
+    """Return what the paper prints of some metrics, and how far the measured figures lie from it."""
+    values, differences = [], []
+    for metric in metrics:
+        result = line.get(metric)
+        number = report.printed_of(label, result) if result else None
+        measured = result.value if result else None
+        values.append(percent(number.value) if number else "-")
+        differences.append(
+            "-" if number is None or measured is None else f"{100 * (measured - number.value):+.2f}"
+        )
+    return [_joined(values), _joined(differences)]
 
 
-def _figure(result: Result | None) -> str:
-    if result is None or result.value is None:
-        return "undefined"
-    if result.low is None or result.high is None:
-        return f"{100 * result.value:.2f}"
-    return f"{100 * result.value:.2f} [{100 * result.low:.1f}, {100 * result.high:.1f}]"
-
-
-def _beside(report: Report, label: str, line: Line) -> list[str]:
-    """Return what the paper prints, and how far the measured figures lie from it."""
-    printed = {metric: report.printed_of(label, line[metric]) for metric in METRICS if metric in line}
-    values = [f"{100 * number.value:.2f}" for number in printed.values() if number]
-    differences = [
-        f"{100 * (value - number.value):+.2f}"
-        for metric, number in printed.items()
-        if number and (value := line[metric].value) is not None
-    ]
-    return [" / ".join(values), " / ".join(differences)]
+def _joined(cells: Sequence[str]) -> str:
+    return " / ".join(cells) if any(cell != "-" for cell in cells) else ""
 
 
 def _title(report: Report, label: str, about: Mapping[str, Any]) -> str:
@@ -114,6 +116,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
             f"{METRICS[metric]} {100 * value:.2f}" for metric, value in best.items() if value is not None
         )
         notes.append(f"chosen on test labels (selection=test, not for comparison): {shown}")
+    notes += _about_printed(report, evaluation.recipe.label)
     notes += [
         f"{job.kind} {job.unit}: {job.status} {job.message}"
         for job in report.jobs
@@ -124,6 +127,17 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
     notes += [f"warning: {note}" for note in report.prepared.card.notes]
     notes += [f"known leak of the protocol: {leak}" for leak in report.prepared.card.known_leaks]
     return [*notes, _cost(about["cost"])] if about["cost"] else notes
+
+
+def _about_printed(report: Report, label: str) -> list[str]:
+    """Return where printed values come from, and what is known against them or the comparison."""
+    numbers = list(report.printed.get(label, {}).values())
+    sources = dict.fromkeys((number.paper, number.table, number.method, number.why) for number in numbers)
+    notes = [
+        f"printed: {paper}, {table}, {method!r}{why and f'; {why}'}" for paper, table, method, why in sources
+    ]
+    doubts = {number.note: number.method for number in numbers if number.note}
+    return [*notes, *(f"of printed {method!r}: {note}" for note, method in doubts.items())]
 
 
 def _place(result: Result) -> str:
@@ -138,23 +152,3 @@ def _cost(cost: Mapping[str, Any]) -> str:
         f"cost: fit {cost['fit_s']:.1f} s, score {cost['score_ms']:.2f} ms per item, "
         f"{cost['parameters']:,} parameters, {cost['flops'] / 1e9:.3f} GFLOP per item, {memory}"
     )
-
-
-def _comparison(report: Report) -> str:
-    """Return the averages of every method, best AUC first, undefined ones last, with its cost."""
-    rows: list[tuple[float, list[str]]] = []
-    for evaluation in report.evaluations:
-        average = {result.metric: result for result in evaluation.results if not any(result.groups.values())}
-        cost = report.about(evaluation)["cost"]
-        label = evaluation.recipe.label + (" (reduced)" if evaluation.recipe.reduced else "")
-        label += " (approximate)" if evaluation.recipe.approximate else ""
-        costs = (
-            [f"{cost['fit_s']:.1f}", f"{cost['score_ms']:.2f}", f"{cost['parameters']:,}"]
-            if cost
-            else [""] * 3
-        )
-        auc = average["auc"].value if "auc" in average else None
-        rows.append((-1.0 if auc is None else auc, [label, *_figures(average), *costs]))
-    rows.sort(key=lambda row: row[0], reverse=True)
-    headers = ["method", *(f"mean {name}" for name in METRICS.values()), "fit s", "score ms", "parameters"]
-    return tabulate([cells for _, cells in rows], headers=headers, disable_numparse=True)

@@ -1,0 +1,48 @@
+"""The systems that papers compare, from ``tables/systems.csv``: which words run each, or why nothing does."""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+Key = tuple[str, str, str, str]
+"""Paper, table, board, system."""
+Status = Literal["runs", "approximate", "reported only"]
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a paper's table."""
+
+    paper: str
+    table: str
+    board: str
+    """Name of the data in printed results, what ``Card.published_as`` says of ``dataset``."""
+    system: str
+    """As the paper calls it."""
+    words: str
+    """What ``--plugin`` takes to run it; empty: it is reported only."""
+    dataset: str
+    """What ``--dataset`` takes for the paper's data."""
+    status: Status
+    why: str
+    """Why it is reported only, or what of it is approximate."""
+
+    @property
+    def key(self) -> Key:
+        """What ``printed.csv`` names it by."""
+        return (self.paper, self.table, self.board, self.system)
+
+
+def systems() -> list[System]:
+    """Return every system, in the order of the papers and of their tables."""
+    return [msgspec.convert(line, System) for line in lines("systems.csv")]
+
+
+def lines(table: str) -> Iterator[dict[str, str]]:
+    """Yield the lines of one of this package's tables."""
+    file = importlib.resources.files("asdbench_leaderboards").joinpath("tables", table)
+    yield from csv.DictReader(file.read_text("utf-8").splitlines())

@@ -1,0 +1,421 @@
+"""What papers print: that it is carried over whole, what it is put beside, and what is shown of systems not run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+
+import make_printed
+import numpy as np
+import pandas as pd
+import pytest
+
+import asdbench_leaderboards
+from asdbench.data.completeness import Completeness
+from asdbench.data.prepare import Prepared
+from asdbench.evaluate import Evaluation
+from asdbench.hookspecs import hookimpl
+from asdbench.metrics import Result, ScoreTable, dcase2020, dcase2021, dcase2023
+from asdbench.printed import key_of
+from asdbench.recipe import resolve
+from asdbench.registry import Plugin, Registry, load_registry
+from asdbench.report import Report, make_report
+from asdbench.values import Card, Printed, Row, lazy
+from asdbench_datasets.dcase2020 import MACHINES, MIMII, Dcase2020
+from asdbench_leaderboards.cells import METRICS
+from asdbench_leaderboards.printed import printed
+from asdbench_leaderboards.systems import lines
+
+PRINTED = list(printed())
+MIMII_ALONE = Dcase2020(train="dev", machines=MIMII)
+SERIAL_OE_TYPES = ("fan", "gearbox", "pump", "valve", "slider", "ToyCar", "ToyTrain")
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+def card_of(board: str, *, metrics: str = "dcase2021", machines: Sequence[str] = SERIAL_OE_TYPES) -> Card:
+    """A card of machines with two sections of two domains."""
+    return Card(
+        name="made",
+        title="Made",
+        task="detection",
+        modality="audio",
+        licence="none",
+        citation="none",
+        columns={},
+        claims=("machine", "section"),
+        scopes={"all": ()},
+        groups=("machine", "section", "domain"),
+        metrics=metrics,
+        published_as=board,
+        item_shape=(16,),
+    )
+
+
+def items_of(machines: Sequence[str], *, domains: Sequence[str] = ("source",)) -> pd.DataFrame:
+    """Eight clips of each of two sections and of each domain."""
+    return pd.DataFrame(
+        [
+            {"machine": machine, "section": section, "domain": domain, "label": label}
+            for machine in machines
+            for section in ("00", "02")
+            for domain in domains
+            for label in ("normal", "anomaly") * 4
+        ]
+    )
+
+
+def prepared_of(
+    card: Card, items: pd.DataFrame, *, expected: int | None = 1, complete: bool = True
+) -> Prepared:
+    rows = tuple(
+        Row(
+            source=PurePosixPath("clip.wav"),
+            columns={str(key): value for key, value in columns.items()},
+            label=None,
+        )
+        for columns in items[["machine", "section"]].drop_duplicates().to_dict("records")
+    )
+    return Prepared(
+        dataset=Dcase2020(), card=card, rows=rows, ids=np.arange(len(rows)), pack=Path("pack"), vault=Path("vault"),
+        samples="", manifest="", completeness=Completeness(complete=complete, items=len(rows), expected=expected),
+    )  # fmt: skip
+
+
+def results_of(items: pd.DataFrame, metric_set: Any, *, resamples: int = 10) -> list[Result]:
+    groups = ("machine", "section", "domain")
+    scores = np.random.default_rng(1).normal(size=len(items)) + (items["label"] == "anomaly").to_numpy()
+    table = ScoreTable(
+        groups=groups,
+        columns={group: items[group].to_numpy(dtype=np.str_) for group in groups},
+        label=items["label"].to_numpy(dtype=object),
+        scores=scores[None],
+    )
+    results: list[Result] = metric_set(table, resamples=resamples)
+    return results
+
+
+def evaluation_of(
+    registry: Registry, name: str, results: list[Result], *, best: list[Result] | None = None, **options: str
+) -> Evaluation:
+    return Evaluation(
+        recipe=resolve(registry, name, options, dataset="dcase2020"), seeds=(42,), failed_seeds=(),
+        selection="last", results=results, best_on_test=best, finished=[], unfinished=[], items=pd.DataFrame(),
+    )  # fmt: skip
+
+
+def report_of(registry: Registry, prepared: Prepared, *evaluations: Evaluation) -> Report:
+    run = {"dataset": prepared.card.name, "dataset_options": {}}
+    return make_report(registry, prepared, evaluations, [], run=run)
+
+
+def made(
+    registry: Registry, *methods: tuple[str, Mapping[str, str]], card: Card = MIMII_ALONE.card, **state: Any
+) -> Report:
+    """A report of methods on the four types of MIMII."""
+    items = items_of(MIMII)
+    results = results_of(items, dcase2020, resamples=0)
+    evaluations = [evaluation_of(registry, name, results, **options) for name, options in methods]
+    return report_of(registry, prepared_of(card, items, **state), *evaluations)
+
+
+def shown(registry: Registry, report: Report, *, by: str = "type") -> str:
+    text: str = registry.build("table", "results")(report, by=by)
+    return text
+
+
+# The numbers.
+
+
+@pytest.mark.data
+def test_the_numbers_are_those_that_were_read_off_the_papers(shared_data: Path) -> None:
+    made_now = io.StringIO()
+    make_printed.write(make_printed.printed_rows(shared_data.parent / "specs" / "targets"), made_now)
+    kept = Path(asdbench_leaderboards.__file__).parent / "tables" / "printed.csv"
+    assert kept.read_text("utf-8") == made_now.getvalue()
+
+
+def test_an_erratum_is_joined_to_the_number_that_it_is_of(tmp_path: Path) -> None:
+    head = "table,dataset,machine,method,metric,value\n"
+    block = "3,MIMII,Fan,AE,AUC,63.24\n3,MIMII DUE,Fan,AE,AUC,64.36\n3,MIMII,Fan,AE,hyperparameter:LR,1\n"
+    for source in make_printed.SOURCES:
+        (tmp_path / source.file).write_text(head + (block if source.paper == "contrastive_ensemble" else ""))
+    (tmp_path / "errata.csv").write_text(
+        "paper,table,machine_or_dataset,method,metric,printed,consistent_value,reason\n"
+        "contrastive_ensemble,3,Fan/Valve,AE (MIMII block),AUC,63.24/53.41,-,odd\n"
+    )
+    rows = list(make_printed.printed_rows(tmp_path))
+    assert [(row["dataset"], row["machine"], row["note"], row["consistent"]) for row in rows] == [
+        ("dcase2020/dev-only/mimii", "fan", "odd", ""),
+        ("mimii_due/dev", "fan", "", ""),
+    ]
+
+
+def test_every_number_is_of_a_known_metric_and_in_range() -> None:
+    assert {number.metric for number in PRINTED} <= {*METRICS, "recall"}
+    assert all(0.4 < number.value <= 1 for number in PRINTED)
+    assert len(PRINTED) == len(list(lines("printed.csv"))) == 294
+
+
+def tables() -> Iterator[tuple[tuple[str, ...], list[Printed]]]:
+    """Yield every table's numbers of one system and metric that have an average."""
+    found: dict[tuple[str, ...], list[Printed]] = {}
+    for number in PRINTED:
+        found.setdefault((number.paper, number.table, number.method, number.metric), []).append(number)
+    yield from (
+        (key, numbers) for key, numbers in found.items() if any(not number.groups for number in numbers)
+    )
+
+
+@pytest.mark.parametrize("numbers", [pytest.param(numbers, id=" ".join(key)) for key, numbers in tables()])
+def test_a_printed_average_is_that_of_its_row_or_its_consistent_value_is(numbers: list[Printed]) -> None:
+    [average] = [number for number in numbers if not number.groups]
+    mean = statistics.harmonic_mean if average.metric == "omega" else statistics.fmean
+    of_row = mean([number.value for number in numbers if number.groups])
+    known = average.value if average.consistent is None else average.consistent
+    assert known == pytest.approx(of_row, abs=0.00006)
+    assert average.consistent is None or average.note
+
+
+def test_two_tables_that_print_one_system_agree() -> None:
+    values: dict[tuple[Any, ...], set[float]] = {}
+    for number in PRINTED:
+        if number.words:
+            key = (number.dataset, number.words, key_of(number.groups, number.metric))
+            values.setdefault(key, set()).add(number.value)
+    assert [key for key, found in values.items() if len(found) > 1] == []
+
+
+# Beside what was measured.
+
+
+@pytest.mark.parametrize(
+    ("options", "board"),
+    [
+        ({}, "dcase2020/dev"),
+        ({"machines": "fan"}, "dcase2020/dev"),
+        ({"train": "dev"}, "dcase2020/dev-only"),
+        ({"train": "dev", "machines": MIMII}, "dcase2020/dev-only/mimii"),
+        ({"machines": MIMII}, "dcase2020/dev"),
+        ({"test": "evaluation"}, ""),
+        ({"sample_rate": 8000}, ""),
+    ],
+)
+def test_results_are_compared_with_those_of_the_same_training_and_test_clips(
+    options: dict[str, Any], board: str
+) -> None:
+    assert Dcase2020(**options).card.published_as == board
+
+
+def test_a_method_is_put_beside_the_paper_of_the_data(registry: Registry) -> None:
+    rows = made(registry, ("idnn", {})).document()["results"]
+    fan = {
+        row["metric"]: row["printed"] for row in rows if row["machine"] == "fan" and row["section"] is None
+    }
+    assert fan == {
+        "auc": pytest.approx(0.6464),
+        "pauc": None,
+    }  # Table 3 of contrastive_ensemble, no pAUC there
+    text = shown(registry, made(registry, ("idnn", {})))
+    assert "printed AUC %" in text
+    assert "printed: contrastive_ensemble, Table 3, 'IDNN'" in text
+
+
+def test_an_average_is_compared_only_over_all_that_the_paper_averages(registry: Registry) -> None:
+    def printed_average(machines: Sequence[str]) -> Any:
+        items = items_of(machines)
+        evaluation = evaluation_of(registry, "idnn", results_of(items, dcase2020, resamples=0))
+        report = report_of(registry, prepared_of(Dcase2020().card, items), evaluation)
+        return next(row["printed"] for row in report.document()["results"] if row["machine"] is None)
+
+    assert printed_average(MACHINES) == pytest.approx(0.7696)
+    assert printed_average(MIMII) is None
+
+
+def test_a_preset_is_another_system_than_its_method(registry: Registry) -> None:
+    card = Dcase2020(machines=MIMII).card
+    plain = made(registry, ("stgram_mfn", {}), card=card)
+    assert len(plain.printed["stgram_mfn"]) == 14 + 46
+    changed = made(registry, ("stgram_mfn", {"epochs": "1"}), card=card)
+    assert changed.printed["stgram_mfn[epochs=1]"] == plain.printed["stgram_mfn"]
+    ablation = made(registry, ("stgram_mfn", {"preset": "strict_ablation"}), card=card)
+    assert ablation.printed["stgram_mfn[preset=strict_ablation]"] == {}
+
+
+def test_numbers_of_a_strangers_plugin_are_found_by_its_methods_own_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = load_registry()
+    number = Printed(
+        paper="asd_afpa", table="Mine", dataset="my/board", method="IDNN", groups={"machine": "fan"}, metric="auc",
+        value=0.9,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "strange_numbers", SimpleNamespace(numbers=lambda: [number]))
+    pointers = [lazy("strange_numbers:numbers")]
+    mine.add(Plugin(name="mine"), SimpleNamespace(asdbench_printed=hookimpl(lambda: pointers)))
+    card = card_of("my/board", metrics="dcase2020")
+    assert made(mine, ("idnn", {}), card=card).printed["idnn"] == {key_of({"machine": "fan"}, "auc"): number}
+    assert made(mine, ("autoencoder", {}), card=card).printed["autoencoder"] == {}
+    assert [system.system for system in made(mine, ("autoencoder", {}), card=card).reported] == ["IDNN"]
+
+
+def test_what_is_known_against_printed_numbers_stands_below(registry: Registry) -> None:
+    text = shown(registry, made(registry, ("autoencoder", {})))
+    assert "of printed 'AE': close to the DCASE2021 AE baseline harmonic means" in text
+
+
+# Of systems that were not run.
+
+
+def test_systems_that_were_not_run_are_listed_best_first(registry: Registry) -> None:
+    report = made(registry, ("idnn", {}))
+    listed = {system.system: system for system in report.reported}
+    assert "IDNN" not in listed
+    assert next(iter(listed)) == "This research"
+    assert listed["This research"].tables == ["Table 3", "Table 4", "Table 5", "Table 6"]
+    assert listed["This research"].average == {}
+    assert listed["This research"].mean["auc"] == pytest.approx((95.56 + 93.56 + 98.86 + 98.75) / 400)
+    assert listed["Without fusion model"].words == "contrastive_ensemble[preset=wo_fusion]"
+    assert (listed["SLFE-AE"].words, listed["SLFE-AE"].why[:9]) == ("", "the cited")
+    means = [system.mean["auc"] for system in report.reported]
+    assert means == sorted(means, reverse=True)
+
+
+def test_reported_systems_look_like_nothing_that_was_measured(registry: Registry) -> None:
+    text = shown(registry, made(registry, ("idnn", {}), ("autoencoder", {})))
+    measured, _, reported = text.partition("NOT MEASURED")
+    assert "SLFE-AE" not in measured
+    [line] = [line for line in reported.splitlines() if line.startswith("SLFE-AE")]
+    assert "(89.25)" in line  # the mean of four printed types, in brackets
+    assert "contrastive_ensemble, Table 3" in line
+    assert "nothing runs it" in line
+    assert "printed AUC %" in reported
+    assert "in brackets: the paper prints no average" in reported
+
+
+def test_the_document_lists_reported_systems_apart_from_results(registry: Registry) -> None:
+    document = json.loads(json.dumps(made(registry, ("idnn", {})).document(), allow_nan=False))
+    assert {row["method"] for row in document["results"]} == {"idnn"}
+    [system] = [row for row in document["reported_only"] if row["system"] == "AADCL"]
+    assert (system["paper"], system["tables"], system["average"]) == ("contrastive_ensemble", ["Table 3"], {})
+    assert {number["groups"]["machine"]: number["value"] for number in system["figures"]}[
+        "fan"
+    ] == pytest.approx(0.8011)
+
+
+def test_a_printed_average_is_shown_as_it_is(registry: Registry) -> None:
+    items = items_of(MACHINES)
+    evaluation = evaluation_of(registry, "idnn", results_of(items, dcase2020, resamples=0))
+    report = report_of(registry, prepared_of(Dcase2020().card, items), evaluation)
+    assert [(system.system, system.average["auc"]) for system in report.reported] == [
+        ("ASD-AFPA", pytest.approx(0.9391)),
+        ("STgram-MFN", pytest.approx(0.9236)),
+        ("Glow_Aff", pytest.approx(0.852)),
+        ("MobileNetV2", pytest.approx(0.8434)),
+    ]
+    text = shown(registry, report)
+    assert "93.91" in text
+    assert "in brackets" not in text
+    assert "of printed 'MobileNetV2': printed average is not the mean" in text
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"complete": False}, {"expected": None}, {"card": card_of("")}],
+    ids=["partial", "no counts", "no board"],
+)
+def test_nothing_is_reported_where_the_data_are_not_surely_the_papers(
+    registry: Registry, state: dict[str, Any]
+) -> None:
+    report = made(registry, ("idnn", {}), **state)
+    assert report.document()["reported_only"] == []
+    assert "NOT MEASURED" not in shown(registry, report)
+
+
+def test_nothing_is_reported_of_a_part_of_the_machines(registry: Registry) -> None:
+    assert made(registry, ("idnn", {}), card=Dcase2020().card).reported == []
+
+
+# Tables and figures of all years.
+
+
+def test_the_table_shows_the_official_score_and_compares_by_it(registry: Registry) -> None:
+    items = items_of(SERIAL_OE_TYPES)
+    results = results_of(items, dcase2021)
+    evaluations = [
+        evaluation_of(registry, "idnn", results, best=results),
+        evaluation_of(registry, "autoencoder", []),
+    ]
+    report = report_of(registry, prepared_of(card_of("dcase2021/serial_oe"), items), *evaluations)
+    text = shown(registry, report)
+    head = next(line for line in text.splitlines() if line.startswith("machine"))
+    assert [word for word in ("AUC %", "pAUC %", "Omega %") if word in head] == ["AUC %", "pAUC %", "Omega %"]
+    assert "mAUC" not in head
+    assert "chosen on test labels (selection=test, not for comparison): AUC % " in text
+    assert "mean Omega %" in text
+    proposed = next(line for line in text.splitlines() if line.startswith("Proposed method"))
+    assert "69.42" in proposed
+    assert "Table II, Table III" in proposed
+    omega = next(result for result in results if result.metric == "omega" and not any(result.groups.values()))
+    assert f"{100 * (omega.value or 0):.2f} [" in text
+
+
+def test_by_id_sections_and_domains_have_lines_and_no_figure_that_is_none(registry: Registry) -> None:
+    items = items_of(("bearing", "fan"), domains=("source", "target"))
+    results = results_of(items, dcase2023)
+    evaluation = evaluation_of(registry, "idnn", results)
+    report = report_of(registry, prepared_of(card_of("", metrics="dcase2023"), items), evaluation)
+    lines_shown = shown(registry, report, by="id").splitlines()
+    [head] = [line.split() for line in lines_shown if line.startswith("machine")]
+    assert head[:3] == ["machine", "section", "domain"]
+    [target] = [
+        line.split("  ")
+        for line in lines_shown
+        if line.startswith("fan") and "target" in line and "02" in line
+    ]
+    assert "undefined" not in target  # the pAUC of 2023 is of the section, not of a domain
+    by_type = shown(registry, report).splitlines()
+    assert not any("target" in line for line in by_type)
+    assert sum(line.startswith(("bearing", "fan", "average")) for line in by_type) == 3
+
+
+@pytest.mark.parametrize("metric_set", [dcase2020, dcase2021, dcase2023])
+def test_the_figure_draws_every_years_results(registry: Registry, metric_set: Any, tmp_path: Path) -> None:
+    items = items_of(("bearing", "fan"), domains=("source", "target"))
+    evaluation = evaluation_of(registry, "idnn", results_of(items, metric_set))
+    report = report_of(registry, prepared_of(card_of(""), items), evaluation)
+    target = tmp_path / "figure.svg"
+    registry.build("figure", "results")(report, target)
+    text = target.read_text("utf-8")
+    assert ("<!-- Omega, % -->" in text) == (metric_set is not dcase2020)
+    assert "<!-- bearing -->" in text
+    assert "<!-- average -->" in text
+
+
+def test_the_figure_of_a_run_without_figures_is_empty(registry: Registry, tmp_path: Path) -> None:
+    report = report_of(
+        registry, prepared_of(card_of(""), items_of(("fan",))), evaluation_of(registry, "idnn", [])
+    )
+    registry.build("figure", "results")(report, tmp_path / "figure.svg")
+    assert "<!-- AUC, % -->" in (tmp_path / "figure.svg").read_text("utf-8")
+
+
+def test_the_numbers_of_the_backbone_per_id_are_kept_to_the_last_digit() -> None:
+    file = Path(asdbench_leaderboards.__file__).parent / "tables" / "printed.csv"
+    rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
+    [value] = [
+        row["value"]
+        for row in rows
+        if (row["machine"], row["section"], row["metric"]) == ("fan", "04", "auc")
+    ]
+    assert value == "81.3937"

@@ -1,0 +1,116 @@
+"""docs/systems.md and the registry agree: what is said to run a system does, and every printed system has a row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asdbench.cli import USAGE, status_of
+from asdbench.cli.settings import WORDS
+from asdbench.recipe import config_of, configure, resolve, resolve_ensemble
+from asdbench.registry import Registry, load_registry
+from asdbench_leaderboards.page import PAPERS, page, records
+from asdbench_leaderboards.printed import printed
+from asdbench_leaderboards.systems import System, systems
+
+Capture = pytest.CaptureFixture[str]
+SYSTEMS = systems()
+DOCUMENT = Path(__file__).parents[1] / "docs" / "systems.md"
+WITHOUT_COUNTS = ("mimii_due",)
+"""Data whose official counts nobody could verify: no printed number is shown beside theirs, so they name no board."""
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+def named(system: System) -> str:
+    return f"{system.table}, {system.board}, {system.system}"
+
+
+def words_of(text: str) -> tuple[str, dict[str, str]]:
+    return WORDS.convert(text, None, None)
+
+
+def test_the_document_is_what_the_command_shows(capsys: Capture) -> None:
+    assert status_of(["systems"]) == 0
+    assert capsys.readouterr().out == DOCUMENT.read_text("utf-8"), "asdbench systems > docs/systems.md"
+
+
+def test_every_printed_system_has_one_row_and_every_row_is_printed() -> None:
+    keys = [system.key for system in SYSTEMS]
+    assert len(set(keys)) == len(keys)
+    assert {(number.paper, number.table, number.dataset, number.method) for number in printed()} == set(keys)
+    assert {system.paper for system in SYSTEMS} == set(PAPERS)
+
+
+@pytest.mark.parametrize("system", [system for system in SYSTEMS if system.words], ids=named)
+def test_what_is_said_to_run_a_system_is_in_the_registry(system: System, registry: Registry) -> None:
+    name, options = words_of(system.words)
+    dataset, _ = words_of(system.dataset)
+    ensemble = registry.ensemble(name)
+    if ensemble is not None:
+        recipe = resolve_ensemble(registry, ensemble, options, dataset=dataset)
+        assert not options
+    else:
+        assert set(options) <= {"preset"}, "printed numbers are found by method and preset"
+        recipe = resolve(registry, name, options, dataset=dataset)
+        card = registry.build("dataset", dataset)().card
+        assert recipe.knobs.scope in card.scopes
+    assert not recipe.reduced
+    assert system.status == "approximate" or not recipe.approximate
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=named)
+def test_the_data_of_a_row_are_those_that_its_numbers_are_of(system: System, registry: Registry) -> None:
+    name, options = words_of(system.dataset)
+    card = configure(config_of(registry.build("dataset", name)), options, of=name).card
+    assert card.published_as == ("" if name in WITHOUT_COUNTS else system.board)
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=named)
+def test_a_row_says_why_it_does_not_run_or_what_is_approximate(system: System) -> None:
+    assert (system.status == "reported only") == (not system.words)
+    assert system.why or system.status == "runs"
+
+
+def test_what_methods_say_of_their_printed_numbers_is_what_the_rows_say(registry: Registry) -> None:
+    rows = {(system.paper, system.system, system.words) for system in SYSTEMS}
+    things = [registry.method(name) for name in registry.names("method")]
+    things += [ensemble for name in registry.names("ensemble") if (ensemble := registry.ensemble(name))]
+    wrong = [thing.name for thing in things if thing.printed and (*thing.printed, thing.name) not in rows]
+    assert wrong == []
+    told = {thing.name: thing.printed for thing in things}
+    unsaid = {system.words for system in SYSTEMS if told.get(system.words, "elsewhere") is None}
+    assert unsaid == set(), "a method of a printed system should say so (printed=...)"
+
+
+def test_the_command_gives_json_of_one_paper(capsys: Capture) -> None:
+    assert status_of(["systems", "serial_oe", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["paper"] for row in rows} == {"serial_oe"}
+    [mixup] = [row for row in rows if row["system"] == "w/o Mixup"]
+    assert mixup["words"] == "serial_oe_wo_mixup"
+    assert mixup["dataset"] == "dcase2021[protocol=serial_oe]"
+    values = {number.get("machine"): number["value"] for number in mixup["printed"]}
+    assert values == pytest.approx(
+        {"fan": 0.8635, "gearbox": 0.7154, "pump": 0.6652, "valve": 0.6766, "slider": 0.8188, "ToyCar": 0.5251,
+         "ToyTrain": 0.599, None: 0.6775}
+    )  # fmt: skip
+
+
+def test_all_printed_numbers_are_on_the_page() -> None:
+    assert sum(len(row["printed"]) for row in records()) == len(list(printed()))
+    shown = page(["asd_afpa"])
+    assert "| ASD-AFPA | `-p stgram_afpa` | 93.91 / 87.95 | 97.55 / 93.48 |" in shown
+    assert "| fan/04 | 81.39 / 68.10 |" in shown
+    assert "serial_oe" not in shown
+    assert "*reported only*: adversarial domain adaptation" in page()
+
+
+def test_an_unknown_paper_is_named(capsys: Capture) -> None:
+    assert status_of(["systems", "seriel_oe"]) == USAGE
+    assert "unknown paper 'seriel_oe'; did you mean 'serial_oe'?" in capsys.readouterr().err
