@@ -13,8 +13,8 @@ from asdbench.detector import Detector, size_of
 from asdbench.errors import DataError
 from asdbench.recipe import PARTS, Knobs, Recipe, config_of, resolve
 from asdbench.registry import Registry
-from asdbench.runner import Words, open_dataset
-from asdbench.values import Card, Config, Info
+from asdbench.runner import open_dataset
+from asdbench.values import Card, Config, Info, Words
 
 
 def describe(registry: Registry, words: Words, dataset_words: Words | None = None) -> dict[str, Any]:

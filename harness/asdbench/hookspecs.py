@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from asdbench.values import Ensemble, Entry, Lazy, Method
+from asdbench.values import Ensemble, Entry, Lazy, Method, Preset
 
 PROJECT = "asdbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -44,6 +44,11 @@ def asdbench_methods() -> Iterable[Method]:  # type: ignore[empty-body]
 @hookspec
 def asdbench_ensembles() -> Iterable[Ensemble]:  # type: ignore[empty-body]
     """Offer ensembles: several methods whose standardised scores are averaged."""
+
+
+@hookspec
+def asdbench_presets() -> Iterable[Preset]:  # type: ignore[empty-body]
+    """Offer whole tables of a paper as runs."""
 
 
 @hookspec

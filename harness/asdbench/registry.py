@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from asdbench import hookspecs
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.values import Ensemble, Entry, Lazy, Method, Printed
+from asdbench.values import Ensemble, Entry, Lazy, Method, Preset, Printed
 
 GROUP = "asdbench.plugins"
 Kind = Literal[
@@ -31,13 +31,14 @@ Kind = Literal[
     "scorer",
     "method",
     "ensemble",
+    "preset",
     "metrics",
     "figure",
     "table",
     "executor",
     "command",
 ]
-Thing = Entry | Method | Ensemble
+Thing = Entry | Method | Ensemble | Preset
 RUN: tuple[Kind, ...] = ("method", "ensemble")
 """What ``asdbench run --plugin`` names: no two of them may share a name."""
 HOOKS: dict[Kind, str] = {
@@ -47,6 +48,7 @@ HOOKS: dict[Kind, str] = {
     "scorer": "asdbench_scorers",
     "method": "asdbench_methods",
     "ensemble": "asdbench_ensembles",
+    "preset": "asdbench_presets",
     "metrics": "asdbench_metrics",
     "figure": "asdbench_figures",
     "table": "asdbench_tables",
@@ -119,6 +121,17 @@ class Registry:
             raise PluginError(f"{name!r} is not a method")
         return found
 
+    def preset(self, name: str) -> Preset:
+        """Return one preset.
+
+        Raises:
+            NotOffered: Nobody offers it.
+        """
+        found = self._find("preset", name)
+        if not isinstance(found, Preset):
+            raise PluginError(f"{name!r} is not a preset")
+        return found
+
     def ensemble(self, name: str) -> Ensemble | None:
         """Return one ensemble, or None where the name is not that of one."""
         found = self._things["ensemble"].get(name)
@@ -188,6 +201,7 @@ class Registry:
         expected = {
             "asdbench_methods": Method,
             "asdbench_ensembles": Ensemble,
+            "asdbench_presets": Preset,
             "asdbench_printed": Lazy,
         }.get(hook, Entry)
         things = [thing for things in getattr(self._manager.hook, hook)() for thing in things]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -25,10 +25,8 @@ from asdbench.recipe import Combination, Recipe, config_of, configure, identifie
 from asdbench.registry import Registry
 from asdbench.report import Report, make_report, write_record
 from asdbench.store import Store, write_json
-from asdbench.values import Selection
+from asdbench.values import Selection, Words
 
-Words = tuple[str, Mapping[str, str]]
-"""A name and its options, as typed."""
 logger = logging.getLogger(__name__)
 
 

@@ -236,6 +236,20 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     """(paper, method name) under which its printed numbers are found."""
 
 
+Words = tuple[str, Mapping[str, str]]
+"""A name and its options, as typed."""
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole table of a paper: what ``asdbench run --preset`` runs, one run for each dataset or options of one."""
+
+    name: str
+    """Such as ``robot_aae/table1``."""
+    summary: str
+    runs: tuple[tuple[Words, tuple[Words, ...]], ...]
+    """Dataset and methods of each run."""
+
+
 class Printed(msgspec.Struct, frozen=True, kw_only=True):
     """One number that a paper prints."""
 

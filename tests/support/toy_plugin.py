@@ -20,7 +20,7 @@ from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.hookspecs import hookimpl
 from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Ensemble, Entry, Info, Method, lazy
+from asdbench.values import Config, Ensemble, Entry, Info, Method, Preset, lazy
 
 
 class ToyConfig(Config, frozen=True, kw_only=True):
@@ -129,6 +129,14 @@ def asdbench_ensembles() -> list[Ensemble]:
     """Offer two toys together."""
     members = (("toy_by_machine", {}), ("toy_with_foreign", {"epochs": "2"}))
     return [Ensemble(name="toys", title="toys", paper="none", members=members, approximate="a guess")]
+
+
+@hookimpl
+def asdbench_presets() -> list[Preset]:
+    """Offer the toy on two sizes of data."""
+    words = {"machines": "fan", "ids": "2", "train_clips": "6", "test_clips": "4", "length_s": "1"}
+    runs = tuple((("synthetic", words | {"snr_db": snr}), (("toy", {"epochs": "1"}),)) for snr in ("0", "6"))
+    return [Preset(name="toy/table1", summary="the toy in two noises", runs=runs)]
 
 
 @hookimpl

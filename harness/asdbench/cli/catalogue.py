@@ -94,6 +94,12 @@ def _readable(value: Any) -> str:
 
 
 def _summary(registry: Any, kind: Any, name: str) -> str:
-    if kind == "method":
-        return str(registry.method(name).title)
-    return str(registry.ensemble(name).title if kind == "ensemble" else registry.entry(kind, name).summary)
+    match kind:
+        case "method":
+            return str(registry.method(name).title)
+        case "ensemble":
+            return str(registry.ensemble(name).title)
+        case "preset":
+            return str(registry.preset(name).summary)
+        case _:
+            return str(registry.entry(kind, name).summary)

@@ -6,6 +6,8 @@ import contextlib
 import json
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from asdbench.registry import Registry, load_registry
 from asdbench.report import Report
 from asdbench.runner import Request, plan_run
 from asdbench.runner import run as run_request
+from asdbench.values import Words
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -41,11 +44,12 @@ class Duration(click.ParamType[float]):
 @click.command(
     epilog="Example: asdbench run -p 'stgram_afpa[epochs=5]' -p idnn -d synthetic --seed 1 --seed 2"
 )
+@click.option("-p", "--plugin", "methods", type=WORDS, multiple=True, help="A method; repeatable.")
 @click.option(
-    "-p", "--plugin", "methods", type=WORDS, multiple=True, required=True, help="A method; repeatable."
+    "-d", "--dataset", type=WORDS, default=None, help="A dataset; `asdbench datasets list` shows them."
 )
 @click.option(
-    "-d", "--dataset", type=WORDS, required=True, help="A dataset; `asdbench datasets list` shows them."
+    "--preset", default=None, help="A paper's table in place of -p and -d; `asdbench plugins` lists them."
 )
 @data_options
 @click.option(
@@ -107,7 +111,8 @@ class Duration(click.ParamType[float]):
 @json_option
 def run(
     methods: tuple[tuple[str, dict[str, str]], ...],
-    dataset: tuple[str, dict[str, str]],
+    dataset: tuple[str, dict[str, str]] | None,
+    preset: str | None,
     data_root: Path,
     cache: Path,
     out: Path,
@@ -129,9 +134,11 @@ def run(
     What is finished is not run again: after a kill, or with one more method or seed, the same command runs only what
     is missing.
     """
-    request = Request(
-        methods=methods,
-        dataset=dataset,
+    registry = load_registry()
+    runs = _runs(registry, methods, dataset, preset)
+    first = Request(
+        methods=runs[0][1],
+        dataset=runs[0][0],
         data_root=data_root,
         cache=cache,
         out=out,
@@ -145,29 +152,60 @@ def run(
         resume_every_s=resume_every_s,
         command=sys.argv[1:],
     )
-    registry = load_registry()
+    requests = [replace(first, dataset=data, methods=words) for data, words in runs]
+    rows: list[dict[str, Any]] = []
+    reports: list[Report] = []
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # what plugins print is for people
-        if dry_run:
-            rows = estimate(plan_run(request, registry, bars))
-        else:
-            report = run_request(request, registry, bars)
+        for request in requests:
+            if dry_run:
+                rows += estimate(plan_run(request, registry, bars))
+            else:
+                reports.append(run_request(request, registry, bars))
     if dry_run:
         _show_plan(rows, as_json=as_json)
         return OK
-    click.echo(_document(report) if as_json else _table(registry, report, by))
+    _show(registry, reports, by=by, as_json=as_json, preset=preset)
     if figure is not None:
-        registry.build("figure", "results")(report, figure)
-    for note in report.prepared.card.notes:
-        click.echo(f"warning: {note}", err=True)
-    for job in report.failed:
-        click.echo(
-            f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True
-        )
-    return FAILED if report.failed else OK
+        for number, report in enumerate(reports):
+            registry.build("figure", "results")(report, _numbered(figure, number, len(reports)))
+    return FAILED if any(report.failed for report in reports) else OK
 
 
-def _document(report: Report) -> str:
-    return json.dumps(report.document(), indent=2, allow_nan=False)
+def _runs(
+    registry: Registry, methods: Sequence[Words], dataset: Words | None, preset: str | None
+) -> Sequence[tuple[Words, Sequence[Words]]]:
+    """Return dataset and methods of every run that is asked for."""
+    if preset is not None:
+        if methods or dataset is not None:
+            raise click.UsageError("--preset names methods and dataset itself; leave out -p and -d")
+        return registry.preset(preset).runs
+    if not methods or dataset is None:
+        missing = "-p METHOD" if not methods else "-d DATASET"
+        raise click.UsageError(f"{missing} is missing; say -p METHOD -d DATASET, or --preset NAME")
+    return [(dataset, methods)]
+
+
+def _show(
+    registry: Registry, reports: Sequence[Report], *, by: str, as_json: bool, preset: str | None
+) -> None:
+    if as_json:
+        documents = [report.document() for report in reports]
+        told = documents[0] if preset is None else {"preset": preset, "runs": documents}
+        click.echo(json.dumps(told, indent=2, allow_nan=False))
+    else:
+        click.echo("\n\n".join(_table(registry, report, by) for report in reports))
+    for report in reports:
+        for note in report.prepared.card.notes:
+            click.echo(f"warning: {note}", err=True)
+        for job in report.failed:
+            click.echo(
+                f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True
+            )
+
+
+def _numbered(figure: Path, number: int, of: int) -> Path:
+    """Return the file of one of several figures: ``auc.png``, or ``auc-1.png``, ``auc-2.png`` ..."""
+    return figure if of == 1 else figure.with_stem(f"{figure.stem}-{number + 1}")
 
 
 def _table(registry: Registry, report: Report, by: str) -> str:
