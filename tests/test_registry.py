@@ -169,7 +169,8 @@ def test_a_plugin_is_left_out_by_argument_by_environment_and_by_option(
     assert "knn" in load_registry().names("scorer"), "the option must not outlive its command"
     monkeypatch.setenv("ASDBENCH_DISABLE_PLUGINS", "scorers, features")
     registry = load_registry()
-    assert (registry.names("scorer"), registry.names("featurizer")) == ([], [])
+    assert "knn" not in registry.names("scorer")
+    assert "logmel" not in registry.names("featurizer")
 
 
 def test_leaving_out_a_plugin_that_is_not_installed_names_the_nearest(
