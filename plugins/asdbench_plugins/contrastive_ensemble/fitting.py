@@ -1,0 +1,131 @@
+"""What the stages of one fit share: the model, the items, and how a stage is put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from asdbench.blocks import ArcFace
+from asdbench.data.items import Items
+from asdbench.training import Stage, Trainer
+from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
+from asdbench_plugins.contrastive_ensemble.networks import FusionClassifier, SpectralModel, TimeCnn
+from asdbench_plugins.contrastive_ensemble.waves import Transforms
+
+Losses = Callable[[Any, int], Iterator[tuple[str, Tensor]]]
+Batches = Callable[[torch.Generator], Iterable[Any]]
+
+
+class Ensemble(Protocol):
+    """The model, as far as stages know it."""
+
+    config: EnsembleConfig
+    spectral: SpectralModel
+    spectral_arcface: ArcFace
+    simsiam: nn.Module
+    with_time: bool
+    """There are ``temporal`` and its classifier."""
+    temporal: TimeCnn
+    temporal_arcface: ArcFace
+    with_fusion: bool
+    """There are ``fusion`` and its classifier."""
+    fusion: FusionClassifier
+    fusion_arcface: ArcFace
+
+
+class Fitting:
+    """One fit of one model to one set of items."""
+
+    def __init__(self, model: Ensemble, train: Items, trainer: Trainer) -> None:
+        self.model = model
+        self.train = train
+        self.config = config = model.config
+        self._trainer = trainer
+        self._backbone = trainer.accelerate(model.spectral.backbone)
+        self._transforms = Transforms(
+            max_shift=config.max_shift,
+            shift_hop=config.shift_hop,
+            pitch_semitones=config.pitch_semitones,
+            grain=config.pitch_grain,
+            fade_share=config.fade_share,
+            snr_low_db=config.snr_low_db,
+            snr_high_db=config.snr_high_db,
+        )
+
+    def stage(
+        self,
+        name: str,
+        *,
+        modules: Sequence[nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        losses: Losses,
+        epochs: int,
+        size: int,
+        batches: Batches | None = None,
+    ) -> Stage:
+        """Return a stage in batches of ``size`` clips, or of all where there are fewer.
+
+        A last batch of one is left out, since batch norm has no statistics of it, and the trainer is told so.
+        """
+        size, alone = self.size(size), self.leaves_one(size)
+        if epochs and alone:
+            self._trainer.rule(f"stage {name}: the last batch of an epoch, of one item, is left out")
+        return Stage(
+            name=name,
+            module=nn.ModuleList(modules),
+            optimizers=optimizers,
+            epochs=epochs,
+            batches=batches
+            or (lambda generator: self.train.batches(size, generator=generator, drop_last=alone)),
+            losses=losses,
+            factor=self._factor(name, epochs),
+            steps=len(self.train) // size if alone else -(-len(self.train) // size),
+        )
+
+    def size(self, wanted: int) -> int:
+        """Return how many clips a batch has."""
+        return min(wanted, len(self.train))
+
+    def leaves_one(self, wanted: int) -> bool:
+        """Tell whether batches of ``wanted`` clips leave a last one of one."""
+        return len(self.train) % self.size(wanted) == 1
+
+    def accelerated(self, module: nn.Module) -> Callable[..., Any]:
+        """Return what to call in place of ``module``."""
+        return self._trainer.accelerate(module)
+
+    def pooled(self, pictures: Tensor) -> Tensor:
+        """Return the mean over the spectral backbone's map, ``[n, backbone dims]``."""
+        pooled: Tensor = self._backbone(pictures).mean(dim=(2, 3))
+        return pooled
+
+    def view(self, batch: Items, waves: Tensor) -> Tensor:
+        """Return the pictures of one augmented view of ``waves``, ``[n, 2, mels, frames]``."""
+        return batch.featurize(self._transforms.one_of_each(waves))[:, :2]
+
+    def sgd(self, modules: Sequence[nn.Module], *, lr: float, decay: float) -> torch.optim.SGD:
+        """Return SGD with momentum over the modules' parameters."""
+        return torch.optim.SGD(
+            parameters_of(modules), lr=lr, momentum=self.config.momentum, weight_decay=decay
+        )
+
+    def adamw(self, modules: Sequence[nn.Module], *, lr: float, decay: float) -> torch.optim.AdamW:
+        """Return AdamW over the modules' parameters."""
+        return torch.optim.AdamW(parameters_of(modules), lr=lr, weight_decay=decay)
+
+    def _factor(self, name: str, epochs: int) -> float | Callable[[int, int], float]:
+        falls = self.config.cosine == "all" or (
+            self.config.cosine == "pretrain" and name not in ("finetune", "time", "fusion")
+        )
+        if not falls:
+            return 1.0
+        return lambda epoch, step: (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """Return all parameters of some modules in their order."""
+    return [parameter for module in modules for parameter in module.parameters()]

@@ -1,0 +1,113 @@
+"""The ensemble: spectral model, time CNN, their fusion, and frequency statistics, as one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from asdbench.blocks import ArcFace
+from asdbench.contracts import Model
+from asdbench.data.items import Items
+from asdbench.errors import ConfigError, DataError
+from asdbench.training import Trainer
+from asdbench.values import Info
+from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
+from asdbench_plugins.contrastive_ensemble.features import PLANES
+from asdbench_plugins.contrastive_ensemble.fitting import Fitting
+from asdbench_plugins.contrastive_ensemble.networks import (
+    FUSION_DIMS,
+    FusionClassifier,
+    SimSiamHeads,
+    SpectralModel,
+    TimeCnn,
+)
+from asdbench_plugins.contrastive_ensemble.spectra import weighted_means
+from asdbench_plugins.contrastive_ensemble.stages import planned
+
+
+class EnsembleModel(Model):
+    """Spectral model, time CNN and fusion classifier, trained one after the other.
+
+    Outputs: ``spectral`` ``[n, 1, 512]``, the embedding that eq. 6 shaped; ``statistics`` ``[n, 1, mels]``, GWAP;
+    with the stages that they need, ``temporal`` ``[n, 1, 512]``, ``fusion`` ``[n, 1, 128]`` and ``claim_nll``
+    ``[n, 1]``, the fusion classifier's negative log-probability of the claim (NaN for one not of this unit).
+    """
+
+    Config = EnsembleConfig
+
+    def __init__(self, config: EnsembleConfig, info: Info) -> None:
+        """Build the networks.
+
+        Raises:
+            ConfigError: The features are not the method's planes, or there are fewer than two classes.
+        """
+        super().__init__(config, info)
+        _check(info)
+        dims, classes = config.embedding_dims, len(info.classes)
+        self.spectral = SpectralModel(width=config.width, dims=dims)
+        self.spectral_arcface = self._arcface(dims, classes)
+        inputs = self.spectral.backbone.dims
+        self.simsiam: nn.Module = (
+            SimSiamHeads(inputs, dims=config.projector_dims, hidden=config.predictor_dims)
+            if config.simsiam and config.pretrain_epochs
+            else nn.Identity()
+        )
+        self.with_fusion = config.fusion_epochs > 0
+        self.with_time = config.time_epochs > 0 or self.with_fusion
+        if self.with_time:
+            self.temporal = TimeCnn(dims=dims, stem=config.stem, bias=config.conv_bias)
+            self.temporal_arcface = self._arcface(dims, classes)
+        if self.with_fusion:
+            self.fusion = FusionClassifier(dims=dims)
+            self.fusion_arcface = self._arcface(FUSION_DIMS, classes)
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Run the stages that have epochs, in the paper's order; ``held`` is not used.
+
+        Raises:
+            DataError: There are fewer than two training items.
+        """
+        if len(train) < 2:
+            raise DataError(f"batch norm needs at least two training items, got {len(train)}")
+        for stage in planned(Fitting(self, train, trainer)):
+            trainer.run(stage)
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the outputs that the class lists."""
+        planes = items.features()
+        spectral = self.spectral(planes[:, :2])
+        found = {
+            "spectral": spectral.float().unsqueeze(1),
+            "statistics": weighted_means(planes[:, 2]).unsqueeze(1),
+        }
+        if self.with_time:
+            temporal = self.temporal(items.raw())
+            found["temporal"] = temporal.float().unsqueeze(1)
+        if self.with_fusion:
+            fused = self.fusion(spectral, temporal)
+            found["fusion"] = fused.float().unsqueeze(1)
+            found["claim_nll"] = _claim_nll(self.fusion_arcface(fused), items.claim)
+        return found
+
+    def _arcface(self, dims: int, classes: int) -> ArcFace:
+        return ArcFace(dims, classes, margin=self.config.arcface_margin, scale=self.config.arcface_scale)
+
+
+def _check(info: Info) -> None:
+    if len(info.feature_shape) != 3 or info.feature_shape[0] != PLANES:
+        raise ConfigError(
+            f"contrastive_ensemble reads features [{PLANES}, mels, frames], got {list(info.feature_shape)}: "
+            "use the featurizer ensemble_planes"
+        )
+    if len(info.classes) < 2:
+        raise ConfigError(
+            f"contrastive_ensemble tells classes apart, but this unit has {len(info.classes)}: use scope=all"
+        )
+
+
+def _claim_nll(logits: Tensor, claim: Tensor) -> Tensor:
+    """Return the negative log-probability of each claim, ``[n, 1]``; NaN where it is -1."""
+    nll = -logits.log_softmax(dim=1).gather(1, claim.clamp_min(0).unsqueeze(1))
+    return nll.masked_fill(claim.unsqueeze(1) < 0, torch.nan)

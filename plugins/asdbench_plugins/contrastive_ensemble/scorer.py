@@ -1,0 +1,193 @@
+"""`weighted_gaussians`: two Gaussians around the normal clips of a class, their surprise weighed and added."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from asdbench.contracts import Outputs, State, Told
+from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.values import Config
+
+Points = NDArray[np.float64]
+"""``[points, dims]``."""
+ALONE = (
+    "one training item, so that the covariance is the regularisation alone, deviations are those of all classes "
+    "and likelihoods are not scaled"
+)
+FEW = "no more training items than dims, so that the covariance rests on the regularisation"
+
+
+class WeightedGaussians(Config, frozen=True, kw_only=True):
+    """Weighted sum of two outputs' negative log-likelihoods, each under one Gaussian of the claimed class.
+
+    The maximum-likelihood Gaussian is what any number of EM steps on one component gives. The likelihoods of
+    the two outputs differ by orders of magnitude, so each is standardised by what it came to on the class's
+    training items, unless ``likelihood=raw``. An output of weight 0 is not read.
+    """
+
+    first: Annotated[str, Meta(description="output of the first Gaussian")] = "fusion"
+    second: Annotated[str, Meta(description="output of the second Gaussian")] = "statistics"
+    first_weight: Annotated[float, Meta(ge=0, description="weight of the first")] = 0.9
+    second_weight: Annotated[float, Meta(ge=0, description="weight of the second")] = 0.1
+    first_reg: Annotated[float, Meta(gt=0, description="added to the variances of the first")] = 1e-3
+    second_reg: Annotated[float, Meta(gt=0, description="added to the variances of the second")] = 1e-3
+    scale_first: Annotated[
+        bool, Meta(description="divide the first by its training deviations, dim by dim")
+    ] = False
+    scale_second: Annotated[
+        bool, Meta(description="divide the second by its training deviations, dim by dim")
+    ] = True
+    normalize: Annotated[bool, Meta(description="scale vectors of the first to length 1")] = False
+    likelihood: Annotated[Literal["standardized", "raw"], Meta(description="what is weighed and added")] = (
+        "standardized"
+    )
+
+    def __post_init__(self) -> None:
+        if self.first_weight + self.second_weight == 0:
+            raise ConfigError("first_weight and second_weight are both 0: one of them must count")
+
+    @property
+    def on(self) -> str:
+        """Name of the first output that it reads."""
+        return self.first if self.first_weight else self.second
+
+    def fit(self, outputs: Outputs, told: Told) -> State:
+        """Learn both Gaussians of every class.
+
+        Raises:
+            ConfigError: The model has no output of that name.
+            DataError: There are no items, or an output is not finite.
+        """
+        if not len(told.claim):
+            raise DataError("a scorer was given no normal items to learn from")
+        return {
+            f"{claim}/{part}/{key}": value
+            for part in self._parts()
+            for claim, group in self._groups(part, outputs, told).items()
+            for key, value in group.items()
+        }
+
+    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
+        """Return weighted sums ``[n, segments]``.
+
+        Raises:
+            ConfigError: The model has no output of that name.
+            DataError: An item claims a class that no training item was of, or an output is not finite.
+        """
+        total: NDArray[np.float64] = sum(
+            (self._weight(part) * self._surprise(part, state, outputs, told) for part in self._parts()),
+            start=np.zeros(()),
+        )
+        return total
+
+    def rules(self, state: State) -> list[str]:
+        """Tell which classes were too small for a covariance or a deviation of their own."""
+        alone: set[int] = set()
+        few: set[int] = set()
+        for key in state:
+            if key.endswith("/count"):
+                items, dims = int(state[key][0]), len(state[key.removesuffix("count") + "mean"])
+                where = alone if items == 1 else few if items <= dims else set()
+                where.add(int(key.partition("/")[0]))
+        forced = ((alone, ALONE), (few, FEW))
+        return [f"scorer, class {', '.join(map(str, sorted(on)))}: {text}" for on, text in forced if on]
+
+    def _parts(self) -> list[str]:
+        return [part for part in ("first", "second") if self._weight(part)]
+
+    def _weight(self, part: str) -> float:
+        return self.first_weight if part == "first" else self.second_weight
+
+    def _groups(self, part: str, outputs: Outputs, told: Told) -> dict[int, State]:
+        vectors = self._vectors(part, outputs)
+        reg = self.first_reg if part == "first" else self.second_reg
+        scaled = self.scale_first if part == "first" else self.scale_second
+        overall = _deviations(_points(vectors), instead=np.ones(vectors.shape[2]))
+        return {
+            int(claim): _learned(
+                _points(vectors[told.claim == claim]), reg=reg, overall=overall if scaled else None
+            )
+            for claim in np.unique(told.claim)
+        }
+
+    def _surprise(self, part: str, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
+        vectors = self._vectors(part, outputs)
+        scores = np.empty(vectors.shape[:2])
+        for claim in np.unique(told.claim):
+            group = _group(state, f"{claim}/{part}/")
+            rows = told.claim == claim
+            surprise = _negative_log_likelihood(group, _points(vectors[rows]))
+            if self.likelihood == "standardized":
+                surprise = (surprise - group["centre"]) / group["spread"]
+            scores[rows] = surprise.reshape(-1, vectors.shape[1])
+        return scores
+
+    def _vectors(self, part: str, outputs: Outputs) -> NDArray[np.float64]:
+        """Return an output as ``[n, segments, dims]``."""
+        name = self.first if part == "first" else self.second
+        if name not in outputs:
+            raise ConfigError(unknown("output of this model", name, outputs))
+        vectors = np.asarray(outputs[name], dtype=np.float64)
+        if not np.isfinite(vectors).all():
+            bad = vectors.size - int(np.isfinite(vectors).sum())
+            raise DataError(f"{bad} of {vectors.size} values of output {name!r} are not finite")
+        vectors = vectors if vectors.ndim == 3 else vectors.reshape(*vectors.shape[:2], -1)
+        if part == "first" and self.normalize:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
+        return vectors
+
+
+def _learned(points: Points, *, reg: float, overall: Points | None) -> State:
+    """Return mean, inverse covariance and scales of one class, and what its likelihoods came to."""
+    dims = points.shape[1]
+    scale = np.ones(dims) if overall is None else _deviations(points, instead=overall)
+    scaled = points / scale
+    mean = scaled.mean(axis=0)
+    centred = scaled - mean
+    covariance = centred.T @ centred / len(points) + reg * np.eye(dims)
+    group: dict[str, NDArray[np.float64]] = {
+        "scale": scale,
+        "mean": mean,
+        "precision_cholesky": np.linalg.inv(np.linalg.cholesky(covariance)).T,
+        "count": np.array([len(points)], dtype=np.float64),
+    }
+    surprise = _negative_log_likelihood(group, points)
+    spread = float(surprise.std())
+    # Likelihoods that are equal but for rounding tell nothing of how much they vary.
+    steady = len(points) < 2 or spread <= 1e-9 * max(1.0, float(np.abs(surprise).max()))
+    return group | {"centre": np.array(surprise.mean()), "spread": np.array(1.0 if steady else spread)}
+
+
+def _negative_log_likelihood(group: State, points: Points) -> NDArray[np.float64]:
+    """Return ``-ln N(x / scale | mean, (P P^T)^-1)`` of each point, P the Cholesky factor of the precision."""
+    cholesky = group["precision_cholesky"]
+    whitened = (points / group["scale"] - group["mean"]) @ cholesky
+    log_determinant = np.log(cholesky.diagonal()).sum()
+    surprise: NDArray[np.float64] = (
+        0.5 * (len(cholesky) * np.log(2 * np.pi) + np.square(whitened).sum(axis=1)) - log_determinant
+    )
+    return surprise
+
+
+def _deviations(points: Points, *, instead: Points) -> Points:
+    """Return the deviation of each dim, and another one's where there is none."""
+    deviations = points.std(axis=0)
+    return np.where(deviations > 0, deviations, instead)
+
+
+def _points(vectors: NDArray[np.float64]) -> Points:
+    return vectors.reshape(-1, vectors.shape[-1])
+
+
+def _group(state: State, prefix: str) -> State:
+    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if not found:
+        known = sorted({key.partition("/")[0] for key in state})
+        raise DataError(
+            f"an item claims class {prefix.partition('/')[0]}, but the scorer learned of {', '.join(known)} alone"
+        )
+    return found

@@ -1,0 +1,142 @@
+"""What is done to spectrograms: checkerboard crop and mixup, pseudo-anomalies, frequency statistics.
+
+All chance comes from torch's global generators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Mixing = Literal["checkerboard", "mixup", "none"]
+Pseudo = Literal["both", "sf", "sp"]
+SpMode = Literal["self", "batch"]
+REACH = 0.75
+"""The corner of the checkerboard lies within this share of both sides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """Pictures of two clips each, and what they are of."""
+
+    pictures: Tensor
+    """``[n, channels, mels, frames]``."""
+    partner: Tensor
+    """Number of the second clip, int64 ``[n]``."""
+    share: Tensor
+    """How much the label of the second clip counts, ``[n]``, 0..1."""
+
+
+def mix(
+    pictures: Tensor, *, how: Mixing, ratio: float = 0.4, beta: float | None = None, by_area: bool = False
+) -> Mixed:
+    """Mix every picture with that of another clip of the batch.
+
+    Args:
+        pictures: ``[n, channels, mels, frames]``.
+        how: With the crop of section 3.1, without it (plain mixup), or not at all.
+        ratio: Eq. 2's lambda.
+        beta: Draw lambda from Beta(beta, beta) for each picture instead.
+        by_area: Weigh labels by what the picture holds of each clip instead of by lambda.
+    """
+    count, _, mels, frames = pictures.shape
+    if how == "none":
+        return Mixed(
+            pictures=pictures,
+            partner=torch.arange(count, device=pictures.device),
+            share=pictures.new_zeros(count),
+        )
+    partner = torch.randperm(count)
+    ratios = (
+        torch.full((count,), ratio) if beta is None else torch.distributions.Beta(beta, beta).sample((count,))
+    )
+    rows, columns = (corners(size, count=count) for size in (mels, frames))
+    if how == "mixup":
+        rows, columns = torch.full_like(rows, mels), torch.full_like(columns, frames)
+    partner, ratios, rows, columns = (value.to(pictures.device) for value in (partner, ratios, rows, columns))
+    first, second = checkerboard(pictures, pictures[partner], rows=rows, columns=columns)
+    share = ratios
+    if by_area:
+        area = area_of(rows, columns, mels=mels, frames=frames)
+        share = 1 - ((1 - ratios) * area + ratios * (1 - area))
+    return Mixed(pictures=torch.lerp(first, second, ratios.view(-1, 1, 1, 1)), partner=partner, share=share)
+
+
+def corners(size: int, *, count: int) -> Tensor:
+    """Draw ``count`` places of the corner along a side, uniform from 1 to three quarters of it."""
+    return 1 + torch.randint(max(1, int(REACH * size)), (count,))
+
+
+def checkerboard(one: Tensor, other: Tensor, *, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut two pictures at a corner into four blocks each and swap two that touch at the corner.
+
+    Args:
+        one: ``[n, channels, mels, frames]``.
+        other: Of the same shape.
+        rows: Mels before the corner, int64 ``[n]``.
+        columns: Frames before the corner, int64 ``[n]``.
+
+    Returns:
+        The picture with the blocks of ``one`` before and beyond the corner in both axes, and its complement.
+    """
+    above = torch.arange(one.shape[2], device=one.device) < rows.unsqueeze(1)  # [n, mels]
+    before = torch.arange(one.shape[3], device=one.device) < columns.unsqueeze(1)  # [n, frames]
+    of_one = (above.unsqueeze(2) == before.unsqueeze(1)).unsqueeze(1)  # [n, 1, mels, frames]
+    return torch.where(of_one, one, other), torch.where(of_one, other, one)
+
+
+def area_of(rows: Tensor, columns: Tensor, *, mels: int, frames: int) -> Tensor:
+    """Return the share of the first picture in the first result of ``checkerboard``, ``[n]``."""
+    down, along = rows / mels, columns / frames
+    return down * along + (1 - down) * (1 - along)
+
+
+def pseudo_anomalies(pictures: Tensor, *, kind: Pseudo, stack: int = 2, mode: SpMode = "self") -> Tensor:
+    """Return an anomaly made of each picture: flipped (SF) or stacked (SP), or either by the toss of a coin."""
+    if kind == "sf":
+        return flip_frequencies(pictures)
+    stacked = stack_spectra(pictures, count=stack, mode=mode)
+    if kind == "sp":
+        return stacked
+    flips = (torch.rand(len(pictures)) < 0.5).to(pictures.device)
+    return torch.where(flips.view(-1, 1, 1, 1), flip_frequencies(pictures), stacked)
+
+
+def flip_frequencies(pictures: Tensor) -> Tensor:
+    """Return pictures ``[..., mels, frames]`` with low frequencies where high ones were (SF)."""
+    return pictures.flip(-2)
+
+
+def stack_spectra(pictures: Tensor, *, count: int = 2, mode: SpMode = "self") -> Tensor:
+    """Return the sum of ``count`` pictures (SP): each with itself, or with those of other clips of the batch."""
+    if mode == "self":
+        return count * pictures
+    stacked = pictures
+    for _ in range(count - 1):
+        # Turning a shuffled order by one gives each clip another one, where there is another.
+        order = torch.randperm(len(pictures)).to(pictures.device)
+        others = torch.empty_like(order)
+        others[order] = order.roll(1)
+        stacked = stacked + pictures[others]
+    return stacked
+
+
+def weighted_means(energies: Tensor) -> Tensor:
+    """Return GWAP's statistics, eqs. 7 and 8: each frequency's mean over time, weighted by its share of all.
+
+    Args:
+        energies: Linear, positive, ``[n, mels, frames]``.
+
+    Returns:
+        ``[n, mels]``: o_i = y_i^2 / sum_f y_f with y the means over time.
+    """
+    means = energies.mean(dim=2)
+    return means * frequency_weights(means)
+
+
+def frequency_weights(means: Tensor) -> Tensor:
+    """Return lambda of eq. 8, each frequency's share of the sum of all means ``[n, mels]``; rows sum to 1."""
+    return means / means.sum(dim=1, keepdim=True)
