@@ -131,6 +131,7 @@ class Scorer(Protocol):
     """Outputs of a model -> anomaly scores. Its frozen ``Config`` is its configuration; ``on`` names what it reads.
 
     A scorer that learns nothing says so by ``learns: ClassVar[bool] = False``; then no training item is scored for it.
+    One that tells classes apart says so by ``classifies: ClassVar[bool] = True`` and gives ``[n, segments, classes]``.
     What a small data set forces on a scorer it may tell by ``rules(state) -> list[str]``, for the record.
     """
 

@@ -76,6 +76,7 @@ def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
         item_shape=(_length(recipe, card), *card.item_shape[1:]),
         sample_rate=card.sample_rate,
         classes=tuple(sorted(units[first])),
+        targets=card.targets,
     )
 
 

@@ -295,6 +295,8 @@ def _inapplicable(recipe: Recipe, unit: _Unit, training_items: int) -> str | Non
         return "there is no training item"
     if training_items < recipe.items:
         return f"needs at least {recipe.items} training items, there is {training_items}"
+    if recipe.auxiliary and not unit.auxiliary:
+        return "learns against items of other units, there are none"
     if len(unit.classes) < recipe.classes:
         found = ", ".join(unit.classes) or "none"
         return (

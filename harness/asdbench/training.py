@@ -54,7 +54,7 @@ class EpochLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stage: str
     epoch: int
     losses: dict[str, float]
-    """Mean loss by optimizer."""
+    """Mean loss by optimizer, and the means of what ``Trainer.log_value`` was told."""
     seconds: float
     validation: float | None = None
     checkpoint: bool = False
@@ -134,6 +134,20 @@ class Trainer:
         """Record what small data forced on the fit, such as a last batch of one that is left out."""
         if text not in self.rules:
             self.rules.append(text)
+
+    def log_value(self, name: str, value: float) -> None:
+        """Log a figure of the step at hand, such as an accuracy: its mean over the epoch stands beside the losses.
+
+        Raises:
+            RunError: It is not finite.
+        """
+        if not math.isfinite(value):
+            raise RunError(
+                f"{name} became {value} in epoch {self._place.epoch + 1}; a smaller learning rate may help"
+            )
+        place = self._place
+        place.sums[name] = place.sums.get(name, 0.0) + value
+        place.counts[name] = place.counts.get(name, 0) + 1
 
     def accelerate(self, module: nn.Module) -> Callable[..., Any]:
         """Return what to call in place of ``module``: itself, or compiled when the user asked for it."""

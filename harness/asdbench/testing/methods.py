@@ -26,8 +26,6 @@ _registry = functools.cache(load_registry)
 class MethodContract:
     """Inherit and define the fixture ``method``, a name; it is tried untrained on noise in the dataset's shape."""
 
-    dataset = "synthetic"
-
     @pytest.fixture
     def method(self) -> str:
         """Name of the method to be tried."""
@@ -39,15 +37,22 @@ class MethodContract:
         return _registry()
 
     @pytest.fixture
-    def recipe(self, registry: Registry, method: str) -> Recipe:
-        """The method with its options on the dataset."""
-        return resolve(registry, method, {}, dataset=self.dataset)
+    def dataset(self, registry: Registry, method: str) -> str:
+        """Name of the first made dataset that the method has settings for, else the made sounds."""
+        names = registry.method(method).on
+        made = (name for name in names if open_dataset(registry, (name, {})).card.made)
+        return next(made, "synthetic")
 
     @pytest.fixture
-    def detector(self, registry: Registry, recipe: Recipe) -> Detector:
+    def recipe(self, registry: Registry, method: str, dataset: str) -> Recipe:
+        """The method with its options on the dataset."""
+        return resolve(registry, method, {}, dataset=dataset)
+
+    @pytest.fixture
+    def detector(self, registry: Registry, recipe: Recipe, dataset: str) -> Detector:
         """The method, built and untrained."""
         torch.manual_seed(0)
-        detector = Detector(recipe, expected_info(recipe, open_dataset(registry, (self.dataset, {}))))
+        detector = Detector(recipe, expected_info(recipe, open_dataset(registry, (dataset, {}))))
         detector.root.eval()
         return detector
 
@@ -116,8 +121,8 @@ class MethodContract:
                 ]
                 assert any(meta.description for meta in metas), f"{part} option {field} has no description"
 
-    def test_every_preset_is_understood(self, registry: Registry, method: str) -> None:
+    def test_every_preset_is_understood(self, registry: Registry, method: str, dataset: str) -> None:
         """A preset's words are options that exist."""
         for preset in registry.method(method).presets:
-            chosen = resolve(registry, method, {"preset": preset}, dataset=self.dataset)
+            chosen = resolve(registry, method, {"preset": preset}, dataset=dataset)
             assert chosen.label == f"{method}[preset={preset}]"

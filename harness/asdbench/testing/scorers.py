@@ -26,7 +26,8 @@ class ScorerContract:
 
     def outputs(self, scorer: Any, items: int, *, seed: int) -> dict[str, NDArray[Any]]:
         """Return random outputs of a model under every name that the scorer's options hold."""
-        shape = (items, SEGMENTS, DIMS) if getattr(scorer, "learns", True) else (items, SEGMENTS)
+        vectors = getattr(scorer, "learns", True) or getattr(scorer, "classifies", False)
+        shape = (items, SEGMENTS, DIMS) if vectors else (items, SEGMENTS)
         options = [value for value in msgspec.structs.asdict(scorer).values() if isinstance(value, str)]
         names = {scorer.on, *options}
         generator = np.random.default_rng(seed)
@@ -41,7 +42,7 @@ class ScorerContract:
     def test_it_gives_a_finite_score_for_every_segment_of_every_item(self, scorer: Scorer) -> None:
         """Each row of the result is an item."""
         scores = scorer.score(self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _told(9))
-        assert np.asarray(scores).ndim == 2
+        assert np.asarray(scores).ndim == (3 if getattr(scorer, "classifies", False) else 2)
         assert len(scores) == 9
         assert np.isfinite(scores).all()
 

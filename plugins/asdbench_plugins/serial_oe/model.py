@@ -1,0 +1,118 @@
+"""Serial outlier exposure: embeddings that know product IDs by direction and the machine type by length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from asdbench.data.items import Items
+from asdbench.errors import DataError
+from asdbench.values import Info
+from asdbench_plugins.serial_oe.losses import ProductLoss, ProductWeight, machine_loss, product_loss
+from asdbench_plugins.serial_oe.mixing import Labelled
+from asdbench_plugins.serial_oe.network import DIMS
+from asdbench_plugins.serial_oe.segments import SegmentConfig, SegmentModel
+
+
+class SerialConfig(SegmentConfig, frozen=True, kw_only=True):
+    """Options of the two losses besides those of the encoder."""
+
+    lam: Annotated[float, Meta(ge=0, description="lambda, weight of L_product beside L_machine")] = 10.0
+    machine_loss: Annotated[
+        bool, Meta(description="tell the machine type from others; false: no negatives either")
+    ] = True
+    product_loss: Annotated[
+        ProductLoss, Meta(description="ask of every product ID by itself, or which one it is")
+    ] = "bce"
+    product_weight: Annotated[
+        ProductWeight, Meta(description="mixed samples in L_product: alike, or by their share of the type")
+    ] = "equal"
+    norm_scale: Annotated[
+        float, Meta(gt=0, description="factor of the squared norm before its affine map")
+    ] = 1 / DIMS
+
+
+class SerialOutlierExposure(SegmentModel):
+    """The encoder with a linear head for product IDs and an affine map of the squared norm for the machine type.
+
+    Outputs, for each of S segments: ``embedding`` ``[n, S, 128]``; ``norm`` ``[n, S]``, ``||f||^2 * norm_scale``;
+    ``claim_strangeness`` ``[n, S]``, 1 - probability of the claimed product ID; ``claim_negative_logit``
+    ``[n, S]`` (both NaN for a claim that is not of this unit); ``machine_logit`` ``[n, S]``, high = of the machine
+    type (with ``machine_loss`` alone).
+    """
+
+    Config = SerialConfig
+
+    def __init__(self, config: SerialConfig, info: Info) -> None:
+        """Build encoder and heads.
+
+        Raises:
+            ConfigError: The items are not mono waves with a sample rate.
+        """
+        super().__init__(config, info)
+        self.product = nn.Linear(DIMS, max(1, len(info.classes)), bias=False)
+        self.affine = nn.Linear(1, 1) if config.machine_loss else None
+
+    @property
+    def against_negatives(self) -> bool:
+        """Whether half of a batch are items of other machine types."""
+        return bool(self.config.machine_loss)
+
+    def loss(self, embedding: Tensor, labels: Labelled) -> Tensor:
+        """Return L, eq. 3: L_machine + lambda L_product.
+
+        Raises:
+            DataError: There is neither: no L_machine, and no sample of the target type.
+        """
+        of_product = product_loss(
+            self.product(embedding).float(),
+            labels.product,
+            labels.target,
+            kind=self.config.product_loss,
+            weight=self.config.product_weight,
+        )
+        terms = [] if of_product is None else [self.config.lam * of_product]
+        if self.affine is not None:
+            logits = self.machine_logits(self.norms(embedding))
+            terms.append(machine_loss(logits.float(), labels.target))
+        if not terms:
+            raise DataError("a batch without an item of the unit has no loss where machine_loss=false")
+        return torch.stack(terms).sum()
+
+    def norms(self, embedding: Tensor) -> Tensor:
+        """Return scaled squared norms ``[...]`` of embeddings ``[..., 128]``."""
+        norms: Tensor = embedding.square().sum(dim=-1) * self.config.norm_scale
+        return norms
+
+    def machine_logits(self, norms: Tensor) -> Tensor:
+        """Return the affine map of norms, of any shape."""
+        if self.affine is None:
+            raise DataError("machine_loss=false has no map from norms to the machine type")
+        logits: Tensor = self.affine(norms.unsqueeze(-1)).squeeze(-1)
+        return logits
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return ``embedding``, ``norm``, ``claim_strangeness``, ``claim_negative_logit`` and ``machine_logit``."""
+        embedding = self.embeddings(items)
+        logits = self.product(embedding).float()  # [n, S, K]
+        likely = logits.softmax(dim=-1) if self.config.product_loss == "softmax" else logits.sigmoid()
+        norm = self.norms(embedding)
+        machine = {} if self.affine is None else {"machine_logit": self.machine_logits(norm)}
+        return {
+            "embedding": embedding,
+            "norm": norm,
+            "claim_strangeness": 1 - of_claim(likely, items.claim),
+            "claim_negative_logit": -of_claim(logits, items.claim),
+            **machine,
+        }
+
+
+def of_claim(values: Tensor, claim: Tensor) -> Tensor:
+    """Return each item's values of its claim, ``[n, S]`` of ``[n, S, K]``; NaN where the claim is -1."""
+    index = claim.clamp_min(0).view(-1, 1, 1).expand(-1, values.shape[1], 1)
+    chosen = values.gather(2, index).squeeze(2)
+    return chosen.masked_fill(claim.unsqueeze(1) < 0, torch.nan)

@@ -1,0 +1,210 @@
+"""What the methods share: an encoder of short segments, trained on targets and negatives in equal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from asdbench.contracts import Model
+from asdbench.data.items import Items
+from asdbench.errors import ConfigError
+from asdbench.seeding import seed_for
+from asdbench.training import Stage, Trainer
+from asdbench.values import Config, Info
+from asdbench_plugins.serial_oe.mixing import Labelled, labelled, randomly_mixed
+from asdbench_plugins.serial_oe.network import Encoder
+from asdbench_plugins.serial_oe.pairing import Pairing
+from asdbench_plugins.serial_oe.pretrained import load_weights
+from asdbench_plugins.serial_oe.schedule import (
+    MixupSchedule,
+    mixup_rate,
+    one_cycle_momentum,
+    one_cycle_rate,
+)
+
+VALIDATED = 64
+"""Held-out targets whose loss is computed at once."""
+
+
+class SegmentConfig(Config, frozen=True, kw_only=True):
+    """Options of the encoder and its training; the defaults are the paper's."""
+
+    segment_s: Annotated[float, Meta(gt=0, description="seconds of a segment")] = 2.0
+    segments: Annotated[int, Meta(ge=1, description="segments of a clip that are scored, evenly spread")] = 10
+    weights: Annotated[
+        str | None,
+        Meta(description="safetensors file of timm's tf_efficientnet_b0_ns; none: random weights"),
+    ] = None
+    channels: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="copies of the mel picture that the encoder sees; none: 3 with weights, else 1"),
+    ] = None
+    width: Annotated[float, Meta(gt=0, description="multiple of EfficientNet-B0's channels")] = 1.0
+    depth: Annotated[float, Meta(gt=0, description="multiple of EfficientNet-B0's blocks")] = 1.0
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="dropout of the pooled features")] = 0.3
+    alpha: Annotated[
+        float, Meta(ge=0, description="mixup's weights are from Beta(alpha, alpha); 0: none")
+    ] = 0.2
+    mixup_schedule: Annotated[
+        MixupSchedule, Meta(description="how often a step is mixed: more and more, or always")
+    ] = "cosine"
+    lr: Annotated[float, Meta(gt=0, description="highest learning rate of AdamW under OneCycle")] = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0, description="weight decay of AdamW")] = 0.0
+    cycle_momentum: Annotated[
+        bool, Meta(description="AdamW's first beta from 0.95 to 0.85 and back, as OneCycle does by default")
+    ] = True
+    epochs: Annotated[int, Meta(ge=0, description="passes over the training items")] = 300
+    batch_size: Annotated[
+        int, Meta(ge=2, description="segments of a step, half of them negatives where there are any")
+    ] = 128
+    checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between validations")] = 5
+
+
+class SegmentModel(Model):
+    """Base: draws, mixes and encodes segments; what is learned of embeddings is the subclass's ``loss``."""
+
+    def __init__(self, config: SegmentConfig, info: Info) -> None:
+        """Build the encoder.
+
+        Raises:
+            ConfigError: The items are not mono waves with a sample rate.
+        """
+        super().__init__(config, info)
+        if info.sample_rate is None or len(info.item_shape) != 1 or len(info.feature_shape) != 2:
+            raise ConfigError(
+                "serial outlier exposure reads mono waves and features [mels, frames], but items have shape "
+                f"{list(info.item_shape)} and features {list(info.feature_shape)}: use the featurizer normalised_mel"
+            )
+        self.samples = info.item_shape[0]
+        self.wanted = round(config.segment_s * info.sample_rate)
+        self.segment = min(self.wanted, self.samples)
+        self.encoder = Encoder(
+            channels=config.channels or (1 if config.weights is None else 3),
+            width=config.width,
+            depth=config.depth,
+            dropout=config.dropout,
+        )
+
+    @property
+    def against_negatives(self) -> bool:
+        """Whether half of a batch are items of other units."""
+        return True
+
+    def loss(self, embedding: Tensor, labels: Labelled) -> Tensor:
+        """Return what is to become small, of embeddings ``[B, 128]`` and what they are of."""
+        raise NotImplementedError(f"{type(self).__name__} must define loss")
+
+    def prepare(self, pairing: Pairing, seed: int) -> None:
+        """Fill buffers from the training set before the first step; nothing by default."""
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Train the encoder and its heads together.
+
+        Raises:
+            ConfigError: The weight file is not what it should be.
+            DataError: There are too few items to train on, or no negatives where the method needs them.
+        """
+        seed = trainer.settings.seed
+        pairing = Pairing(
+            train, batch_size=self.config.batch_size, against_negatives=self.against_negatives, seed=seed
+        )
+        for rule in [*pairing.rules, *self._rules(held)]:
+            trainer.rule(rule)
+        if not trainer.resumed:
+            if self.config.weights is not None:
+                load_weights(self.encoder.backbone, Path(self.config.weights))
+            self.prepare(pairing, seed)
+        self._train(pairing, held, trainer)
+
+    def embeddings(self, items: Items) -> Tensor:
+        """Return embeddings of all segments, ``[n, segments, 128]``."""
+        starts = segment_starts(self.samples, self.segment, count=self.config.segments)
+        pieces = [self.encoder(items.featurize(self.crop(items, start))) for start in starts]
+        return torch.stack(pieces, dim=1).float()
+
+    def crop(self, items: Items, start: int | Tensor) -> Tensor:
+        """Return waves of one segment of each item, ``[n, samples]``."""
+        return items.raw(offset=start, length=self.segment)
+
+    def labelled(self, items: Items, start: int | Tensor) -> Labelled:
+        """Return waves of one segment of each item with hard labels."""
+        return labelled(self.crop(items, start), items.claim, classes=len(self.info.classes))
+
+    def _train(self, pairing: Pairing, held: Items, trainer: Trainer) -> None:
+        config, forward = self.config, trainer.accelerate(self.encoder)
+        # As the authors' code counts: one step more than there are where the batches come out even.
+        total = config.epochs * (pairing.count // pairing.size + 1)
+        adam = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+        def losses(targets: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+            if config.cycle_momentum:
+                adam.param_groups[0]["betas"] = (one_cycle_momentum(step, total=total), 0.999)
+            items = pairing.batch(targets, step)
+            starts = torch.randint(self.samples - self.segment + 1, (len(items),))
+            rate = mixup_rate(config.mixup_schedule, step, total=total)
+            batch = randomly_mixed(self.labelled(items, starts), alpha=config.alpha, rate=rate)
+            yield "adam", self.loss(forward(items.featurize(batch.waves)).float(), batch)
+
+        trainer.run(
+            Stage(
+                name="train",
+                module=self,
+                optimizers={"adam": adam},
+                epochs=config.epochs,
+                batches=pairing.targets,
+                losses=losses,
+                factor=lambda epoch, step: one_cycle_rate(step, total=total),
+                validate=self._validation(held, trainer.settings.seed),
+                every=config.checkpoint_every,
+                steps=pairing.steps,
+            )
+        )
+
+    def _validation(self, held: Items, seed: int) -> Callable[[], float] | None:
+        """Return what computes the held-out loss: targets beside as many negatives, cut at 0, not mixed."""
+        own = held.own.cpu().nonzero().flatten()
+        foreign = (~held.own.cpu()).nonzero().flatten()
+        if not len(own):
+            return None
+        if self.against_negatives and len(foreign):
+            generator = torch.Generator().manual_seed(seed_for(seed, "held negatives"))
+            shuffled = foreign[torch.randperm(len(foreign), generator=generator)]
+            pairs = torch.stack([own, shuffled[torch.arange(len(own)) % len(foreign)]])
+        else:
+            pairs = own.unsqueeze(0)
+        return lambda: self._held_loss(held, pairs)
+
+    def _held_loss(self, held: Items, pairs: Tensor) -> float:
+        """Return the mean loss over ``pairs`` ``[1 or 2, targets]`` of rows."""
+        total = 0.0
+        for rows in torch.split(pairs, VALIDATED, dim=1):
+            items = held[rows.flatten()]
+            batch = self.labelled(items, 0)
+            total += float(self.loss(self.encoder(items.featurize(batch.waves)), batch)) * rows.shape[1]
+        return total / pairs.shape[1]
+
+    def _rules(self, held: Items) -> Iterator[str]:
+        if self.config.weights is None:
+            yield "no weights given: the encoder began at random, the paper's with those of ImageNet"
+        if self.segment < self.wanted:
+            yield f"segments of {self.segment} samples, a whole item, not of {self.wanted}"
+        if not bool(held.own.any()):
+            yield "no item of the unit is held out, so there is no validation loss"
+        elif self.against_negatives and bool(held.own.all()):
+            yield "no negative is held out: the validation loss is of the unit's own items alone"
+
+
+def segment_starts(samples: int, segment: int, *, count: int) -> list[int]:
+    """Return where the segments of a clip begin: even steps, rounded down, and the last flush with the end.
+
+    A clip of no more than one segment has one.
+    """
+    if samples <= segment or count == 1:
+        return [0]
+    hop = (samples - segment) // (count - 1)
+    return [number * hop for number in range(count - 1)] + [samples - segment]
