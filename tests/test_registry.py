@@ -216,7 +216,9 @@ def test_the_source_hash_changes_with_any_file_of_the_package(
 
 
 LISTED = load_registry()
-ENTRIES = [(kind, name) for kind in HOOKS if kind != "method" for name in LISTED.names(kind)]
+VALUES = {"method", "ensemble", "preset"}
+"""Kinds that are values and no entries."""
+ENTRIES = [(kind, name) for kind in HOOKS if kind not in VALUES for name in LISTED.names(kind)]
 METHODS = LISTED.names("method")
 CONFIGURED: tuple[Kind, ...] = ("dataset", "featurizer", "model", "scorer")
 
