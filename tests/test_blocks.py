@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.blocks import ArcFace, FrugalSequential
+from asdbench.blocks import AdaCos, ArcFace, FrugalSequential, SubclusterAdaCos
 from asdbench.errors import ConfigError
 
 # All values of ArcFace are those of the specification, section 9: scale 30.
@@ -99,6 +99,91 @@ def test_a_margin_past_half_a_turn_and_a_head_without_classes_are_refused() -> N
         ArcFace(8, 2, margin=3.5)
     with pytest.raises(ConfigError, match="classes=0 and sub_centers=1 must be at least 1"):
         ArcFace(8, 0)
+
+
+def with_weights(head: AdaCos, rows: list[list[float]]) -> AdaCos:
+    """Return the head with centres along the axes, so that cosines are the embedding's coordinates."""
+    head.weight.data.copy_(torch.tensor(rows))
+    return head
+
+
+AXES = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+
+
+def test_the_fixed_scale_of_adacos_is_root_two_times_the_logarithm_of_the_other_classes() -> None:
+    assert float(AdaCos(8, 41).scale) == pytest.approx(5.216863, abs=1e-6)
+    assert float(SubclusterAdaCos(8, 6, sub_clusters=16).scale) == pytest.approx(6.440155, abs=1e-6)
+    head, embedding = AdaCos(8, 5), torch.randn(4, 8)
+    cosines = F.cosine_similarity(embedding.unsqueeze(1), head.weight.unsqueeze(0), dim=2)
+    expected = math.sqrt(2) * math.log(4) * cosines
+    torch.testing.assert_close(head(embedding, torch.arange(4)), expected)
+
+
+def test_the_dynamic_scale_of_adacos_is_the_papers() -> None:
+    head = with_weights(AdaCos(3, 3, dynamic=True, scale=2.0), AXES)
+    embedding = torch.tensor([[0.6, 0.8, 0.0], [0.8, 0.0, 0.6], [0.0, 0.6, 0.8]])
+    target = torch.tensor([1, 0, 2])  # cosines of the true classes: 0.8 each, angle 0.6435 below pi/4
+    # The others: 0.6 and 0, three times: B = exp(1.2) + 1.
+    logits = head(embedding, target)
+    expected = math.log(math.exp(1.2) + 1) / 0.8
+    assert float(head.scale) == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(logits, expected * embedding)
+
+
+def test_the_angle_of_a_dynamic_scale_is_an_eighth_of_a_turn_at_most_and_the_scale_one_at_least() -> None:
+    head = with_weights(AdaCos(3, 3, dynamic=True, scale=4.0), AXES)
+    head(torch.tensor([[0.0, 0.6, 0.8]]), torch.tensor([0]))
+    expected = math.log(math.exp(2.4) + math.exp(3.2)) / math.cos(math.pi / 4)
+    assert float(head.scale) == pytest.approx(expected, rel=1e-6)
+    head(torch.tensor([[1.0, -1.0, -1.0]]), torch.tensor([0]))  # B below 1: its logarithm is negative
+    assert float(head.scale) == 1.0
+
+
+def test_a_dynamic_scale_stands_still_in_evaluation_and_without_targets_and_travels_with_the_state() -> None:
+    head, embedding = AdaCos(8, 5, dynamic=True), torch.randn(4, 8)
+    before = float(head.scale)
+    head(embedding)
+    head.eval()(embedding, torch.arange(4))
+    assert float(head.scale) == before
+    head.train()(embedding, torch.arange(4))
+    assert float(head.scale) != before
+    assert torch.equal(head.state_dict()["scale"], head.scale)
+
+
+def test_sub_clusters_share_the_softmax_of_all_centres() -> None:
+    head, embedding = SubclusterAdaCos(8, 3, sub_clusters=4), torch.randn(5, 8)
+    every_centre = (head.scale * head.cosines(embedding)).softmax(dim=1)
+    torch.testing.assert_close(head(embedding).softmax(dim=1), every_centre.view(5, 3, 4).sum(dim=2))
+    plain = SubclusterAdaCos(8, 3, sub_clusters=1)
+    torch.testing.assert_close(plain(embedding), plain.scale * plain.cosines(embedding))
+
+
+def test_the_dynamic_scale_of_sub_clusters_sums_all_centres_and_takes_the_nearest_angle() -> None:
+    head = with_weights(SubclusterAdaCos(3, 2, sub_clusters=2, dynamic=True, scale=2.0), [*AXES, [-1, 0, 0]])
+    head(torch.tensor([[0.6, 0.8, 0.0]]), torch.tensor([0]))  # centres of the class: 0.6 and 0.8
+    expected = math.log(math.exp(1.2) + math.exp(1.6) + 1 + math.exp(-1.2)) / 0.8
+    assert float(head.scale) == pytest.approx(expected, rel=1e-6)
+
+
+def test_adacos_learns_in_bfloat16_and_lets_gradients_through() -> None:
+    head, embedding = SubclusterAdaCos(8, 4, dynamic=True), torch.randn(6, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = F.cross_entropy(head(embedding, torch.arange(6) % 4), torch.arange(6) % 4)
+        head(embedding, torch.arange(6) % 4)  # a second step before the first one's backward pass
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert head.weight.grad is not None
+    assert torch.isfinite(head.weight.grad).all()
+    assert float(head.weight.grad.abs().sum()) > 0
+
+
+def test_adacos_without_classes_or_for_two_of_them_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no scale of its own for 2 classes"):
+        AdaCos(8, 2)
+    with pytest.raises(ConfigError, match="classes=0 must be at least 1"):
+        AdaCos(8, 0)
+    with pytest.raises(ConfigError, match="sub_clusters=0 must be at least 1"):
+        SubclusterAdaCos(8, 3, sub_clusters=0)
+    assert float(AdaCos(8, 2, scale=10.0).scale) == 10.0
 
 
 def layers_of(channels: int = 4, *, out: int = 3) -> list[nn.Module]:

@@ -158,7 +158,7 @@ def test_a_target_domain_of_one_point_is_measured_by_all_points() -> None:
     assert state["0/centre"][1] == pytest.approx(everywhere.mean())
     assert state["0/spread"][1] == pytest.approx(everywhere.std())
     assert scorer.rules(state) == [
-        "scorer, class 0: smote adds nothing: it takes source points, two target points, and fewer target points "
+        "scorer, 1 of 1 classes: smote adds nothing: it takes source points, two target points, and fewer target points "
         "than asked for"
     ]
 
@@ -197,7 +197,7 @@ def test_options_of_domains_say_when_there_is_one_domain_only() -> None:
         state = scorer.fit(outputs, informed)
         expected = plain.score(plain.fit(outputs, informed), {"embedding": ODD}, claims(25))
         np.testing.assert_array_equal(scorer.score(state, {"embedding": ODD}, claims(25)), expected)
-        assert "class 0: rescale=domain does nothing, for its training items are of one domain" in str(
+        assert "1 of 1 classes: rescale=domain does nothing, for its training items are of one domain" in str(
             scorer.rules(state)
         )
 
@@ -289,7 +289,7 @@ def test_small_classes_use_fewer_neighbours_and_components_and_say_so() -> None:
 )
 def test_what_small_classes_force_is_told_once_for_all_of_them(scorer: GroupedScorer, rule: str) -> None:
     state = scorer.fit({"embedding": NORMAL[:2]}, claims(2, classes=2))
-    assert scorer.rules(state) == [f"scorer, class 0, 1: {rule}"]
+    assert scorer.rules(state) == [f"scorer, 2 of 2 classes: {rule}"]
     pooled = msgspec.structs.replace(scorer, per="pool")
     state = pooled.fit({"embedding": NORMAL[:1]}, claims(1))
     assert pooled.rules(state) == [f"scorer, all classes together: {rule}"]

@@ -2,6 +2,16 @@
 
 from asdbench.dsp.logmel import LogMelConfig, LogMelSpectrogram
 from asdbench.dsp.mel import Band, bands_of, mel_filters
+from asdbench.dsp.modulation import ModulationConfig, ModulationSpectrum
 from asdbench.dsp.windows import FrameWindows
 
-__all__ = ["Band", "FrameWindows", "LogMelConfig", "LogMelSpectrogram", "bands_of", "mel_filters"]
+__all__ = [
+    "Band",
+    "FrameWindows",
+    "LogMelConfig",
+    "LogMelSpectrogram",
+    "ModulationConfig",
+    "ModulationSpectrum",
+    "bands_of",
+    "mel_filters",
+]

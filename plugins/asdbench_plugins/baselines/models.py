@@ -5,7 +5,7 @@ An epoch is a permutation of the numbers of all windows; only those of the batch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated
 
 import torch
@@ -78,6 +78,8 @@ class WindowModel(Model):
         count, size = len(windows), self.config.batch_size
         if count < 2:
             raise DataError(f"batch norm needs at least two training windows, got {count}")
+        if count % size == 1:
+            trainer.rule("a last batch of one window is left out: batch norm has no statistics of it")
         forward, device = trainer.accelerate(self), features.device
 
         def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -92,25 +94,38 @@ class WindowModel(Model):
                 epochs=self.config.epochs,
                 batches=lambda generator: _shuffled(count, size, generator=generator, device=device),
                 losses=losses,
-                validate=(lambda: self._mean_error(held)) if len(held) else None,
+                validate=self.validation(train, held),
                 every=self.config.checkpoint_every,
                 steps=count // size + (count % size > 1),
             )
         )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
-        """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, dims]``."""
+    def validation(self, train: Items, held: Items) -> Callable[[], float] | None:
+        """Return what is called at every checkpoint, before it is saved: the mean error of the held-out items."""
+        return (lambda: self.mean_error(held)) if len(held) else None
+
+    def rebuild(self, items: Items) -> tuple[Tensor, Tensor]:
+        """Return how far each window is from what it must be, ``[n, windows, dims]``, and its bottleneck."""
         windows = FrameWindows(items.features(), frames=self.config.frames).view()
         inputs, targets = self.split(windows.flatten(0, 1))
         rebuilt, bottleneck = self(inputs)
-        error = (rebuilt - targets).square().mean(dim=1)  # [n * windows]
         per_clip = windows.shape[:2]  # n, windows
+        return (rebuilt - targets).unflatten(0, per_clip), bottleneck.float().unflatten(0, per_clip)
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, dims]``."""
+        return self.summaries(*self.rebuild(items))
+
+    def summaries(self, difference: Tensor, bottleneck: Tensor) -> Mapping[str, Tensor]:
+        """Return the outputs of what ``rebuild`` gives."""
+        error = difference.square().mean(dim=2)  # [n, windows]
         return {
-            "reconstruction_error": error.unflatten(0, per_clip).mean(dim=1, keepdim=True),
-            "embedding": bottleneck.float().unflatten(0, per_clip).mean(dim=1, keepdim=True),
+            "reconstruction_error": error.mean(dim=1, keepdim=True),
+            "embedding": bottleneck.mean(dim=1, keepdim=True),
         }
 
-    def _mean_error(self, items: Items) -> float:
+    def mean_error(self, items: Items) -> float:
+        """Return the mean reconstruction error of some items."""
         errors = [self.outputs(batch)["reconstruction_error"] for batch in items.batches(16)]
         return float(torch.cat(errors).mean())
 

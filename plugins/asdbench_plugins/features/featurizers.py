@@ -1,11 +1,14 @@
-"""The log-mel spectrogram and the identity as featurizers."""
+"""The log-mel spectrogram, the modulation spectrum and the identity as featurizers."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
 from torch import Tensor
 
 from asdbench.contracts import Featurizer
-from asdbench.dsp import LogMelConfig, LogMelSpectrogram
+from asdbench.dsp import LogMelConfig, LogMelSpectrogram, ModulationConfig, ModulationSpectrum
 from asdbench.errors import ConfigError
 from asdbench.values import Info
 
@@ -33,6 +36,42 @@ class LogMel(Featurizer):
         """Return log-mel energies ``[n, n_mels, frames]`` of waves ``[n, samples]``."""
         energies: Tensor = self.spectrogram(raw)
         return energies
+
+
+class ModSpecConfig(ModulationConfig, frozen=True, kw_only=True):
+    """Options of the modulation spectrum as a featurizer."""
+
+    log: Annotated[bool, Meta(description="natural logarithm of the values")] = True
+    floor: Annotated[float, Meta(gt=0, description="least value before the logarithm")] = 1e-12
+
+
+class ModSpec(Featurizer):
+    """Modulation spectra of waves, ``[n, samples]`` -> ``[n, bands, bins]``; given features pass through.
+
+    Items without a sample rate are features already, such as ``[bands, bins]``: of the options, ``log`` and ``floor``
+    alone apply to them.
+    """
+
+    Config = ModSpecConfig
+
+    def __init__(self, config: ModSpecConfig, info: Info) -> None:
+        """Make the featurizer for mono waves, or for features.
+
+        Raises:
+            ConfigError: The items are waves of several channels, or the options do not fit the sample rate.
+        """
+        super().__init__(config, info)
+        self.spectrum: ModulationSpectrum | None = None
+        if info.sample_rate is None:
+            return
+        if len(info.item_shape) != 1:
+            raise ConfigError(f"modspec reads mono waves, but items have shape {list(info.item_shape)}")
+        self.spectrum = ModulationSpectrum(config, sample_rate=info.sample_rate)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return the features of waves ``[n, samples]``, or of features ``[n, ...]``, logarithmic or not."""
+        values = raw if self.spectrum is None else self.spectrum(raw)
+        return values.clamp_min(self.config.floor).log() if self.config.log else values
 
 
 class Raw(Featurizer):

@@ -42,7 +42,7 @@ class GaussianMixture(GroupedScorer, frozen=True, kw_only=True):
         used = min(self.components, len(np.unique(points, axis=0)))
         # scikit-learn refuses a single point; the same point twice has the same mean and covariance.
         several = points if len(points) > 1 else points.repeat(2, axis=0)
-        fitted, reg = _least_reg(lambda reg: self._fitted(several, used, reg), self.reg)
+        fitted, reg = _least_reg(lambda reg: self._fitted(several, used=used, reg=reg), self.reg)
         return {
             "weights": fitted.weights_,
             "means": fitted.means_,
@@ -65,7 +65,7 @@ class GaussianMixture(GroupedScorer, frozen=True, kw_only=True):
         likelihood: NDArray[np.float64] = logsumexp(each + np.log(state["weights"]), axis=1)
         return -likelihood
 
-    def _fitted(self, points: Vectors, used: int, reg: float) -> mixture.GaussianMixture:
+    def _fitted(self, points: Vectors, *, used: int, reg: float) -> mixture.GaussianMixture:
         fitted = mixture.GaussianMixture(
             used,
             covariance_type=self.covariance,

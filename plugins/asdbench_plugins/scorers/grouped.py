@@ -82,13 +82,14 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
 
     def rules(self, state: State) -> list[str]:
         """Tell what small classes forced, once for all classes that it happened to."""
-        forced: dict[str, list[str]] = {}
-        for name in sorted({key.partition("/")[0] for key in state}):
+        names = sorted({key.partition("/")[0] for key in state})
+        forced: dict[str, int] = {}
+        for name in names:
             for rule in self.group_rules(_group_state(state, name)):
-                forced.setdefault(rule, []).append(name)
+                forced[rule] = forced.get(rule, 0) + 1
+        who = "all classes together" if self.per == "pool" else "{count} of {total} classes"
         return [
-            f"scorer, {'all classes together' if names == ['pool'] else 'class ' + ', '.join(names)}: {rule}"
-            for rule, names in forced.items()
+            f"scorer, {who.format(count=count, total=len(names))}: {rule}" for rule, count in forced.items()
         ]
 
     def _groups(self, claim: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:

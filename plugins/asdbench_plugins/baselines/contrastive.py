@@ -1,0 +1,185 @@
+"""AADCL: an embedding in which two changed views of a clip lie closer than views of other clips.
+
+Hojjati and Armanfard, "Self-supervised acoustic anomaly detection via contrastive learning", ICASSP 2022. The
+network and the changes are not known here beyond the abstract: a small convolutional network, and the usual changes
+of a log-mel spectrogram, stand in their place; the loss is that of SimCLR (Chen et al., ICML 2020).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asdbench.contracts import Model
+from asdbench.data.items import Items
+from asdbench.errors import ConfigError, DataError
+from asdbench.training import Stage, Trainer
+from asdbench.values import Config, Info
+
+
+class ContrastiveConfig(Config, frozen=True, kw_only=True):
+    """Options of the embedding and its training."""
+
+    width: Annotated[
+        int, Meta(ge=1, description="channels of the first convolution; each next doubles them")
+    ] = 32
+    layers: Annotated[int, Meta(ge=1, description="convolutions, each halving both axes")] = 4
+    dims: Annotated[int, Meta(ge=1, description="of the projection that the loss sees")] = 128
+    temperature: Annotated[float, Meta(gt=0, description="cosines are divided by it")] = 0.2
+    noise: Annotated[float, Meta(ge=0, description="deviation of the noise of a view, in deviations")] = 0.5
+    gain: Annotated[float, Meta(ge=0, description="largest change of level of a view, in deviations")] = 0.5
+    mask: Annotated[float, Meta(ge=0, le=1, description="largest share of an axis that a view loses")] = 0.3
+    lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-3
+    epochs: Annotated[int, Meta(ge=0, description="passes over the training items")] = 100
+    batch_size: Annotated[int, Meta(ge=2, description="items of a step")] = 64
+    checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
+
+
+class Contrastive(Model):
+    """Convolutions on the standardised log-mel spectrogram, averaged over both axes.
+
+    Outputs: ``embedding`` ``[n, 1, dims]``, what lies before the projection.
+    """
+
+    Config = ContrastiveConfig
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, config: ContrastiveConfig, info: Info) -> None:
+        """Build the network.
+
+        Raises:
+            ConfigError: The features are not ``[mels, frames]``, or too few of either.
+        """
+        super().__init__(config, info)
+        least = 2**config.layers
+        if len(info.feature_shape) != 2 or min(info.feature_shape) < least:
+            raise ConfigError(
+                f"layers={config.layers} reads features [mels, frames] of at least {least} each, "
+                f"got {list(info.feature_shape)}: use the featurizer logmel, longer clips or fewer layers"
+            )
+        widths = [1, *(config.width * 2**number for number in range(config.layers))]
+        self.encoder = nn.Sequential(
+            *(layer for pair in itertools.pairwise(widths) for layer in _halving(*pair))
+        )
+        self.projection = nn.Sequential(
+            nn.Linear(widths[-1], widths[-1]), nn.ReLU(), nn.Linear(widths[-1], config.dims)
+        )
+        self.register_buffer("centre", torch.zeros(info.feature_shape[0], 1))
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return embeddings ``[B, dims]`` of standardised features ``[B, mels, frames]``."""
+        features: Tensor = self.encoder(maps.unsqueeze(1)).mean(dim=(2, 3))
+        return features
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Standardise, then bring the views of each item together.
+
+        A last batch of one item is left out: there is no other to keep away from.
+        """
+        count, size = len(train), self.config.batch_size
+        if count < 2:
+            raise DataError(f"views are told apart from those of another item: two are needed, got {count}")
+        if count % size == 1:
+            trainer.rule("a last batch of one item is left out: it has no other to keep away from")
+        self._standardise(train.features())
+        forward = trainer.accelerate(self)
+
+        def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
+            ready = self._ready(batch)
+            views = torch.cat([self._changed(ready), self._changed(ready)])
+            yield "adam", pair_loss(self.projection(forward(views)), temperature=self.config.temperature)
+
+        trainer.run(
+            Stage(
+                name="train",
+                module=self,
+                optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
+                epochs=self.config.epochs,
+                batches=lambda generator: (
+                    batch for batch in train.batches(size, generator=generator) if len(batch) > 1
+                ),
+                losses=losses,
+                every=self.config.checkpoint_every,
+                steps=count // size + (count % size > 1),
+            )
+        )
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return ``embedding`` ``[n, 1, dims]``."""
+        return {"embedding": self(self._ready(items)).float().unsqueeze(1)}
+
+    def _ready(self, items: Items) -> Tensor:
+        return (items.features() - self.centre) / self.spread
+
+    def _changed(self, maps: Tensor) -> Tensor:
+        """Return a view of each of ``maps`` ``[B, mels, frames]``, all chance from torch's generator."""
+        config = self.config
+        changes: Sequence[Callable[[Tensor], Tensor]] = (
+            _turned,
+            lambda one: _masked(one, axis=0, share=config.mask),
+            lambda one: _masked(one, axis=1, share=config.mask),
+            lambda one: one + config.noise * torch.randn_like(one),
+            lambda one: one + config.gain * (2 * torch.rand((), device=one.device) - 1),
+            _faded,
+        )
+        # Each view takes two of the changes, in any order.
+        picks = torch.stack([torch.randperm(len(changes))[:2] for _ in maps]).tolist()
+        return torch.stack(
+            [changes[second](changes[first](one)) for one, (first, second) in zip(maps, picks, strict=True)]
+        )
+
+    @torch.no_grad()
+    def _standardise(self, features: Tensor) -> None:
+        self.centre.copy_(features.mean(dim=(0, 2)).unsqueeze(1))
+        deviation = (features - self.centre).std(correction=0)
+        self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
+
+
+def pair_loss(embedding: Tensor, *, temperature: float) -> Tensor:
+    """Return SimCLR's loss of ``[2 B, dims]``, where rows i and i + B are two views of one item.
+
+    Each view must find the other one among all others, by cosine.
+    """
+    count = len(embedding) // 2
+    with torch.autocast(embedding.device.type, enabled=False):
+        unit = F.normalize(embedding.float())
+        cosines = unit @ unit.T / temperature
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    partner = torch.arange(len(unit), device=unit.device).roll(count)
+    return F.cross_entropy(cosines.masked_fill(itself, -torch.inf), partner)
+
+
+def _halving(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+def _turned(one: Tensor) -> Tensor:
+    """Shift ``[mels, frames]`` in time; what leaves at the end comes in at the beginning."""
+    return one.roll(int(torch.randint(one.shape[1], ())), dims=1)
+
+
+def _masked(one: Tensor, *, axis: int, share: float) -> Tensor:
+    """Set a random stretch of an axis to the mean, 0."""
+    length = int(torch.randint(int(share * one.shape[axis]) + 1, ()))
+    start = int(torch.randint(one.shape[axis] - length + 1, ()))
+    masked = one.clone()
+    masked.narrow(axis, start, length).zero_()
+    return masked
+
+
+def _faded(one: Tensor) -> Tensor:
+    """Let the level rise or fall along the clip, by up to two deviations."""
+    slope = 4 * float(torch.rand(())) - 2
+    return one + slope * torch.linspace(-0.5, 0.5, one.shape[1], device=one.device)

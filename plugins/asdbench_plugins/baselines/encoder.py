@@ -1,0 +1,170 @@
+"""Embeddings by an encoder that somebody else trained, given as a file.
+
+The file is a TorchScript archive (``torch.jit.save``), read without Python's pickle. Its program runs in torch's own
+interpreter when it is called: use files that you trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import torch
+from msgspec import Meta
+from scipy.signal import resample_poly
+from torch import Tensor
+
+from asdbench.contracts import Model
+from asdbench.data.items import Items
+from asdbench.errors import ConfigError, DataError
+from asdbench.training import Trainer
+from asdbench.values import Config, Info
+
+DIGEST = hashlib.sha256().digest_size
+
+
+class EncoderConfig(Config, frozen=True, kw_only=True):
+    """Options of the encoder and of what it is given.
+
+    Raises:
+        ConfigError: There is no file of that name.
+    """
+
+    encoder: Annotated[
+        str, Meta(description="path of a TorchScript file that you trust; waves in, embedding out")
+    ] = ""
+    input_rate: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Hz that it was trained at; none: the dataset's")
+    ] = None
+    window_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="seconds that it reads at once, each a segment; none: the whole clip"),
+    ] = None
+    window_hop_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="seconds between segments; none: no overlap")
+    ] = None
+    frames: Annotated[
+        Literal["mean", "segments"],
+        Meta(description="what becomes of an output [B, frames, dims]: averaged, or each a segment"),
+    ] = "mean"
+
+    def __post_init__(self) -> None:
+        if self.encoder:  # the same file wherever a job runs
+            msgspec.structs.force_setattr(self, "encoder", str(_existing(self.encoder)))
+
+
+class FrozenEncoder(Model):
+    """An encoder that is not trained: waves ``[B, samples]`` -> ``[B, dims]`` or ``[B, frames, dims]``.
+
+    Its weights stay in their file; a checkpoint holds the file's SHA-256, and refuses another one.
+
+    Outputs: ``embedding`` ``[n, segments, dims]``.
+    """
+
+    Config = EncoderConfig
+    digest: Tensor
+
+    def __init__(self, config: EncoderConfig, info: Info) -> None:
+        """Load the encoder.
+
+        Raises:
+            ConfigError: No file is given or it is not there, it is not a TorchScript archive, or the items are not
+                mono waves.
+        """
+        super().__init__(config, info)
+        if info.sample_rate is None or len(info.item_shape) != 1:
+            raise ConfigError(f"an encoder reads mono waves, but items have shape {list(info.item_shape)}")
+        self.path = _existing(config.encoder)
+        # In a tuple, so that its weights are no part of this module and not copied into every checkpoint.
+        self._loaded = (_load(self.path, info.device),)
+        self.register_buffer("digest", torch.zeros(DIGEST, dtype=torch.uint8))
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Remember which file it was."""
+        digest = _digest(self.path)
+        trainer.rule(f"encoder {self.path.name}, SHA-256 {digest.hex()}")
+        self.digest.copy_(torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+
+    @torch.no_grad()
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return ``embedding`` ``[n, segments, dims]``.
+
+        Raises:
+            ConfigError: The file is another one than that of the fit.
+            DataError: The encoder gives something else than vectors.
+        """
+        self._check_digest()
+        waves = self._windows(self._resampled(items.raw()))  # [n, segments, samples]
+        given = self._loaded[0](waves.flatten(0, 1))
+        if (
+            not isinstance(given, Tensor)
+            or given.ndim not in (2, 3)
+            or len(given) != waves.shape[0] * waves.shape[1]
+        ):
+            shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise DataError(
+                f"{self.path.name} gave {shape} for waves {list(waves.flatten(0, 1).shape)}; "
+                "[B, dims] or [B, frames, dims] is needed"
+            )
+        if given.ndim == 3 and self.config.frames == "mean":
+            given = given.mean(dim=1)
+        return {"embedding": given.float().reshape(len(items), -1, given.shape[-1])}
+
+    def _check_digest(self) -> None:
+        if self.digest.any() and bytes(self.digest.tolist()) != _digest(self.path):
+            raise ConfigError(
+                f"{self.path} is not the file that this was fitted with; run it under another --out"
+            )
+
+    def _resampled(self, waves: Tensor) -> Tensor:
+        rate, wanted = int(self.info.sample_rate or 0), self.config.input_rate
+        if wanted is None or wanted == rate:
+            return waves
+        common = math.gcd(wanted, rate)
+        made = resample_poly(waves.cpu().numpy(), wanted // common, rate // common, axis=1)
+        return torch.from_numpy(made).float().to(waves.device)
+
+    def _windows(self, waves: Tensor) -> Tensor:
+        if self.config.window_s is None:
+            return waves.unsqueeze(1)
+        rate = self.config.input_rate or int(self.info.sample_rate or 0)
+        size = min(round(self.config.window_s * rate), waves.shape[1])
+        hop = size if self.config.window_hop_s is None else max(round(self.config.window_hop_s * rate), 1)
+        return waves.unfold(1, max(size, 1), max(hop, 1))
+
+
+def _existing(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not text or not path.is_file():
+        raise ConfigError(
+            f"encoder={text!r} is not a file; give the path of a TorchScript encoder, such as encoder=encoder.pt"
+        )
+    return path.resolve()
+
+
+def _load(path: Path, device: str) -> torch.jit.ScriptModule:
+    # An archive of torch.save, which takes pickle, has no code in it.
+    if not zipfile.is_zipfile(path) or not any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+        raise ConfigError(
+            f"{path} is not a TorchScript archive; write one by torch.jit.save(torch.jit.trace(...))"
+        )
+    try:
+        with warnings.catch_warnings():
+            # Deprecated in favour of torch.export, whose loader falls back to unpickling anything.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            loaded = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise ConfigError(f"{path} cannot be read as TorchScript: {str(error).splitlines()[0]}") from error
+    encoder: torch.jit.ScriptModule = loaded.eval()
+    return encoder
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

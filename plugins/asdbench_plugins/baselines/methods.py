@@ -1,0 +1,172 @@
+"""The baselines as methods: which parts, which options, and the small budget on synthetic data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asdbench.values import Method, Setting
+
+BASELINE_FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
+"""librosa's mel spectrogram as the DCASE baselines call it; its floor is the epsilon that they add."""
+EPOCHS = {"epochs": 30, "checkpoint_every": 10}
+NEAREST: Mapping[str, Any] = {"scorer.k": 2, "scorer.metric": "euclidean"}
+MIXTURE: Mapping[str, Any] = {"scorer.components": 2, "scorer.normalize": False}
+BACKENDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "knn": ("distance to the 2 nearest neighbours", NEAREST),
+    "gmm": ("mixture of two Gaussians", MIXTURE),
+    "mahalanobis": ("Mahalanobis distance", {}),
+    "lof": ("local outlier factor", {}),
+}
+"""What follows the statistics: title and options of each scorer."""
+
+
+def _reduced(**options: Any) -> Mapping[str, Setting]:
+    """Return the small budget for data that are made on the machine: some seconds a machine."""
+    return {"synthetic": Setting(options=options, reduced=True)}
+
+
+def _reconstruction(name: str, *, model: str, reads: str = "reconstruction_error", **fields: Any) -> Method:
+    return Method(
+        name=name,
+        featurizer="logmel",
+        model=model,
+        scorer="reconstruction_error",
+        scope="machine",
+        held=0.1,
+        **({"defaults": BASELINE_FEATURES | {"scorer.on": reads}, "on": _reduced(**EPOCHS)} | fields),
+    )
+
+
+def _statistics(features: str, scorer: str) -> Method:
+    modulations = features == "modspec"
+    title, options = BACKENDS[scorer]
+    return Method(
+        name=f"{features}_{scorer}",
+        title=f"{'Modulation spectrum' if modulations else 'Log-mel statistics'}, {title}; nothing is trained",
+        paper="none: what is cheap and strong",
+        featurizer=features,
+        model="statistics",
+        scorer=scorer,
+        defaults={"take": "flat" if modulations else "mean_std", **options},
+        home="dcase2020_modspec" if modulations else "dcase2020",
+        scope="machine",
+    )
+
+
+METHODS = (
+    _reconstruction(
+        "autoencoder",
+        title="DCASE 2020 baseline: autoencoder of frame windows",
+        paper="arXiv:2006.05822",
+        model="autoencoder",
+        home="dcase2020",
+        printed=("contrastive_ensemble", "AE"),
+    ),
+    _reconstruction(
+        "autoencoder_mse",
+        title="DCASE 2023 baseline: autoencoder of frame windows, squared error",
+        paper="arXiv:2303.00455",
+        model="selective_autoencoder",
+        home="dcase2023",
+    ),
+    _reconstruction(
+        "autoencoder_mahala",
+        title="DCASE 2023 baseline: autoencoder of frame windows, selective Mahalanobis distance",
+        paper="arXiv:2303.00455",
+        model="selective_autoencoder",
+        reads="mahalanobis",
+        home="dcase2023",
+        presets={"public_code": {"select": "clip"}},
+    ),
+    _reconstruction(
+        "idnn",
+        title="IDNN: interpolation of the centre frame (ICASSP 2020)",
+        paper="arXiv:2005.09234",
+        model="idnn",
+        defaults={},
+        home="dcase2020",
+        printed=("asd_afpa", "IDNN"),
+    ),
+    Method(
+        name="mobilenetv2",
+        title="DCASE 2021 baseline: MobileNetV2 tells machine IDs apart",
+        paper="arXiv:2106.04492",
+        featurizer="logmel",
+        model="patch_classifier",
+        scorer="claim_log_odds",
+        defaults=BASELINE_FEATURES,
+        on=_reduced(
+            n_mels=64, frames=32, frames_hop=8, momentum=0.05, lr=1e-3, epochs=10, checkpoint_every=5
+        ),
+        scope="machine",
+        classes=2,
+        held=0.1,
+        home="dcase2020",
+        printed=("asd_afpa", "MobileNetV2"),
+        approximate="the printed rows are of a system that adds spectrogram warping and mixed clips (Giri et al. 2020)",
+    ),
+    Method(
+        name="glow_aff",
+        title="Glow_Aff: a flow a machine ID that finds the other IDs unlikely (ICASSP 2021)",
+        paper="arXiv:2103.08801",
+        featurizer="logmel",
+        model="flow_density",
+        scorer="negative_log_probability",
+        on=_reduced(
+            n_mels=64,
+            frames=16,
+            frames_hop=16,
+            levels=2,
+            steps=3,
+            hidden=32,
+            lr=2e-3,
+            epochs=30,
+            batch_size=32,
+            checkpoint_every=10,
+        ),
+        scope="machine",
+        classes=2,
+        held=0.1,
+        home="dcase2020",
+        printed=("asd_afpa", "Glow_Aff"),
+        approximate="sizes of the flow and the form of the loss for the other IDs",
+    ),
+    Method(
+        name="aadcl",
+        title="AADCL: contrastive embedding of log-mel views, nearest neighbour (ICASSP 2022)",
+        paper="ICASSP 2022, Hojjati and Armanfard",
+        featurizer="logmel",
+        model="contrastive",
+        scorer="knn",
+        on=_reduced(n_mels=64, width=16, layers=3, epochs=30, batch_size=32, checkpoint_every=10),
+        scope="machine",
+        items=2,
+        home="dcase2020",
+        printed=("contrastive_ensemble", "AADCL"),
+        approximate="network, augmentations and distance",
+    ),
+    _reconstruction(
+        "conv_autoencoder",
+        title="Convolutional autoencoder of log-mel patches, for SLFE-AE and Self-encoder",
+        paper="none: stands for autoencoders whose papers are not public",
+        model="convolutional_autoencoder",
+        defaults={},
+        on=_reduced(n_mels=64, width=8, layers=3, frames=16, epochs=60, batch_size=16, checkpoint_every=20),
+        home="dcase2020",
+        approximate="everything but that it is an autoencoder of spectrograms",
+    ),
+    *(_statistics("logmel", scorer) for scorer in ("knn", "gmm", "mahalanobis")),
+    *(_statistics("modspec", scorer) for scorer in BACKENDS),
+    Method(
+        name="encoder_knn",
+        title="Nearest neighbours of an encoder's embeddings; the encoder is a file of the user's",
+        paper="none: what pre-trained encoders give without training",
+        featurizer="raw",
+        model="frozen_encoder",
+        scorer="knn",
+        home="dcase2020",
+        scope="machine",
+    ),
+)
+"""Everything that this plugin offers to run."""

@@ -1,0 +1,150 @@
+"""The autoencoder of the DCASE baselines from 2023 on, with its selective Mahalanobis distance.
+
+Harada et al., "First-shot anomaly sound detection for machine condition monitoring: A domain generalization
+baseline", EUSIPCO 2023 (arXiv:2303.00455). What a window is off by is measured frame by frame against the
+covariance of what the training windows are off by, of the source and of the target domain; the smaller one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from asdbench.data.items import Items
+from asdbench.errors import DataError
+from asdbench.training import Trainer
+from asdbench.values import Info
+from asdbench_plugins.baselines.models import Autoencoder, AutoencoderConfig
+
+BATCH = 16
+LARGEST_REG = 1e6
+TARGET = "target"
+
+
+class SelectiveConfig(AutoencoderConfig, frozen=True, kw_only=True):
+    """Options of the autoencoder of 2023; the defaults are that baseline's."""
+
+    batch_size: Annotated[int, Meta(ge=2, description="windows of a step")] = 256
+    select: Annotated[
+        Literal["window", "clip"],
+        Meta(
+            description="window: the smaller distance of each window, as described; clip: the smaller one of the "
+            "clip's mean difference, as the public code computes it"
+        ),
+    ] = "window"
+    reg: Annotated[float, Meta(gt=0, description="added to the variances, relative to their mean")] = 1e-6
+
+
+class SelectiveAutoencoder(Autoencoder):
+    """The autoencoder with, beside the squared error, the selective Mahalanobis distance.
+
+    Outputs: ``reconstruction_error`` and ``mahalanobis`` ``[n, 1]``, ``embedding`` ``[n, 1, dims]``. The covariances
+    are measured anew for every checkpoint.
+    """
+
+    Config = SelectiveConfig
+    whitening: Tensor
+
+    def __init__(self, config: SelectiveConfig, info: Info) -> None:
+        super().__init__(config, info)
+        # Source, then target: [2, mels, mels], each a W with W W^T the inverse of the covariance.
+        self.register_buffer("whitening", torch.eye(self.mels).repeat(2, 1, 1))
+        self.apply(_initialise)
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Train as the autoencoder; covariances are measured at every checkpoint."""
+        target = _is_target(train)
+        if not 0 < int(target.sum()) < len(train):
+            trainer.rule("one domain in training: its covariance stands for both")
+        windows = train.info.feature_shape[1] - self.config.frames + 1
+        for name, chosen in (("source", ~target), ("target", target)):
+            frames = int(chosen.sum()) * windows * self.config.frames
+            if 0 < frames <= self.mels:
+                trainer.rule(f"covariance of the {name} domain from {frames} frames of {self.mels} mels")
+        super().fit(train, held, trainer)
+        if not self.config.epochs:
+            self.eval()
+            self.measure(train)
+
+    def validation(self, train: Items, held: Items) -> Callable[[], float]:
+        """Return what measures the covariances, and gives the error of the held-out items, or else of all."""
+
+        def measured() -> float:
+            self.measure(train)
+            return self.mean_error(held if len(held) else train)
+
+        return measured
+
+    @torch.no_grad()
+    def measure(self, train: Items) -> None:
+        """Measure the covariance of each domain's differences; of one that has none, take the other's."""
+        target = _is_target(train)
+        parts = [part if len(part) else train for part in (train[~target], train[target])]
+        for row, part in enumerate(parts):
+            self.whitening[row] = _whitening(self._covariance(part), self.config.reg)
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return ``reconstruction_error`` and ``mahalanobis`` ``[n, 1]``, and ``embedding`` ``[n, 1, dims]``."""
+        difference, bottleneck = self.rebuild(items)
+        return {
+            **self.summaries(difference, bottleneck),
+            "mahalanobis": self._distance(difference.float()).unsqueeze(1),
+        }
+
+    def _distance(self, difference: Tensor) -> Tensor:
+        """Return the squared distance of each clip, per mel, from differences ``[n, windows, frames * mels]``."""
+        frames = difference.view(*difference.shape[:2], self.config.frames, self.mels)
+        if self.config.select == "clip":
+            frames = frames.mean(dim=(1, 2), keepdim=True)
+        with torch.autocast(frames.device.type, enabled=False):
+            by_domain = [(frames @ whitening).square().mean(dim=(2, 3)) for whitening in self.whitening]
+        smaller: Tensor = torch.minimum(*by_domain).mean(dim=1)  # over windows
+        return smaller
+
+    def _covariance(self, items: Items) -> Tensor:
+        """Return the covariance ``[mels, mels]``, float64, of single frames' differences."""
+        count = 0
+        total = torch.zeros(self.mels, dtype=torch.float64, device=self.whitening.device)
+        product = torch.zeros(self.mels, self.mels, dtype=torch.float64, device=self.whitening.device)
+        for batch in items.batches(BATCH):
+            frames = self.rebuild(batch)[0].double().reshape(-1, self.mels)
+            count += len(frames)
+            total += frames.sum(dim=0)
+            product += frames.T @ frames
+        mean = total / count
+        covariance: Tensor = (product - count * torch.outer(mean, mean)) / (count - 1)
+        return covariance
+
+
+def _is_target(items: Items) -> Tensor:
+    domains = items.columns.get("domain")
+    if domains is None:
+        return torch.zeros(len(items), dtype=torch.bool)
+    return torch.from_numpy(domains == TARGET)
+
+
+def _whitening(covariance: Tensor, reg: float) -> Tensor:
+    """Return W with ``W W^T`` the inverse of a covariance, which is regularised until it has one.
+
+    Raises:
+        DataError: It is not finite.
+    """
+    size = covariance.diagonal().mean().clamp_min(1e-30)
+    identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    while reg < LARGEST_REG:
+        factor, failed = torch.linalg.cholesky_ex(covariance + reg * size * identity)
+        if not failed:
+            inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
+            return inverse.T.float()
+        reg *= 10
+    raise DataError("the differences of training windows have no covariance: are they finite?")
+
+
+def _initialise(module: nn.Module) -> None:
+    # That baseline was written in torch and has its default for dense layers, not Keras's.
+    if isinstance(module, nn.Linear):
+        module.reset_parameters()
