@@ -155,6 +155,7 @@ METHODS = (
         on=_reduced(n_mels=64, width=8, layers=3, frames=16, epochs=60, batch_size=16, checkpoint_every=20),
         home="dcase2020",
         approximate="everything but that it is an autoencoder of spectrograms",
+        printed=("contrastive_ensemble", "SLFE-AE"),
     ),
     *(_statistics("logmel", scorer) for scorer in ("knn", "gmm", "mahalanobis")),
     *(_statistics("modspec", scorer) for scorer in BACKENDS),
