@@ -25,6 +25,46 @@ _METRICS = {
 }
 
 
+_WINDOWED = (
+    Entry(
+        name="kuka",
+        build=lazy("asdbench_datasets.kuka:Kuka"),
+        summary="KUKA arm at usual and reduced speed, windows of 86 columns; the files are not public",
+    ),
+    Entry(
+        name="synthetic_robot",
+        build=lazy("asdbench_datasets.synthetic_robot:SyntheticRobot"),
+        summary="the same from kinematics, made on the machine from a seed; nothing is downloaded",
+    ),
+    Entry(
+        name="timeseries",
+        build=lazy("asdbench_datasets.timeseries:TimeSeries"),
+        summary="your own rows x columns (csv, parquet, npy) as windows, with or without labels",
+    ),
+    Entry(
+        name="ur3_cobotops",
+        build=lazy("asdbench_datasets.ur3_cobotops:Ur3Cobotops"),
+        summary="UR3 cobot, protective stops and grip losses, windows of 19 columns",
+        cites="tyrovolas2024ur3",
+    ),
+)
+
+
+_FACES = (
+    Entry(
+        name="micro_expression",
+        build=lazy("asdbench_datasets.micro_expression:MicroExpression"),
+        summary="micro-expressions of 68 subjects, CASME II, SAMM and SMIC-HS as optical flow; needs licences",
+        cites="see2019megc",
+    ),
+    Entry(
+        name="synthetic_faces",
+        build=lazy("asdbench_datasets.synthetic_faces:SyntheticFaces"),
+        summary="optical flow of 68 made faces, from a seed; nothing is downloaded",
+    ),
+)
+
+
 @hookimpl
 def asdbench_datasets() -> Iterable[Entry]:
     """Offer the releases of DCASE Task 2 and MIMII, any folder of recordings, and sounds made on the machine."""
@@ -61,6 +101,8 @@ def asdbench_datasets() -> Iterable[Entry]:
             summary="MIMII DUE: five machine types under domain shift",
             cites="tanabe2021mimii",
         ),
+        *_FACES,
+        *_WINDOWED,
         Entry(
             name="synthetic",
             build=lazy("asdbench_datasets.synthetic:Synthetic"),
@@ -75,4 +117,15 @@ def asdbench_metrics() -> Iterable[Entry]:
     return [
         Entry(name=f"dcase{year}", build=lazy(f"asdbench.metrics:dcase{year}"), summary=summary)
         for year, summary in _METRICS.items()
+    ] + [
+        Entry(
+            name="holdout",
+            build=lazy("asdbench.metrics:holdout"),
+            summary="AP and F1max of validation items, recall of test items at F1max's threshold",
+        ),
+        Entry(
+            name="classification",
+            build=lazy("asdbench.metrics:classification"),
+            summary="accuracy, accuracy against the rest, macro-F1 and mean recall of pooled predictions",
+        ),
     ]
