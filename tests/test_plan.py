@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ import toy_plugin
 from asdbench.errors import ConfigError, DataError
 from asdbench.hookspecs import hookimpl
 from asdbench.runner import Planned, plan_run
-from asdbench.values import Method, Row
+from asdbench.values import Fold, Method, Row
 from asdbench_datasets.synthetic import Synthetic
 
 
@@ -203,6 +203,28 @@ def test_what_a_test_item_tells_beyond_its_claim_is_told(
     )
     [task] = planned(tmp_path, cache).tasks
     assert sorted(task.score.test.columns) == ["machine", "part", "section"]
+
+
+def test_the_model_depends_on_the_rows_it_is_trained_on_and_not_on_the_labels_of_others(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [whole] = planned(tmp_path, cache).tasks
+    folds, index = Synthetic.folds, Synthetic.index
+
+    def fewer(self: Synthetic, rows: Sequence[Row]) -> Sequence[Fold]:
+        return [msgspec.structs.replace(fold, train=fold.train[1:]) for fold in folds(self, rows)]
+
+    def unlabelled(self: Synthetic, root: Path) -> list[Row]:
+        return [msgspec.structs.replace(row, label=None) for row in index(self, root)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Synthetic, "folds", fewer)
+        [smaller] = planned(tmp_path, cache).tasks
+    monkeypatch.setattr(Synthetic, "index", unlabelled)
+    [secret] = planned(tmp_path, cache, allow_partial=True).tasks  # the official counts are by label
+    assert smaller.fit.model_id != whole.fit.model_id
+    assert smaller.score.job_id != whole.score.job_id
+    assert secret.fit.model_id == whole.fit.model_id
 
 
 def test_leave_one_section_out_works_on_any_dataset_with_that_column(cache: Path, tmp_path: Path) -> None:

@@ -7,18 +7,21 @@ checkpoint gave to the held-out normal items of the same class, or of the whole 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from asdbench.data.prepare import Prepared
-from asdbench.evaluate import RESAMPLES, Evaluation, Finished, Judge, MetricSet, gather, scores_of
+from asdbench.evaluate import RESAMPLES, Evaluation, Finished, Gathered, Judge, MetricSet, gather, scores_of
 from asdbench.plan import Task
 from asdbench.recipe import Combination
 from asdbench.store import Store
 from asdbench.values import Selection
 
+Tested = Literal["validation", "test"]
+ROLES: tuple[Tested, ...] = ("validation", "test")
 FEWEST = 2
 """Held-out scores that have a deviation."""
 
@@ -47,23 +50,30 @@ def combine(
     gathered = gather(tasks, store)
     judge = Judge(prepared, metric_set, strict=False)
     rules: set[str] = set()
-    scores: dict[int, pd.DataFrame] = {}
-    for seed in gathered.seeds:
-        of_members = [
-            _member_scores(
-                [found for found in gathered.finished if _is_of(found, label, seed)], judge, selection, rules
-            )
-            for label in dict.fromkeys(member.label for member in combination.members)
-        ]
-        # An item that a member could not score has no mean over all members, and is left out.
-        scores[seed] = pd.concat(of_members, axis=1).mean(axis=1, skipna=False).to_frame("score")
-    items = judge.joined(scores, gathered.seeds)
+    if selection is None and combination.selection == "members":
+        rules = {
+            f"{member.label} has its own rule: selection={member.selection}" for member in combination.members
+        }
+    tables = {
+        role: judge.joined(
+            {
+                seed: _combined(combination, gathered, judge, seed, role, selection, rules)
+                for seed in gathered.seeds
+            },
+            gathered.seeds,
+        )
+        for role in ROLES
+    }
+    items = tables["test"]
     return Evaluation(
         recipe=combination,
         seeds=gathered.seeds,
         failed_seeds=gathered.failed_seeds,
         selection=selection or combination.selection,
-        results=judge.honest(judge.results(items, gathered.seeds, resamples=resamples), gathered.missing),
+        results=judge.honest(
+            judge.results(items, gathered.seeds, resamples=resamples, validation=tables["validation"]),
+            gathered.missing,
+        ),
         best_on_test=None,
         finished=gathered.finished,
         unfinished=gathered.unfinished,
@@ -93,20 +103,34 @@ def standardise(
     return standard
 
 
-def _member_scores(
-    finished: Sequence[Finished], judge: Judge, selection: Selection | None, rules: set[str]
-) -> pd.Series[float]:
-    pieces = [_standard_scores(found, judge, selection, rules) for found in finished]
-    return pd.concat(pieces) if pieces else pd.Series(dtype=np.float64)
+def _combined(
+    combination: Combination,
+    gathered: Gathered,
+    judge: Judge,
+    seed: int,
+    role: Tested,
+    selection: Selection | None,
+    rules: set[str],
+) -> pd.DataFrame:
+    """Return the mean of the members' standardised scores of one seed, by item id."""
+    of_members = []
+    for label in dict.fromkeys(member.label for member in combination.members):
+        mine = [found for found in gathered.finished if _is_of(found, label, seed)]
+        pieces = [_standard_scores(found, role, judge, selection, rules) for found in mine]
+        of_members.append(pd.concat(pieces) if pieces else pd.Series(dtype=np.float64))
+    # An item that a member could not score has no mean over all members, and is left out.
+    mean = pd.concat(of_members, axis=1).mean(axis=1, skipna=False)
+    return mean[~mean.index.duplicated()].to_frame("score")
 
 
 def _standard_scores(
-    found: Finished, judge: Judge, selection: Selection | None, rules: set[str]
+    found: Finished, role: Tested, judge: Judge, selection: Selection | None, rules: set[str]
 ) -> pd.Series[float]:
     spec = found.task.score
+    rows = spec.test if role == "test" else spec.validation
     epoch = judge.checkpoint(found, selection or found.task.recipe.selection)
     held = scores_of(found, "held", epoch)["score"].reindex(spec.held.ids)
-    test = scores_of(found, "test", epoch)["score"].reindex(spec.test.ids)
+    test = scores_of(found, role, epoch)["score"].reindex(rows.ids)
     counts = np.bincount([claim for claim in spec.held.claim if claim >= 0], minlength=len(spec.classes))
     few = [name for name, count in zip(spec.classes, counts, strict=True) if count < FEWEST]
     if few:
@@ -116,7 +140,7 @@ def _standard_scores(
         )
     standard = standardise(
         np.asarray(test, dtype=np.float64),
-        np.asarray(spec.test.claim, dtype=np.int64),
+        np.asarray(rows.claim, dtype=np.int64),
         np.asarray(held, dtype=np.float64),
         np.asarray(spec.held.claim, dtype=np.int64),
     )

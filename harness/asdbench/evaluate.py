@@ -27,6 +27,7 @@ from asdbench.values import Selection
 
 MetricSet = Callable[..., list[Result]]
 Role = Literal["held", "validation", "test"]
+LOWER_IS_BETTER = ("false_alarms",)
 RESAMPLES = 1000
 
 
@@ -48,7 +49,7 @@ class Evaluation:
     seeds: tuple[int, ...]
     failed_seeds: tuple[int, ...]
     """Left out of the figures, since jobs of theirs failed."""
-    selection: Selection
+    selection: Selection | Literal["members"]
     results: list[Result]
     best_on_test: list[Result] | None
     """Figures of the checkpoints that look best on the test items; None where there is one checkpoint."""
@@ -286,7 +287,8 @@ class Judge:
                 self.table([found], chosen, seeds, role=role) for role in ("test", "validation")
             )
             results = self.results(items, seeds, resamples=0, validation=validation)
-            return sum(result.value or 0.0 for result in results if not any(result.groups.values()))
+            average = [result for result in results if not any(result.groups.values())]
+            return sum(result.value or 0.0 for result in average if result.metric not in LOWER_IS_BETTER)
 
         return max(found.fit.checkpoints, key=goodness)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared
@@ -154,8 +155,8 @@ def _task(
     length = _length(recipe, prepared, pack, unit, rules)
     on_cpu = resources.device == "cpu"
     model_id = identifier(
-        recipe.trained(), prepared.manifest, prepared.samples, fold.name, unit.name, unit.classes, length, seed,
-        "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
+        recipe.trained(), prepared.samples, _content(prepared, train, foreign, held, held_foreign),
+        unit.name, unit.classes, length, seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
     )  # fmt: skip
     fit = JobSpec(  # it is told nothing of the items to be scored
         job_id=model_id,
@@ -181,6 +182,7 @@ def _task(
         fit,
         job_id=identifier(model_id, recipe.scored(), _test_key(prepared, unit)),
         kind="score",
+        rules=[*rules, *_short(pack.lengths(prepared.ids[unit.test]) if unit.test else np.zeros(0), length)],
         train=_row_set(prepared, learn, unit, training=True),
         held=_row_set(prepared, held, unit, training=True),
         validation=_row_set(prepared, unit.validation, unit, training=False),
@@ -197,9 +199,24 @@ def _task(
     )
 
 
+def _content(prepared: Prepared, *sets: Sequence[int]) -> str:
+    """Return a hash of what a model learns from: its rows, how they are used, and their labels where it is told them."""
+    told = bool(prepared.card.targets)
+    return identifier(
+        [
+            [
+                [row.sha256, row.start, row.length, sorted(row.columns.items()), row.label if told else None]
+                for row in (prepared.rows[k] for k in rows)
+            ]
+            for rows in sets
+        ]
+    )
+
+
 def _test_key(prepared: Prepared, unit: _Unit) -> str:
     # Item ids belong to one pack; scores of another pack of the same data would carry other ids.
-    return identifier(prepared.pack.name, [int(prepared.ids[k]) for k in unit.test])
+    scored = (unit.validation, unit.test)
+    return identifier(prepared.pack.name, [[int(prepared.ids[k]) for k in rows] for rows in scored])
 
 
 def _held(recipe: Recipe, prepared: Prepared, rows: Sequence[int], seed: int, rules: list[str]) -> list[int]:
@@ -252,12 +269,13 @@ def _length(recipe: Recipe, prepared: Prepared, pack: Pack, unit: _Unit, rules: 
         length = min(wanted, shortest)
         if shortest < wanted:
             rules.append(f"items cut to {shortest} positions, the shortest training item, not {wanted}")
-    tested = pack.lengths(prepared.ids[unit.test]) if unit.test else np.zeros(0)
-    if short := int((tested < length).sum()):
-        rules.append(
-            f"{short} test items are shorter than {length} positions and repeated from their beginning"
-        )
     return length
+
+
+def _short(tested: NDArray[Any], length: int) -> list[str]:
+    if short := int((tested < length).sum()):
+        return [f"{short} test items are shorter than {length} positions and repeated from their beginning"]
+    return []
 
 
 def _row_set(prepared: Prepared, chosen: Sequence[int], unit: _Unit, *, training: bool) -> RowSet:

@@ -5,6 +5,7 @@ Two equal recipes give equal results; the identifiers of models and scores are h
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,14 @@ import msgspec
 from msgspec import Meta
 
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.registry import Registry, source_hash_of
+from asdbench.registry import Registry, file_hash_of, source_hash_of
 from asdbench.values import Aggregate, Config, Ensemble, Method, Selection, Setting
 
 Parts = Literal["featurizer", "model", "scorer"]
 COMPUTING = ("asdbench.dsp", "asdbench.blocks")
+"""Packages of the harness that what is computed depends on."""
+COMPUTING_FILES = ("asdbench.training", "asdbench.detector", "asdbench.data.items")
+"""Single modules of it."""
 PARTS: tuple[Parts, ...] = ("featurizer", "model", "scorer")
 
 
@@ -103,7 +107,8 @@ class Combination(Config, frozen=True, kw_only=True):
     method: str
     label: str
     members: list[Recipe]
-    selection: Selection = "last"
+    selection: Selection | Literal["members"]
+    """What its members have in common, or that each keeps its own rule."""
     approximate: str
     changed: dict[str, Any]
 
@@ -141,6 +146,7 @@ def resolve_ensemble(
         method=ensemble.name,
         label=_label(ensemble.name, options),
         members=members,
+        selection=rules.pop() if len(rules := {member.selection for member in members}) == 1 else "members",
         approximate=ensemble.approximate,
         changed=dict(options),
     )
@@ -177,7 +183,7 @@ def _resolve(
         method=method.name,
         label=_label(method.name, options),
         knobs=_knobs(method, values["knobs"], scorer),
-        harness=identifier([source_hash_of(module) for module in COMPUTING]),
+        harness=_harness(),
         auxiliary=method.auxiliary,
         classes=method.classes,
         items=method.items,
@@ -188,6 +194,12 @@ def _resolve(
         units={},
         **{part: _part(registry, part, names[part], values[part], places[part]) for part in PARTS},
     )
+
+
+@functools.cache
+def _harness() -> str:
+    packages = [source_hash_of(module) for module in COMPUTING]
+    return identifier([*packages, *(file_hash_of(module) for module in COMPUTING_FILES)])
 
 
 def identifier(*pieces: object) -> str:

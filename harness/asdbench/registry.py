@@ -291,6 +291,15 @@ def source_hash_of(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_hash_of(module: str) -> str:
+    """Return a hash of the file of one module alone."""
+    import hashlib  # as above
+
+    spec = importlib.util.find_spec(module)
+    content = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def _source_files(module: str) -> Sequence[Path]:
     """Return the files of the module's package, be it one itself or in one; of a lone module its own file."""
     for name in (module, module.rpartition(".")[0]):

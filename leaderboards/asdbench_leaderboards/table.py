@@ -14,6 +14,7 @@ from asdbench_leaderboards.comparison import comparison
 
 By = Literal["type", "id"]
 SELECTION = {
+    "members": "each member's own checkpoint",
     "last": "last checkpoint",
     "validation": "checkpoint with the smallest held-out loss",
     "test": "CHECKPOINT CHOSEN ON TEST LABELS (not for comparison)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from asdbench.errors import ConfigError, unknown
 from asdbench.values import Fold, Row
 
@@ -20,7 +22,12 @@ def leave_one_out(folds: Sequence[Fold], rows: Sequence[Row], *, by: str) -> lis
     known = sorted({name for row in rows for name in row.columns})
     if by not in known:
         raise ConfigError(f"by={by}: {unknown('column', by, known)}")
-    return [held_out for fold in folds for held_out in _leave_one_out(fold, rows, by)]
+    several = len(folds) > 1
+    return [
+        replace(held_out, name=f"{fold.name}/{held_out.name}") if several else held_out
+        for fold in folds
+        for held_out in _leave_one_out(fold, rows, by)
+    ]
 
 
 def _leave_one_out(fold: Fold, rows: Sequence[Row], by: str) -> list[Fold]:

@@ -1,0 +1,63 @@
+"""Losses of the (adversarial) autoencoder, by the paper's equations.
+
+``windows`` are ``[B, rows, features]``, feature maps ``[B, channels, length]``, logits ``[B]``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Reduction = Literal["mean", "sum"]
+
+
+def distance(first: Tensor, second: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Return the squared distance of two batches: averaged over all numbers, or summed over those of an item."""
+    squared = F.mse_loss(first, second)
+    if reduction == "mean":
+        return squared
+    return squared * math.prod(first.shape[1:])
+
+
+def generator_loss(
+    windows: Tensor,
+    rebuilt: Tensor,
+    features: tuple[Tensor, Tensor],
+    *,
+    weight: float,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Return ``||x - x'||^2 + weight ||f(x) - f(x')||^2``, the paper's eq. 3; ``features`` are f(x) and f(x')."""
+    rebuilding = distance(windows, rebuilt, reduction=reduction)
+    return rebuilding + weight * distance(*features, reduction=reduction)
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return ``-mean[log D(x) + log(1 - D(x'))]`` of logits, the paper's eq. 4 with its sign turned."""
+    return F.binary_cross_entropy_with_logits(real, torch.ones_like(real)) + (
+        F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    )
+
+
+def r1_penalty(
+    logits_of: Callable[[Tensor], Tensor], windows: Tensor, *, gamma: float
+) -> tuple[Tensor, Tensor]:
+    """Return ``gamma / 2 E||grad D(x)||^2`` of the logit at real windows, and the logits on the way.
+
+    Reference code that multiplies by its weight without the half takes ``gamma / 2`` of this one's.
+    """
+    real = windows.detach().requires_grad_()
+    logits = logits_of(real)
+    [gradient] = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    return gamma / 2 * gradient.square().flatten(1).sum(dim=1).mean(), logits
+
+
+def accuracy(real: Tensor, fake: Tensor) -> float:
+    """Return the share of windows that the discriminator tells right, of logits; a half when it says one thing always."""
+    right = (real > 0).float().mean() + (fake <= 0).float().mean()
+    return float(right / 2)

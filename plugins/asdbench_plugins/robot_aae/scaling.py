@@ -1,0 +1,80 @@
+"""Min-max scaling of windows by the extrema of the training windows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from asdbench.contracts import Featurizer
+from asdbench.data.items import Items
+from asdbench.errors import ConfigError
+from asdbench.values import Config, Info
+
+BATCH = 256
+
+
+class MinMaxConfig(Config, frozen=True, kw_only=True):
+    """Options of the scaling."""
+
+    scale: Annotated[
+        Literal["train", "row", "none"],
+        Meta(
+            description="train: each column by its extrema over the training windows; row: each row of a window by its "
+            "own; none: as given, for datasets that scale (scaling=normal|joint|separate)"
+        ),
+    ] = "train"
+
+
+class MinMax(Featurizer):
+    """Windows ``[n, rows, features]`` to the range of the training windows, 0 to 1; nothing is clipped.
+
+    A column that stands still in training is shifted to 0 and not stretched, so that nothing is divided by 0.
+    """
+
+    Config = MinMaxConfig
+    low: Tensor
+    span: Tensor
+
+    def __init__(self, config: MinMaxConfig, info: Info) -> None:
+        """Make room for the extrema of each column.
+
+        Raises:
+            ConfigError: The items are not windows.
+        """
+        super().__init__(config, info)
+        if len(info.item_shape) != 2:
+            raise ConfigError(
+                f"minmax reads windows [rows, features], but items have shape {list(info.item_shape)}: "
+                "use a dataset of windows, such as synthetic_robot"
+            )
+        self.register_buffer("low", torch.zeros(info.item_shape[1]))
+        self.register_buffer("span", torch.ones(info.item_shape[1]))
+
+    def fit(self, own: Items) -> None:
+        """Measure the extrema of each column."""
+        if self.config.scale != "train":
+            return
+        lows, highs = zip(*(_extrema(batch.raw()) for batch in own.batches(BATCH)), strict=True)
+        low, high = torch.stack(lows).amin(dim=0), torch.stack(highs).amax(dim=0)
+        self.low.copy_(low)
+        self.span.copy_(_span(high - low))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return scaled windows ``[n, rows, features]``."""
+        if self.config.scale == "none":
+            return raw
+        if self.config.scale == "row":
+            low = raw.amin(dim=2, keepdim=True)
+            return (raw - low) / _span(raw.amax(dim=2, keepdim=True) - low)
+        return (raw - self.low) / self.span
+
+
+def _extrema(windows: Tensor) -> tuple[Tensor, Tensor]:
+    return windows.amin(dim=(0, 1)), windows.amax(dim=(0, 1))
+
+
+def _span(width: Tensor) -> Tensor:
+    return torch.where(width > 0, width, torch.ones_like(width))

@@ -1,0 +1,340 @@
+"""The datasets of windows: KUKA's files and their imitation, UR3 CobotOps, tables of one's own."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from asdbench.errors import ConfigError, DataError
+from asdbench.values import ANOMALY, NORMAL, Row
+from asdbench_datasets.kuka import Kuka, column_names
+from asdbench_datasets.synthetic_robot import (
+    ACTIONS,
+    CONSTANT_SENSORS,
+    SyntheticRobot,
+)
+from asdbench_datasets.synthetic_robot import column_names as made_names
+from asdbench_datasets.timeseries import TimeSeries
+from asdbench_datasets.ur3_cobotops import FILE, Ur3Cobotops
+
+SMALL = {"normal_rows": 1500, "slow_rows": 700}
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small imitation of the recordings, where the loader of the real ones finds it too."""
+    root = tmp_path_factory.mktemp("arm")
+    SyntheticRobot(**SMALL).make(root / "kuka", lambda done, total: None)
+    return root
+
+
+def made(folder: Path, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+    dataset = SyntheticRobot(**{**SMALL, **options})
+    dataset.make(folder, lambda done, total: None)
+    return {row.source.stem: dataset.read(folder, row.source) for row in dataset.index(folder)}
+
+
+def labels(rows: list[Row]) -> list[str | None]:
+    return [row.label for row in rows]
+
+
+def test_the_imitation_has_the_shapes_and_the_traps_of_the_recordings(arm: Path) -> None:
+    files = {name: np.load(arm / "kuka" / f"Kuka{name}.npy") for name in ("Normal", "Slow", "ColumnNames")}
+    assert files["Normal"].shape == (1500, 86)
+    assert files["Slow"].shape == (700, 87)
+    assert files["ColumnNames"].shape == (87,)
+    assert (files["Slow"][:, 86] == 1).all()
+    assert set(files["Normal"][:, 0]) == set(range(ACTIONS))
+    names = made_names()
+    still = {name for k, name in enumerate(names) if np.ptp(files["Normal"][:, k]) == 0}
+    assert still == {f"sensor_id{number}_temp" for number in CONSTANT_SENSORS}
+    for name in still:
+        assert np.ptp(files["Slow"][:, names.index(name)]) == 0
+
+
+def test_equal_options_make_equal_bytes_and_another_seed_another_arm(tmp_path: Path) -> None:
+    first, again, other = (made(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    for name, values in first.items():
+        np.testing.assert_array_equal(again[name], values)
+        assert not np.allclose(other[name], values)
+
+
+def test_slow_actions_take_as_much_longer_as_the_original_says(tmp_path: Path) -> None:
+    recordings = made(tmp_path, normal_rows=4000, slow_rows=4000)
+
+    def lengths(values: np.ndarray[Any, Any]) -> dict[int, float]:
+        change = np.flatnonzero(np.diff(values[:, 0])) + 1
+        runs = zip(values[change[:-1], 0], np.diff(change), strict=True)
+        by_action: dict[int, list[int]] = {}
+        for action, length in runs:
+            by_action.setdefault(int(action), []).append(int(length))
+        return {action: float(np.mean(of)) for action, of in by_action.items()}
+
+    usual, slow = (lengths(recordings[name]) for name in ("KukaNormal", "KukaSlow"))
+    factors = [slow[action] / usual[action] for action in usual]
+    assert len(factors) == ACTIONS
+    assert min(factors) > 1.1
+    assert max(factors) < 1.8
+    assert 1.3 < np.mean(factors) < 1.55
+
+
+def test_the_sensors_obey_physics_when_nothing_is_noisy(tmp_path: Path) -> None:
+    values = made(tmp_path, noise=0)["KukaNormal"]
+    names = made_names()
+
+    def columns(sensor: int, *of: str) -> np.ndarray[Any, Any]:
+        return values[:, [names.index(f"sensor_id{sensor}_{name}") for name in of]].astype(np.float64)
+
+    for sensor in range(1, 8):
+        norm = np.linalg.norm(columns(sensor, "q1", "q2", "q3", "q4"), axis=1)
+        np.testing.assert_allclose(norm, 1, atol=1e-5)
+        turning = np.linalg.norm(columns(sensor, "GyroX", "GyroY", "GyroZ"), axis=1)
+        felt = np.linalg.norm(columns(sensor, "AccX", "AccY", "AccZ"), axis=1)
+        at_rest = turning < 1e-3
+        if at_rest.any():
+            assert np.median(np.abs(felt[at_rest] - 9.81)) < 0.5
+    power, apparent = (values[:, names.index(name)] for name in ("power", "apparent_power"))
+    assert (power > 180).all()
+    assert (apparent >= power).all()
+
+
+def test_the_loader_of_the_recordings_drops_the_anomaly_column_and_labels_by_it(arm: Path) -> None:
+    rows = list(Kuka().index(arm))
+    assert {row.columns["recording"]: row.label for row in rows} == {"normal": NORMAL, "slow": ANOMALY}
+    assert Kuka().read(arm, rows[-1].source).shape == (700, 86)
+    assert len([row for row in rows if row.label == ANOMALY]) == 700 // 30
+
+
+def test_windows_within_an_action_do_not_run_over_its_end(arm: Path) -> None:
+    dataset = Kuka(window=8, bounds="action")
+    rows = list(dataset.index(arm))
+    for row in rows:
+        action = dataset.read(arm, row.source)[row.start : row.start + 8, 0]
+        assert (action == action[0]).all()
+    assert 0 < len(rows) < len(list(Kuka(window=8).index(arm)))
+    assert dataset.card.expected == ()
+
+
+@pytest.mark.parametrize("scaling", ["normal", "joint", "separate"])
+def test_scaling_by_more_than_training_rows_is_a_known_leak(arm: Path, scaling: Any) -> None:
+    dataset = Kuka(scaling=scaling)
+    normal, slow = (
+        dataset.read(arm, row.source)
+        for row in (next(iter(dataset.index(arm))), list(dataset.index(arm))[-1])
+    )
+    together = np.concatenate([normal, slow])
+    spans = {"normal": normal, "joint": together, "separate": slow}[scaling]
+    moving = np.ptp(spans, axis=0) > 0
+    assert np.isfinite(together).all()
+    np.testing.assert_allclose(spans[:, moving].min(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(spans[:, moving].max(axis=0), 1, atol=1e-6)
+    assert len(dataset.card.known_leaks) == len(Kuka().card.known_leaks) + 1
+    assert np.ptp(Kuka().read(arm, next(iter(Kuka().index(arm))).source)[:, 5]) > 10
+
+
+def test_the_card_says_what_the_division_leaks_and_which_options_are_the_papers() -> None:
+    assert any("divided at random" in leak for leak in Kuka().card.known_leaks)
+    assert not any("at random" in leak for leak in Kuka(split="blocked").card.known_leaks)
+    assert [Kuka(window=window).card.published_as for window in (30, 50, 70, 100, 31)] == [
+        "kuka/w30", "kuka/w50", "kuka/w70", "kuka/w100", "",
+    ]  # fmt: skip
+    assert Kuka(window=30, split="blocked").card.published_as == ""
+    assert [count.items for count in Kuka(window=100).card.expected] == [7082, 415]
+    assert any("false alarms" in note for note in Kuka().card.notes)
+    assert Kuka(test_normals=0.1).card.notes == ()
+
+
+def test_pickled_names_are_not_loaded_and_the_first_column_is_the_action(
+    arm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "KukaColumnNames.npy", np.array(made_names(), dtype=object), allow_pickle=True)
+    with caplog.at_level(logging.WARNING):
+        assert column_names(tmp_path) is None
+    assert "pickled objects, which are never loaded" in caplog.text
+    assert column_names(arm / "kuka") == [*made_names(), "anomaly"]
+
+
+def test_files_that_are_missing_pickled_or_of_another_shape_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is missing; the recordings are not public"):
+        list(Kuka().index(tmp_path))
+    (tmp_path / "kuka").mkdir()
+    np.save(tmp_path / "kuka" / "KukaNormal.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="cannot be read as an array without pickle"):
+        list(Kuka().index(tmp_path))
+    np.save(tmp_path / "kuka" / "KukaNormal.npy", np.zeros((90, 20)))
+    with pytest.raises(DataError, match=r"should hold numbers \[rows, 86 or 87\], got float64 \[90, 20\]"):
+        list(Kuka().index(tmp_path))
+    np.save(tmp_path / "kuka" / "KukaNormal.npy", np.full((90, 86), np.nan))
+    np.save(tmp_path / "kuka" / "KukaSlow.npy", np.zeros((90, 87)))
+    with pytest.raises(DataError, match="values that are not finite"):
+        Kuka().read(tmp_path, next(iter(Kuka().index(tmp_path))).source)
+
+
+def sheet(folder: Path, *, rows: int = 60, missing: int = 20, gap: int = 40, stop: int = 50) -> Path:
+    """A sheet with the traps of the real one: names, quotes, a missing row, a gap."""
+    joints = [f"{kind}_J{k}" for k in range(6) for kind in ("Current", "Temperature")]
+    joints[joints.index("Temperature_J0")] = "Temperature_T0"
+    names = [
+        "Num", "Timestamp", *joints, *(f"Speed_J{k}" for k in range(6)), "Tool_current", "cycle ",
+        "Robot_ProtectiveStop", "grip_lost",
+    ]  # fmt: skip
+    book = openpyxl.Workbook()
+    page = book.active
+    page.append([*names, None])
+    began = datetime.datetime(2022, 10, 26, 8, tzinfo=datetime.UTC)
+    for k in range(rows):
+        moment = began + datetime.timedelta(seconds=k + (100 if k >= gap else 0))
+        stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        values: list[Any] = [float(k + j) for j in range(19)]
+        label: list[Any] = [k == stop, False]
+        if k == missing:
+            values[0], label[0] = None, None
+        page.append([k + 1, f'"{stamp}"' if k % 2 else stamp, *values, 1, *label])
+    folder.mkdir(parents=True)
+    book.save(folder / FILE)
+    return folder
+
+
+def test_missing_values_and_gaps_split_the_cobots_recording_and_the_card_says_so(tmp_path: Path) -> None:
+    sheet(tmp_path / "ur3_cobotops")
+    dataset, root = Ur3Cobotops(window=5).located(tmp_path)
+    rows = list(dataset.index(root))
+    values = dataset.read(root, rows[0].source)
+    assert values.shape == (59, 19)
+    assert [row.start for row in rows if row.label == ANOMALY] == [49]  # the 51st row, one row being left out
+    for row in rows:
+        assert (np.diff(values[row.start : row.start + 5, 0]) == 1).all()  # nothing lies between
+        assert not row.start < 39 < row.start + 5 or row.start == 39
+    assert dataset.card.notes[0] == (
+        "1 of 60 rows are left out for missing values; they and 1 gaps of more than 1.5 s leave 3 stretches, and 0 rows "
+        "lie in stretches shorter than a window"
+    )
+    assert list(Ur3Cobotops(window=5).index(tmp_path)) == rows
+
+
+def test_the_real_sheet_loses_what_its_description_says(shared_data: Path) -> None:
+    dataset, root = Ur3Cobotops().located(shared_data)
+    rows = list(dataset.index(root))
+    assert "54 of 7409 rows are left out" in dataset.card.notes[0]
+    assert "27 gaps" in dataset.card.notes[0]
+    assert dataset.read(root, rows[0].source).shape == (7355, 19)
+    fold = dataset.folds(rows)[0]
+    assert {rows[k].label for k in fold.validation} == {NORMAL, ANOMALY}
+    assert labels(rows).count(ANOMALY) > 100
+
+
+def test_a_sheet_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"is missing; https://doi.org/10.24432/C5J891"):
+        list(Ur3Cobotops().index(tmp_path))
+    (tmp_path / "ur3_cobotops").mkdir()
+    (tmp_path / "ur3_cobotops" / FILE).write_bytes(b"no sheet")
+    with pytest.raises(DataError, match="cannot be read as a sheet"):
+        list(Ur3Cobotops().index(tmp_path))
+    book = openpyxl.Workbook()
+    book.active.append(["Timestamp", "Current_J0"])
+    book.save(tmp_path / "ur3_cobotops" / FILE)
+    with pytest.raises(
+        DataError, match="1 of 19 features found, columns without: Robot_ProtectiveStop, grip_lost"
+    ):
+        list(Ur3Cobotops().index(tmp_path))
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match=r"pip install 'asdbench\[robot\]'"):
+        list(Ur3Cobotops().index(tmp_path))
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    rows = 60
+    return pd.DataFrame(
+        {
+            "torque": np.arange(rows, dtype=np.float64),
+            "speed": np.sin(np.arange(rows)),
+            "run": ["a"] * 30 + ["b"] * 30,
+            "state": ["normal"] * 50 + ["Anomaly"] * 10,
+        }
+    )
+
+
+def test_tables_of_every_kind_give_the_same_windows(tmp_path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(tmp_path / "own.csv", index=False)
+    table.to_parquet(tmp_path / "own.parquet")
+    numbers = table.assign(run=table["run"] == "b", state=table["state"] == "Anomaly")
+    np.save(tmp_path / "own.npy", numbers.to_numpy(dtype=np.float64))
+    named = {"label": "state", "segment": "run"}
+    numbered = {"label": "3", "segment": "2"}
+    found = []
+    for suffix, options in (("csv", named), ("parquet", named), ("npy", numbered)):
+        dataset, root = TimeSeries(path=f"own.{suffix}", window=10, **options).located(tmp_path)
+        rows = list(dataset.index(root))
+        found.append([(row.start, row.label) for row in rows])
+        np.testing.assert_allclose(
+            dataset.read(root, rows[0].source), table[["torque", "speed"]].to_numpy(), atol=1e-6
+        )
+        assert dataset.card.item_shape == (10, 2)
+    assert found[0] == found[1] == found[2]
+    assert [start for start, label in found[0] if label == ANOMALY] == [50]
+    assert all(start >= 30 or start + 10 <= 30 for start, _ in found[0])
+
+
+def test_missing_values_split_a_table_and_the_card_counts_them(tmp_path: Path, table: pd.DataFrame) -> None:
+    table.loc[25, "speed"] = np.nan
+    table.to_csv(tmp_path / "own.csv", index=False)
+    dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
+    values = dataset.read(root, next(iter(dataset.index(root))).source)
+    for row in dataset.index(root):
+        assert (np.diff(values[row.start : row.start + 10, 0]) == 1).all()
+    assert dataset.card.notes[:2] == (
+        "1 rows are left out for missing values, 0 lie in stretches shorter than a window",
+        "column 'run' is no number and no feature",
+    )
+
+
+def test_a_folder_of_tables_without_labels_is_scored_all_the_same(
+    tmp_path: Path, table: pd.DataFrame
+) -> None:
+    for name in ("monday", "tuesday"):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    dataset, root = TimeSeries(path=str(tmp_path), window=10, columns="torque").located(tmp_path)
+    rows = list(dataset.index(root))
+    assert {row.columns["recording"] for row in rows} == {"monday", "tuesday"}
+    assert {row.label for row in rows} == {None}
+    assert dataset.read(root, rows[0].source).shape == (60, 1)
+    assert dataset.folds(rows)[0].test
+
+
+def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(tmp_path / "own.csv", index=False)
+
+    def index(**options: Any) -> None:
+        dataset, root = TimeSeries(**{"path": "own.csv", "window": 10, **options}).located(tmp_path)
+        list(dataset.index(root))
+
+    with pytest.raises(ConfigError, match=r"-d 'timeseries\[path=...\]'"):
+        index(path="")
+    with pytest.raises(ConfigError, match=r"label=status: .*'status'"):
+        index(label="status")
+    with pytest.raises(ConfigError, match="columns=run"):
+        index(columns="torque+run")
+    with pytest.raises(DataError, match="label 'a' is none of normal"):
+        index(label="run")
+    with pytest.raises(DataError, match="is no table and holds none"):
+        index(path="nowhere")
+    (tmp_path / "own.txt").write_text("1")
+    with pytest.raises(DataError, match="is of no kind that is read"):
+        index(path="own.txt")
+    np.save(tmp_path / "own.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"should hold numbers \[rows, columns\]"):
+        index(path="own.npy")
+    (tmp_path / "mixed").mkdir()
+    table.to_csv(tmp_path / "mixed" / "a.csv", index=False)
+    table.rename(columns={"speed": "rate"}).to_csv(tmp_path / "mixed" / "b.csv", index=False)
+    with pytest.raises(DataError, match="have different features"):
+        index(path="mixed")

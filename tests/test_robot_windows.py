@@ -1,0 +1,201 @@
+"""Windows of recordings: counts of the paper, labels, and divisions that do or do not share rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asdbench.errors import DataError
+from asdbench.metrics import ScoreTable, holdout
+from asdbench.values import ANOMALY, NORMAL, Fold, Row
+from asdbench_datasets.kuka import ROWS
+from asdbench_datasets.windows import (
+    Recording,
+    Windowed,
+    holdout_fold,
+    lost_rows,
+    rows_or_error,
+    unbroken,
+    window_count,
+    windows_of,
+)
+
+
+def recording(name: str, anomalous: Any, *stretches: tuple[int, int]) -> Recording:
+    known = None if anomalous is None else np.asarray(anomalous, dtype=bool)
+    whole = (0, 0 if known is None else len(known))
+    return Recording(
+        source=PurePosixPath(f"{name}.npy"), name=name, anomalous=known, stretches=stretches or [whole]
+    )
+
+
+def kuka_windows(options: Windowed, *, shrunk: int = 1) -> list[Row]:
+    recordings = (recording(name, np.full(rows // shrunk, name == "slow")) for name, rows in ROWS.items())
+    return [row for one in recordings for row in windows_of(one, options)]
+
+
+def rows_taken(rows: Sequence[Row], part: Sequence[int]) -> set[tuple[str, int]]:
+    return {
+        (str(rows[k].source), position)
+        for k in part
+        for position in range(rows[k].start, rows[k].start + (rows[k].length or 0))
+    }
+
+
+def parts(fold: Fold) -> tuple[list[int], list[int], list[int]]:
+    return list(fold.train), list(fold.validation), list(fold.test)
+
+
+def starts(one: Recording, options: Windowed, label: str | None) -> list[int]:
+    return [row.start for row in windows_of(one, options) if row.label == label]
+
+
+@pytest.mark.parametrize(
+    ("window", "train", "val_normal", "val_anomalous", "tested"),
+    [
+        (30, 21040, 2337, 138, 1246),
+        (50, 13149, 1460, 83, 747),
+        (70, 9146, 1016, 59, 534),
+        (100, 6374, 708, 41, 374),
+    ],
+)
+def test_the_division_has_the_numbers_of_the_paper(
+    window: int, train: int, val_normal: int, val_anomalous: int, tested: int
+) -> None:
+    rows = kuka_windows(Windowed(window=window))
+    fold = holdout_fold(rows, Windowed(window=window))
+    labels = [rows[k].label for k in fold.validation]
+    assert (len(fold.train), len(fold.test)) == (train, tested)
+    assert (labels.count(NORMAL), labels.count(ANOMALY)) == (val_normal, val_anomalous)
+    assert {rows[k].label for k in fold.train} == {NORMAL}
+    assert {rows[k].label for k in fold.test} == {ANOMALY}
+    assert len({*fold.train, *fold.validation, *fold.test}) == len(rows)
+
+
+def test_counting_windows_is_arithmetic() -> None:
+    assert [window_count(rows, window=30, stride=10) for rows in (29, 30, 39, 40)] == [0, 1, 1, 2]
+    one = recording("normal", np.zeros(1234))
+    assert len(starts(one, Windowed(window=50), NORMAL)) == window_count(1234, window=50, stride=16)
+
+
+def test_a_window_with_one_anomalous_row_is_anomalous_and_none_is_both() -> None:
+    one = recording("mixed", np.arange(60) == 31)
+    options = Windowed(window=10)
+    assert starts(one, options, ANOMALY) == [30]
+    assert starts(one, options, NORMAL) == [0, 3, 6, 9, 12, 15, 18, 21, 33, 36, 39, 42, 45, 48]
+
+
+def test_strides_are_options() -> None:
+    one = recording("mixed", np.arange(40) >= 20)
+    options = Windowed(window=10, normal_stride=10, anomalous_stride=5)
+    assert starts(one, options, NORMAL) == [0, 10]
+    assert starts(one, options, ANOMALY) == [15, 20, 25, 30]
+
+
+def test_no_window_leaves_its_stretch() -> None:
+    kept = np.array([True] * 12 + [False] + [True] * 10 + [True] * 4)
+    breaks = np.arange(len(kept)) == 23
+    stretches = unbroken(kept, breaks)
+    assert stretches == [(0, 12), (12, 22), (22, 26)]
+    one = recording("gaps", np.zeros(26), *stretches)
+    options = Windowed(window=9, normal_stride=1)
+    assert starts(one, options, NORMAL) == [0, 1, 2, 3, 12, 13]
+    assert lost_rows(one, options) == 4
+
+
+def test_rows_of_which_nothing_is_kept_make_no_stretch() -> None:
+    assert unbroken(np.zeros(3, dtype=bool), np.zeros(3, dtype=bool)) == []
+    with pytest.raises(DataError, match="no unbroken stretch is as long as a window of 30 rows"):
+        rows_or_error([], Windowed(), place="here")
+
+
+def test_the_random_division_shares_rows_and_the_blocked_one_does_not() -> None:
+    options = Windowed(window=30)
+    rows = kuka_windows(options, shrunk=20)
+    train, validation, _ = (rows_taken(rows, part) for part in parts(holdout_fold(rows, options)))
+    assert train & validation
+    blocked = Windowed(window=30, split="blocked", test_normals=0.1)
+    train, validation, test = (rows_taken(rows, part) for part in parts(holdout_fold(rows, blocked)))
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
+    assert min(len(train), len(validation), len(test)) > 0
+
+
+def test_the_blocked_division_keeps_anomalies_and_their_neighbours_apart() -> None:
+    strange = np.zeros(3000, dtype=bool)
+    strange[np.arange(100, 3000, 290)] = True
+    options = Windowed(window=20, split="blocked", validation=0.3, block=100)
+    rows = list(windows_of(recording("cobot", strange), options))
+    fold = holdout_fold(rows, options)
+    train, validation, test = (rows_taken(rows, part) for part in parts(fold))
+    assert not train & (validation | test)
+    assert not validation & test
+    assert {rows[k].label for k in fold.validation} == {NORMAL, ANOMALY}
+
+
+def test_the_division_depends_on_its_seed_and_not_on_the_order_of_the_rows() -> None:
+    options = Windowed(window=30)
+    rows = kuka_windows(options, shrunk=50)
+    order = np.random.default_rng(0).permutation(len(rows))
+    shuffled = [rows[k] for k in order]
+
+    def validated(rows: list[Row], options: Windowed) -> set[tuple[str, int]]:
+        return {(str(rows[k].source), rows[k].start) for k in holdout_fold(rows, options).validation}
+
+    assert validated(rows, options) == validated(shuffled, options)
+    assert validated(rows, options) != validated(rows, Windowed(window=30, split_seed=1))
+
+
+def test_normal_windows_are_tested_when_asked_for_or_when_there_are_no_others() -> None:
+    options = Windowed(window=30, test_normals=0.2)
+    rows = kuka_windows(options, shrunk=50)
+    tested = [rows[k].label for k in holdout_fold(rows, options).test]
+    normals = sum(row.label == NORMAL for row in rows)
+    assert tested.count(NORMAL) == int(0.2 * normals)
+    unlabelled = list(windows_of(recording("own", None, (0, 600)), Windowed(window=10)))
+    fold = holdout_fold(unlabelled, Windowed(window=10))
+    assert {row.label for row in unlabelled} == {None}
+    assert len(fold.test) == len(fold.validation) == int(0.1 * len(unlabelled))
+
+
+def test_of_two_anomalous_windows_one_validates_and_one_is_tested() -> None:
+    rows = kuka_windows(Windowed(window=30), shrunk=600)
+    fold = holdout_fold(rows, Windowed(window=30))
+    assert [rows[k].label for k in fold.test] == [ANOMALY]
+    assert [rows[k].label for k in fold.validation].count(ANOMALY) == 1
+
+
+def test_nothing_to_train_on_is_an_error() -> None:
+    strange = list(windows_of(recording("slow", np.ones(90)), Windowed(window=30)))
+    with pytest.raises(DataError, match="no normal window of 30 rows is left to train on, of 0"):
+        holdout_fold(strange, Windowed(window=30))
+
+
+def test_windows_that_overlap_begin_in_one_block_or_in_neighbours() -> None:
+    options = Windowed(window=30)
+    rows = list(windows_of(recording("normal", np.zeros(3000)), options))
+    blocks = [int(row.columns["block"].rpartition(":")[2]) for row in rows]
+    assert max(blocks) == 9
+    assert all(later - earlier in (0, 1) for earlier, later in zip(blocks, blocks[2:], strict=False))
+
+
+def test_the_order_of_windows_changes_no_figure() -> None:
+    generator = np.random.default_rng(0)
+    label = np.array([NORMAL] * 60 + [ANOMALY] * 20, dtype=object)
+    scores = generator.normal(size=(2, 80)) + (label == ANOMALY)
+
+    def table(order: Any, **fields: Any) -> ScoreTable:
+        return ScoreTable(
+            groups=("recording",), columns={}, label=label[order], scores=scores[:, order], **fields
+        )
+
+    def figures(order: Any) -> dict[str, float | None]:
+        found = holdout(table(order, validation=table(order)), resamples=0)
+        return {result.metric: result.value for result in found}
+
+    assert figures(generator.permutation(80)) == pytest.approx(figures(np.arange(80)))
