@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from scipy.signal import resample_poly
 from torch import Tensor, nn
 
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
+from asdbench.recipe import resolve
 from asdbench.testing import make_items
 from asdbench.training import Trainer, TrainerSettings
 from asdbench.values import Info
@@ -94,7 +97,7 @@ def test_another_file_under_the_same_name_is_refused_after_the_fit(tmp_path: Pat
     model = encoder(path, items)
     trainer = Trainer(model, TrainerSettings(seed=0, folder=tmp_path / "fit"))
     model.fit(items, items[:0], trainer)
-    assert trainer.rules[0].startswith("encoder encoder.pt, SHA-256 ")
+    assert trainer.rules == [f"encoder encoder.pt, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"]
     assert list(model.state_dict()) == ["digest"]
     again = encoder(path, items)
     again.load_state_dict(model.state_dict())
@@ -104,6 +107,33 @@ def test_another_file_under_the_same_name_is_refused_after_the_fit(tmp_path: Pat
     other.load_state_dict(model.state_dict())
     with pytest.raises(ConfigError, match="is not the file that this was fitted with"):
         other.outputs(items)
+
+
+def test_the_file_is_hashed_once_and_not_for_every_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, read = items_of(tmp_path), []
+    path = saved(Blocks(1000), tmp_path / "encoder.pt")
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(path) or digest(*given))  # type: ignore[func-returns-value]
+    model = encoder(path, items)
+    model.fit(items, items[:0], Trainer(model, TrainerSettings(seed=0, folder=tmp_path / "fit")))
+    for _ in range(3):
+        model.outputs(items)
+    assert len(read) == 1
+
+
+def test_the_recipe_holds_what_is_in_the_file(tmp_path: Path) -> None:
+    path = saved(Blocks(1000), tmp_path / "encoder.pt")
+    recipes = []
+    for size in (1000, 2000):
+        saved(Blocks(size), path)
+        recipes.append(resolve(tiny.registry(), "encoder_knn", {"encoder": str(path)}, dataset="synthetic"))
+    digests = [recipe.model.options["encoder_sha256"] for recipe in recipes]
+    assert digests[1] == hashlib.sha256(path.read_bytes()).hexdigest() != digests[0]
+    assert recipes[0].trained() != recipes[1].trained()
+    with pytest.raises(ConfigError, match=r"encoder=.*encoder.pt' has SHA-256 .*, not "):
+        EncoderConfig(**recipes[0].model.options)
 
 
 def test_files_that_are_no_encoder_are_refused(tmp_path: Path) -> None:
@@ -139,6 +169,7 @@ def test_the_baselines_are_those_of_the_papers_tables_and_the_cheap_ones() -> No
         "mobilenetv2": ("asd_afpa", "MobileNetV2"),
         "glow_aff": ("asd_afpa", "Glow_Aff"),
         "aadcl": ("contrastive_ensemble", "AADCL"),
+        "conv_autoencoder": ("contrastive_ensemble", "SLFE-AE"),
     }
     assert {m.name for m in METHODS if m.approximate} == {
         "mobilenetv2",

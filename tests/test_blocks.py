@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.blocks import AdaCos, ArcFace, FrugalSequential, SubclusterAdaCos
+from asdbench.blocks import (
+    AdaCos,
+    ArcFace,
+    FrugalSequential,
+    SubclusterAdaCos,
+    claim_nll,
+    of_claim,
+    pinned_file,
+    rounded_channels,
+)
 from asdbench.errors import ConfigError
 
 # All values of ArcFace are those of the specification, section 9: scale 30.
@@ -344,3 +355,50 @@ def test_frugal_layers_have_no_gradients_of_gradients() -> None:
     (gradient,) = torch.autograd.grad(frugal(maps).square().sum(), maps, create_graph=True)
     with pytest.raises(RuntimeError, match="marked with @once_differentiable"):
         gradient.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_channels_are_the_nearest_multiple_and_lose_a_tenth_at_most() -> None:
+    assert [rounded_channels(width) for width in (5.6, 12, 16, 11.9, 44, 35.6)] == [8, 16, 16, 16, 48, 40]
+    assert [rounded_channels(0.25 * width) for width in (32, 16, 24, 112, 320)] == [8, 8, 8, 32, 80]
+    assert [rounded_channels(width, step=4) for width in (1, 18, 17.9, 13.9, 13, 13.4)] == [
+        4,
+        20,
+        20,
+        16,
+        12,
+        16,
+    ]
+
+
+def test_of_claim_takes_the_value_of_each_items_claim_and_nothing_for_a_foreign_one() -> None:
+    values = torch.arange(12.0).view(2, 2, 3)
+    assert of_claim(values, torch.tensor([2, 1])).tolist() == [[2.0, 5.0], [7.0, 10.0]]
+    found = of_claim(values, torch.tensor([-1, 0]))
+    assert found.isnan().tolist() == [[True, True], [False, False]]
+
+
+def test_claim_nll_is_the_cross_entropy_of_the_claim() -> None:
+    logits, claim = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, -1])
+    found = claim_nll(logits, claim)
+    assert found.shape == (5, 1)
+    expected = F.cross_entropy(logits[:4], claim[:4], reduction="none")
+    torch.testing.assert_close(found[:4, 0], expected)
+    assert bool(found[4, 0].isnan())
+
+
+def test_a_pinned_file_is_told_by_its_whole_path_and_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").write_bytes(b"numbers")
+    digest = hashlib.sha256(b"numbers").hexdigest()
+    wanted = (str((tmp_path / "weights").resolve()), digest)
+    assert pinned_file("weights", option="weights", hint="any") == wanted
+    assert pinned_file("weights", digest.upper(), option="weights", hint="any") == wanted
+    with pytest.raises(
+        ConfigError, match=f"weights='weights' has SHA-256 {digest}, not 00: give the file that"
+    ):
+        pinned_file("weights", "00", option="weights", hint="any")
+    for path in ("", "nowhere", "."):
+        with pytest.raises(ConfigError, match=f"weights='{path}' is not a file; give numbers"):
+            pinned_file(path, option="weights", hint="give numbers")

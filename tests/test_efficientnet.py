@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asdbench.errors import ConfigError
-from asdbench_plugins.serial_oe.efficientnet import EfficientNet, SameConv2d, scaled
+from asdbench_plugins.serial_oe.efficientnet import EfficientNet, SameConv2d
 from asdbench_plugins.serial_oe.pretrained import load_weights, timm_name
 
 KNOWN = {
@@ -97,9 +97,14 @@ def test_the_padding_is_that_of_tensorflow(size: int, kernel: int, stride: int, 
 
 
 def test_a_narrow_and_flat_network_keeps_channels_in_eights() -> None:
-    assert [scaled(channels, 0.25) for channels in (32, 16, 24, 112, 320)] == [8, 8, 8, 32, 80]
-    assert scaled(1280, 1.0) == 1280
-    assert parameters(EfficientNet(channels=1, width=0.25, depth=0.3)) == 166_776
+    network = EfficientNet(channels=1, width=0.25, depth=0.3).eval()
+    stages, maps = [], network.stem(torch.zeros(1, 1, 32, 32))
+    for stage in network.stages:
+        maps = stage(maps)
+        stages.append(maps.shape[1])
+    assert stages == [8, 8, 16, 24, 32, 48, 80]
+    assert network.features == 320
+    assert parameters(network) == 166_776
 
 
 def test_layers_are_named_as_timm_names_them(timm_tensors: dict[str, Tensor]) -> None:

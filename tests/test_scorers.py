@@ -151,6 +151,27 @@ def test_distances_relative_to_a_domain_are_standardised_by_its_own_and_the_leas
     assert scorer.rules(state) == []
 
 
+def test_interpolated_points_do_not_measure_the_domain_that_they_lie_in() -> None:
+    points, domains = NORMAL[:50], np.repeat(["source", "target"], [44, 6])
+    states = [
+        NearestNeighbours(k=2, rescale="domain", metric="euclidean", smote=ratio).fit(
+            {"embedding": points}, told(np.zeros(50), domain=domains)
+        )
+        for ratio in (0.0, 1.0)
+    ]
+    assert [int(state["0/made"][0]) for state in states] == [0, 38]
+    for name in ("0/centre", "0/spread"):
+        np.testing.assert_array_equal(states[1][name], states[0][name])
+
+
+def test_a_target_domain_of_two_points_has_the_spread_of_all_real_points_whatever_is_made() -> None:
+    scorer = NearestNeighbours(rescale="domain", metric="euclidean", smote=1.0)
+    state = scorer.fit({"embedding": TWO_DOMAINS[:6]}, told(np.zeros(6), domain=DOMAINS[:6]))
+    assert int(state["0/made"][0]) == 2
+    assert state["0/centre"][1] == 10.0
+    assert state["0/spread"][1] == pytest.approx(np.std([1.0, 1.0, 2.0, 3.0, 10.0, 10.0]))
+
+
 def test_a_target_domain_of_one_point_is_measured_by_all_points() -> None:
     scorer = NearestNeighbours(rescale="domain", metric="euclidean", smote=1.0)
     state = scorer.fit({"embedding": TWO_DOMAINS[:5]}, told(np.zeros(5), domain=DOMAINS[:5]))

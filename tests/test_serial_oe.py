@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from asdbench.describe import describe
 from asdbench.detector import aggregate
 from asdbench.errors import ConfigError, DataError
 from asdbench.metrics import harmonic_mean
-from asdbench.recipe import resolve
+from asdbench.recipe import resolve, resolve_ensemble
 from asdbench.runner import run
 from asdbench.training import Trainer, TrainerSettings
 from asdbench.values import Info
@@ -97,10 +98,12 @@ def test_the_whole_model_has_the_parameters_of_the_specification(
     assert (parameters(model.product), parameters(cast("nn.Module", model.affine))) == (128 * classes, 2)
 
 
-def test_pretrained_weights_ask_for_three_channels_and_random_ones_for_one() -> None:
+def test_pretrained_weights_ask_for_three_channels_and_random_ones_for_one(tmp_path: Path) -> None:
     assert small_model().encoder.channels == 1
-    assert small_model(weights="somewhere").encoder.channels == 3
-    assert small_model(weights="somewhere", channels=1).encoder.channels == 1
+    (tmp_path / "weights").write_bytes(b"read when training begins")
+    file = str(tmp_path / "weights")
+    assert small_model(weights=file).encoder.channels == 3
+    assert small_model(weights=file, channels=1).encoder.channels == 1
 
 
 def test_the_segments_of_ten_seconds_are_those_of_the_specification() -> None:
@@ -266,10 +269,30 @@ def test_weights_of_a_file_are_where_training_starts(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     model = small_model(**options, weights=str(tmp_path / "model.safetensors"))
     _, trainer = trained(model, tmp_path / "fit", items_of(TRAIN), items_of(HELD))
-    assert trainer.rules == []
+    digest = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    assert trainer.rules == [f"weights model.safetensors, SHA-256 {digest}"]
     assert all(bool((value == 0.5).all()) for value in model.encoder.backbone.parameters())
-    with pytest.raises(ConfigError, match="nowhere cannot be read"):
-        trained(small_model(weights="nowhere"), tmp_path / "none", items_of(TRAIN), items_of(HELD))
+
+
+def test_the_recipe_holds_where_the_weights_lie_and_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    registry, file, recipes = tiny.registry(), tmp_path / "model.safetensors", []
+    for content in (b"first", b"second"):
+        file.write_bytes(content)
+        recipes.append(resolve(registry, "serial_oe", {"weights": file.name}, dataset="synthetic"))
+    for recipe, content in zip(recipes, (b"first", b"second"), strict=True):
+        for options in (recipe.model.options, recipe.on_unit("fan").model.options):
+            assert options["weights"] == str(file.resolve())
+            assert options["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    assert recipes[0].trained() != recipes[1].trained()
+    with pytest.raises(ConfigError, match=r"weights=.*model.safetensors' has SHA-256 .*, not a7937b64"):
+        SerialConfig(**recipes[0].model.options)
+    with pytest.raises(ConfigError, match=r"weights='nowhere' is not a file; give the model.safetensors of"):
+        resolve(registry, "serial_oe", {"weights": "nowhere"}, dataset="synthetic")
+    with pytest.raises(ConfigError, match="weights='' is not a file"):
+        SerialConfig(weights_sha256="0" * 64)
 
 
 def test_small_data_are_told(tmp_path: Path) -> None:
@@ -305,6 +328,24 @@ def test_first_momentum_follows_the_cycle_or_stays(tmp_path: Path, monkeypatch: 
     betas.clear()
     trained(small_model(epochs=1, cycle_momentum=False), tmp_path / "fixed", items_of(TRAIN), items_of([]))
     assert betas == [0.9] * 3
+
+
+@pytest.mark.parametrize(("targets", "steps"), [(8, 2), (3, 1), (10, 3)])
+def test_the_last_step_has_the_last_rate_of_the_cycle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: int, steps: int
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def told(self: torch.optim.AdamW, closure: None = None) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", told)
+    train = items_of([0] * targets + [-1] * 4)
+    trained(small_model(epochs=2, lr=1.0), tmp_path, train, items_of([]))
+    assert len(rates) == 2 * steps
+    assert rates[-1] == pytest.approx(1 / 25 / 1e4)
 
 
 def test_centroids_are_the_mean_first_embeddings_of_both_sides(tmp_path: Path) -> None:
@@ -404,6 +445,22 @@ def test_every_system_of_the_paper_but_the_ensemble_is_a_method() -> None:
     }
     approximate = {method.name for method in asdbench_methods() if method.approximate}
     assert approximate == {"serial_method", "ddcsad"}
+
+
+def test_the_parallel_method_is_an_ensemble_of_five_that_resolves_on_synthetic() -> None:
+    registry = tiny.registry()
+    parallel = registry.ensemble("parallel")
+    assert parallel is not None
+    combined = resolve_ensemble(registry, parallel, {}, dataset="synthetic")
+    assert [(member.method, member.knobs.held) for member in combined.members] == [
+        ("serial_method", 0.2),
+        ("serial_oe_only_product", 0.2),
+        ("mobilenetv2", 0.1),
+        ("stgram_mfn", 0.1),
+        ("glow_aff", 0.1),
+    ]
+    assert combined.reduced
+    assert "in place of the entry's own" in combined.approximate
 
 
 def test_a_run_trains_each_machine_against_the_other(tmp_path: Path) -> None:

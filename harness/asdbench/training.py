@@ -40,8 +40,8 @@ class Stage:
     """``losses(batch, step)`` yields (optimizer name, loss); each is one backward pass and one optimizer step."""
     factor: float | Callable[[int, int], float] = 1.0
     """Learning rate as a multiple of the optimizer's own, at (epoch from 0, step of the stage from 0)."""
-    validate: Callable[[], float] | None = None
-    """A held-out loss, measured at every checkpoint."""
+    validate: Callable[[], float | None] | None = None
+    """A held-out loss, measured at every checkpoint before it is saved; None where nothing is held out."""
     every: int = 5
     """Epochs between checkpoints; the last epoch always is one."""
     steps: int = 0

@@ -1,7 +1,19 @@
-"""Layers and losses that two methods share."""
+"""What methods share: layers and losses, how channels are rounded, and files that their options name."""
 
 from asdbench.blocks.adacos import AdaCos, SubclusterAdaCos
 from asdbench.blocks.arcface import ArcFace
+from asdbench.blocks.channels import rounded_channels
+from asdbench.blocks.claims import claim_nll, of_claim
 from asdbench.blocks.frugal import FrugalSequential
+from asdbench.blocks.pinned import pinned_file
 
-__all__ = ["AdaCos", "ArcFace", "FrugalSequential", "SubclusterAdaCos"]
+__all__ = [
+    "AdaCos",
+    "ArcFace",
+    "FrugalSequential",
+    "SubclusterAdaCos",
+    "claim_nll",
+    "of_claim",
+    "pinned_file",
+    "rounded_channels",
+]

@@ -5,7 +5,7 @@ A clip whose patches do not look like those of the ID that it claims is strange.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import torch
@@ -18,6 +18,7 @@ from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
 from asdbench.training import Stage, Trainer
 from asdbench.values import Config, Info
+from asdbench_plugins.baselines.batches import shuffled
 from asdbench_plugins.baselines.mobilenet import MobileNetV2
 
 LEAST = 1e-7
@@ -102,7 +103,7 @@ class PatchClassifier(Model):
                 module=self,
                 optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
                 epochs=self.config.epochs,
-                batches=lambda generator: _shuffled(count, size, generator=generator, device=features.device),
+                batches=lambda generator: shuffled(count, size, generator=generator, device=features.device),
                 losses=losses,
                 validate=(lambda: self._mean_loss(held)) if len(held) else None,
                 every=self.config.checkpoint_every,
@@ -133,8 +134,3 @@ class PatchClassifier(Model):
 
     def _mean_loss(self, items: Items) -> float:
         return float(torch.cat([self.outputs(batch)["claim_nll"] for batch in items.batches(16)]).mean())
-
-
-def _shuffled(count: int, size: int, *, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
-    order = torch.randperm(count, generator=generator)
-    return (batch.to(device) for batch in torch.split(order, size) if len(batch) > 1)

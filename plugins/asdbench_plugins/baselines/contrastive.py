@@ -16,11 +16,11 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
 from asdbench.training import Stage, Trainer
 from asdbench.values import Config, Info
+from asdbench_plugins.baselines.standardised import StandardisedModel
 
 
 class ContrastiveConfig(Config, frozen=True, kw_only=True):
@@ -41,15 +41,13 @@ class ContrastiveConfig(Config, frozen=True, kw_only=True):
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
 
 
-class Contrastive(Model):
+class Contrastive(StandardisedModel):
     """Convolutions on the standardised log-mel spectrogram, averaged over both axes.
 
     Outputs: ``embedding`` ``[n, 1, dims]``, what lies before the projection.
     """
 
     Config = ContrastiveConfig
-    centre: Tensor
-    spread: Tensor
 
     def __init__(self, config: ContrastiveConfig, info: Info) -> None:
         """Build the network.
@@ -71,8 +69,6 @@ class Contrastive(Model):
         self.projection = nn.Sequential(
             nn.Linear(widths[-1], widths[-1]), nn.ReLU(), nn.Linear(widths[-1], config.dims)
         )
-        self.register_buffer("centre", torch.zeros(info.feature_shape[0], 1))
-        self.register_buffer("spread", torch.ones(()))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return embeddings ``[B, dims]`` of standardised features ``[B, mels, frames]``."""
@@ -89,11 +85,11 @@ class Contrastive(Model):
             raise DataError(f"views are told apart from those of another item: two are needed, got {count}")
         if count % size == 1:
             trainer.rule("a last batch of one item is left out: it has no other to keep away from")
-        self._standardise(train.features())
+        self.standardise(train.features())
         forward = trainer.accelerate(self)
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
-            ready = self._ready(batch)
+            ready = self.ready(batch)
             views = torch.cat([self._changed(ready), self._changed(ready)])
             yield "adam", pair_loss(self.projection(forward(views)), temperature=self.config.temperature)
 
@@ -114,10 +110,7 @@ class Contrastive(Model):
 
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
         """Return ``embedding`` ``[n, 1, dims]``."""
-        return {"embedding": self(self._ready(items)).float().unsqueeze(1)}
-
-    def _ready(self, items: Items) -> Tensor:
-        return (items.features() - self.centre) / self.spread
+        return {"embedding": self(self.ready(items)).float().unsqueeze(1)}
 
     def _changed(self, maps: Tensor) -> Tensor:
         """Return a view of each of ``maps`` ``[B, mels, frames]``, all chance from torch's generator."""
@@ -135,12 +128,6 @@ class Contrastive(Model):
         return torch.stack(
             [changes[second](changes[first](one)) for one, (first, second) in zip(maps, picks, strict=True)]
         )
-
-    @torch.no_grad()
-    def _standardise(self, features: Tensor) -> None:
-        self.centre.copy_(features.mean(dim=(0, 2)).unsqueeze(1))
-        deviation = (features - self.centre).std(correction=0)
-        self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
 
 
 def pair_loss(embedding: Tensor, *, temperature: float) -> Tensor:

@@ -14,11 +14,11 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError
 from asdbench.training import Stage, Trainer
 from asdbench.values import Config, Info
+from asdbench_plugins.baselines.standardised import StandardisedModel
 
 BATCH = 16
 
@@ -40,7 +40,7 @@ class ConvolutionalConfig(Config, frozen=True, kw_only=True):
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
 
 
-class ConvolutionalAutoencoder(Model):
+class ConvolutionalAutoencoder(StandardisedModel):
     """Strided convolutions to a bottleneck and back, on standardised patches ``[mels, frames]``.
 
     Outputs: ``reconstruction_error`` ``[n, patches]``, mean squared errors; ``embedding`` ``[n, patches, dims]``, the
@@ -48,8 +48,6 @@ class ConvolutionalAutoencoder(Model):
     """
 
     Config = ConvolutionalConfig
-    centre: Tensor
-    spread: Tensor
 
     def __init__(self, config: ConvolutionalConfig, info: Info) -> None:
         """Build the network.
@@ -79,8 +77,6 @@ class ConvolutionalAutoencoder(Model):
             nn.Linear(config.bottleneck, size), nn.ReLU(), nn.Unflatten(1, inside), *up
         )
         self.decoder.append(nn.Conv2d(1, 1, 3, padding=1))
-        self.register_buffer("centre", torch.zeros(mels, 1))
-        self.register_buffer("spread", torch.ones(()))
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Return patches ``[B, 1, mels, frames]`` rebuilt, and their bottlenecks ``[B, dims]``."""
@@ -89,11 +85,11 @@ class ConvolutionalAutoencoder(Model):
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Standardise, then train on a random patch of every clip in each epoch."""
-        self._standardise(train.features())
+        self.standardise(train.features())
         forward = trainer.accelerate(self)
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
-            ready = self._ready(batch)
+            ready = self.ready(batch)
             starts = torch.randint(ready.shape[2] - self.config.frames + 1, (len(batch),)).tolist()
             frames = [one[:, k : k + self.config.frames] for one, k in zip(ready, starts, strict=True)]
             patches = torch.stack(frames).unsqueeze(1)
@@ -116,7 +112,7 @@ class ConvolutionalAutoencoder(Model):
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` ``[n, patches]`` and ``embedding`` ``[n, patches, dims]``."""
         size = self.config.frames
-        patches = self._ready(items).unfold(2, size, size).transpose(1, 2)  # [n, P, mels, frames]
+        patches = self.ready(items).unfold(2, size, size).transpose(1, 2)  # [n, P, mels, frames]
         count = patches.shape[1]
         flat = patches.flatten(0, 1).unsqueeze(1)
         rebuilt, bottleneck = self(flat)
@@ -125,16 +121,6 @@ class ConvolutionalAutoencoder(Model):
             "reconstruction_error": error.view(len(items), count),
             "embedding": bottleneck.float().view(len(items), count, -1),
         }
-
-    def _ready(self, items: Items) -> Tensor:
-        ready: Tensor = (items.features() - self.centre) / self.spread
-        return ready
-
-    @torch.no_grad()
-    def _standardise(self, features: Tensor) -> None:
-        self.centre.copy_(features.mean(dim=(0, 2)).unsqueeze(1))
-        deviation = (features - self.centre).std(correction=0)
-        self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
 
     def _mean_error(self, items: Items) -> float:
         errors = [self.outputs(batch)["reconstruction_error"] for batch in items.batches(BATCH)]

@@ -20,6 +20,7 @@ from msgspec import Meta
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from asdbench.blocks import pinned_file
 from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
@@ -27,17 +28,21 @@ from asdbench.training import Trainer
 from asdbench.values import Config, Info
 
 DIGEST = hashlib.sha256().digest_size
+HINT = "give the path of a TorchScript encoder, such as encoder=encoder.pt"
 
 
 class EncoderConfig(Config, frozen=True, kw_only=True):
     """Options of the encoder and of what it is given.
 
     Raises:
-        ConfigError: There is no file of that name.
+        ConfigError: There is no file of that name, or its content is not what it must be.
     """
 
     encoder: Annotated[
         str, Meta(description="path of a TorchScript file that you trust; waves in, embedding out")
+    ] = ""
+    encoder_sha256: Annotated[
+        str, Meta(description="SHA-256 that the file must have; empty: worked out and recorded")
     ] = ""
     input_rate: Annotated[
         Annotated[int, Meta(ge=1)] | None, Meta(description="Hz that it was trained at; none: the dataset's")
@@ -55,8 +60,10 @@ class EncoderConfig(Config, frozen=True, kw_only=True):
     ] = "mean"
 
     def __post_init__(self) -> None:
-        if self.encoder:  # the same file wherever a job runs
-            msgspec.structs.force_setattr(self, "encoder", str(_existing(self.encoder)))
+        if self.encoder or self.encoder_sha256:  # the same file wherever a job runs
+            path, digest = pinned_file(self.encoder, self.encoder_sha256, option="encoder", hint=HINT)
+            msgspec.structs.force_setattr(self, "encoder", path)
+            msgspec.structs.force_setattr(self, "encoder_sha256", digest)
 
 
 class FrozenEncoder(Model):
@@ -74,22 +81,22 @@ class FrozenEncoder(Model):
         """Load the encoder.
 
         Raises:
-            ConfigError: No file is given or it is not there, it is not a TorchScript archive, or the items are not
-                mono waves.
+            ConfigError: No file is given, it is not a TorchScript archive, or the items are not mono waves.
         """
         super().__init__(config, info)
         if info.sample_rate is None or len(info.item_shape) != 1:
             raise ConfigError(f"an encoder reads mono waves, but items have shape {list(info.item_shape)}")
-        self.path = _existing(config.encoder)
+        if not config.encoder:
+            raise ConfigError(f"encoder='' is not a file; {HINT}")
+        self.path = Path(config.encoder)
         # In a tuple, so that its weights are no part of this module and not copied into every checkpoint.
         self._loaded = (_load(self.path, info.device),)
         self.register_buffer("digest", torch.zeros(DIGEST, dtype=torch.uint8))
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Remember which file it was."""
-        digest = _digest(self.path)
-        trainer.rule(f"encoder {self.path.name}, SHA-256 {digest.hex()}")
-        self.digest.copy_(torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+        trainer.rule(f"encoder {self.path.name}, SHA-256 {self.config.encoder_sha256}")
+        self.digest.copy_(self._given_digest())
 
     @torch.no_grad()
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
@@ -117,10 +124,12 @@ class FrozenEncoder(Model):
         return {"embedding": given.float().reshape(len(items), -1, given.shape[-1])}
 
     def _check_digest(self) -> None:
-        if self.digest.any() and bytes(self.digest.tolist()) != _digest(self.path):
-            raise ConfigError(
-                f"{self.path} is not the file that this was fitted with; run it under another --out"
-            )
+        if self.digest.any() and not torch.equal(self.digest, self._given_digest()):
+            raise ConfigError(f"{self.path} is not the file that this was fitted with: fit it anew")
+
+    def _given_digest(self) -> Tensor:
+        digest = bytearray.fromhex(self.config.encoder_sha256)
+        return torch.frombuffer(digest, dtype=torch.uint8).to(self.digest.device)
 
     def _resampled(self, waves: Tensor) -> Tensor:
         rate, wanted = int(self.info.sample_rate or 0), self.config.input_rate
@@ -139,15 +148,6 @@ class FrozenEncoder(Model):
         return waves.unfold(1, max(size, 1), max(hop, 1))
 
 
-def _existing(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not text or not path.is_file():
-        raise ConfigError(
-            f"encoder={text!r} is not a file; give the path of a TorchScript encoder, such as encoder=encoder.pt"
-        )
-    return path.resolve()
-
-
 def _load(path: Path, device: str) -> torch.jit.ScriptModule:
     # An archive of torch.save, which takes pickle, has no code in it.
     if not zipfile.is_zipfile(path) or not any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
@@ -163,8 +163,3 @@ def _load(path: Path, device: str) -> torch.jit.ScriptModule:
         raise ConfigError(f"{path} cannot be read as TorchScript: {str(error).splitlines()[0]}") from error
     encoder: torch.jit.ScriptModule = loaded.eval()
     return encoder
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

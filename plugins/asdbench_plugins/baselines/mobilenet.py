@@ -8,6 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench.blocks import rounded_channels
+
 BLOCKS = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -32,10 +34,10 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, *, alpha: float = 1.0, momentum: float = 0.001) -> None:
         super().__init__()
-        inputs = rounded(STEM * alpha)
+        inputs = rounded_channels(STEM * alpha)
         layers: list[nn.Module] = [*_normed(_Conv(3, inputs, 3, stride=2), inputs, momentum), nn.ReLU6()]
         for expansion, channels, repeats, stride in BLOCKS:
-            outputs = rounded(channels * alpha)
+            outputs = rounded_channels(channels * alpha)
             for number in range(repeats):
                 block = InvertedResidual(
                     inputs,
@@ -46,7 +48,7 @@ class MobileNetV2(nn.Module):
                 )
                 layers.append(block)
                 inputs = outputs
-        self.features_out = rounded(HEAD * alpha) if alpha > 1 else HEAD
+        self.features_out = rounded_channels(HEAD * alpha) if alpha > 1 else HEAD
         layers += [*_normed(_Conv(inputs, self.features_out, 1), self.features_out, momentum), nn.ReLU6()]
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
@@ -93,12 +95,6 @@ class _Conv(nn.Conv2d):
             return super().forward(maps)
         before = [margin - (self.stride[0] == 2 and side % 2 == 0) for side in maps.shape[2:]]
         return super().forward(F.pad(maps, (before[1], margin, before[0], margin)))
-
-
-def rounded(channels: float) -> int:
-    """Return the nearest multiple of 8, at least 8 and at most a tenth below ``channels``."""
-    nearest = max(8, int(channels + 4) // 8 * 8)
-    return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def _normed(convolution: nn.Module, channels: int, momentum: float) -> list[nn.Module]:

@@ -5,7 +5,7 @@ An epoch is a permutation of the numbers of all windows; only those of the batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
 import torch
@@ -19,6 +19,7 @@ from asdbench.dsp import FrameWindows
 from asdbench.errors import ConfigError, DataError
 from asdbench.training import Stage, Trainer
 from asdbench.values import Config, Info
+from asdbench_plugins.baselines.batches import shuffled
 
 
 class WindowConfig(Config, frozen=True, kw_only=True):
@@ -92,7 +93,7 @@ class WindowModel(Model):
                 module=self,
                 optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
                 epochs=self.config.epochs,
-                batches=lambda generator: _shuffled(count, size, generator=generator, device=device),
+                batches=lambda generator: shuffled(count, size, generator=generator, device=device),
                 losses=losses,
                 validate=self.validation(train, held),
                 every=self.config.checkpoint_every,
@@ -100,7 +101,7 @@ class WindowModel(Model):
             )
         )
 
-    def validation(self, train: Items, held: Items) -> Callable[[], float] | None:
+    def validation(self, train: Items, held: Items) -> Callable[[], float | None] | None:
         """Return what is called at every checkpoint, before it is saved: the mean error of the held-out items."""
         return (lambda: self.mean_error(held)) if len(held) else None
 
@@ -210,9 +211,3 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
-
-
-def _shuffled(count: int, size: int, *, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
-    """Yield the numbers below ``count`` in batches of ``size``, shuffled; a last batch of one is left out."""
-    order = torch.randperm(count, generator=generator)
-    return (batch.to(device) for batch in torch.split(order, size) if len(batch) > 1)

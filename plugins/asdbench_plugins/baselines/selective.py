@@ -70,12 +70,12 @@ class SelectiveAutoencoder(Autoencoder):
             self.eval()
             self.measure(train)
 
-    def validation(self, train: Items, held: Items) -> Callable[[], float]:
-        """Return what measures the covariances, and gives the error of the held-out items, or else of all."""
+    def validation(self, train: Items, held: Items) -> Callable[[], float | None]:
+        """Return what measures the covariances, and gives the error of the held-out items, if there are any."""
 
-        def measured() -> float:
+        def measured() -> float | None:
             self.measure(train)
-            return self.mean_error(held if len(held) else train)
+            return self.mean_error(held) if len(held) else None
 
         return measured
 

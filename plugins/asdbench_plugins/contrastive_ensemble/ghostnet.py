@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench.blocks import rounded_channels
+
 CHANNEL_STEP = 4
 """Channels are rounded to multiples of it."""
 
@@ -61,17 +63,17 @@ class GhostNetV2(nn.Module):
 
     def __init__(self, *, channels: int = 2, width: float = 1.0) -> None:
         super().__init__()
-        inputs = _rounded(STEM_CHANNELS * width)
+        inputs = rounded_channels(STEM_CHANNELS * width, step=CHANNEL_STEP)
         self.stem = nn.Sequential(*_convolution(channels, inputs, kernel=3, stride=2), nn.ReLU())
         blocks = []
         for number, row in enumerate(ROWS):
-            outputs = _rounded(row.channels * width)
-            expanded = _rounded(row.expanded * width)
+            outputs = rounded_channels(row.channels * width, step=CHANNEL_STEP)
+            expanded = rounded_channels(row.expanded * width, step=CHANNEL_STEP)
             attended = number >= FIRST_ATTENDED
             blocks.append(GhostBottleneck(inputs, outputs, expanded=expanded, row=row, attended=attended))
             inputs = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.dims = _rounded(LAST_CHANNELS * width)
+        self.dims = rounded_channels(LAST_CHANNELS * width, step=CHANNEL_STEP)
         self.widen = nn.Sequential(*_convolution(inputs, self.dims), nn.ReLU())
         self.apply(_initialise)
 
@@ -151,7 +153,7 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, *, ratio: float) -> None:
         super().__init__()
-        hidden = _rounded(channels * ratio)
+        hidden = rounded_channels(channels * ratio, step=CHANNEL_STEP)
         self.reduce = nn.Conv2d(channels, hidden, 1)
         self.expand = nn.Conv2d(hidden, channels, 1)
 
@@ -183,12 +185,6 @@ def _strip(channels: int, kernel: tuple[int, int]) -> tuple[nn.Module, nn.Module
 
 def _activated(activation: bool) -> tuple[nn.Module, ...]:
     return (nn.ReLU(),) if activation else ()
-
-
-def _rounded(channels: float) -> int:
-    """Return the nearest multiple of four, at least four, and never less than nine tenths of ``channels``."""
-    rounded = max(CHANNEL_STEP, int(channels + CHANNEL_STEP / 2) // CHANNEL_STEP * CHANNEL_STEP)
-    return rounded + CHANNEL_STEP if rounded < 0.9 * channels else rounded
 
 
 def _initialise(module: nn.Module) -> None:

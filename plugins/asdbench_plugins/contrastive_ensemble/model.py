@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from asdbench.blocks import ArcFace
+from asdbench.blocks import ArcFace, claim_nll
 from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
@@ -88,7 +87,7 @@ class EnsembleModel(Model):
         if self.with_fusion:
             fused = self.fusion(spectral, temporal)
             found["fusion"] = fused.float().unsqueeze(1)
-            found["claim_nll"] = _claim_nll(self.fusion_arcface(fused), items.claim)
+            found["claim_nll"] = claim_nll(self.fusion_arcface(fused), items.claim)
         return found
 
     def _arcface(self, dims: int, classes: int) -> ArcFace:
@@ -105,9 +104,3 @@ def _check(info: Info) -> None:
         raise ConfigError(
             f"contrastive_ensemble tells classes apart, but this unit has {len(info.classes)}: use scope=all"
         )
-
-
-def _claim_nll(logits: Tensor, claim: Tensor) -> Tensor:
-    """Return the negative log-probability of each claim, ``[n, 1]``; NaN where it is -1."""
-    nll = -logits.log_softmax(dim=1).gather(1, claim.clamp_min(0).unsqueeze(1))
-    return nll.masked_fill(claim.unsqueeze(1) < 0, torch.nan)

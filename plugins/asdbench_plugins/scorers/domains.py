@@ -47,25 +47,24 @@ def oversample(
     return made
 
 
-def learn_scales(points: Vectors, codes: NDArray[np.int64], *, real: int, k: int, metric: Metric) -> State:
+def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: Metric) -> State:
     """Return mean and deviation of each domain's distances from its own points to their nearest others.
 
     Args:
-        points: ``[points, dims]``, those made by oversampling last.
+        points: ``[points, dims]``, without those made by oversampling: a point lies close to what was made of it,
+            which says nothing of how far apart the domain's own points lie.
         codes: Number of the domain of each point, ``[points]``.
-        real: How many of the points are not made; these alone are measured.
         k: Neighbours of a distance.
         metric: The distance.
 
     A domain of fewer than three points has the deviation of all domains' points together, and of one point their
     mean too.
     """
-    everywhere = _own_distances(points, real, k=k, metric=metric)
+    everywhere = _own_distances(points, k=k, metric=metric)
     centres, spreads = [], []
     for code in range(int(codes.max()) + 1):
         bank = points[codes == code]
-        count = int(np.count_nonzero(codes[:real] == code))
-        own = _own_distances(bank, count, k=k, metric=metric) if len(bank) > 1 else everywhere
+        own = _own_distances(bank, k=k, metric=metric) if len(bank) > 1 else everywhere
         centres.append(own.mean())
         spreads.append((own if len(bank) >= LEAST_FOR_SPREAD else everywhere).std())
     return {"centre": np.array(centres), "spread": np.maximum(spreads, FLOOR)}
@@ -82,12 +81,12 @@ def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Metric)
     return least
 
 
-def _own_distances(bank: Vectors, count: int, *, k: int, metric: Metric) -> NDArray[np.float64]:
-    """Return the mean distance of the first ``count`` points to their nearest others in the bank."""
+def _own_distances(bank: Vectors, *, k: int, metric: Metric) -> NDArray[np.float64]:
+    """Return the mean distance of each point to its nearest others."""
     if len(bank) < 2:
         return np.zeros(1)
     distances = _nearest(bank, None, k=min(k, len(bank) - 1), metric=metric)[0]
-    own: NDArray[np.float64] = distances[:count].mean(axis=1)
+    own: NDArray[np.float64] = distances.mean(axis=1)
     return own
 
 

@@ -67,8 +67,7 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
         if self.rescale == "domain" and len(names) > 1:
             target = int(np.searchsorted(names, TARGET))
             domain = np.concatenate([codes, np.full(len(made), target)]).astype(np.int64)
-            scales = learn_scales(everything, domain, real=len(points), k=self.k, metric=self.metric)
-            state |= {"domain": domain, **scales}
+            state |= {"domain": domain, **learn_scales(points, codes, k=self.k, metric=self.metric)}
         return state
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench.blocks import rounded_channels
+
 EPSILON = 1e-3
 """Of the batch norms."""
 STEM, HEAD = 32, 1280
@@ -55,11 +57,11 @@ class EfficientNet(nn.Module):
             depth: Multiple of the blocks of a stage, rounded up; 1 is B0.
         """
         super().__init__()
-        stem, self.features = scaled(STEM, width), scaled(HEAD, width)
+        stem, self.features = rounded_channels(width * STEM), rounded_channels(width * HEAD)
         self.stem = nn.Sequential(*_convolution(channels, stem, kernel=3, stride=2), nn.SiLU(inplace=True))
         stages, inputs = [], stem
         for stage in STAGES:
-            outputs = scaled(stage.channels, width)
+            outputs = rounded_channels(width * stage.channels)
             stages.append(_stage(stage, inputs, outputs, repeats=math.ceil(depth * stage.repeats)))
             inputs = outputs
         self.stages = nn.Sequential(*stages)
@@ -121,13 +123,6 @@ class SameConv2d(nn.Conv2d):
         (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in input.shape[2:])
         padded = F.pad(input, (left, right, top, bottom))
         return F.conv2d(padded, self.weight, stride=stride, groups=self.groups)
-
-
-def scaled(channels: int, width: float) -> int:
-    """Return ``width * channels`` rounded to a multiple of 8, at least 8 and never less than nine tenths of it."""
-    wanted = width * channels
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * wanted else rounded + 8
 
 
 def _stage(stage: Stage, inputs: int, outputs: int, *, repeats: int) -> nn.Sequential:

@@ -9,6 +9,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from asdbench.blocks import of_claim
 from asdbench.data.items import Items
 from asdbench.errors import DataError
 from asdbench.values import Info
@@ -109,10 +110,3 @@ class SerialOutlierExposure(SegmentModel):
             "claim_negative_logit": -of_claim(logits, items.claim),
             **machine,
         }
-
-
-def of_claim(values: Tensor, claim: Tensor) -> Tensor:
-    """Return each item's values of its claim, ``[n, S]`` of ``[n, S, K]``; NaN where the claim is -1."""
-    index = claim.clamp_min(0).view(-1, 1, 1).expand(-1, values.shape[1], 1)
-    chosen = values.gather(2, index).squeeze(2)
-    return chosen.masked_fill(claim.unsqueeze(1) < 0, torch.nan)

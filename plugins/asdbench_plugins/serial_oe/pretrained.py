@@ -24,6 +24,7 @@ IN_BLOCK = {
 IN_FIRST_BLOCK = IN_BLOCK | {"depthwise.1": "bn1", "project.0": "conv_pw", "project.1": "bn2"}
 """The first stage does not expand, so its layers are counted from one less."""
 COUNTER = "num_batches_tracked"
+WEIGHTS_HINT = "give the model.safetensors of timm's tf_efficientnet_b0_ns"
 
 
 def load_weights(network: EfficientNet, path: Path) -> None:
@@ -71,9 +72,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ConfigError(
-            f"weights={path} cannot be read: {error}; give the model.safetensors of timm's tf_efficientnet_b0_ns"
-        ) from error
+        raise ConfigError(f"weights={path} cannot be read: {error}; {WEIGHTS_HINT}") from error
     return {
         name: tensor if name.endswith(COUNTER) else tensor.to(torch.float32)
         for name, tensor in tensors.items()

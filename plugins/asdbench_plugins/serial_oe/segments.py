@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import torch
 from msgspec import Meta
 from torch import Tensor
 
+from asdbench.blocks import pinned_file
 from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError
@@ -19,7 +21,7 @@ from asdbench.values import Config, Info
 from asdbench_plugins.serial_oe.mixing import Labelled, labelled, randomly_mixed
 from asdbench_plugins.serial_oe.network import Encoder
 from asdbench_plugins.serial_oe.pairing import Pairing
-from asdbench_plugins.serial_oe.pretrained import load_weights
+from asdbench_plugins.serial_oe.pretrained import WEIGHTS_HINT, load_weights
 from asdbench_plugins.serial_oe.schedule import (
     MixupSchedule,
     mixup_rate,
@@ -32,7 +34,11 @@ VALIDATED = 64
 
 
 class SegmentConfig(Config, frozen=True, kw_only=True):
-    """Options of the encoder and its training; the defaults are the paper's."""
+    """Options of the encoder and its training; the defaults are the paper's.
+
+    Raises:
+        ConfigError: There is no weight file of that name, or its content is not what it must be.
+    """
 
     segment_s: Annotated[float, Meta(gt=0, description="seconds of a segment")] = 2.0
     segments: Annotated[int, Meta(ge=1, description="segments of a clip that are scored, evenly spread")] = 10
@@ -40,6 +46,9 @@ class SegmentConfig(Config, frozen=True, kw_only=True):
         str | None,
         Meta(description="safetensors file of timm's tf_efficientnet_b0_ns; none: random weights"),
     ] = None
+    weights_sha256: Annotated[
+        str, Meta(description="SHA-256 that the file must have; empty: worked out and recorded")
+    ] = ""
     channels: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="copies of the mel picture that the encoder sees; none: 3 with weights, else 1"),
@@ -63,6 +72,14 @@ class SegmentConfig(Config, frozen=True, kw_only=True):
         int, Meta(ge=2, description="segments of a step, half of them negatives where there are any")
     ] = 128
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between validations")] = 5
+
+    def __post_init__(self) -> None:
+        if self.weights is not None or self.weights_sha256:  # the same file wherever a job runs
+            path, digest = pinned_file(
+                self.weights or "", self.weights_sha256, option="weights", hint=WEIGHTS_HINT
+            )
+            msgspec.structs.force_setattr(self, "weights", path)
+            msgspec.structs.force_setattr(self, "weights_sha256", digest)
 
 
 class SegmentModel(Model):
@@ -137,8 +154,7 @@ class SegmentModel(Model):
 
     def _train(self, pairing: Pairing, held: Items, trainer: Trainer) -> None:
         config, forward = self.config, trainer.accelerate(self.encoder)
-        # As the authors' code counts: one step more than there are where the batches come out even.
-        total = config.epochs * (pairing.count // pairing.size + 1)
+        total = config.epochs * pairing.steps
         adam = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
         def losses(targets: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -189,7 +205,9 @@ class SegmentModel(Model):
         return total / pairs.shape[1]
 
     def _rules(self, held: Items) -> Iterator[str]:
-        if self.config.weights is None:
+        if self.config.weights is not None:
+            yield f"weights {Path(self.config.weights).name}, SHA-256 {self.config.weights_sha256}"
+        else:
             yield "no weights given: the encoder began at random, the paper's with those of ImageNet"
         if self.segment < self.wanted:
             yield f"segments of {self.segment} samples, a whole item, not of {self.wanted}"

@@ -10,7 +10,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.blocks import ArcFace
+from asdbench.blocks import ArcFace, claim_nll
 from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
@@ -156,8 +156,8 @@ class StgramModel(Model):
         cosines = self.head.cosines(embedding)
         known = items.claim.clamp_min(0)
         return {
-            "claim_nll": _claim_nll(self.head.logits(cosines, known), items.claim),
-            "claim_nll_without_margin": _claim_nll(self.head.logits(cosines), items.claim),
+            "claim_nll": claim_nll(self.head.logits(cosines, known), items.claim),
+            "claim_nll_without_margin": claim_nll(self.head.logits(cosines), items.claim),
             "embedding": embedding.float().unsqueeze(1),
         }
 
@@ -200,9 +200,3 @@ def _feature_shape(info: Info) -> tuple[int, int]:
         raise ConfigError(f"stgram tells classes apart, but this unit has {len(info.classes)}: use scope=all")
     mels, frames = info.feature_shape
     return mels, frames
-
-
-def _claim_nll(logits: Tensor, claim: Tensor) -> Tensor:
-    """Return the negative log-probability of each claim, ``[n, 1]``; NaN where it is -1."""
-    nll = -logits.log_softmax(dim=1).gather(1, claim.clamp_min(0).unsqueeze(1))
-    return nll.masked_fill(claim.unsqueeze(1) < 0, torch.nan)

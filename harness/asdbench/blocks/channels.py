@@ -1,0 +1,12 @@
+"""Widths of scaled networks: MobileNet and its kin keep channels in multiples of eight or of four."""
+
+from __future__ import annotations
+
+LEAST_SHARE = 0.9
+"""Rounding takes away less than a tenth of the channels."""
+
+
+def rounded_channels(channels: float, *, step: int = 8) -> int:
+    """Return the nearest multiple of ``step``, at least one step and at least nine tenths of ``channels``."""
+    nearest = max(step, int(channels + step / 2) // step * step)
+    return nearest + step if nearest < LEAST_SHARE * channels else nearest
