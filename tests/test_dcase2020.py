@@ -164,7 +164,7 @@ def test_the_fold_trains_on_additional_clips_too_and_tests_on_test_clips(root: P
     assert fold.name == "dev"
     assert [rows[k].columns["part"] for k in fold.test] == ["test", "test"]
     assert Counter(rows[k].columns["part"] for k in fold.train) == {"train": 3, "additional": 1}
-    assert fold.validation == ()
+    assert list(fold.validation) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asdbench.data.folds import leave_one_out
+from asdbench.data.folds import by_part, leave_one_out
 from asdbench.errors import ConfigError
 from asdbench.values import Fold, Row
 
@@ -47,3 +47,13 @@ def test_an_unknown_column_and_a_single_value_are_refused() -> None:
         leave_one_out([fold], rows_of(["a"]), by="subjects")
     with pytest.raises(ConfigError, match="there is one subject alone"):
         leave_one_out([fold], rows_of(["a"]), by="subject")
+
+
+def test_parts_make_one_fold_and_unnamed_parts_are_in_none() -> None:
+    parts = ["test", "train", "additional", "evaluation", "train"]
+    rows = [
+        Row(source=PurePosixPath(f"{k}"), columns={"part": part}, label=None) for k, part in enumerate(parts)
+    ]
+    assert by_part(rows, name="dev") == [Fold(name="dev", train=[1, 4], validation=[], test=[0])]
+    whole = by_part(rows, name="all", train={"train", "additional"}, validation={"test"}, test={"evaluation"})
+    assert whole == [Fold(name="all", train=[1, 2, 4], validation=[0], test=[3])]

@@ -67,8 +67,41 @@ def test_overlapping_windows_are_drawn_by_the_block_and_widen_the_interval() -> 
 
 
 def test_without_validation_items_there_is_no_threshold() -> None:
-    with pytest.raises(MetricError, match="a threshold is chosen on validation items, and there are none"):
-        holdout(table_of([1], [0.5]))
+    results = holdout(table_of([1, 0], [0.5, 0.1]), resamples=10)
+    assert {(result.value, result.low, result.per_seed) for result in results} == {(None, None, (None,))}
+    [why] = {result.why for result in results}
+    assert why is not None
+    assert why.startswith("a threshold is chosen on validation items, and there are none")
+    assert {result.metric: result.items for result in results}["recall"] == 2
+
+
+def test_items_of_secret_label_take_no_part() -> None:
+    def secret(table: ScoreTable, scores: list[float], **more: object) -> ScoreTable:
+        """The table with items of unknown label between its own."""
+        rows = np.argsort(np.r_[np.arange(table.label.size), np.arange(len(scores)) + 0.5])
+        nothing = np.full(len(scores), None, dtype=object)
+        return ScoreTable(
+            groups=(),
+            columns={},
+            label=np.concatenate([table.label, nothing])[rows],
+            scores=np.concatenate([table.scores, [scores]], axis=1)[:, rows],
+            **more,  # type: ignore[arg-type]
+        )
+
+    test = table_of([1, 0, 1, 1], TEST)
+    hidden = secret(VALIDATION, [0.36, 0.9, -1.0])
+    known = holdout(table_of([1, 0, 1, 1], TEST, validation=VALIDATION), resamples=20)
+    assert holdout(secret(test, [5.0, 0.4], validation=hidden), resamples=20) == known
+    assert {result.metric: result.items for result in known}["false_alarms"] == 4
+
+
+def test_validation_items_of_secret_label_alone_leave_everything_undefined() -> None:
+    nothing = ScoreTable(
+        groups=(), columns={}, label=np.array([None], dtype=object), scores=np.array([[1.0]])
+    )
+    results = holdout(table_of([1], [0.5], validation=nothing), resamples=10)
+    assert {result.value for result in results} == {None}
+    assert {result.metric: result.items for result in results}["ap"] == 0
 
 
 def test_validation_items_of_one_class_leave_everything_undefined() -> None:

@@ -1,39 +1,43 @@
-"""What papers print: that it is carried over whole, what it is put beside, and what is shown of systems not run."""
+"""What papers print: what it is put beside, and what is shown of systems not run; tables and figures of all results."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
-import make_printed
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
-import asdbench_leaderboards
 from asdbench.data.completeness import Completeness
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
 from asdbench.hookspecs import hookimpl
-from asdbench.metrics import Result, ScoreTable, dcase2020, dcase2021, dcase2023
+from asdbench.metrics import (
+    ClassTable,
+    Result,
+    ScoreTable,
+    classification,
+    dcase2020,
+    dcase2021,
+    dcase2023,
+    holdout,
+    main_metric,
+)
 from asdbench.printed import key_of
 from asdbench.recipe import resolve
 from asdbench.registry import Plugin, Registry, load_registry
 from asdbench.report import Report, make_report
 from asdbench.values import Card, Printed, Row, lazy
 from asdbench_datasets.dcase2020 import MACHINES, MIMII, Dcase2020
-from asdbench_leaderboards.cells import METRICS
-from asdbench_leaderboards.printed import printed
-from asdbench_leaderboards.systems import lines
+from asdbench_leaderboards.cells import metric_name, shown_metrics
 
-PRINTED = list(printed())
 MIMII_ALONE = Dcase2020(train="dev", machines=MIMII)
 SERIAL_OE_TYPES = ("fan", "gearbox", "pump", "valve", "slider", "ToyCar", "ToyTrain")
 
@@ -134,87 +138,7 @@ def shown(registry: Registry, report: Report, *, by: str = "type") -> str:
     return text
 
 
-# The numbers.
-
-
-@pytest.mark.data
-def test_the_numbers_are_those_that_were_read_off_the_papers(shared_data: Path) -> None:
-    made_now = io.StringIO()
-    make_printed.write(make_printed.printed_rows(shared_data.parent / "specs" / "targets"), made_now)
-    kept = Path(asdbench_leaderboards.__file__).parent / "tables" / "printed.csv"
-    assert kept.read_text("utf-8") == made_now.getvalue()
-
-
-def test_an_erratum_is_joined_to_the_number_that_it_is_of(tmp_path: Path) -> None:
-    head = "table,dataset,machine,method,metric,value\n"
-    block = "3,MIMII,Fan,AE,AUC,63.24\n3,MIMII DUE,Fan,AE,AUC,64.36\n3,MIMII,Fan,AE,hyperparameter:LR,1\n"
-    for source in make_printed.SOURCES:
-        (tmp_path / source.file).write_text(head + (block if source.paper == "contrastive_ensemble" else ""))
-    (tmp_path / "errata.csv").write_text(
-        "paper,table,machine_or_dataset,method,metric,printed,consistent_value,reason\n"
-        "contrastive_ensemble,3,Fan/Valve,AE (MIMII block),AUC,63.24/53.41,-,odd\n"
-    )
-    rows = list(make_printed.printed_rows(tmp_path))
-    assert [(row["dataset"], row["machine"], row["note"], row["consistent"]) for row in rows] == [
-        ("dcase2020/dev-only/mimii", "fan", "odd", ""),
-        ("mimii_due/dev", "fan", "", ""),
-    ]
-
-
-def test_every_number_is_of_a_known_metric_and_in_range() -> None:
-    assert {number.metric for number in PRINTED} <= {*METRICS, "recall"}
-    assert all(0.4 < number.value <= 1 for number in PRINTED)
-    assert len(PRINTED) == len(list(lines("printed.csv"))) == 294
-
-
-def tables() -> Iterator[tuple[tuple[str, ...], list[Printed]]]:
-    """Yield every table's numbers of one system and metric that have an average."""
-    found: dict[tuple[str, ...], list[Printed]] = {}
-    for number in PRINTED:
-        found.setdefault((number.paper, number.table, number.method, number.metric), []).append(number)
-    yield from (
-        (key, numbers) for key, numbers in found.items() if any(not number.groups for number in numbers)
-    )
-
-
-@pytest.mark.parametrize("numbers", [pytest.param(numbers, id=" ".join(key)) for key, numbers in tables()])
-def test_a_printed_average_is_that_of_its_row_or_its_consistent_value_is(numbers: list[Printed]) -> None:
-    [average] = [number for number in numbers if not number.groups]
-    mean = statistics.harmonic_mean if average.metric == "omega" else statistics.fmean
-    of_row = mean([number.value for number in numbers if number.groups])
-    known = average.value if average.consistent is None else average.consistent
-    assert known == pytest.approx(of_row, abs=0.00006)
-    assert average.consistent is None or average.note
-
-
-def test_two_tables_that_print_one_system_agree() -> None:
-    values: dict[tuple[Any, ...], set[float]] = {}
-    for number in PRINTED:
-        if number.words:
-            key = (number.dataset, number.words, key_of(number.groups, number.metric))
-            values.setdefault(key, set()).add(number.value)
-    assert [key for key, found in values.items() if len(found) > 1] == []
-
-
 # Beside what was measured.
-
-
-@pytest.mark.parametrize(
-    ("options", "board"),
-    [
-        ({}, "dcase2020/dev"),
-        ({"machines": "fan"}, "dcase2020/dev"),
-        ({"train": "dev"}, "dcase2020/dev-only"),
-        ({"train": "dev", "machines": MIMII}, "dcase2020/dev-only/mimii"),
-        ({"machines": MIMII}, "dcase2020/dev"),
-        ({"test": "evaluation"}, ""),
-        ({"sample_rate": 8000}, ""),
-    ],
-)
-def test_results_are_compared_with_those_of_the_same_training_and_test_clips(
-    options: dict[str, Any], board: str
-) -> None:
-    assert Dcase2020(**options).card.published_as == board
 
 
 def test_a_method_is_put_beside_the_paper_of_the_data(registry: Registry) -> None:
@@ -402,20 +326,97 @@ def test_the_figure_draws_every_years_results(registry: Registry, metric_set: An
     assert "<!-- average -->" in text
 
 
+def of_windows() -> list[Result]:
+    """The figures of a hold-out protocol: nine windows in ten are told apart."""
+    label = np.array(["normal", "anomaly"] * 10, dtype=object)
+    scores = (np.arange(20) % 2 + np.random.default_rng(0).normal(scale=0.5, size=20))[np.newaxis]
+    validation = ScoreTable(groups=("recording",), columns={}, label=label, scores=scores)
+    return holdout(replace(validation, validation=validation), resamples=10)
+
+
+def of_classes() -> list[Result]:
+    """The figures of a classifier on two databases."""
+    table = ClassTable(
+        groups=("database",),
+        columns={"database": np.array(["casme2", "samm"] * 3)},
+        truth=np.array([0, 1, 2, 0, 1, 2]),
+        scores=np.eye(3)[np.array([0, 1, 2, 0, 0, 2])][np.newaxis],
+    )
+    return classification(table, resamples=10)
+
+
+def of_a_stranger() -> list[Result]:
+    """One figure that nothing here has a name for, of everything alone."""
+    nameless: Any = "surprise"
+    return [
+        Result(groups={}, metric=nameless, value=0.5, low=None, high=None, why=None, per_seed=(0.5,), items=4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("results", "groups", "names", "main"),
+    [
+        (of_windows(), ("recording",), ["AP", "F1max", "recall", "false alarms", "AUC"], "AP"),
+        (
+            of_classes(),
+            ("database",),
+            ["accuracy", "one-vs-rest accuracy", "macro-F1", "mean recall"],
+            "accuracy",
+        ),
+        (of_a_stranger(), (), ["surprise"], "surprise"),
+    ],
+    ids=["hold-out", "classification", "a stranger's"],
+)
+def test_results_of_every_kind_are_named_compared_and_drawn(
+    registry: Registry,
+    results: list[Result],
+    groups: tuple[str, ...],
+    names: list[str],
+    main: str,
+    tmp_path: Path,
+) -> None:
+    worse = [replace(result, value=(result.value or 0) / 2, low=None, high=None) for result in results]
+    evaluations = [
+        evaluation_of(registry, "idnn", worse, best=results),
+        evaluation_of(registry, "autoencoder", results, best=results),
+    ]
+    card = msgspec.structs.replace(card_of("no/board"), groups=groups)
+    report = report_of(registry, prepared_of(card, items_of(("fan",))), *evaluations)
+    text = shown(registry, report)
+    assert [metric_name(metric) for metric in shown_metrics(results)] == [f"{name} %" for name in names]
+    lines_shown = text.splitlines()
+    assert (
+        sum(all(f"{name} %" in line for name in names) for line in lines_shown) >= 3
+    )  # two blocks, one comparison
+    [told, _] = [line for line in lines_shown if line.startswith("chosen on test labels")]
+    assert all(f"{name} % " in told for name in names)
+    compared = lines_shown[next(k for k, line in enumerate(lines_shown) if line.startswith("method")) :]
+    ranked = [line.split()[0] for line in compared if line.startswith(("idnn", "autoencoder"))]
+    assert ranked == ["autoencoder", "idnn"]
+    registry.build("figure", "results")(report, tmp_path / "figure.svg")
+    drawn = (tmp_path / "figure.svg").read_text("utf-8")
+    assert f"<!-- {main}, % -->" in drawn
+    assert "<!-- average -->" in drawn
+
+
+@pytest.mark.parametrize(
+    ("metrics", "main"),
+    [
+        (["auc", "pauc", "omega"], "omega"),
+        (["pauc", "auc"], "auc"),
+        (["auc", "recall", "ap"], "ap"),
+        (["macro_f1", "accuracy"], "accuracy"),
+        (["surprise"], "surprise"),
+        ([], "auc"),
+    ],
+)
+def test_each_kind_of_results_has_a_figure_that_ranks(metrics: list[str], main: str) -> None:
+    assert main_metric(metrics) == main
+
+
 def test_the_figure_of_a_run_without_figures_is_empty(registry: Registry, tmp_path: Path) -> None:
     report = report_of(
         registry, prepared_of(card_of(""), items_of(("fan",))), evaluation_of(registry, "idnn", [])
     )
     registry.build("figure", "results")(report, tmp_path / "figure.svg")
     assert "<!-- AUC, % -->" in (tmp_path / "figure.svg").read_text("utf-8")
-
-
-def test_the_numbers_of_the_backbone_per_id_are_kept_to_the_last_digit() -> None:
-    file = Path(asdbench_leaderboards.__file__).parent / "tables" / "printed.csv"
-    rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
-    [value] = [
-        row["value"]
-        for row in rows
-        if (row["machine"], row["section"], row["metric"]) == ("fan", "04", "auc")
-    ]
-    assert value == "81.3937"

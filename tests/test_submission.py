@@ -194,6 +194,45 @@ def test_thresholds_may_come_from_scores_of_training_clips_but_not_of_test_clips
         written(tmp_path, tmp_path / "again", threshold_from=place)
 
 
+@pytest.mark.parametrize(
+    ("clip", "told"),
+    [
+        ("section_00_0001.wav", "is a test clip of the run"),
+        ("eval_data/fan/test/section_00_0001.wav", "is a test clip of the run"),
+        ("section_00_test_0001.wav", "is a test clip of the run"),
+        ("Section_00_Test_0001.WAV", "is a test clip of the run"),
+        ("section_00_0001_vel_4.wav", "is a test clip of the run"),
+        ("section_00_test_0009.wav", "is a test clip;"),
+        ("section_00_source_test_normal_0001.wav", "is a test clip;"),
+        ("section_00_source_test_anomaly_0001.wav", "is an anomaly;"),
+        ("section_00_source_train_anomaly_0001.wav", "is an anomaly;"),
+    ],
+)
+@pytest.mark.parametrize("spelling", ["section_00_test_0001.wav", "section_00_0001.wav"])
+def test_no_spelling_brings_test_clips_or_anomalies_into_a_threshold(
+    clip: str, told: str, spelling: str, tmp_path: Path
+) -> None:
+    items = record(tmp_path)
+    tested = items.iloc[:1].assign(source=f"dcase2023/eval_data/fan/test/{spelling}", machine="fan")
+    tested.to_parquet(tmp_path / "records/record-aaaa/items.parquet")
+    place = tmp_path / "normal"
+    place.mkdir()
+    (place / "scores.csv").write_text(
+        f"machine,section,clip,score\nfan,00,section_00_source_train_normal_0001.wav,1\nfan,00,{clip},1\n"
+    )
+    with pytest.raises(DataError, match=f"line 3: fan/.* {told}"):
+        written(tmp_path, tmp_path / "to", threshold_from=place)
+
+
+def test_a_table_that_calls_a_clip_an_anomaly_sets_no_threshold(tmp_path: Path) -> None:
+    record(tmp_path)
+    place = tmp_path / "normal"
+    place.mkdir()
+    (place / "scores.csv").write_text("machine,section,clip,score,is_anomaly\nfan,00,mine_0001.wav,1,1\n")
+    with pytest.raises(DataError, match=r"line 2: fan/mine_0001.wav is an anomaly; thresholds are set by"):
+        written(tmp_path, tmp_path / "to", threshold_from=place)
+
+
 def test_a_scorer_that_learned_from_the_held_out_clips_is_told_of(tmp_path: Path) -> None:
     record(tmp_path, held={"fan": [1.0], "ToyCar": [1.0]}, scorer_on="held")
     [one] = written(tmp_path, tmp_path / "to")

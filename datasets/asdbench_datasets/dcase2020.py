@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -22,18 +21,14 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
+from asdbench.data.folds import by_part
 from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, Card, Config, Count, Fold, Remote, Row
 from asdbench_datasets import citations
-from asdbench_datasets.common import (
-    NO_VALIDATION,
-    Channel,
-    Machines,
-    SampleRate,
-    chosen_machines,
-    table,
-    zenodo,
-)
+from asdbench_datasets.leaks import NO_VALIDATION
+from asdbench_datasets.options import Channel, Machines, SampleRate, chosen_machines
+from asdbench_datasets.parts import TRAINING, Part
+from asdbench_datasets.tables import table, zenodo
 
 MACHINES = ("fan", "pump", "slider", "valve", "ToyCar", "ToyConveyor")
 MIMII = ("fan", "pump", "slider", "valve")
@@ -44,25 +39,22 @@ HOMEPAGE = "https://dcase.community/challenge2020/task-unsupervised-detection-of
 LICENCE = "CC BY-NC-SA 4.0; its part from MIMII (fan, pump, slider, valve): CC BY-SA 4.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Where the release puts clips of one kind."""
-
-    name: str
-    folder: str
-    archives: str
-    """Which archives it comes in."""
-    subfolder: Literal["train", "test"]
-    pattern: re.Pattern[str]
-
-
 _LABELLED = re.compile(r"(?P<label>normal|anomaly)_id_(?P<section>\d{2})_\d{8}\.wav")
 _SECRET = re.compile(r"(?P<label>)id_(?P<section>\d{2})_\d{8}\.wav")
+_NORMAL, _BARE = "normal_id_00_00000000.wav", "id_00_00000000.wav"
+
+
+def _part(
+    name: str, folder: str, archives: str, subfolder: str, pattern: re.Pattern[str], example: str
+) -> Part:
+    return Part(name=name, folder=folder, archives=archives, patterns={subfolder: pattern}, example=example)
+
+
 PARTS = (
-    Part(name="train", folder="dev_data", archives="dev", subfolder="train", pattern=_LABELLED),
-    Part(name="additional", folder="eval_data", archives="additional", subfolder="train", pattern=_LABELLED),
-    Part(name="test", folder="dev_data", archives="dev", subfolder="test", pattern=_LABELLED),
-    Part(name="evaluation", folder="eval_data", archives="evaluation", subfolder="test", pattern=_SECRET),
+    _part("train", "dev_data", "dev", "train", _LABELLED, _NORMAL),
+    _part("additional", "eval_data", "additional", "train", _LABELLED, _NORMAL),
+    _part("test", "dev_data", "dev", "test", _LABELLED, _NORMAL),
+    _part("evaluation", "eval_data", "evaluation", "test", _SECRET, _BARE),
 )
 
 
@@ -150,13 +142,7 @@ class Dcase2020(Config, frozen=True):
         Raises:
             DataError: A machine ID has test clips but no training clips.
         """
-        training = [row.columns["part"] in {"train", "additional"} for row in rows]
-        fold = Fold(
-            name=self.test,
-            train=[k for k, is_training in enumerate(training) if is_training],
-            test=[k for k, is_training in enumerate(training) if not is_training],
-        )
-        return [fold]
+        return by_part(rows, name=self.test, train=TRAINING, test={"test", "evaluation"})
 
     def graded(self, root: Path, names: Sequence[tuple[str, str]]) -> Sequence[Row]:
         """Return a row for every (machine type, file name) of a test clip; the names alone tell the labels.
@@ -164,7 +150,7 @@ class Dcase2020(Config, frozen=True):
         Raises:
             DataError: A name is not of the test clips that the options select.
         """
-        part = next(part for part in self._parts() if part.subfolder == "test")
+        part = next(part for part in self._parts() if not part.trains)
         for machine, name in names:
             if machine not in self._selected():
                 raise DataError(
@@ -224,7 +210,8 @@ class Dcase2020(Config, frozen=True):
 
 
 def _rows(root: Path, part: Part, machine: str) -> Iterator[Row]:
-    folder = FOLDER / part.folder / machine / part.subfolder
+    [subfolder] = part.patterns
+    folder = FOLDER / part.folder / machine / subfolder
     if not (root / folder).is_dir():
         return
     for name in sorted(path.name for path in (root / folder).iterdir()):
@@ -233,12 +220,14 @@ def _rows(root: Path, part: Part, machine: str) -> Iterator[Row]:
 
 
 def _row(path: Path, source: PurePosixPath, *, part: Part, machine: str) -> Row:
-    match = part.pattern.fullmatch(source.name)
+    [pattern] = part.patterns.values()
+    match = pattern.fullmatch(source.name)
     if match is None:
-        form = "id_00_00000000.wav" if part.pattern is _SECRET else "normal_id_00_00000000.wav"
-        raise DataError(f"{path} is not named as the release names its clips ({form}); move it elsewhere")
+        raise DataError(
+            f"{path} is not named as the release names its clips ({part.example}); move it elsewhere"
+        )
     section, label = match["section"], match["label"] or None
-    if part.subfolder == "train" and label == ANOMALY:
+    if part.trains and label == ANOMALY:
         raise DataError(f"{path} is an anomalous clip in a training folder, where all clips are normal")
     known = _sections(machine, part.folder)
     if section not in known:

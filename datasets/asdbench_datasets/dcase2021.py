@@ -20,12 +20,13 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from asdbench.data.folds import by_part
 from asdbench.errors import ConfigError
 from asdbench.values import Count, Fold, Row
 from asdbench_datasets import citations
-from asdbench_datasets.common import table
-from asdbench_datasets.parts import DOMAINS, Part, Release
+from asdbench_datasets.parts import DOMAINS, TRAINING, Part, Release
 from asdbench_datasets.sections import SectionRelease
+from asdbench_datasets.tables import table
 
 MACHINES = ("fan", "gearbox", "pump", "slider", "valve", "ToyCar", "ToyTrain")
 CITATION = f"""\
@@ -50,8 +51,8 @@ class ToldDomains(SectionRelease, frozen=True, kw_only=True):
 
     @property
     def published_as(self) -> str:
-        """Name of the test clips in tables of printed results; those of one domain are none that anyone names."""
-        return f"{self.release.name}/{self.test}" if self.domain == "both" else ""
+        """Name of these clips in tables of printed results; those of one domain are none that anyone names."""
+        return super().published_as if self.domain == "both" else ""
 
 
 class Dcase2021(ToldDomains, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ class Dcase2021(ToldDomains, frozen=True, kw_only=True):
 
     @property
     def published_as(self) -> str:
-        """Name of the test clips in tables of printed results."""
+        """Name of these clips in tables of printed results."""
         return "dcase2021/serial_oe" if self.protocol == "serial_oe" else super().published_as
 
     @property
@@ -113,15 +114,7 @@ class Dcase2021(ToldDomains, frozen=True, kw_only=True):
         """Return the one division that the protocol states."""
         if self.protocol == "official":
             return super().folds(rows)
-        parts = [row.columns["part"] for row in rows]
-        return [
-            Fold(
-                name="serial_oe",
-                train=[k for k, part in enumerate(parts) if part in {"train", "additional"}],
-                validation=[k for k, part in enumerate(parts) if part == "test"],
-                test=[k for k, part in enumerate(parts) if part == "evaluation"],
-            )
-        ]
+        return by_part(rows, name="serial_oe", train=TRAINING, validation={"test"}, test={"evaluation"})
 
     def counts(self, part: Part, columns: dict[str, str]) -> Iterator[Count]:
         """Give the official counts of a section."""

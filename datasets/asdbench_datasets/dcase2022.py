@@ -74,7 +74,7 @@ class Dcase2022(SectionRelease, frozen=True, kw_only=True):
 
     @property
     def published_as(self) -> str:
-        """Name of the test clips in tables of printed results, all of which go by the official labels."""
+        """Name of these clips in tables of printed results, all of which go by the official labels."""
         known = self.test == "dev" or self.ground_truth == "official"
         return super().published_as if known else ""
 

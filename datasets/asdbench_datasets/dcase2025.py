@@ -66,6 +66,11 @@ class Dcase2025(SectionRelease, frozen=True, kw_only=True):
     ] = False
 
     @property
+    def published_as(self) -> str:
+        """Name of these clips in tables of printed results, none of which has supplemental clips."""
+        return "" if self.supplemental else super().published_as
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """The parts that the options select."""
         chosen = super().parts

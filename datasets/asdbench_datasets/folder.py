@@ -24,6 +24,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave, wave_info
+from asdbench.data.folds import by_part
 from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Fold, Row
 
@@ -109,9 +110,7 @@ class Folder(Config, frozen=True):
         Raises:
             DataError: A machine has test recordings but no training recordings.
         """
-        parts = [row.columns["part"] for row in rows]
-        train, test = ([k for k, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [Fold(name="folder", train=train, test=test)]
+        return by_part(rows, name="folder")
 
     def _folder(self, root: Path) -> Path:
         if not self.path:

@@ -26,10 +26,13 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
+from asdbench.data.folds import by_part
 from asdbench.errors import DataError
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Remote, Row
 from asdbench_datasets import citations
-from asdbench_datasets.common import NO_VALIDATION, Machines, SampleRate, chosen_machines, table, zenodo
+from asdbench_datasets.leaks import NO_VALIDATION
+from asdbench_datasets.options import Machines, SampleRate, chosen_machines
+from asdbench_datasets.tables import table, zenodo
 
 MACHINES = ("fan", "pump", "slider", "valve")
 FOLDER = PurePosixPath("mimii")
@@ -113,9 +116,7 @@ class Mimii(Config, frozen=True, kw_only=True):
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one division that the option ``test_normals`` makes."""
-        parts = [row.columns["part"] for row in rows]
-        train, test = ([k for k, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [Fold(name="mimii", train=train, test=test)]
+        return by_part(rows, name="mimii")
 
     def archive_target(self, remote: Remote) -> PurePosixPath:
         """Return the folder under the data root that an archive of the card unpacks to."""

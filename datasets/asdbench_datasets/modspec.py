@@ -19,10 +19,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from asdbench.data.folds import by_part
 from asdbench.errors import DataError
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Row
 from asdbench_datasets import citations
-from asdbench_datasets.common import NO_VALIDATION, Machines, chosen_machines, table
+from asdbench_datasets.leaks import NO_VALIDATION
+from asdbench_datasets.options import Machines, chosen_machines
+from asdbench_datasets.tables import table
 
 MACHINES = ("fan", "pump", "slider", "valve", "ToyCar")
 FOLDER = PurePosixPath("dcase2020_modspec")
@@ -97,9 +100,7 @@ class Modspec(Config, frozen=True, kw_only=True):
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one official division."""
-        parts = [row.columns["part"] for row in rows]
-        train, test = ([k for k, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [Fold(name="dev", train=train, test=test)]
+        return by_part(rows, name="dev")
 
     def _selected(self) -> tuple[str, ...]:
         return tuple(self.machines) or MACHINES

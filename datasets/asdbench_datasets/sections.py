@@ -23,24 +23,21 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
+from asdbench.data.folds import by_part
 from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Remote, Row
 from asdbench_datasets.clips import Clips
-from asdbench_datasets.common import (
-    NO_VALIDATION,
-    Channel,
-    Machines,
-    SampleRate,
-    chosen_machines,
-    table,
-    zenodo,
-)
+from asdbench_datasets.leaks import NO_VALIDATION
+from asdbench_datasets.options import Channel, Machines, SampleRate, chosen_machines
 from asdbench_datasets.parts import DOMAINS, TRAINING, Part, Release
+from asdbench_datasets.tables import table, zenodo
 from asdbench_datasets.truth import Form
 
 GROUND_TRUTH = "ground_truth"
 _TRAINING = {"dev": "train", "additional": "additional"}
 _TESTED = {"dev": "test", "eval": "evaluation"}
+_NEEDED = {"dev": "dev", "eval": "additional"}
+"""Training clips of the sections that are tested."""
 
 
 class SectionRelease(Config, frozen=True, kw_only=True):
@@ -72,7 +69,7 @@ class SectionRelease(Config, frozen=True, kw_only=True):
     channel: Channel = 0
 
     def __post_init__(self) -> None:
-        needed = "dev" if self.test == "dev" else "additional"
+        needed = _NEEDED[self.test]
         # In one order and form, so that equal selections are equal configurations.
         msgspec.structs.force_setattr(self, "machines", chosen_machines(self.machines, self.release.machines))
         msgspec.structs.force_setattr(self, "train", self.train or needed)
@@ -148,14 +145,7 @@ class SectionRelease(Config, frozen=True, kw_only=True):
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one official division: the chosen training clips and the test clips."""
-        training = [row.columns["part"] in TRAINING for row in rows]
-        return [
-            Fold(
-                name=self.test,
-                train=[k for k, is_training in enumerate(training) if is_training],
-                test=[k for k, is_training in enumerate(training) if not is_training],
-            )
-        ]
+        return by_part(rows, name=self.test, train=TRAINING, test={self.tested.name})
 
     def graded(self, root: Path, names: Sequence[tuple[str, str]]) -> Sequence[Row]:
         """Return a row for every (machine type, file name) of a test clip, from names and ground truth alone.
@@ -209,8 +199,11 @@ class SectionRelease(Config, frozen=True, kw_only=True):
 
     @property
     def published_as(self) -> str:
-        """Name of the test clips in tables of printed results, were they taken as recorded."""
-        return f"{self.release.name}/{self.test}"
+        """Name of these training and test clips in tables of printed results, were they taken as recorded.
+
+        Results are printed of methods that trained on the sections that they were tested on, and on nothing else.
+        """
+        return f"{self.release.name}/{self.test}" if self.train == _NEEDED[self.test] else ""
 
     @property
     def known_leaks(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from asdbench.data.audio import read_wave
+from asdbench.data.folds import by_part
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Count, Fold, Row
@@ -148,9 +149,7 @@ class Synthetic(Config, frozen=True):
         Raises:
             DataError: A machine ID has test clips but no training clips.
         """
-        parts = [row.columns["part"] for row in rows]
-        train, test = ([at for at, part in enumerate(parts) if part == name] for name in ("train", "test"))
-        return [Fold(name="official", train=train, test=test)]
+        return by_part(rows, name="official")
 
     def unit(self, machine: str, unit: int) -> Machine:
         """Return unit number ``unit`` (0, 1, ...) of a machine type."""

@@ -9,6 +9,7 @@ import msgspec
 
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
+from asdbench.metrics.table import main_metric
 from asdbench.registry import Registry
 from asdbench.values import Printed
 
@@ -41,7 +42,7 @@ def key_of(groups: Mapping[str, str | None], metric: str) -> Key:
 
 def covers(prepared: Prepared, printed: Iterable[Printed]) -> bool:
     """Tell whether the data hold every outermost group that the numbers are of, so that averages are comparable."""
-    outermost = prepared.card.groups[0]
+    outermost = _outermost(prepared)
     wanted = {number.groups[outermost] for number in printed if outermost in number.groups}
     return wanted <= {row.columns.get(outermost, "") for row in prepared.rows}
 
@@ -110,7 +111,7 @@ def _reported(prepared: Prepared, numbers: Sequence[Printed]) -> Reported:
 
 def _means(prepared: Prepared, numbers: Sequence[Printed]) -> dict[str, float]:
     """Return the mean over all outermost groups of the data, of each metric that is printed of all of them."""
-    outermost = prepared.card.groups[0]
+    outermost = _outermost(prepared)
     names = {row.columns[outermost] for row in prepared.rows if outermost in row.columns}
     values: dict[str, dict[str, float]] = {}
     for number in numbers:
@@ -119,6 +120,11 @@ def _means(prepared: Prepared, numbers: Sequence[Printed]) -> dict[str, float]:
     return {metric: sum(of.values()) / len(of) for metric, of in values.items() if set(of) == names}
 
 
+def _outermost(prepared: Prepared) -> str:
+    """Return the column of the outermost result groups; empty: results are of everything alone."""
+    return next(iter(prepared.card.groups), "")
+
+
 def _goodness(reported: Reported) -> float:
     both = reported.mean | reported.average
-    return both.get("omega", both.get("auc", 0.0))
+    return both.get(main_metric(both), 0.0)

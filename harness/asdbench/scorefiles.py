@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from asdbench.errors import DataError
 
@@ -29,6 +29,10 @@ FORMS = (
 _FILE = re.compile(
     r"anomaly_score_(?P<machine>.+)_(?:section_(?P<section>\d{2})(?:_(?P<domain>source|target))?_test|id_(?P<id>\d{2}))\.csv"
 )
+
+
+_NUMBER = re.compile(r"\d{4,}")
+"""Of a clip within its section; attributes follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,24 @@ def read_scores(folder: Path) -> tuple[list[ClipScore], bool]:
         if other is not clip:
             raise DataError(f"{clip.where}: {clip.machine}/{clip.clip} has a score already, in {other.where}")
     return scores, not files
+
+
+def clip_words(name: str) -> tuple[str, ...]:
+    """Return what a clip's name says before its attributes: ``section, 03, source, test, normal, 0001``.
+
+    Folders and the case of letters are left out.
+    """
+    words = PurePosixPath(name.strip().lower()).stem.split("_")
+    numbers = (place for place, word in enumerate(words) if _NUMBER.fullmatch(word))
+    return tuple(words[: next(numbers, len(words)) + 1])
+
+
+def clip_key(name: str) -> tuple[str, ...]:
+    """Return what is the same for all spellings of a clip's name.
+
+    ``section_03_test_0000.wav`` of the evaluators' manuals is ``section_03_0000.wav`` of their ground truth.
+    """
+    return tuple(word for word in clip_words(name) if word != "test")
 
 
 def _of_file(file: Path) -> Iterator[ClipScore]:

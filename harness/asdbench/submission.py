@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 
 from asdbench.atomic import new_folder
 from asdbench.errors import ConfigError, DataError, RunError, unknown
-from asdbench.scorefiles import read_scores
+from asdbench.scorefiles import clip_key, clip_words, read_scores
 from asdbench.store import write_json
 
 FEWEST = 10
@@ -344,15 +344,7 @@ def _normals(
     """Return scores of normal clips by machine type."""
     found: dict[str, list[float]] = {}
     if request.threshold_from is not None:
-        tested = set(zip(items["machine"], items["clip"], strict=True))
-        for clip in read_scores(request.threshold_from)[0]:
-            if (clip.machine, clip.clip) in tested:
-                raise DataError(
-                    f"{clip.where}: {clip.machine}/{clip.clip} is a test clip of the run; thresholds are set by normal "
-                    "training clips alone"
-                )
-            found.setdefault(clip.machine, []).append(clip.score)
-        return found, []
+        return _given(request.threshold_from, items), []
     column = f"score_{seed}"
     if column not in record.held:
         return {}, []
@@ -365,6 +357,34 @@ def _normals(
             "the scorer learned from the held-out clips that the thresholds are set by, which makes these too low"
         )
     return found, notes
+
+
+def _given(folder: Path, items: pd.DataFrame) -> dict[str, list[float]]:
+    """Return somebody's scores of normal training clips by machine type.
+
+    Raises:
+        DataError: A clip is one that the run tested, in whatever spelling, or its name says that it is a test clip or
+            an anomaly.
+    """
+    tested = {
+        (machine, clip_key(clip)) for machine, clip in zip(items["machine"], items["clip"], strict=True)
+    }
+    found: dict[str, list[float]] = {}
+    for clip in read_scores(folder)[0]:
+        words = clip_words(clip.clip)
+        if (clip.machine, clip_key(clip.clip)) in tested:
+            what = "a test clip of the run"
+        elif "anomaly" in words or clip.is_anomaly == "1":
+            what = "an anomaly"
+        elif "test" in words:
+            what = "a test clip"
+        else:
+            found.setdefault(clip.machine, []).append(clip.score)
+            continue
+        raise DataError(
+            f"{clip.where}: {clip.machine}/{clip.clip} is {what}; thresholds are set by normal training clips alone"
+        )
+    return found
 
 
 def _write_lines(file: Path, lines: Sequence[tuple[str, str]]) -> None:

@@ -21,7 +21,7 @@ def asdbench_figures() -> Iterable[Entry]:
         Entry(
             name="results",
             build=lazy("asdbench_leaderboards.figure:results_figure"),
-            summary="AUC of every method on every machine type, with intervals and printed values",
+            summary="what ranks methods, of every method on every machine type, with intervals and printed values",
         )
     ]
 

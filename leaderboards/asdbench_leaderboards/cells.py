@@ -8,25 +8,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the page of systems needs the names alone, and no scikit-learn behind the metrics
     from asdbench.metrics import Metric, Result
 
-METRICS: Mapping[Metric, str] = {
+METRICS: Mapping[str, str] = {
+    "ap": "AP %",
+    "f1": "F1max %",
+    "recall": "recall %",
+    "false_alarms": "false alarms %",
     "auc": "AUC %",
     "pauc": "pAUC %",
     "mauc": "mAUC %",
     "pauc_domain": "pAUC of the domain %",
     "omega": "Omega %",
+    "accuracy": "accuracy %",
+    "one_vs_rest_accuracy": "one-vs-rest accuracy %",
+    "macro_f1": "macro-F1 %",
+    "mean_recall": "mean recall %",
 }
 """Names of the figures, in the order in which tables show them."""
 
 
+def metric_name(metric: str) -> str:
+    """Return what tables call a metric; that of a stranger's metric set by its own word."""
+    return METRICS.get(metric, f"{metric} %")
+
+
 def shown_metrics(results: Iterable[Result]) -> list[Metric]:
-    """Return the metrics of the results; AUC and pAUC where there is no result."""
-    found = {result.metric for result in results}
-    return [metric for metric in METRICS if metric in found] or ["auc", "pauc"]
-
-
-def main_metric(metrics: Iterable[str]) -> Metric:
-    """Return the metric that ranks methods: the official score where there is one, else the AUC."""
-    return "omega" if "omega" in metrics else "auc"
+    """Return the metrics of the results, those without a name here last; AUC and pAUC where there is no result."""
+    found = dict.fromkeys(result.metric for result in results)
+    order = list(METRICS)
+    ranks = {metric: order.index(metric) if metric in METRICS else len(order) for metric in found}
+    return sorted(found, key=lambda metric: ranks[metric]) or ["auc", "pauc"]
 
 
 def figure_text(result: Result | None) -> str:

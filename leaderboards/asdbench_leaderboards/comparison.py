@@ -8,8 +8,8 @@ from typing import Any
 from tabulate import tabulate
 
 from asdbench import Report
-from asdbench.metrics import Metric, Result
-from asdbench_leaderboards.cells import METRICS, figure_text, main_metric, percent, shown_metrics
+from asdbench.metrics import Metric, Result, main_metric
+from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics
 
 WIDTH = 60
 """Of the last column, in characters."""
@@ -30,7 +30,9 @@ def _measured(report: Report, metrics: Sequence[Metric]) -> str:
     main = main_metric(metrics)
     rows: list[tuple[float, list[str]]] = []
     for evaluation in report.evaluations:
-        average = {result.metric: result for result in evaluation.results if not any(result.groups.values())}
+        average: dict[str, Result] = {
+            result.metric: result for result in evaluation.results if not any(result.groups.values())
+        }
         about = report.about(evaluation)
         flags = [f" ({flag})" for flag in ("reduced", "approximate") if about[flag]]
         figures = [_figure(average, metric) for metric in metrics]
@@ -40,7 +42,7 @@ def _measured(report: Report, metrics: Sequence[Metric]) -> str:
     rows.sort(key=lambda row: row[0], reverse=True)
     headers = [
         "method",
-        *(f"mean {METRICS[metric]}" for metric in metrics),
+        *(f"mean {metric_name(metric)}" for metric in metrics),
         "fit s",
         "score ms",
         "parameters",
@@ -48,7 +50,7 @@ def _measured(report: Report, metrics: Sequence[Metric]) -> str:
     return tabulate([cells for _, cells in rows], headers=headers, disable_numparse=True)
 
 
-def _figure(average: Mapping[Metric, Result], metric: Metric) -> str:
+def _figure(average: Mapping[str, Result], metric: Metric) -> str:
     """Return a method's average; one that has no figures at all failed, and its are undefined."""
     return figure_text(average[metric]) if metric in average else "undefined"
 
@@ -68,7 +70,7 @@ def _reported(report: Report, metrics: Sequence[Metric]) -> str:
         rows.append([system.system, *figures, source, _how(system.words, system.why)])
     headers = [
         "reported only",
-        *(f"printed {METRICS[metric]}" for metric in metrics),
+        *(f"printed {metric_name(metric)}" for metric in metrics),
         "source",
         "to measure it",
     ]

@@ -1,4 +1,4 @@
-"""The results figure: AUC or official score of every method on every machine type, with intervals and printed values."""
+"""The results figure: what ranks methods, of every method on every machine type, with intervals and printed values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from asdbench import Report
-from asdbench_leaderboards.cells import METRICS, main_metric
+from asdbench.metrics import main_metric
+from asdbench_leaderboards.cells import metric_name
 
 PERCENT = 100
+HALF_IS_CHANCE = ("auc", "pauc", "mauc", "pauc_domain", "omega")
 
 
 def results_figure(report: Report, path: Path) -> None:
@@ -24,20 +26,20 @@ def results_figure(report: Report, path: Path) -> None:
     document = report.document()
     metric = main_metric(row["metric"] for row in document["results"])
     methods = list(document["methods"])
-    outer = next(iter(report.prepared.card.groups))
+    outer = next(iter(report.prepared.card.groups), "")
     rows = [
         row
         for row in document["results"]
         if row["metric"] == metric and _is_outer(row, report.prepared.card.groups)
     ]
-    names = list(dict.fromkeys(row[outer] or "average" for row in rows))
+    names = list(dict.fromkeys(row.get(outer) or "average" for row in rows))
     figure = Figure(
         figsize=(max(6.0, 1.6 + 0.3 * len(names) * max(2, len(methods))), 3.8), layout="constrained"
     )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, method in enumerate(methods):
-        mine = {row[outer] or "average": row for row in rows if row["method"] == method}
+        mine = {row.get(outer) or "average": row for row in rows if row["method"] == method}
         _bars(
             axes,
             [mine.get(name) for name in names],
@@ -45,10 +47,11 @@ def results_figure(report: Report, path: Path) -> None:
             number=number,
             of=len(methods),
         )
-    axes.axhline(50, color="0.4", linewidth=0.8, linestyle=":")
+    if metric in HALF_IS_CHANCE:
+        axes.axhline(50, color="0.4", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 105)
-    axes.set_ylabel(METRICS[metric].replace(" %", ", %"))
+    axes.set_ylabel(metric_name(metric).replace(" %", ", %"))
     partial = ", partial data" if report.partial else ""
     axes.set_title(f"{document['run']['dataset']}{partial}", loc="left", fontsize="medium")
     figure.legend(loc="outside upper right", fontsize="small", ncols=min(len(methods), 3), frameon=False)

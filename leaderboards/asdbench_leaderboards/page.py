@@ -9,7 +9,7 @@ import msgspec
 
 from asdbench.errors import ConfigError, unknown
 from asdbench.values import Printed
-from asdbench_leaderboards.cells import METRICS
+from asdbench_leaderboards.cells import metric_name
 from asdbench_leaderboards.printed import printed
 from asdbench_leaderboards.systems import Key, System, systems
 
@@ -35,9 +35,6 @@ The numbers are `printed.csv`, the rest is `systems.csv`, both in
 AVERAGE = "average"
 WIDE = 10
 """A table with more columns of numbers is turned."""
-NAMES: Mapping[str, str] = {"recall": "recall"} | {
-    str(metric): name.removesuffix(" %") for metric, name in METRICS.items()
-}
 Numbers = Mapping[Key, Sequence[Printed]]
 
 
@@ -106,9 +103,7 @@ def _sections(of_paper: Sequence[System]) -> Iterator[str]:
 def _section(rows: Sequence[System], numbers: Numbers) -> str:
     everything = [number for row in rows for number in numbers[row.key]]
     metrics = list(dict.fromkeys(number.metric for number in everything))
-    head = (
-        f"On `-d {_quoted(rows[0].dataset)}`. Printed: {' / '.join(NAMES[metric] for metric in metrics)}, %."
-    )
+    head = f"On `-d {_quoted(rows[0].dataset)}`. Printed: {' / '.join(map(_name, metrics))}, %."
     places = _places(everything)
     cells = {row.key: [_cell(numbers[row.key], place, metrics) for place in places] for row in rows}
     if len(places) > WIDE:
@@ -136,6 +131,10 @@ def _cell(numbers: Sequence[Printed], place: str, metrics: Sequence[str]) -> str
     return " / ".join(values.get(metric, "-") for metric in metrics) if values else ""
 
 
+def _name(metric: str) -> str:
+    return metric_name(metric).removesuffix(" %")
+
+
 def _run(row: System) -> str:
     if row.status == "reported only":
         return f"*reported only*: {row.why}"
@@ -160,6 +159,6 @@ def _notes(numbers: Iterable[Printed]) -> str:
             by_rest = (
                 f" (by the rest of the table {100 * number.consistent:.2f})" if number.consistent else ""
             )
-            place = f"{_place(number)} {NAMES[number.metric]}{by_rest}"
+            place = f"{_place(number)} {_name(number.metric)}{by_rest}"
             known.setdefault((number.method, number.note), []).append(place)
     return "\n".join(f"- {system}, {', '.join(places)}: {note}" for (system, note), places in known.items())

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from asdbench import Report
 from asdbench.metrics import Metric, Result
-from asdbench_leaderboards.cells import METRICS, figure_text, percent, shown_metrics
+from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics
 from asdbench_leaderboards.comparison import comparison
 
 By = Literal["type", "id"]
@@ -37,12 +37,12 @@ def _block(report: Report, number: int, *, by: By) -> str:
     lines = _lines(evaluation.results, shown)
     label, metrics = evaluation.recipe.label, shown_metrics(evaluation.results)
     rows = [[*_names(line, shown), *(figure_text(line.get(metric)) for metric in metrics)] for line in lines]
-    headers = [*shown, *(METRICS[metric] for metric in metrics)]
+    headers = [*(shown or [""]), *map(metric_name, metrics)]
     if compared := _with_printed(report, label, evaluation.results, metrics):
         rows = [
             [*row, *_beside(report, label, line, compared)] for row, line in zip(rows, lines, strict=True)
         ]
-        headers += [f"printed {' / '.join(METRICS[metric] for metric in compared)}", "difference"]
+        headers += [f"printed {' / '.join(map(metric_name, compared))}", "difference"]
     table = tabulate(rows, headers=headers, disable_numparse=True)
     return "\n".join([_title(report, label, about), table, *_footnotes(report, number, about)])
 
@@ -114,7 +114,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
     )
     if best := about["best_on_test_labels"]:
         shown = ", ".join(
-            f"{METRICS[metric]} {100 * value:.2f}" for metric, value in best.items() if value is not None
+            f"{metric_name(metric)} {100 * value:.2f}" for metric, value in best.items() if value is not None
         )
         notes.append(f"chosen on test labels (selection=test, not for comparison): {shown}")
     notes += _about_printed(report, evaluation.recipe.label)

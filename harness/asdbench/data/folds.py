@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
 from asdbench.errors import ConfigError, unknown
 from asdbench.values import Fold, Row
+
+
+def by_part(
+    rows: Sequence[Row],
+    *,
+    name: str,
+    train: Collection[str] = ("train",),
+    validation: Collection[str] = (),
+    test: Collection[str] = ("test",),
+) -> list[Fold]:
+    """Return the one fold that the column ``part`` makes, which each of ``train``, ``validation`` and ``test`` names."""
+    parts = [row.columns["part"] for row in rows]
+
+    def of(names: Collection[str]) -> list[int]:
+        return [k for k, part in enumerate(parts) if part in names]
+
+    return [Fold(name=name, train=of(train), validation=of(validation), test=of(test))]
 
 
 def leave_one_out(folds: Sequence[Fold], rows: Sequence[Row], *, by: str) -> list[Fold]:

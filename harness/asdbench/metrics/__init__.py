@@ -7,7 +7,7 @@ from asdbench.metrics.detection import average_precision, equal_error, f1_max
 from asdbench.metrics.holdout import holdout
 from asdbench.metrics.official import dcase2020, dcase2021, dcase2022, dcase2023, dcase2024, dcase2025
 from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
-from asdbench.metrics.table import Metric, Result, ScoreTable
+from asdbench.metrics.table import Metric, Result, ScoreTable, main_metric
 
 __all__ = [
     "ClassTable",
@@ -32,6 +32,7 @@ __all__ = [
     "harmonic_mean",
     "holdout",
     "interval",
+    "main_metric",
     "partial_auc",
     "roc_by_section",
 ]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from asdbench.errors import ConfigError, MetricError
-from asdbench.metrics.bootstrap import Area, View, bootstrap_views, interval
+from asdbench.metrics.bootstrap import Area, View, bootstrap_views
 from asdbench.metrics.roc import Bools, Floats, Ints, roc_by_section
-from asdbench.metrics.table import Metric, Result, ScoreTable
+from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY
 
@@ -239,7 +239,17 @@ def minimum(parts: Floats) -> Floats:
 def report(table: ScoreTable, figures: Sequence[tuple[Metric, Figure]]) -> list[Result]:
     """Return the figures as results: a group after its parts, so the average comes last."""
     ordered = sorted(figures, key=lambda pair: [*((0, name) for name in pair[1].path), (1, "")])
-    return [_result(table, metric, figure) for metric, figure in ordered]
+    return [
+        result_of(
+            figure.draws,
+            groups=dict.fromkeys(table.groups) | dict(zip(table.levels, figure.path, strict=False)),
+            metric=metric,
+            items=figure.items,
+            seeds=table.scores.shape[0],
+            why=figure.note,
+        )
+        for metric, figure in ordered
+    ]
 
 
 def _split(table: ScoreTable, levels: Sequence[str]) -> tuple[list[Path], Ints]:
@@ -354,25 +364,3 @@ def _left_out(pairs: Sequence[tuple[str, str]], count: int) -> str:
     by_reason = groupby(sorted(pairs), key=lambda pair: pair[0])
     lists = [f"{', '.join(name for _, name in group)} ({reason})" for reason, group in by_reason]
     return f"{len(pairs)} of {count} left out: {'; '.join(lists)}"
-
-
-def _result(table: ScoreTable, metric: Metric, figure: Figure) -> Result:
-    groups = dict.fromkeys(table.groups) | dict(zip(table.levels, figure.path, strict=False))
-    per_seed: tuple[float | None, ...] = (None,) * table.scores.shape[0]
-    value = low = high = None
-    if figure.draws is not None:
-        per_seed = tuple(figure.draws[:, 0].tolist())
-        overall = figure.draws.mean(axis=0)  # [1 + resamples]
-        value = float(overall[0])
-        if overall.size > 1:
-            low, high = interval(overall[1:])
-    return Result(
-        groups=groups,
-        metric=metric,
-        value=value,
-        low=low,
-        high=high,
-        why=figure.note,
-        per_seed=per_seed,
-        items=figure.items,
-    )

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.errors import MetricError
-from asdbench.metrics.bootstrap import interval
 from asdbench.metrics.resampling import weights_of
 from asdbench.metrics.roc import Floats, Ints
-from asdbench.metrics.table import Metric, Result
+from asdbench.metrics.table import Metric, Result, result_of
 from asdbench.seeding import seed_for
 
 Counts = NDArray[np.float64]
@@ -88,13 +87,10 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
         groups[table.groups[0]] = name
     seeds, _, classes = table.scores.shape
     if not known.any():
+        why = "no item with a known class"
         return [
-            Result(
-                groups=groups, metric=metric, value=None, low=None, high=None,
-                why="no item with a known class", per_seed=(None,) * seeds, items=0,
-            )
-            for metric in FIGURES
-        ]  # fmt: skip
+            result_of(None, groups=groups, metric=metric, items=0, seeds=seeds, why=why) for metric in FIGURES
+        ]
     truth = table.truth[known]
     weights = weights_of(
         np.zeros(truth.size, dtype=np.int64),
@@ -105,7 +101,10 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
     matrices = np.stack(
         [_confusions(truth, scores[known].argmax(axis=1), weights, classes) for scores in table.scores]
     )  # [seeds, 1 + resamples, classes, classes]
-    return [_result(groups, metric, figure(matrices), truth.size) for metric, figure in FIGURES.items()]
+    return [
+        result_of(figure(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds)
+        for metric, figure in FIGURES.items()
+    ]
 
 
 def _confusions(truth: Ints, predicted: Ints, weights: Floats, classes: int) -> Counts:
@@ -113,21 +112,6 @@ def _confusions(truth: Ints, predicted: Ints, weights: Floats, classes: int) -> 
     cell = np.zeros((truth.size, classes * classes))
     cell[np.arange(truth.size), truth * classes + predicted] = 1
     return np.asarray((weights @ cell).reshape(len(weights), classes, classes))
-
-
-def _result(groups: Mapping[str, str | None], metric: Metric, draws: Floats, items: int) -> Result:
-    overall = draws.mean(axis=0)
-    low, high = interval(overall[1:]) if overall.size > 1 else (None, None)
-    return Result(
-        groups=groups,
-        metric=metric,
-        value=float(overall[0]),
-        low=low,
-        high=high,
-        why=None,
-        per_seed=tuple(draws[:, 0].tolist()),
-        items=items,
-    )
 
 
 def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Counts:

@@ -4,73 +4,102 @@ Conventions:
     * Average precision, F1max and AUC are of the validation items, normal and anomalous.
     * The threshold is the one that reaches F1max there; recall is the share of anomalous test items at or above it,
       the false-alarm rate the share of normal validation items (and of normal test items, where there are any).
+    * Items of unknown label are left out, of validation and of test.
     * A resample draws normal validation, anomalous validation and test items apart, whole blocks at a time where the
       dataset says which items overlap, and chooses its own threshold: intervals tell of that choice too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench.errors import MetricError
-from asdbench.metrics.bootstrap import interval
 from asdbench.metrics.detection import decisions, share_at_or_above
 from asdbench.metrics.resampling import weights_of
 from asdbench.metrics.roc import Bools, Floats, absent
-from asdbench.metrics.table import Metric, Result, ScoreTable
+from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY
 
 FIGURES: tuple[Metric, ...] = ("ap", "f1", "recall", "false_alarms", "auc")
 SEED = 2020
 """Intervals are part of a record, so they are drawn alike for everybody."""
-Draws = Mapping[Metric, Floats | str]
-"""A figure's draws ``[seeds, 1 + resamples]``, or why it is undefined."""
+NO_VALIDATION = "a threshold is chosen on validation items, and there are none; use another protocol"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Known:
+    """The items of one role whose label is known."""
+
+    anomalous: Bools
+    scores: Floats  # [seeds, items]
+    block: NDArray[np.str_] | None
+
+    @classmethod
+    def of(cls, table: ScoreTable) -> _Known:
+        known = np.array([label is not None for label in table.label.tolist()])
+        return cls(
+            anomalous=table.label[known] == ANOMALY,
+            scores=table.scores[:, known],
+            block=None if table.block is None else table.block[known],
+        )
+
+    @property
+    def items(self) -> int:
+        return int(self.anomalous.size)
 
 
 def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
     """Return AP, F1max, AUC and false alarms of the validation items, and recall of the test items at F1max's threshold.
+
+    Items of unknown label take no part. Without validation items, or without those of a class, all is undefined.
 
     Args:
         table: Scores and labels of the test items, with those of the validation items in ``validation``.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
 
     Raises:
-        MetricError: There are no validation items.
         ConfigError: ``resamples`` is negative.
     """
-    if table.validation is None:
-        raise MetricError(
-            "a threshold is chosen on validation items, and there are none; use another protocol"
-        )
-    draws = _draws(table, table.validation, resamples)
-    items = {"recall": table.label.size}
+    test = _Known.of(table)
+    validation = None if table.validation is None else _Known.of(table.validation)
+    draws, why = _draws(validation, test, resamples)
+    validated = 0 if validation is None else validation.items
     return [
-        _result(table, metric, draws[metric], items.get(metric, table.validation.label.size))
+        result_of(
+            draws.get(metric),
+            groups=dict.fromkeys(table.groups),
+            metric=metric,
+            items=test.items if metric == "recall" else validated,
+            seeds=table.scores.shape[0],
+            why=why.get(metric),
+        )
         for metric in FIGURES
     ]
 
 
-def _draws(table: ScoreTable, validation: ScoreTable, resamples: int) -> Draws:
-    anomalous, tested = validation.label == ANOMALY, table.label == ANOMALY
+def _draws(
+    validation: _Known | None, test: _Known, resamples: int
+) -> tuple[dict[Metric, Floats], dict[Metric, str]]:
+    """Return the draws ``[seeds, 1 + resamples]`` of the figures, and why others are undefined."""
+    if validation is None:
+        return {}, dict.fromkeys(FIGURES, NO_VALIDATION)
+    anomalous, tested = validation.anomalous, test.anomalous
     stratum = np.concatenate([anomalous.astype(np.int64), 2 + tested])
-    block = _joined(validation.block, table.block)
+    block = _joined(validation.block, test.block)
     weights = weights_of(stratum, block, resamples=resamples, seed=seed_for(SEED, "holdout"))
     on_validation, on_test = weights[:, : anomalous.size], weights[:, anomalous.size :]
-    why = absent(int((~anomalous).sum()), int(anomalous.sum()))
-    if why is not None:
-        return dict.fromkeys(FIGURES, f"validation: {why}")
+    missing = absent(int((~anomalous).sum()), int(anomalous.sum()))
+    if missing is not None:
+        return {}, dict.fromkeys(FIGURES, f"validation: {missing}")
     of_seeds = [
         _one_seed(anomalous, scores, on_validation, tested, test_scores, on_test)
-        for scores, test_scores in zip(validation.scores, table.scores, strict=True)
+        for scores, test_scores in zip(validation.scores, test.scores, strict=True)
     ]
-    draws: dict[Metric, Floats | str] = {
-        metric: np.stack([figures[metric] for figures in of_seeds]) for metric in of_seeds[0]
-    }
-    return draws if tested.any() else draws | {"recall": "no anomalous test item"}
+    draws = {metric: np.stack([figures[metric] for figures in of_seeds]) for metric in of_seeds[0]}
+    return draws, {} if tested.any() else {"recall": "no anomalous test item"}
 
 
 def _one_seed(
@@ -101,31 +130,3 @@ def _joined(first: NDArray[np.str_] | None, second: NDArray[np.str_] | None) -> 
     if first is None or second is None:
         return None
     return np.concatenate([first, second])
-
-
-def _result(table: ScoreTable, metric: Metric, draws: Floats | str, items: int) -> Result:
-    groups = dict.fromkeys(table.groups)
-    if isinstance(draws, str):
-        nothing = (None,) * table.scores.shape[0]
-        return Result(
-            groups=groups,
-            metric=metric,
-            value=None,
-            low=None,
-            high=None,
-            why=draws,
-            per_seed=nothing,
-            items=items,
-        )
-    overall = draws.mean(axis=0)
-    low, high = interval(overall[1:]) if overall.size > 1 else (None, None)
-    return Result(
-        groups=groups,
-        metric=metric,
-        value=float(overall[0]),
-        low=low,
-        high=high,
-        why=None,
-        per_seed=tuple(draws[:, 0].tolist()),
-        items=items,
-    )

@@ -1,8 +1,8 @@
-"""What a metric set reads and what it gives: the scores of one result group, and one figure of it."""
+"""What a metric set reads and what it gives: the scores of one result group, one figure of it, and which of them ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.errors import MetricError
+from asdbench.metrics.bootstrap import interval
 from asdbench.metrics.roc import Floats, check_finite
 from asdbench.values import ANOMALY, NORMAL
 
@@ -22,6 +23,9 @@ Metric = Literal[
 items where ``pauc`` is that of all, and a challenge's official score; average precision, F1 at its best threshold,
 recall and the share of false alarms there; a classifier's accuracy (micro-F1), (TP + TN) / items averaged over
 classes, macro-F1 (UF1) and mean recall (UAR)."""
+MAIN: tuple[Metric, ...] = ("omega", "ap", "auc", "accuracy")
+"""What ranks methods, the first that there is: the official score, of a hold-out protocol AP, else AUC, of a
+classifier accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,6 +80,45 @@ class Result:
     per_seed: tuple[float | None, ...]
     items: int
     """Items with a known label in the group, whether or not their section is defined."""
+
+
+def result_of(
+    draws: Floats | None,
+    *,
+    groups: Mapping[str, str | None],
+    metric: Metric,
+    items: int,
+    seeds: int,
+    why: str | None = None,
+) -> Result:
+    """Return a figure as a result: the mean over seeds, with an interval where it was resampled.
+
+    Args:
+        draws: The figure under every seed, ``[seeds, 1 + resamples]``: of the items, then of each resample; None:
+            undefined.
+        groups: What it is of.
+        metric: Its name.
+        items: Items with a known label that it is of.
+        seeds: How many seeds there are.
+        why: Why it is undefined, or what it leaves out.
+    """
+    value = low = high = None
+    per_seed: tuple[float | None, ...] = (None,) * seeds
+    if draws is not None:
+        per_seed = tuple(draws[:, 0].tolist())
+        overall = draws.mean(axis=0)  # [1 + resamples]
+        value = float(overall[0])
+        if overall.size > 1:
+            low, high = interval(overall[1:])
+    return Result(
+        groups=groups, metric=metric, value=value, low=low, high=high, why=why, per_seed=per_seed, items=items
+    )
+
+
+def main_metric(metrics: Iterable[str]) -> str:
+    """Return the metric that ranks methods; of metrics that nobody here knows the first, of none the AUC."""
+    found = list(metrics)
+    return next((metric for metric in MAIN if metric in found), found[0] if found else "auc")
 
 
 def _check_shapes(table: ScoreTable) -> None:
