@@ -88,7 +88,7 @@ def prepared_of(
             columns={str(key): value for key, value in columns.items()},
             label=None,
         )
-        for columns in items[["machine", "section"]].drop_duplicates().to_dict("records")
+        for columns in items.drop(columns=["label", "domain"]).drop_duplicates().to_dict("records")
     )
     return Prepared(
         dataset=Dcase2020(), card=card, rows=rows, ids=np.arange(len(rows)), pack=Path("pack"), vault=Path("vault"),
@@ -174,6 +174,36 @@ def test_a_preset_is_another_system_than_its_method(registry: Registry) -> None:
     assert changed.printed["stgram_mfn[epochs=1]"] == plain.printed["stgram_mfn"]
     ablation = made(registry, ("stgram_mfn", {"preset": "strict_ablation"}), card=card)
     assert ablation.printed["stgram_mfn[preset=strict_ablation]"] == {}
+
+
+def test_options_that_say_what_a_preset_says_are_that_system(registry: Registry) -> None:
+    card = msgspec.structs.replace(card_of("micro_expression/loso"), groups=("database",), claims=())
+    items = items_of(("face",)).assign(database=["casme2", "samm", "smic", "smic"] * 4)
+
+    def accuracy(**options: str) -> float | None:
+        evaluation = evaluation_of(registry, "waspp", of_classes(), **options)
+        rows = report_of(registry, prepared_of(card, items), evaluation).document()["results"]
+        pooled = [row["printed"] for row in rows if (row["database"], row["metric"]) == (None, "accuracy")]
+        return float(pooled[0]) if pooled[0] is not None else None
+
+    assert accuracy(variant="ststnet") == accuracy(preset="ststnet") == pytest.approx(0.6621)
+    assert accuracy() == accuracy(preset="wasppnet") == accuracy(epochs="3") == pytest.approx(0.7075)
+
+
+def test_numbers_of_databases_are_put_beside_those_of_a_classifier(registry: Registry) -> None:
+    card = msgspec.structs.replace(card_of("micro_expression/loso"), groups=("database",), claims=())
+    items = items_of(("face",)).assign(database=["casme2", "samm", "smic", "smic"] * 4)
+    evaluation = evaluation_of(registry, "waspp", of_classes(), preset="spp_v")
+    rows = report_of(registry, prepared_of(card, items), evaluation).document()["results"]
+    printed = {(row["database"], row["metric"]): row["printed"] for row in rows if row["printed"] is not None}
+    assert printed == {
+        ("casme2", "accuracy"): pytest.approx(0.8414),
+        ("samm", "accuracy"): pytest.approx(0.5455),
+        (None, "accuracy"): pytest.approx(0.6689),
+        ("casme2", "one_vs_rest_accuracy"): pytest.approx(0.8943),
+        ("samm", "one_vs_rest_accuracy"): pytest.approx(0.6970),
+        (None, "one_vs_rest_accuracy"): pytest.approx(0.7793),
+    }
 
 
 def test_numbers_of_a_strangers_plugin_are_found_by_its_methods_own_word(
@@ -334,6 +364,11 @@ def of_windows() -> list[Result]:
     return holdout(replace(validation, validation=validation), resamples=10)
 
 
+def of_clips() -> list[Result]:
+    """The figures of detection, averaged over machine types."""
+    return results_of(items_of(("fan", "pump")), dcase2020)
+
+
 def of_classes() -> list[Result]:
     """The figures of a classifier on two databases."""
     table = ClassTable(
@@ -356,6 +391,7 @@ def of_a_stranger() -> list[Result]:
 @pytest.mark.parametrize(
     ("results", "groups", "names", "main"),
     [
+        (of_clips(), ("machine", "section"), ["AUC", "pAUC"], "AUC"),
         (of_windows(), ("recording",), ["AP", "F1max", "recall", "false alarms", "AUC"], "AP"),
         (
             of_classes(),
@@ -365,7 +401,7 @@ def of_a_stranger() -> list[Result]:
         ),
         (of_a_stranger(), (), ["surprise"], "surprise"),
     ],
-    ids=["hold-out", "classification", "a stranger's"],
+    ids=["detection", "hold-out", "classification", "a stranger's"],
 )
 def test_results_of_every_kind_are_named_compared_and_drawn(
     registry: Registry,
@@ -393,10 +429,14 @@ def test_results_of_every_kind_are_named_compared_and_drawn(
     compared = lines_shown[next(k for k, line in enumerate(lines_shown) if line.startswith("method")) :]
     ranked = [line.split()[0] for line in compared if line.startswith(("idnn", "autoencoder"))]
     assert ranked == ["autoencoder", "idnn"]
+    # Figures of detection alone are means of those of the groups.
+    whole = "average" if main == "AUC" else "all"
+    assert sum(line.split()[0] == whole for line in lines_shown if line.split()) == 2
+    assert (f"mean {main} %" in text) == (whole == "average")
     registry.build("figure", "results")(report, tmp_path / "figure.svg")
     drawn = (tmp_path / "figure.svg").read_text("utf-8")
     assert f"<!-- {main}, % -->" in drawn
-    assert "<!-- average -->" in drawn
+    assert f"<!-- {whole} -->" in drawn
 
 
 @pytest.mark.parametrize(

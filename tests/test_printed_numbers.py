@@ -16,7 +16,7 @@ import asdbench_leaderboards
 from asdbench.printed import key_of
 from asdbench.values import Printed
 from asdbench_leaderboards.cells import METRICS
-from asdbench_leaderboards.printed import printed
+from asdbench_leaderboards.printed import FIELDS, printed
 from asdbench_leaderboards.systems import lines
 
 PRINTED = list(printed())
@@ -46,20 +46,56 @@ def test_an_erratum_is_joined_to_the_number_that_it_is_of(tmp_path: Path) -> Non
     ]
 
 
+def test_an_erratum_of_two_tables_is_joined_to_both_and_fractions_are_written_in_percent(
+    tmp_path: Path,
+) -> None:
+    head = "table,dataset,machine,method,metric,value\n"
+    block = "".join(f"{table},SMIC,3-class,base CNN,F1,0.6440\n" for table in ("7", "8", "9"))
+    block += (
+        "8,Combined,3-class,base CNN,accuracy,77.48\n12,Combined,3-class,base CNN,frames_per_second,418\n"
+    )
+    for source in make_printed.SOURCES:
+        (tmp_path / source.file).write_text(head + (block if source.paper == "waspp_net" else ""))
+    (tmp_path / "errata.csv").write_text(
+        "paper,table,machine_or_dataset,method,metric,printed,consistent_value,reason\n"
+        "waspp_net,7 and 9,SMIC,base CNN,F1,0.6440,0.6341,104/164\n"
+    )
+    rows = list(make_printed.printed_rows(tmp_path))
+    kept = ("table", "database", "metric", "value", "consistent", "note")
+    assert [tuple(row[name] for name in kept) for row in rows] == [
+        ("Table 7", "smic", "accuracy", "64.40", "63.41", "104/164"),
+        ("Table 8", "smic", "accuracy", "64.40", "", ""),
+        ("Table 9", "smic", "accuracy", "64.40", "63.41", "104/164"),
+        ("Table 8", "", "one_vs_rest_accuracy", "77.48", "", ""),
+    ]
+
+
+def test_every_column_that_says_nothing_else_is_a_result_group() -> None:
+    assert (
+        set(next(lines("printed.csv"))) - FIELDS
+        == {"machine", "section", "database"}
+        == set(make_printed.GROUPS)
+    )
+    assert set(make_printed.FIELDS) == FIELDS
+    assert {tuple(number.groups) for number in PRINTED if number.paper == "waspp_net"} == {("database",), ()}
+
+
 def test_every_number_is_of_a_known_metric_and_in_range() -> None:
     assert {number.metric for number in PRINTED} <= set(METRICS)
     assert all(0.4 < number.value <= 1 for number in PRINTED)
-    assert len(PRINTED) == len(list(lines("printed.csv"))) == 294
+    assert len(PRINTED) == len(list(lines("printed.csv"))) == 534
 
 
 def tables() -> Iterator[tuple[tuple[str, ...], list[Printed]]]:
-    """Yield every table's numbers of one system and metric that have an average."""
+    """Yield every table's numbers of one system and metric, of machines, that have an average."""
     found: dict[tuple[str, ...], list[Printed]] = {}
     for number in PRINTED:
         found.setdefault((number.paper, number.table, number.method, number.metric), []).append(number)
-    yield from (
-        (key, numbers) for key, numbers in found.items() if any(not number.groups for number in numbers)
-    )
+    for key, numbers in found.items():
+        if any(not number.groups for number in numbers) and any(
+            "machine" in number.groups for number in numbers
+        ):
+            yield key, numbers
 
 
 @pytest.mark.parametrize("numbers", [pytest.param(numbers, id=" ".join(key)) for key, numbers in tables()])
@@ -130,6 +166,54 @@ def test_the_average_rows_are_those_that_were_read_off_the_papers(
     kept = [number for number in PRINTED if number.paper == paper and not number.groups]
     assert {(number.table, number.method, number.metric): number.value for number in kept} == expected
     assert len(read) == len(kept) == count
+
+
+CLIPS = {"casme2": 145, "samm": 132, "smic": 164}
+
+
+def clips_of(number: Printed) -> int:
+    """Return how many clips a number of waspp_net says are named right; accuracy against the rest is (1 + 2 a) / 3."""
+    everything = CLIPS[number.groups["database"]] if number.groups else sum(CLIPS.values())
+    known = number.value if number.consistent is None else number.consistent
+    accuracy = known if number.metric == "accuracy" else (3 * known - 1) / 2
+    counted = round(accuracy * everything)
+    exact = counted / everything if number.metric == "accuracy" else (1 + 2 * counted / everything) / 3
+    assert known == pytest.approx(exact, abs=0.000051), number
+    return counted
+
+
+def test_what_waspp_net_calls_f1_is_the_accuracy_and_what_it_calls_accuracy_is_against_the_rest() -> None:
+    """Checks the two metrics and the errata: each number is one of whole clips, and both metrics count the same."""
+    counts: dict[tuple[str, ...], set[int]] = {}
+    for number in PRINTED:
+        if number.paper == "waspp_net":
+            counts.setdefault((number.method, *number.groups.values()), set()).add(clips_of(number))
+    assert [key for key, found in counts.items() if len(found) > 1] == []
+    assert counts["WASPP-Net",] == {312}
+    assert counts["OffApexNet",] == {298}
+    assert counts["base CNN", "smic"] == {104}
+
+
+def test_the_clips_of_the_databases_of_waspp_net_add_up_to_the_combined_ones() -> None:
+    columns: dict[tuple[str, str, str], dict[str, int]] = {}
+    for number in PRINTED:
+        if number.paper == "waspp_net" and number.table != "Table 13":
+            column = columns.setdefault((number.table, number.method, number.metric), {})
+            column[number.groups.get("database", "combined")] = clips_of(number)
+    assert len(columns) == 4 * 9 + 2 * 3
+    assert all(column.pop("combined") == sum(column.values()) for column in columns.values())
+    assert all(set(column) == set(CLIPS) for column in columns.values())
+
+
+TESTED = {"kuka/w30": 1246, "kuka/w50": 747, "kuka/w70": 534, "kuka/w100": 374}
+
+
+def test_every_recall_of_robot_aae_is_one_of_whole_windows() -> None:
+    recalls = [number for number in PRINTED if (number.paper, number.metric) == ("robot_aae", "recall")]
+    assert len(recalls) == 12 + 8
+    for number in recalls:
+        found = round(number.value * TESTED[number.dataset])
+        assert number.value == pytest.approx(found / TESTED[number.dataset], abs=0.00005001)
 
 
 def test_two_tables_that_print_one_system_agree() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from asdbench.cli import USAGE, status_of
 from asdbench.cli.settings import WORDS
 from asdbench.recipe import config_of, configure, resolve, resolve_ensemble
 from asdbench.registry import Registry, load_registry
+from asdbench.values import Words
 from asdbench_leaderboards.page import PAPERS, page, records
 from asdbench_leaderboards.printed import printed
 from asdbench_leaderboards.systems import System, systems
@@ -45,6 +47,11 @@ def test_every_printed_system_has_one_row_and_every_row_is_printed() -> None:
     assert {system.paper for system in SYSTEMS} == set(PAPERS)
 
 
+def frozen(words: Words) -> tuple[str, frozenset[tuple[str, Any]]]:
+    name, options = words
+    return name, frozenset(options.items())
+
+
 @pytest.mark.parametrize("system", [system for system in SYSTEMS if system.words], ids=named)
 def test_what_is_said_to_run_a_system_is_in_the_registry(system: System, registry: Registry) -> None:
     name, options = words_of(system.words)
@@ -67,6 +74,21 @@ def test_the_data_of_a_row_are_those_that_its_numbers_are_of(system: System, reg
     name, options = words_of(system.dataset)
     card = configure(config_of(registry.build("dataset", name)), options, of=name).card
     assert card.published_as == system.board
+
+
+@pytest.mark.parametrize("preset", sorted({system.preset for system in SYSTEMS if system.preset}))
+def test_a_preset_runs_the_systems_of_its_tables_and_nothing_else(preset: str, registry: Registry) -> None:
+    runs = registry.preset(preset).runs
+    run = [(frozen(dataset), frozen(method)) for dataset, methods in runs for method in methods]
+    rows = [system for system in SYSTEMS if system.preset == preset]
+    assert set(run) == {(frozen(words_of(row.dataset)), frozen(words_of(row.words))) for row in rows}
+    assert len(set(run)) == len(run)
+
+
+def test_every_row_of_robots_and_faces_is_run_by_a_preset() -> None:
+    rows = [system for system in SYSTEMS if system.paper in ("robot_aae", "waspp_net")]
+    assert len(rows) == (12 + 8) + (4 * 9 + 2 * 3 + 6)
+    assert [named(row) for row in rows if not row.preset] == []
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=named)
@@ -107,6 +129,23 @@ def test_all_printed_numbers_are_on_the_page() -> None:
     assert "| fan/04 | 81.39 / 68.10 |" in shown
     assert "serial_oe" not in shown
     assert "*reported only*: adversarial domain adaptation" in page()
+
+
+def test_the_page_names_the_whole_and_says_once_what_is_approximate_of_all_rows() -> None:
+    text = page(["waspp_net", "robot_aae"])
+    assert (
+        "On `-d 'kuka[window=30]'`, the whole table with `--preset robot_aae/table1`. Printed: AP / F1max / recall, %."
+        in text
+    )
+    assert "| AE L=30 | `-p robot_ae` | 79.43 / 75.25 / 77.53 |" in text
+    assert "| system | run it with | combined | casme2 | samm | smic |" in text
+    assert "| SPP V | `-p 'waspp[preset=spp_v]'` | 66.89 | 84.14 | 54.55 | 61.59 |" in text
+    _, _, table = text.partition("### Table 7,")
+    assert "All *approximate*: epochs, initialisation, the flow's algorithm" in table.partition("###")[0]
+    assert table.partition("###")[0].count("*approximate*") == 1
+    assert "- base CNN, smic accuracy (by the rest of the table 63.41): 104/164" in table
+    _, _, compared = text.partition("### Table 13,")
+    assert compared.count("*approximate*") == 6
 
 
 def test_an_unknown_paper_is_named(capsys: Capture) -> None:

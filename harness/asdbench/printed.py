@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
 from asdbench.metrics.table import main_metric
+from asdbench.recipe import Combination, Recipe, resolve
 from asdbench.registry import Registry
 from asdbench.values import Printed
 
@@ -49,10 +51,13 @@ def covers(prepared: Prepared, printed: Iterable[Printed]) -> bool:
 
 def printed_for(registry: Registry, prepared: Prepared, evaluation: Evaluation) -> dict[Key, Printed]:
     """Return what papers print of an evaluated system; of several papers the one that its method names counts."""
+    on_board = _on_board(registry, prepared)
+    if not on_board:
+        return {}
     known: dict[Key, Printed] = {}
-    source = _source(registry, evaluation)
-    found = [number for number in _on_board(registry, prepared) if _is_of(number, registry, evaluation)]
-    for number in sorted(found, key=lambda number: (number.paper, number.method) != source):
+    system = _system_of(registry, prepared, evaluation)
+    found = [number for number in on_board if system.prints(number)]
+    for number in sorted(found, key=lambda number: (number.paper, number.method) != system.source):
         known.setdefault(key_of(number.groups, number.metric), number)
     return known
 
@@ -65,11 +70,13 @@ def reported_only(
     There is none where the data are partial, or no release says how many items are complete.
     """
     completeness = prepared.completeness
-    if not completeness.complete or completeness.expected is None:
+    on_board = _on_board(registry, prepared)
+    if not on_board or not completeness.complete or completeness.expected is None:
         return []
+    run = [_system_of(registry, prepared, evaluation) for evaluation in evaluations]
     systems: dict[tuple[str, str], list[Printed]] = {}
-    for number in _on_board(registry, prepared):
-        if not any(_is_of(number, registry, evaluation) for evaluation in evaluations):
+    for number in on_board:
+        if not any(system.prints(number) for system in run):
             systems.setdefault((number.paper, number.words or number.method), []).append(number)
     reported = [_reported(prepared, numbers) for numbers in systems.values() if covers(prepared, numbers)]
     return sorted(reported, key=_goodness, reverse=True)
@@ -80,13 +87,51 @@ def _on_board(registry: Registry, prepared: Prepared) -> list[Printed]:
     return [number for number in registry.printed() if number.dataset == board] if board else []
 
 
-def _is_of(number: Printed, registry: Registry, evaluation: Evaluation) -> bool:
-    """Tell whether a number is of an evaluated system; a preset makes another system of a method."""
-    recipe = evaluation.recipe
-    preset = recipe.changed.get("preset")
-    if number.words:
-        return number.words == (f"{recipe.method}[preset={preset}]" if preset else recipe.method)
-    return preset is None and (number.paper, number.method) == _source(registry, evaluation)
+@dataclass(frozen=True, kw_only=True)
+class _System:
+    """What a paper would call an evaluated method."""
+
+    words: str
+    method: str
+    source: tuple[str, str] | None
+    """Paper and name under which the method's numbers are printed."""
+
+    def prints(self, number: Printed) -> bool:
+        """Tell whether a number is of this system."""
+        if number.words:
+            return number.words == self.words
+        return self.words == self.method and (number.paper, number.method) == self.source
+
+
+def _system_of(registry: Registry, prepared: Prepared, evaluation: Evaluation) -> _System:
+    """Return the system that a recipe is: its method, or the preset of it that says most of what was set.
+
+    A preset counts when all that it changes is so in the recipe, however the user said it; one that changes nothing is
+    the method itself.
+    """
+    recipe, name = evaluation.recipe, evaluation.recipe.method
+    source = (registry.ensemble(name) or registry.method(name)).printed
+    words = name if isinstance(recipe, Combination) else _words(registry, recipe, prepared.card.name)
+    return _System(words=words, method=name, source=source)
+
+
+def _words(registry: Registry, recipe: Recipe, dataset: str) -> str:
+    plain = _options(resolve(registry, recipe.method, {}, dataset=dataset))
+    found = _options(recipe)
+    best, most = recipe.method, 0
+    for preset in registry.method(recipe.method).presets:
+        wanted = _options(resolve(registry, recipe.method, {"preset": preset}, dataset=dataset))
+        changed = {place for place, value in wanted.items() if plain.get(place) != value}
+        if len(changed) > most and all(found.get(place) == wanted[place] for place in changed):
+            best, most = f"{recipe.method}[preset={preset}]", len(changed)
+    return best
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    """Return every option of a recipe by part and name."""
+    parts = {"featurizer": recipe.featurizer, "model": recipe.model, "scorer": recipe.scorer}
+    options = {f"{part}.{name}": value for part, it in parts.items() for name, value in it.options.items()}
+    return options | msgspec.structs.asdict(recipe.knobs)
 
 
 def _source(registry: Registry, evaluation: Evaluation) -> tuple[str, str] | None:

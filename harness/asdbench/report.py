@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
+import pandas as pd
 
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
 from asdbench.execute import Outcome
+from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
 from asdbench.printed import Key, Reported, covers, key_of, printed_for, reported_only
 from asdbench.recipe import identifier
@@ -115,8 +118,24 @@ class Report:
             "cost": msgspec.to_builtins(cost) if cost else None,
             "rules": sorted(rules),
             "best_on_test_labels": _average(evaluation.best_on_test),
+            "confusion": self._confusion(evaluation),
             "recipe": msgspec.to_builtins(evaluation.recipe),
         }
+
+    def _confusion(self, evaluation: Evaluation) -> dict[str, Any] | None:
+        """Return the pooled confusion matrix of every seed, rows the truth; None where the task is detection."""
+        targets = list(self.prepared.card.targets)
+        items = evaluation.items[evaluation.items["label"].isin(targets)] if targets else None
+        if items is None or items.empty:
+            return None
+        truth = pd.Categorical(items["label"], categories=targets).codes.astype(np.int64)
+        matrices = {}
+        for seed in evaluation.seeds:
+            scores = items[[f"score_{seed}_{target}" for target in targets]].to_numpy(dtype=np.float64)
+            whole = ~np.isnan(scores).any(axis=1)
+            matrix = confusion(truth[whole], scores[whole].argmax(axis=1), classes=len(targets))
+            matrices[str(seed)] = matrix.astype(int).tolist()
+        return {"classes": targets, "per_seed": matrices}
 
     def _rows(self, evaluation: Evaluation) -> list[dict[str, Any]]:
         label = evaluation.recipe.label

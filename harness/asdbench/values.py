@@ -259,7 +259,7 @@ class Printed(msgspec.Struct, frozen=True, kw_only=True):
     """What ``Card.published_as`` says of the dataset that it was measured on."""
     method: str
     groups: Mapping[str, str]
-    """Result columns that it is of; empty: the paper's average."""
+    """Result columns that it is of; empty: the paper's average, or its figure of all items."""
     metric: str
     value: float
     """As a fraction, 0..1 for AUC and pAUC."""

@@ -24,6 +24,8 @@ METRICS: Mapping[str, str] = {
     "mean_recall": "mean recall %",
 }
 """Names of the figures, in the order in which tables show them."""
+HALF_IS_CHANCE = ("auc", "pauc", "mauc", "pauc_domain", "omega")
+"""Areas, which are averaged over groups where they rank methods; other figures are of all items together."""
 
 
 def metric_name(metric: str) -> str:
@@ -37,6 +39,11 @@ def shown_metrics(results: Iterable[Result]) -> list[Metric]:
     order = list(METRICS)
     ranks = {metric: order.index(metric) if metric in METRICS else len(order) for metric in found}
     return sorted(found, key=lambda metric: ranks[metric]) or ["auc", "pauc"]
+
+
+def whole_name(main: str) -> str:
+    """Return what the figures of no group are called, by the metric that ranks methods."""
+    return "average" if main in HALF_IS_CHANCE else "all"
 
 
 def figure_text(result: Result | None) -> str:

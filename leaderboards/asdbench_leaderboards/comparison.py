@@ -9,14 +9,14 @@ from tabulate import tabulate
 
 from asdbench import Report
 from asdbench.metrics import Metric, Result, main_metric
-from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics
+from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics, whole_name
 
 WIDTH = 60
 """Of the last column, in characters."""
 
 
 def comparison(report: Report) -> Iterator[str]:
-    """Yield the averages of the run's methods where there are several, then the systems that were not run."""
+    """Yield the figures of the whole of the run's methods where there are several, then the systems that were not run."""
     results = [result for evaluation in report.evaluations for result in evaluation.results]
     metrics = shown_metrics(result for result in results if not any(result.groups.values()))
     if len(report.evaluations) > 1:
@@ -26,7 +26,7 @@ def comparison(report: Report) -> Iterator[str]:
 
 
 def _measured(report: Report, metrics: Sequence[Metric]) -> str:
-    """Return the averages of every method, best first, undefined ones last, with its cost."""
+    """Return the figures of the whole of every method, best first, undefined ones last, with its cost."""
     main = main_metric(metrics)
     rows: list[tuple[float, list[str]]] = []
     for evaluation in report.evaluations:
@@ -40,9 +40,10 @@ def _measured(report: Report, metrics: Sequence[Metric]) -> str:
         value = average[main].value if main in average else None
         rows.append((-1.0 if value is None else value, cells))
     rows.sort(key=lambda row: row[0], reverse=True)
+    mean = "mean " if whole_name(main) == "average" else ""
     headers = [
         "method",
-        *(f"mean {metric_name(metric)}" for metric in metrics),
+        *(mean + metric_name(metric) for metric in metrics),
         "fit s",
         "score ms",
         "parameters",
@@ -51,7 +52,7 @@ def _measured(report: Report, metrics: Sequence[Metric]) -> str:
 
 
 def _figure(average: Mapping[str, Result], metric: Metric) -> str:
-    """Return a method's average; one that has no figures at all failed, and its are undefined."""
+    """Return a method's figure of the whole; one that has no figures at all failed, and its are undefined."""
     return figure_text(average[metric]) if metric in average else "undefined"
 
 

@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 
 from asdbench import Report
 from asdbench.metrics import main_metric
-from asdbench_leaderboards.cells import metric_name
+from asdbench_leaderboards.cells import HALF_IS_CHANCE, metric_name, whole_name
 
 PERCENT = 100
-HALF_IS_CHANCE = ("auc", "pauc", "mauc", "pauc_domain", "omega")
 
 
 def results_figure(report: Report, path: Path) -> None:
-    """Draw the outermost groups and the average, one bar per method, to ``path`` (png, svg or pdf).
+    """Draw the outermost groups and the whole, one bar per method, to ``path`` (png, svg or pdf).
 
     A whisker is the 95 % bootstrap interval, a diamond the printed value, a missing bar an undefined figure.
     """
@@ -32,14 +31,15 @@ def results_figure(report: Report, path: Path) -> None:
         for row in document["results"]
         if row["metric"] == metric and _is_outer(row, report.prepared.card.groups)
     ]
-    names = list(dict.fromkeys(row.get(outer) or "average" for row in rows))
+    whole = whole_name(metric)
+    names = list(dict.fromkeys(row.get(outer) or whole for row in rows))
     figure = Figure(
         figsize=(max(6.0, 1.6 + 0.3 * len(names) * max(2, len(methods))), 3.8), layout="constrained"
     )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, method in enumerate(methods):
-        mine = {row.get(outer) or "average": row for row in rows if row["method"] == method}
+        mine = {row.get(outer) or whole: row for row in rows if row["method"] == method}
         _bars(
             axes,
             [mine.get(name) for name in names],

@@ -21,6 +21,13 @@ PAPERS: Mapping[str, str] = {
     "contrastive_ensemble": "J. Liao, F. Yang, X. Lu: An Enhanced Contrastive Ensemble Learning Method for Anomaly "
     "Sound Detection. Applied Sciences 15, 1624, 2025. For MIMII it names the archive of DCASE 2020: the four types of "
     "that development set, trained alone, stand for it here",
+    "robot_aae": "M. Zakhireh, M. Karimi, Z. Lahijaniamiri, S. Mahdavi: Detection of Anomalous Behaviour in Industrial "
+    "Robot. Course report, Politecnico di Torino. AP and F1max are of validation windows, recall is of test windows at "
+    "F1max's threshold. Its recordings are not public: [timeseries.md](timeseries.md)",
+    "waspp_net": "M. M. Stofa, M. A. Zulkifley, M. A. A. M. Zainuri: Micro-Expression-Based Emotion Recognition Using "
+    "Waterfall Atrous Spatial Pyramid Pooling Networks. Sensors 22, 4634, 2022, doi:10.3390/s22124634. What it calls "
+    "accuracy is our one-vs-rest accuracy, what it calls F1 is our accuracy: [faces.md](faces.md). Its Tables 12 and "
+    "14 print times and sizes and no results; `--preset waspp_net/table12` runs their systems",
 }
 INTRODUCTION = """\
 # Systems
@@ -32,7 +39,8 @@ exactly those of the paper, its row still stands below the results.
 
 The numbers are `printed.csv`, the rest is `systems.csv`, both in
 [`leaderboards/asdbench_leaderboards/tables`](../leaderboards/asdbench_leaderboards/tables)."""
-AVERAGE = "average"
+WHOLE: Mapping[str, str] = {"robot_aae": "all", "waspp_net": "combined"}
+"""What a number is of that no group is told of, by paper; in all others it is the average of the table's row."""
 WIDE = 10
 """A table with more columns of numbers is turned."""
 Numbers = Mapping[Key, Sequence[Printed]]
@@ -103,27 +111,40 @@ def _sections(of_paper: Sequence[System]) -> Iterator[str]:
 def _section(rows: Sequence[System], numbers: Numbers) -> str:
     everything = [number for row in rows for number in numbers[row.key]]
     metrics = list(dict.fromkeys(number.metric for number in everything))
-    head = f"On `-d {_quoted(rows[0].dataset)}`. Printed: {' / '.join(map(_name, metrics))}, %."
+    shared = _shared_doubt(rows)
     places = _places(everything)
     cells = {row.key: [_cell(numbers[row.key], place, metrics) for place in places] for row in rows}
     if len(places) > WIDE:
-        columns = [[row.system, _run(row), *cells[row.key]] for row in rows]
+        columns = [[row.system, _run(row, shared), *cells[row.key]] for row in rows]
         table = _table([["", "run it with", *places], *columns], turned=True)
     else:
         table = _table(
-            [["system", "run it with", *places], *([r.system, _run(r), *cells[r.key]] for r in rows)]
+            [["system", "run it with", *places], *([r.system, _run(r, shared), *cells[r.key]] for r in rows)]
         )
-    return "\n\n".join(filter(None, [head, table, _notes(everything)]))
+    return "\n\n".join(filter(None, [_head(rows[0], metrics, shared), table, _notes(everything)]))
+
+
+def _shared_doubt(rows: Sequence[System]) -> str:
+    """Return what is approximate of every row alike, so that it is said once; empty: there is no such thing."""
+    doubts = {row.why for row in rows if row.status == "approximate"}
+    alike = len(rows) > 1 and len(doubts) == 1 and all(row.status == "approximate" for row in rows)
+    return doubts.pop() if alike else ""
+
+
+def _head(first: System, metrics: Sequence[str], shared: str) -> str:
+    preset = f", the whole table with `--preset {first.preset}`" if first.preset else ""
+    doubt = f" All *approximate*: {shared}." if shared else ""
+    return f"On `-d {_quoted(first.dataset)}`{preset}. Printed: {' / '.join(map(_name, metrics))}, %.{doubt}"
 
 
 def _places(numbers: Iterable[Printed]) -> list[str]:
-    """Return the groups that anything is printed of, the average first."""
-    found = dict.fromkeys(_place(number) for number in numbers)
-    return sorted(found, key=lambda place: place != AVERAGE)
+    """Return the groups that anything is printed of, the whole first."""
+    found = dict.fromkeys((bool(number.groups), _place(number)) for number in numbers)
+    return [place for _, place in sorted(found, key=lambda known: known[0])]
 
 
 def _place(number: Printed) -> str:
-    return "/".join(number.groups.values()) or AVERAGE
+    return "/".join(number.groups.values()) or WHOLE.get(number.paper, "average")
 
 
 def _cell(numbers: Sequence[Printed], place: str, metrics: Sequence[str]) -> str:
@@ -135,9 +156,12 @@ def _name(metric: str) -> str:
     return metric_name(metric).removesuffix(" %")
 
 
-def _run(row: System) -> str:
+def _run(row: System, shared: str) -> str:
+    """Return what runs a system and what is to be known of that, without what is said of the whole table."""
     if row.status == "reported only":
         return f"*reported only*: {row.why}"
+    if shared:
+        return f"`-p {_quoted(row.words)}`"
     status = ", *approximate*" if row.status == "approximate" else ""
     return f"`-p {_quoted(row.words)}`{status}{row.why and f': {row.why}'}"
 

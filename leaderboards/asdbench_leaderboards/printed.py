@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from asdbench.values import Printed
 from asdbench_leaderboards.systems import Key, System, lines, systems
 
-GROUPS = ("machine", "section")
+FIELDS = frozenset({"paper", "table", "dataset", "method", "metric", "value", "consistent", "note"})
+"""Columns that say what a number is; every other one is a column of the results that it is of."""
 
 
 def printed() -> Iterator[Printed]:
-    """Yield every printed number; a row without a machine is the paper's average."""
+    """Yield every printed number; a row without any group is of everything: the paper's average, or all items."""
     known: dict[Key, System] = {system.key: system for system in systems()}
     for line in lines("printed.csv"):
         system = known[line["paper"], line["table"], line["dataset"], line["method"]]
@@ -23,7 +24,7 @@ def printed() -> Iterator[Printed]:
             table=line["table"],
             dataset=line["dataset"],
             method=line["method"],
-            groups={group: line[group] for group in GROUPS if line[group]},
+            groups={group: value for group, value in line.items() if group not in FIELDS and value},
             metric=line["metric"],
             value=float(line["value"]) / 100,
             consistent=float(line["consistent"]) / 100 if line["consistent"] else None,

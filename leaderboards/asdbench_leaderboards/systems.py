@@ -30,6 +30,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     why: str
     """Why it is reported only, or what of it is approximate."""
+    preset: str
+    """What ``asdbench run --preset`` takes to run all rows of its table; empty: no preset does."""
 
     @property
     def key(self) -> Key:

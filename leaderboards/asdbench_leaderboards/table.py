@@ -8,8 +8,8 @@ from typing import Any, Literal
 from tabulate import tabulate
 
 from asdbench import Report
-from asdbench.metrics import Metric, Result
-from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics
+from asdbench.metrics import Metric, Result, main_metric
+from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics, whole_name
 from asdbench_leaderboards.comparison import comparison
 
 By = Literal["type", "id"]
@@ -36,7 +36,11 @@ def _block(report: Report, number: int, *, by: By) -> str:
     shown = groups if by == "id" else groups[:1]
     lines = _lines(evaluation.results, shown)
     label, metrics = evaluation.recipe.label, shown_metrics(evaluation.results)
-    rows = [[*_names(line, shown), *(figure_text(line.get(metric)) for metric in metrics)] for line in lines]
+    whole = whole_name(main_metric(metrics))
+    rows = [
+        [*_names(line, shown, whole), *(figure_text(line.get(metric)) for metric in metrics)]
+        for line in lines
+    ]
     headers = [*(shown or [""]), *map(metric_name, metrics)]
     if compared := _with_printed(report, label, evaluation.results, metrics):
         rows = [
@@ -69,10 +73,10 @@ def _lines(results: Sequence[Result], shown: Sequence[str]) -> list[Line]:
     return list(lines.values())
 
 
-def _names(line: Line, shown: Sequence[str]) -> list[str]:
+def _names(line: Line, shown: Sequence[str], whole: str) -> list[str]:
     groups = next(iter(line.values())).groups
     names = [groups.get(group) or "" for group in shown]
-    return names if any(names) else ["average", *names[1:]]
+    return names if any(names) else [whole, *names[1:]]
 
 
 def _beside(report: Report, label: str, line: Line, metrics: Sequence[Metric]) -> list[str]:
@@ -109,8 +113,9 @@ def _title(report: Report, label: str, about: Mapping[str, Any]) -> str:
 
 def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[str]:
     evaluation = report.evaluations[number]
+    whole = whole_name(main_metric(result.metric for result in evaluation.results))
     notes = list(
-        dict.fromkeys(f"{_place(result)}: {result.why}" for result in evaluation.results if result.why)
+        dict.fromkeys(f"{_place(result, whole)}: {result.why}" for result in evaluation.results if result.why)
     )
     if best := about["best_on_test_labels"]:
         shown = ", ".join(
@@ -124,6 +129,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
         if job.method == evaluation.recipe.label and job.status != "ok"
     ]
     notes += [f"seed {seed} is left out, since jobs of it failed" for seed in about["failed_seeds"]]
+    notes += _confusion(about["confusion"])
     notes += [f"rule: {rule}" for rule in about["rules"]]
     notes += [f"warning: {note}" for note in report.prepared.card.notes]
     notes += [f"known leak of the protocol: {leak}" for leak in report.prepared.card.known_leaks]
@@ -141,8 +147,8 @@ def _about_printed(report: Report, label: str) -> list[str]:
     return [*notes, *(f"of printed {method!r}: {note}" for note, method in doubts.items())]
 
 
-def _place(result: Result) -> str:
-    return "/".join(value for value in result.groups.values() if value is not None) or "average"
+def _place(result: Result, whole: str) -> str:
+    return "/".join(value for value in result.groups.values() if value is not None) or whole
 
 
 def _cost(cost: Mapping[str, Any]) -> str:
@@ -153,3 +159,15 @@ def _cost(cost: Mapping[str, Any]) -> str:
         f"cost: fit {cost['fit_s']:.1f} s, score {cost['score_ms']:.2f} ms per item, "
         f"{cost['parameters']:,} parameters, {cost['flops'] / 1e9:.3f} GFLOP per item, {memory}"
     )
+
+
+def _confusion(told: Mapping[str, Any] | None) -> list[str]:
+    """Return the confusion matrices of a classifier as text, rows the truth."""
+    if told is None:
+        return []
+    headers = ["truth \\ predicted", *told["classes"]]
+    tables = []
+    for seed, matrix in told["per_seed"].items():
+        rows = [[name, *counts] for name, counts in zip(told["classes"], matrix, strict=True)]
+        tables.append(f"confusion, seed {seed}:\n{tabulate(rows, headers=headers)}")
+    return tables

@@ -4,7 +4,7 @@
 
 ``TARGETS`` holds one CSV a paper (table, dataset, machine, method, metric, value) and ``errata.csv``, which says where
 a printed value contradicts the rest of its table. What stands there besides results (hyper-parameters, numbers of
-models) is left out.
+models, of clips and of parameters, times) is left out. Columns of ``printed.csv`` beyond ``FIELDS`` are result groups.
 """
 
 from __future__ import annotations
@@ -12,28 +12,34 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
-COLUMNS = (
-    "paper",
-    "table",
-    "dataset",
-    "method",
-    "machine",
-    "section",
-    "metric",
-    "value",
-    "consistent",
-    "note",
-)
+GROUPS = ("machine", "section", "database")
+FIELDS = ("paper", "table", "dataset", "method", "metric", "value", "consistent", "note")
+COLUMNS = (*FIELDS[:4], *GROUPS, *FIELDS[4:])
 METRICS = {"AUC": "auc", "pAUC": "pauc", "Recall": "recall", "hmean_AUC_pAUC": "omega"}
 AVERAGES = ("Average", "All/Har-mean")
-NO_RESULT = re.compile(r"hyperparameter:.*|n_models")
+NO_RESULT = re.compile(
+    r"hyperparameter:.*|n_models|samples|parameters|train_seconds_per_subject|frames_per_second"
+)
 README = "repo-README"
+DATABASES = {"Combined": "", "CASME II": "casme2", "SAMM": "samm", "SMIC": "smic"}
+ROBOT_AAE = re.compile(r"(AE|AAE)_W(\d+)_L(\d+)(?:_lambda(.+))?")
 Line = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a number is of."""
+
+    board: str
+    """What ``Card.published_as`` says of the data."""
+    system: str
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,22 +48,72 @@ class Source:
 
     paper: str
     file: str
-    boards: Mapping[str, str]
-    """What the file calls a dataset -> what ``Card.published_as`` says of it."""
+    place: Callable[[Line], Place]
+    metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    fractions: tuple[str, ...] = ()
+    """Metrics that the paper does not print in percent."""
+
+
+def _by_machine(boards: Mapping[str, str]) -> Callable[[Line], Place]:
+    """Return what places numbers of machine types and IDs; ``boards`` is by what the file calls a dataset."""
+
+    def place(line: Line) -> Place:
+        machine, _, section = line["machine"].partition("_id_")
+        machine = "" if machine in AVERAGES else _machine(machine)
+        groups = {"machine": machine, "section": section}
+        return Place(board=boards[line["dataset"]], system=line["method"], groups=groups)
+
+    return place
+
+
+def _by_window(line: Line) -> Place:
+    """Place a number of windows, whose length stands in the system's name and makes another board."""
+    found = ROBOT_AAE.fullmatch(line["method"])
+    if found is None:
+        raise ValueError(f"{line['method']} names no window")
+    network, window, latent, weight = found.groups()
+    option = f"lambda={_power(weight)}" if weight else f"L={latent}"
+    return Place(board=f"kuka/w{window}", system=f"{network} {option}")
+
+
+def _by_database(line: Line) -> Place:
+    return Place(
+        board="micro_expression/loso", system=line["method"], groups={"database": DATABASES[line["dataset"]]}
+    )
 
 
 SOURCES = (
-    Source("asd_afpa", "asd_afpa.csv", {"DCASE2020T2-dev-test": "dcase2020/dev"}),
-    Source("asd_afpa", "asd_afpa_backbone_per_id.csv", {"DCASE2020T2-dev-test": "dcase2020/dev"}),
-    Source("serial_oe", "serial_oe.csv", {"DCASE2021T2-source-sections03-05": "dcase2021/serial_oe"}),
+    Source("asd_afpa", "asd_afpa.csv", _by_machine({"DCASE2020T2-dev-test": "dcase2020/dev"})),
+    Source(
+        "asd_afpa", "asd_afpa_backbone_per_id.csv", _by_machine({"DCASE2020T2-dev-test": "dcase2020/dev"})
+    ),
+    Source(
+        "serial_oe", "serial_oe.csv", _by_machine({"DCASE2021T2-source-sections03-05": "dcase2021/serial_oe"})
+    ),
     Source(
         "contrastive_ensemble",
         "contrastive_ensemble.csv",
-        {
-            "MIMII": "dcase2020/dev-only/mimii",
-            "DCASE2020": "dcase2020/dev-only",
-            "MIMII DUE": "mimii_due/dev",
-        },
+        _by_machine(
+            {
+                "MIMII": "dcase2020/dev-only/mimii",
+                "DCASE2020": "dcase2020/dev-only",
+                "MIMII DUE": "mimii_due/dev",
+            }
+        ),
+    ),
+    Source(
+        "robot_aae",
+        "robot_aae.csv",
+        _by_window,
+        metrics={"val_AP": "ap", "val_F1max": "f1", "test_Recall": "recall"},
+    ),
+    # What the paper calls F1 is plain accuracy, and its accuracy is that of each class against the rest, averaged.
+    Source(
+        "waspp_net",
+        "waspp_net.csv",
+        _by_database,
+        metrics={"accuracy": "one_vs_rest_accuracy", "F1": "accuracy"},
+        fractions=("F1",),
     ),
 )
 
@@ -79,21 +135,32 @@ def write(rows: Iterator[dict[str, str]], file: TextIO) -> None:
 
 
 def _row(source: Source, line: Line, errata: list[Line]) -> dict[str, str]:
-    machine, _, section = line["machine"].partition("_id_")
-    known = next(iter(errata), {"consistent_value": "", "reason": ""})
+    known = next(iter(errata), {"consistent_value": "-", "reason": ""})
     table = "STgram-MFN repository README" if line["table"] == README else f"Table {line['table']}"
+    place = source.place(line)
+    percent = _percent if line["metric"] in source.fractions else str
     return {
         "paper": source.paper,
         "table": table,
-        "dataset": source.boards[line["dataset"]],
-        "method": line["method"],
-        "machine": "" if machine in AVERAGES else _machine(machine),
-        "section": section,
-        "metric": METRICS[line["metric"]],
-        "value": line["value"],
-        "consistent": known["consistent_value"].strip("-"),
+        "dataset": place.board,
+        "method": place.system,
+        **{group: place.groups.get(group, "") for group in GROUPS},
+        "metric": source.metrics[line["metric"]],
+        "value": percent(line["value"]),
+        "consistent": "" if known["consistent_value"] == "-" else percent(known["consistent_value"]),
         "note": known["reason"].replace("papers/asd_afpa.txt Table 1", "Table 1 of asd_afpa"),
     }
+
+
+def _percent(fraction: str) -> str:
+    """Return a fraction in percent, to the digit that is printed."""
+    return str(Decimal(fraction).scaleb(2))
+
+
+def _power(number: str) -> str:
+    """Return 0.001 as 1e-3."""
+    decimal = Decimal(number).normalize()
+    return f"{decimal.as_tuple().digits[0]}e{decimal.adjusted()}"
 
 
 def _machine(name: str) -> str:
@@ -107,10 +174,10 @@ def _concerns(erratum: Line, source: Source, line: Line) -> bool:
     place = erratum["machine_or_dataset"]
     return (
         erratum["paper"] == source.paper
-        and erratum["table"] == line["table"]
+        and line["table"] in erratum["table"].split(" and ")
         and method.partition(" vs ")[0] == line["method"]
         and block in ("", line["dataset"])
-        and (line["machine"] == place or line["machine"] in place.split("/"))
+        and (place in (line["machine"], line["dataset"]) or line["machine"] in place.split("/"))
         and line["metric"].removesuffix("_AUC_pAUC") == erratum["metric"]
     )
 

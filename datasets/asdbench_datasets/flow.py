@@ -1,0 +1,190 @@
+"""Optical flow between two frames, and what datasets of faces make of it: a small picture of u, v and strain.
+
+A flow is float32 ``[height, width, 2]``: how far each point of the first frame moves to the right (u) and down (v), in
+pixels. OpenCV and scikit-image are imported when a flow is computed, never before (``pip install 'asdbench[faces]'``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench.errors import DataError
+
+Algorithm = Literal["tvl1", "farneback"]
+Picture = NDArray[np.float32]
+REMEDY = "pip install 'asdbench[faces]'"
+
+
+def optical_flow(onset: Picture, apex: Picture, *, algorithm: Algorithm) -> Picture:
+    """Return the flow ``[height, width, 2]`` from one grey frame ``[height, width]`` in 0..1 to another.
+
+    ``tvl1`` is that of scikit-image, or of OpenCV's contributed modules where these are installed instead;
+    ``farneback`` is OpenCV's.
+
+    Raises:
+        DataError: The frames differ in size, or no library that computes the flow is installed.
+    """
+    if onset.shape != apex.shape:
+        raise DataError(f"onset and apex differ in size: {list(onset.shape)} and {list(apex.shape)}")
+    return _farneback(onset, apex) if algorithm == "farneback" else _tvl1(onset, apex)
+
+
+def read_frame(path: Path) -> Picture:
+    """Return an image as grey values ``[height, width]`` in 0..1.
+
+    Raises:
+        DataError: The file is no image, or OpenCV is not installed.
+    """
+    opencv = _opencv(f"{path} is an image")
+    image = _decoded(opencv, path, opencv.IMREAD_GRAYSCALE)
+    return (image / np.float32(np.iinfo(image.dtype).max)).astype(np.float32)
+
+
+def read_flow(path: Path) -> Picture:
+    """Return a flow that was computed elsewhere, ``[height, width, 2 or 3]``: u, v and perhaps optical strain.
+
+    ``.npy`` holds the array (also ``[2 or 3, height, width]``); an image holds u in red, v in green and strain in blue,
+    with any zero and any scale.
+
+    Raises:
+        DataError: The file is damaged, or does not hold a flow.
+    """
+    if path.suffix == ".npy":
+        flow = _array(path)
+    else:
+        opencv = _opencv(f"{path} is an image")
+        flow = _decoded(opencv, path, opencv.IMREAD_COLOR | opencv.IMREAD_ANYDEPTH)[..., ::-1]
+    if flow.ndim == 3 and flow.shape[0] in (2, 3) and flow.shape[2] not in (2, 3):
+        flow = np.moveaxis(flow, 0, -1)
+    if flow.ndim != 3 or flow.shape[2] not in (2, 3) or flow.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path} is {flow.dtype} {list(flow.shape)}, a flow is [height, width, 2 or 3] numbers"
+        )
+    if not np.isfinite(flow).all():
+        raise DataError(f"{path} holds values that are not finite")
+    return flow.astype(np.float32)
+
+
+def largest_motion(frames: Sequence[Picture], *, algorithm: Algorithm = "farneback") -> int:
+    """Return the number of the frame whose flow from the first one has the largest mean length.
+
+    Raises:
+        DataError: There is one frame alone, or the flow cannot be computed.
+    """
+    if len(frames) < 2:
+        raise DataError("an apex is looked for among at least two frames")
+    lengths = [
+        float(np.hypot(*np.moveaxis(optical_flow(frames[0], frame, algorithm=algorithm), -1, 0)).mean())
+        for frame in frames[1:]
+    ]
+    return 1 + int(np.argmax(lengths))
+
+
+def flow_picture(flow: Picture, *, size: int, channels: int, normalise: bool = True) -> Picture:
+    """Return ``[size, size, channels]``: u, v and, of three channels, optical strain.
+
+    A strain that the flow brings along is taken, else it is that of the flow as it was computed. Sides shrink to means
+    of areas; each channel is then given mean 0 and, unless it is constant, largest absolute value 1.
+    """
+    maps = flow[..., :channels]
+    if channels == 3 and flow.shape[2] == 2:
+        maps = np.concatenate([flow, optical_strain(flow)[..., None]], axis=2)
+    small = resized(maps, size)
+    return normalised(small) if normalise else small
+
+
+def optical_strain(flow: Picture) -> Picture:
+    """Return ``sqrt(e_xx^2 + e_yy^2 + 2 e_xy^2)`` of a flow, ``[height, width]``, with ``e_xy = (du/dy + dv/dx) / 2``."""
+    u_down, u_right = np.gradient(flow[..., 0])
+    v_down, v_right = np.gradient(flow[..., 1])
+    shear = (u_down + v_right) / 2
+    return np.asarray(np.sqrt(u_right**2 + v_down**2 + 2 * shear**2), dtype=np.float32)
+
+
+def resized(maps: Picture, size: int) -> Picture:
+    """Return maps ``[height, width, channels]`` as ``[size, size, channels]``: each value the mean of its area."""
+    height, width = maps.shape[:2]
+    if (height, width) == (size, size):
+        return maps
+    rows, columns = _areas(height, size), _areas(width, size)
+    small = np.einsum("ih,hwc,jw->ijc", rows, maps, columns, optimize=True)
+    return np.asarray(small, dtype=np.float32)
+
+
+def normalised(maps: Picture) -> Picture:
+    """Return each channel with mean 0 and, unless it is constant, largest absolute value 1."""
+    centred = maps - maps.mean(axis=(0, 1), keepdims=True)
+    peak = np.abs(centred).max(axis=(0, 1), keepdims=True)
+    # What is left of a constant channel is rounding.
+    even = peak <= 1e-6 * np.abs(maps).max(axis=(0, 1), keepdims=True)
+    return np.where(even, 0, centred / np.where(even, 1, peak)).astype(np.float32)
+
+
+def _areas(before: int, after: int) -> NDArray[np.float64]:
+    """Return weights ``[after, before]``: how much of each new cell every old one covers."""
+    edges = np.arange(after + 1) * (before / after)
+    cells = np.arange(before)
+    covered = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    return np.asarray(covered.clip(min=0) * (after / before))
+
+
+def _farneback(onset: Picture, apex: Picture) -> Picture:
+    opencv = _opencv("flow=farneback")
+    first, second = ((frame * 255).round().astype(np.uint8) for frame in (onset, apex))
+    flow = opencv.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+    return np.asarray(flow, dtype=np.float32)
+
+
+def _tvl1(onset: Picture, apex: Picture) -> Picture:
+    registration = _found("skimage.registration")
+    if registration is not None:
+        down, right = registration.optical_flow_tvl1(onset, apex)
+        return np.stack([right, down], axis=2).astype(np.float32)
+    opencv = _found("cv2")
+    if hasattr(opencv, "optflow"):
+        first, second = ((frame * 255).round().astype(np.uint8) for frame in (onset, apex))
+        flow = opencv.optflow.DualTVL1OpticalFlow_create().calc(first, second, None)
+        return np.asarray(flow, dtype=np.float32)
+    raise DataError(
+        f"flow=tvl1 needs scikit-image ({REMEDY}) or OpenCV with its contributed modules; "
+        "flow=farneback needs OpenCV alone"
+    )
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        loaded: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as an array: {error}") from error
+    return loaded
+
+
+def _decoded(opencv: Any, path: Path, flags: int) -> NDArray[Any]:
+    try:
+        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    image = opencv.imdecode(content, flags) if content.size else None
+    if image is None:
+        raise DataError(f"{path} is no image that OpenCV can decode")
+    return np.asarray(image)
+
+
+def _opencv(purpose: str) -> Any:
+    opencv = _found("cv2")
+    if opencv is None:
+        raise DataError(f"{purpose}, which needs OpenCV: {REMEDY}")
+    return opencv
+
+
+def _found(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        return None
