@@ -39,9 +39,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "releases",
         "tuning",
         "testing",
-        "grading",
-        "submission",
-        "scorefiles",
     ),
     ("cli", "__main__"),
 )
@@ -61,6 +58,10 @@ PUBLIC = (
     "asdbench.data.audio",
     "asdbench.data.folds",
     "asdbench.data.completeness",
+    "asdbench.atomic",
+    "asdbench.recipe",
+    "asdbench.registry",
+    "asdbench.cli.settings",
 )
 """Where plugins, datasets and leaderboards may import from; ``public_names`` says which names."""
 HEAVY = ("torch", "librosa", "sklearn", "optuna", "pandas")

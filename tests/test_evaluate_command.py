@@ -12,10 +12,10 @@ import pytest
 
 from asdbench.cli import status_of
 from asdbench.errors import ConfigError, DataError
-from asdbench.grading import Grade, GradeRequest, grade, official_table, totals
 from asdbench.metrics import harmonic_mean
 from asdbench.registry import load_registry
-from asdbench.scorefiles import read_scores
+from asdbench_leaderboards.challenge.grading import Grade, GradeRequest, grade, official_table, totals
+from asdbench_leaderboards.challenge.scorefiles import read_scores
 
 Capture = pytest.CaptureFixture[str]
 TRUTH = {

@@ -16,10 +16,15 @@ from scipy.stats import gamma
 
 from asdbench.cli import status_of
 from asdbench.errors import ConfigError, DataError, RunError
-from asdbench.grading import GradeRequest, grade
 from asdbench.report import Report
 from asdbench.runner import run
-from asdbench.submission import SubmissionRequest, Written, decision_threshold, write_submissions
+from asdbench_leaderboards.challenge.grading import GradeRequest, grade
+from asdbench_leaderboards.challenge.submission import (
+    SubmissionRequest,
+    Written,
+    decision_threshold,
+    write_submissions,
+)
 
 Capture = pytest.CaptureFixture[str]
 HELD = ("toy", {"held": "0.25"})

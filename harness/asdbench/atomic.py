@@ -10,6 +10,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from asdbench.errors import RunError
 
@@ -22,6 +25,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with writing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, whole or not at all."""
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 @contextlib.contextmanager

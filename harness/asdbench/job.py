@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from asdbench.atomic import locked
+from asdbench.atomic import locked, write_json
 from asdbench.data.items import Items, ItemSource
 from asdbench.data.pack import Pack
 from asdbench.detector import Detector, size_of
@@ -24,7 +24,7 @@ from asdbench.environment import environment
 from asdbench.errors import RunError
 from asdbench.recipe import Recipe
 from asdbench.seeding import seed_for
-from asdbench.store import Cost, FitRecord, ScoreRecord, Store, link_or_copy, sizes_of, write_json
+from asdbench.store import Cost, FitRecord, ScoreRecord, Store, link_or_copy, sizes_of
 from asdbench.training import Progress, Trainer, TrainerSettings
 from asdbench.values import Config, Info
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from asdbench.atomic import write_json
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
 from asdbench.execute import Outcome
@@ -18,7 +19,7 @@ from asdbench.metrics.table import Result
 from asdbench.printed import Key, Reported, covers, key_of, printed_for, reported_only
 from asdbench.recipe import identifier
 from asdbench.registry import Registry
-from asdbench.store import Store, sizes_of, write_json
+from asdbench.store import Store, sizes_of
 from asdbench.values import Printed
 
 Groups = Mapping[str, str | None]

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from asdbench.atomic import write_json
 from asdbench.contracts import Dataset
 from asdbench.data.folds import leave_one_out
 from asdbench.data.prepare import Prepared, prepare
@@ -24,7 +25,7 @@ from asdbench.plan import Resources, Task, make_plan
 from asdbench.recipe import Combination, Recipe, config_of, configure, identifier, resolve, resolve_ensemble
 from asdbench.registry import Registry
 from asdbench.report import Report, make_report, write_record
-from asdbench.store import Store, write_json
+from asdbench.store import Store
 from asdbench.values import Selection, Words
 
 logger = logging.getLogger(__name__)

@@ -182,11 +182,6 @@ def sizes_of(folder: Path) -> dict[str, int]:
     }
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as readable JSON, whole or not at all."""
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2))
-
-
 def link_or_copy(source: Path, target: Path) -> None:
     """Give ``target`` the content of ``source`` without a second copy where the disk allows it."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -40,11 +40,21 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer the list of the papers' systems."""
+    """Offer the official grading of scores, the challenge files of a run, and the list of the papers' systems."""
     return [
+        Entry(
+            name="evaluate",
+            build=lazy("asdbench_leaderboards.challenge.commands:evaluate"),
+            summary="Grade a folder of anomaly scores by the official rules.",
+        ),
+        Entry(
+            name="submission",
+            build=lazy("asdbench_leaderboards.challenge.commands:submission"),
+            summary="Write the official challenge files of a run.",
+        ),
         Entry(
             name="systems",
             build=lazy("asdbench_leaderboards.command:systems"),
             summary="Show the systems of the papers' tables, what runs each and what is printed of it.",
-        )
+        ),
     ]

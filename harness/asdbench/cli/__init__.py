@@ -17,8 +17,6 @@ from asdbench.registry import NotOffered, load_registry
 OK, FAILED, USAGE, PLUGIN_INVALID, INTERRUPTED = 0, 1, 2, 4, 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("asdbench.cli.run:run", "Run methods on a dataset and show their results."),
-    "evaluate": ("asdbench.cli.evaluate:evaluate", "Grade a folder of anomaly scores by the official rules."),
-    "submission": ("asdbench.cli.evaluate:submission", "Write the official challenge files of a run."),
     "plugins": ("asdbench.cli.catalogue:plugins", "List what the installed plugins offer."),
     "describe": ("asdbench.cli.catalogue:describe", "Tell what a method is, takes and costs."),
     "datasets": ("asdbench.cli.datasets:datasets", "List, describe, fetch and verify datasets."),

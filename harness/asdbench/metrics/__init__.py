@@ -1,6 +1,6 @@
 """Metrics: areas under the ROC curve, their bootstrap, and the official figures of each challenge."""
 
-from asdbench.metrics.aggregate import harmonic_mean
+from asdbench.metrics.aggregate import DOMAIN, harmonic_mean
 from asdbench.metrics.bootstrap import bootstrap_areas, bootstrap_auc, bootstrap_partial_auc, interval
 from asdbench.metrics.classification import ClassTable, classification
 from asdbench.metrics.detection import average_precision, equal_error, f1_max
@@ -10,6 +10,7 @@ from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable, main_metric
 
 __all__ = [
+    "DOMAIN",
     "ClassTable",
     "Metric",
     "Result",

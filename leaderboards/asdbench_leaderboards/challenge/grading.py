@@ -17,12 +17,11 @@ import numpy as np
 from asdbench.contracts import GradedDataset
 from asdbench.data.completeness import completeness
 from asdbench.errors import ConfigError, DataError
-from asdbench.metrics.aggregate import DOMAIN, harmonic_mean
-from asdbench.metrics.table import Metric, Result, ScoreTable
+from asdbench.metrics import DOMAIN, Metric, Result, ScoreTable, harmonic_mean
 from asdbench.recipe import config_of, configure
 from asdbench.registry import Registry
-from asdbench.scorefiles import ClipScore, read_scores
 from asdbench.values import ANOMALY, NORMAL, Card, Row
+from asdbench_leaderboards.challenge.scorefiles import ClipScore, read_scores
 
 NAMES: Mapping[Metric, str] = {
     "auc": "AUC",

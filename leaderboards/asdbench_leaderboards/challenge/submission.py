@@ -24,10 +24,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from asdbench.atomic import new_folder
+from asdbench.atomic import new_folder, write_json
 from asdbench.errors import ConfigError, DataError, RunError, unknown
-from asdbench.scorefiles import clip_key, clip_words, read_scores
-from asdbench.store import write_json
+from asdbench_leaderboards.challenge.scorefiles import clip_key, clip_words, read_scores
 
 FEWEST = 10
 """Scores that a gamma distribution is fitted to; of fewer the threshold is their empirical percentile."""

@@ -14,7 +14,7 @@ from asdbench.cli.settings import FOLDER, WORDS, data_root, json_option
 from asdbench.registry import load_registry
 
 if TYPE_CHECKING:
-    from asdbench.grading import Grade
+    from asdbench_leaderboards.challenge.grading import Grade
 
 
 @click.command(
@@ -71,7 +71,7 @@ def evaluate(
     The folder holds the official files (lines of clip name and score, no header) or a table scores.csv with the
     columns machine, section, clip, score. Labels come from the dataset by the names of the clips.
     """
-    from asdbench.grading import GradeRequest, grade  # imports torch
+    from asdbench_leaderboards.challenge.grading import GradeRequest, grade  # imports torch
 
     request = GradeRequest(
         scores=scores,
@@ -147,7 +147,10 @@ def submission(
     File names are those of the year of the run's dataset. Decision thresholds come from normal clips kept from
     training, never from test clips.
     """
-    from asdbench.submission import SubmissionRequest, write_submissions  # imports pandas
+    from asdbench_leaderboards.challenge.submission import (  # imports pandas
+        SubmissionRequest,
+        write_submissions,
+    )
 
     request = SubmissionRequest(
         out=out,
@@ -172,7 +175,7 @@ def submission(
 def _shown(found: Grade) -> str:
     from tabulate import tabulate
 
-    from asdbench.grading import official_table, totals
+    from asdbench_leaderboards.challenge.grading import official_table, totals
 
     headers, rows = official_table(found)
     options = ",".join(f"{key}={value}" for key, value in found.request.options.items())

@@ -1,0 +1,1 @@
+"""The files of the DCASE challenges: anyone's scores graded officially, a run's scores handed in."""
