@@ -38,6 +38,11 @@ def test_recall_is_taken_at_the_threshold_of_the_validation_items() -> None:
     assert found["auc"] == pytest.approx(auc([0, 0, 1, 1], VALIDATION.scores[0]))
 
 
+def test_the_threshold_stands_beside_the_f1_that_it_reaches() -> None:
+    results = holdout(table_of([1, 1], [0.2, 0.5], validation=VALIDATION), resamples=0)
+    assert {result.metric: result.why for result in results}["f1"] == "at threshold 0.35"
+
+
 def test_the_threshold_does_not_see_the_test_items() -> None:
     before = figures()
     moved = holdout(table_of([1, 1], [5.0, -5.0], validation=VALIDATION), resamples=0)

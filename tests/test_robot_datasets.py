@@ -293,7 +293,7 @@ def test_missing_values_split_a_table_and_the_card_counts_them(tmp_path: Path, t
         assert (np.diff(values[row.start : row.start + 10, 0]) == 1).all()
     assert dataset.card.notes[:2] == (
         "1 rows are left out for missing values, 0 lie in stretches shorter than a window",
-        "column 'run' is no number and no feature",
+        "column 'run' is no feature: it holds no numbers, or the place in the table",
     )
 
 
@@ -338,3 +338,41 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: pd.DataFrame)
     table.rename(columns={"speed": "rate"}).to_csv(tmp_path / "mixed" / "b.csv", index=False)
     with pytest.raises(DataError, match="have different features"):
         index(path="mixed")
+
+
+def test_a_table_that_changed_is_read_anew(tmp_path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(tmp_path / "own.csv", index=False)
+    dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
+    source = next(iter(dataset.index(root))).source
+    before = dataset.read(root, source)
+    table.assign(torque=table["torque"] + 1000).to_csv(tmp_path / "own.csv", index=False)
+    assert (dataset.read(root, source)[:, 0] == before[:, 0] + 1000).all()
+
+
+def test_the_index_that_pandas_writes_is_no_feature(tmp_path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(tmp_path / "own.csv")
+    dataset, _ = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
+    assert dataset.card.item_shape == (10, 2)
+    assert "column 'Unnamed: 0' is no feature" in " ".join(dataset.card.notes)
+
+
+def test_numbers_that_are_no_labels_and_several_arrays_are_refused(
+    tmp_path: Path, table: pd.DataFrame
+) -> None:
+    table.assign(state=[-1] * 30 + [1] * 30).to_csv(tmp_path / "own.csv", index=False)
+    dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
+    with pytest.raises(DataError, match=r"label -1 is neither 0 \(normal\) nor 1 \(anomaly\)"):
+        list(dataset.index(root))
+    with (tmp_path / "many.npy").open("wb") as file:
+        np.savez(file, a=np.zeros((4, 2)), b=np.zeros(3))
+    dataset, root = TimeSeries(path="many.npy", window=10).located(tmp_path)
+    with pytest.raises(DataError, match="holds several arrays"):
+        list(dataset.index(root))
+
+
+def test_a_table_without_labels_tells_that_its_windows_overlap_those_trained_on(
+    tmp_path: Path, table: pd.DataFrame
+) -> None:
+    table.drop(columns="state").to_csv(tmp_path / "own.csv", index=False)
+    dataset, _ = TimeSeries(path="own.csv", window=10).located(tmp_path)
+    assert any("tested normals" in leak for leak in dataset.card.known_leaks)

@@ -62,7 +62,7 @@ def read_flow(path: Path) -> Picture:
         flow = _decoded(opencv, path, opencv.IMREAD_COLOR | opencv.IMREAD_ANYDEPTH)[..., ::-1]
     if flow.ndim == 3 and flow.shape[0] in (2, 3) and flow.shape[2] not in (2, 3):
         flow = np.moveaxis(flow, 0, -1)
-    if flow.ndim != 3 or flow.shape[2] not in (2, 3) or flow.dtype.kind not in "fiu":
+    if flow.ndim != 3 or flow.shape[2] not in (2, 3) or flow.dtype.kind not in "fiu" or 0 in flow.shape:
         raise DataError(
             f"{path} is {flow.dtype} {list(flow.shape)}, a flow is [height, width, 2 or 3] numbers"
         )

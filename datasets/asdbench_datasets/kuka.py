@@ -216,6 +216,8 @@ def _stored(path: Path) -> NDArray[Any]:
         ) from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read as an array without pickle: {error}") from error
+    if not isinstance(stored, np.ndarray):
+        raise DataError(f"{path} holds several arrays, as an npz file does; the recording is one array")
     if stored.ndim != 2 or stored.shape[1] not in (FEATURES, FEATURES + 1) or stored.dtype.kind not in "fiu":
         raise DataError(
             f"{path} should hold numbers [rows, {FEATURES} or {FEATURES + 1}], got {stored.dtype} {list(stored.shape)}"

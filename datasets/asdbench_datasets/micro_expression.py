@@ -117,7 +117,7 @@ class MicroExpression(Config, frozen=True, kw_only=True):
             homepage="https://facial-micro-expressiongc.github.io/MEGC2019/",
             clips=clips_per_class(self.samm_n),
             item_shape=(self.size, self.size, self.channels),
-            published_as="micro_expression/loso" if self.samm_n == 132 else "",
+            published_as="micro_expression/loso" if self == type(self)() and self.samm_n == 132 else "",
             notes=(left_out,) if self.samm_n == 132 and not self.exclude else (),
         )
 
@@ -243,8 +243,10 @@ def table_of(file: Path) -> Sequence[Clip]:
         DataError: There is no table, a column is missing, or a line cannot be understood; the message names it.
     """
     try:
-        with file.open(encoding="utf-8", newline="") as handle:
+        with file.open(encoding="utf-8-sig", newline="") as handle:  # spreadsheets put a mark first
             lines = list(csv.DictReader(handle))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
     except OSError as error:
         raise DataError(
             f"{file} cannot be read ({error.strerror or error}): it lists the clips that you obtained of CASME II, SAMM "

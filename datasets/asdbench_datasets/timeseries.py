@@ -85,7 +85,9 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
             metrics="holdout",
             item_shape=(self.window, features),
             resample_by="block",
-            known_leaks=self.leaks() if self.label else (),
+            known_leaks=self.leaks()
+            if self.label
+            else self.leaks()[:-1],  # without labels there is no threshold
             notes=(*self._losses(tables), *(self.warnings() if self.label else ())),
         )
 
@@ -134,7 +136,9 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
         return tables
 
     def _table(self, place: Path, file: Path) -> Table:
-        return _read(file, file.relative_to(place), self.label, self.segment, self.columns)
+        stat = file.stat()
+        state = (stat.st_mtime_ns, stat.st_size)
+        return _read(file, state, file.relative_to(place), self.label, self.segment, self.columns)
 
     def _losses(self, tables: Sequence[Table]) -> Iterator[str]:
         lost = sum(table.lost for table in tables)
@@ -144,7 +148,7 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
                 f"{lost} rows are left out for missing values, {short} lie in stretches shorter than a window"
             )
         for name in sorted({name for table in tables for name in table.others}):
-            yield f"column {name!r} is no number and no feature"
+            yield f"column {name!r} is no feature: it holds no numbers, or the place in the table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,12 +165,15 @@ class Table:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(file: Path, source: Path, label: str, segment: str, columns: str) -> Table:
+def _read(file: Path, state: tuple[int, int], source: Path, label: str, segment: str, columns: str) -> Table:
+    """Read one table; remembered as long as its time of change and size (``state``) stay the same."""
     frame = _frame(file)
     for option, name in (("label", label), ("segment", segment)):
         if name and name not in frame.columns:
             raise ConfigError(f"{file}: {option}={name}: {unknown('column', name, frame.columns)}")
-    others = frame.drop(columns=[name for name in (label, segment) if name])
+    # A table that pandas wrote with its index names that column so; the place in a recording is no feature.
+    index = [] if columns else [name for name in frame.columns if name.startswith("Unnamed:")]
+    others = frame.drop(columns=[name for name in (label, segment, *index) if name])
     numbers = others.select_dtypes(include=["number", "bool"])
     features = columns.split("+") if columns else list(numbers.columns)
     for name in features:
@@ -191,7 +198,7 @@ def _read(file: Path, source: Path, label: str, segment: str, columns: str) -> T
         ),
         values=values[whole],
         features=tuple(features),
-        others=() if columns else tuple(name for name in others.columns if name not in numbers.columns),
+        others=() if columns else (*index, *(name for name in others.columns if name not in numbers.columns)),
         lost=int((~whole).sum()),
     )
 
@@ -210,7 +217,7 @@ def _frame(file: Path) -> pd.DataFrame:
         if file.suffix.lower() == ".csv":
             return pd.read_csv(file)
         if file.suffix.lower() == ".parquet":
-            return pd.read_parquet(file)
+            return pd.read_parquet(file).rename(columns=str)
         if file.suffix.lower() == ".npy":
             return _columns_of(np.load(file, allow_pickle=False), file)
     except (OSError, ValueError, EOFError) as error:
@@ -219,6 +226,8 @@ def _frame(file: Path) -> pd.DataFrame:
 
 
 def _columns_of(array: NDArray[Any], file: Path) -> pd.DataFrame:
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{file} holds several arrays, as an npz file does; save the one of [rows, columns]")
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise DataError(f"{file} should hold numbers [rows, columns], got {array.dtype} {list(array.shape)}")
     return pd.DataFrame(array, columns=[str(k) for k in range(array.shape[1])])
@@ -226,7 +235,11 @@ def _columns_of(array: NDArray[Any], file: Path) -> pd.DataFrame:
 
 def _anomalous(column: pd.Series, file: Path) -> NDArray[np.bool_]:
     if pd.api.types.is_numeric_dtype(column):
-        return np.asarray(column.fillna(0).to_numpy(dtype=np.float64) != 0)
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        strangers = numbers[~np.isin(numbers, (0, 1)) & ~np.isnan(numbers)]
+        if strangers.size:
+            raise DataError(f"{file}: label {strangers[0]:g} is neither 0 (normal) nor 1 (anomaly)")
+        return np.asarray(numbers == 1)
     words = [
         None if missing else str(word).strip().lower()
         for word, missing in zip(column, column.isna(), strict=True)

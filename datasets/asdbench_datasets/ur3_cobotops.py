@@ -150,13 +150,18 @@ class Sheet:
         return np.asarray((step > most_s) | (step < 0))
 
 
-@functools.lru_cache(maxsize=2)
 def sheet_of(path: Path) -> Sheet:
-    """Read the sheet; remembered, since it takes a second.
+    """Read the sheet; remembered as long as it does not change, since it takes a second.
 
     Raises:
         DataError: The sheet is missing, damaged or without its columns, or the extra ``robot`` is not installed.
     """
+    stat = path.stat() if path.exists() else None
+    return _sheet_of(path, (stat.st_mtime_ns, stat.st_size) if stat else (0, 0))
+
+
+@functools.lru_cache(maxsize=2)
+def _sheet_of(path: Path, state: tuple[int, int]) -> Sheet:
     names, lines = _cells(path)
     features = [k for k, name in enumerate(names) if _FEATURE.fullmatch(name)]
     places = {name: names.index(name) for name in (TIME, *LABELS) if name in names}

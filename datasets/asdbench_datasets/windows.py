@@ -28,8 +28,9 @@ COLUMNS = {
 }
 WINDOWS_PER_BLOCK = 10
 RANDOM_SPLIT = (
-    "overlapping windows are divided at random: rows of validation normals, and normal rows of anomalous windows where a "
-    "recording holds both, are in training windows too, so their scores are too small (split=blocked keeps them apart)"
+    "overlapping windows are divided at random: rows of validation normals and of tested normals, and normal rows of "
+    "anomalous windows where a recording holds both, are in training windows too, so their scores are too small "
+    "(split=blocked keeps them apart)"
 )
 SAME_RECORDING = "the threshold is chosen on validation anomalies of the same recording as the tested ones"
 ONLY_ANOMALIES = (

@@ -91,6 +91,11 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
     resources = _resources(request)
     folds = prepared.dataset.folds(prepared.rows)
     if by is not None:
+        if any(fold.validation for fold in folds):
+            raise ConfigError(
+                f"{prepared.card.name} chooses a threshold on validation items, which models of other folds train on; "
+                "protocol=loso is for data without them"
+            )
         folds = leave_one_out(folds, prepared.rows, by=by)
         prepared = replace(prepared, card=msgspec.structs.replace(prepared.card, published_as=""))
     tasks = make_plan(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench.metrics.detection import decisions, share_at_or_above
+from asdbench.metrics.detection import decisions, f1_max, share_at_or_above
 from asdbench.metrics.resampling import weights_of
 from asdbench.metrics.roc import Bools, Floats, absent
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
@@ -66,6 +66,8 @@ def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
     test = _Known.of(table)
     validation = None if table.validation is None else _Known.of(table.validation)
     draws, why = _draws(validation, test, resamples)
+    if validation is not None and "f1" in draws:
+        why["f1"] = f"at threshold {', '.join(f'{threshold:.6g}' for threshold in _thresholds(validation))}"
     validated = 0 if validation is None else validation.items
     return [
         result_of(
@@ -124,6 +126,11 @@ def _one_seed(
     if tested.any():
         figures["recall"] = share_at_or_above(test_scores[tested], test_weights[:, tested], thresholds)
     return figures
+
+
+def _thresholds(validation: _Known) -> list[float]:
+    """Return the threshold that reaches F1max, for every seed."""
+    return [f1_max(validation.anomalous, scores)[1] for scores in validation.scores]
 
 
 def _joined(first: NDArray[np.str_] | None, second: NDArray[np.str_] | None) -> NDArray[np.str_] | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from asdbench.contracts import Model
 from asdbench.data.items import Items
 from asdbench.errors import DataError
+from asdbench.seeding import seed_for
 from asdbench.training import Trainer
 from asdbench.values import Config, Info
 
@@ -64,7 +65,8 @@ class WindowPca(Model):
         count = min(self.config.components, len(windows) - 1, windows.shape[1])
         if count < self.config.components:
             trainer.rule(f"{count} principal components instead of {self.config.components}: too few windows")
-        found = PCA(n_components=count, random_state=self.config.draw_seed).fit(windows)
+        state = seed_for(trainer.settings.seed, "components", self.config.draw_seed) % 2**32
+        found = PCA(n_components=count, random_state=state).fit(windows)
         self.centre.copy_(torch.from_numpy(found.mean_))
         self.components.zero_()
         self.components[:count] = torch.from_numpy(found.components_).to(self.components)
@@ -124,9 +126,10 @@ class WindowForest(Model):
         samples = min(self.config.samples, len(windows))
         if samples < self.config.samples:
             trainer.rule(f"a tree is grown on all {samples} windows, not on {self.config.samples}")
-        forest = IsolationForest(
-            n_estimators=self.config.trees, max_samples=samples, random_state=self.config.draw_seed
-        ).fit(windows)
+        state = seed_for(trainer.settings.seed, "forest", self.config.draw_seed) % 2**32
+        forest = IsolationForest(n_estimators=self.config.trees, max_samples=samples, random_state=state).fit(
+            windows
+        )
         for number, estimator in enumerate(forest.estimators_):
             self._keep(number, estimator.tree_)
         self.expected.fill_(float(expected_depth(np.array([samples]))[0]))
