@@ -502,3 +502,19 @@ def heavy_loaded(house: Path, code: str) -> list[str]:
         check=True,
     )
     return done.stderr.split()
+
+
+SOUND_COLUMNS = {"machine", "section", "clip", "wav", "audio"}
+"""What datasets of sound call their columns and files; the harness takes such names from a card."""
+MAY_NAME_THEM = ("asdbench.dsp", "asdbench.data.audio", "asdbench.metrics", "asdbench.testing")
+
+
+def test_the_harness_names_no_column_of_the_sound_datasets() -> None:
+    named = [
+        f"{source.place}:{node.lineno}: {node.value!r}"
+        for source in read(HOUSE)
+        if source.owner == "asdbench" and not source.module.startswith(MAY_NAME_THEM)
+        for node in source.nodes
+        if isinstance(node, ast.Constant) and node.value in SOUND_COLUMNS
+    ]
+    assert named == []
