@@ -134,11 +134,6 @@ def _options(recipe: Recipe) -> dict[str, Any]:
     return options | msgspec.structs.asdict(recipe.knobs)
 
 
-def _source(registry: Registry, evaluation: Evaluation) -> tuple[str, str] | None:
-    name = evaluation.recipe.method
-    return (registry.ensemble(name) or registry.method(name)).printed
-
-
 def _reported(prepared: Prepared, numbers: Sequence[Printed]) -> Reported:
     first = numbers[0]
     average = {number.metric: number.value for number in numbers if not number.groups}

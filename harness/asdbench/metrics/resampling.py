@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,8 +30,9 @@ def weights_of(stratum: Ints, block: NDArray[np.str_] | None, *, resamples: int,
     weights = np.ones((1 + resamples, stratum.size))
     for value in np.unique(stratum):
         inside = np.flatnonzero(stratum == value)
-        names: Sequence[object] = np.arange(inside.size) if block is None else block[inside]  # type: ignore[assignment]
-        _, code = np.unique(np.asarray(names), return_inverse=True)
+        code = np.arange(inside.size)
+        if block is not None:
+            _, code = np.unique(block[inside], return_inverse=True)
         blocks = int(code.max()) + 1
         drawn = generator.integers(blocks, size=(resamples, blocks))
         counts = np.zeros((resamples, blocks))
