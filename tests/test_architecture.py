@@ -33,6 +33,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "execute",
         "runner",
         "report",
+        "records",
+        "figures",
         "printed",
         "describe",
         "estimate",
@@ -60,6 +62,7 @@ PUBLIC = (
     "asdbench.data.completeness",
     "asdbench.atomic",
     "asdbench.recipe",
+    "asdbench.records",
     "asdbench.registry",
     "asdbench.cli.settings",
 )

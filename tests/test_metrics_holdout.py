@@ -40,7 +40,41 @@ def test_recall_is_taken_at_the_threshold_of_the_validation_items() -> None:
 
 def test_the_threshold_stands_beside_the_f1_that_it_reaches() -> None:
     results = holdout(table_of([1, 1], [0.2, 0.5], validation=VALIDATION), resamples=0)
-    assert {result.metric: result.why for result in results}["f1"] == "at threshold 0.35"
+    assert {result.metric: result.thresholds for result in results} == {
+        "ap": (),
+        "f1": (0.35,),
+        "recall": (0.35,),
+        "false_alarms": (0.35,),
+        "auc": (),
+    }
+
+
+def test_false_alarms_are_of_tested_normals_where_there_are_any() -> None:
+    results = holdout(
+        table_of([1, 0, 0, 0, 0], [0.5, 0.9, 0.1, 0.2, 0.3], validation=VALIDATION), resamples=0
+    )
+    found = {result.metric: result for result in results}
+    assert (found["false_alarms"].value, found["false_alarms"].items) == (0.25, 4)
+    assert (found["recall"].value, found["recall"].items) == (1.0, 1)
+
+
+def test_items_of_one_block_give_a_figure_without_interval_and_say_so() -> None:
+    def blocks(*names: str) -> dict[str, object]:
+        return {"block": np.array(names)}
+
+    validation = table_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], **blocks("a", "b", "c", "d"))
+    results = holdout(table_of([1, 1], TEST[:2], validation=validation, **blocks("e", "e")), resamples=20)
+    found = {result.metric: result for result in results}
+    assert found["recall"].value == 0.5
+    assert (found["recall"].low, found["recall"].high) == (None, None)
+    assert found["recall"].why == "no interval: the anomalous test items lie in one block"
+    assert found["ap"].low is not None
+    lone = table_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], **blocks("a", "b", "c", "c"))
+    results = holdout(table_of([1, 1], TEST[:2], validation=lone, **blocks("e", "f")), resamples=20)
+    assert {result.low for result in results} == {None}
+    assert {result.why for result in results} == {
+        "no interval: the anomalous validation items lie in one block"
+    }
 
 
 def test_the_threshold_does_not_see_the_test_items() -> None:
@@ -77,7 +111,7 @@ def test_without_validation_items_there_is_no_threshold() -> None:
     [why] = {result.why for result in results}
     assert why is not None
     assert why.startswith("a threshold is chosen on validation items, and there are none")
-    assert {result.metric: result.items for result in results}["recall"] == 2
+    assert {result.metric: result.items for result in results}["recall"] == 1
 
 
 def test_items_of_secret_label_take_no_part() -> None:
@@ -97,7 +131,8 @@ def test_items_of_secret_label_take_no_part() -> None:
     hidden = secret(VALIDATION, [0.36, 0.9, -1.0])
     known = holdout(table_of([1, 0, 1, 1], TEST, validation=VALIDATION), resamples=20)
     assert holdout(secret(test, [5.0, 0.4], validation=hidden), resamples=20) == known
-    assert {result.metric: result.items for result in known}["false_alarms"] == 4
+    assert {result.metric: result.items for result in known}["false_alarms"] == 1
+    assert {result.metric: result.items for result in known}["ap"] == 4
 
 
 def test_validation_items_of_secret_label_alone_leave_everything_undefined() -> None:
@@ -144,6 +179,21 @@ def test_a_classifiers_figures_are_of_each_database_and_of_all() -> None:
     assert whole.low is not None
     assert whole.low <= 0.75
     assert found[None, "one_vs_rest_accuracy"].value == pytest.approx((1 + 2 * 0.75) / 3)
+
+
+def test_a_database_of_one_subject_has_no_interval() -> None:
+    truth = np.array([0, 1, 0, 1])
+    table = ClassTable(
+        groups=("database",),
+        columns={"database": np.array(["a", "a", "b", "b"])},
+        truth=truth,
+        scores=np.eye(2)[[0, 0, 0, 1]][np.newaxis],
+        block=np.array(["s1", "s1", "s2", "s3"]),
+    )
+    found = {(r.groups["database"], r.metric): r for r in classification(table, resamples=100)}
+    assert found["a", "accuracy"].low is None
+    assert found["a", "accuracy"].why == "no interval: the items lie in one block"
+    assert found["b", "accuracy"].low is not None
 
 
 def test_class_scores_of_another_shape_are_refused() -> None:

@@ -18,6 +18,7 @@ import pytest
 from asdbench.data.completeness import Completeness
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
+from asdbench.figures import draw_one
 from asdbench.hookspecs import hookimpl
 from asdbench.metrics import (
     ClassTable,
@@ -32,6 +33,7 @@ from asdbench.metrics import (
 )
 from asdbench.printed import key_of
 from asdbench.recipe import resolve
+from asdbench.records import RunRecord
 from asdbench.registry import Plugin, Registry, load_registry
 from asdbench.report import Report, make_report
 from asdbench.values import Card, Printed, Row, lazy
@@ -349,7 +351,7 @@ def test_the_figure_draws_every_years_results(registry: Registry, metric_set: An
     evaluation = evaluation_of(registry, "idnn", results_of(items, metric_set))
     report = report_of(registry, prepared_of(card_of(""), items), evaluation)
     target = tmp_path / "figure.svg"
-    registry.build("figure", "results")(report, target)
+    assert draw_one(registry, RunRecord(document=report.document()), name="results", path=target)
     text = target.read_text("utf-8")
     assert ("<!-- Omega, % -->" in text) == (metric_set is not dcase2020)
     assert "<!-- bearing -->" in text
@@ -433,7 +435,8 @@ def test_results_of_every_kind_are_named_compared_and_drawn(
     whole = "average" if main == "AUC" else "all"
     assert sum(line.split()[0] == whole for line in lines_shown if line.split()) == 2
     assert (f"mean {main} %" in text) == (whole == "average")
-    registry.build("figure", "results")(report, tmp_path / "figure.svg")
+    run, target = RunRecord(document=report.document()), tmp_path / "figure.svg"
+    assert draw_one(registry, run, name="results", path=target)
     drawn = (tmp_path / "figure.svg").read_text("utf-8")
     assert f"<!-- {main}, % -->" in drawn
     assert f"<!-- {whole} -->" in drawn
@@ -458,5 +461,6 @@ def test_the_figure_of_a_run_without_figures_is_empty(registry: Registry, tmp_pa
     report = report_of(
         registry, prepared_of(card_of(""), items_of(("fan",))), evaluation_of(registry, "idnn", [])
     )
-    registry.build("figure", "results")(report, tmp_path / "figure.svg")
+    run, target = RunRecord(document=report.document()), tmp_path / "figure.svg"
+    assert draw_one(registry, run, name="results", path=target)
     assert "<!-- AUC, % -->" in (tmp_path / "figure.svg").read_text("utf-8")

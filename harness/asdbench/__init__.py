@@ -30,6 +30,7 @@ from asdbench.values import (
 if TYPE_CHECKING:
     from asdbench.contracts import Dataset, Featurizer, MadeDataset, Model, Scorer
     from asdbench.data.items import Items
+    from asdbench.records import MethodRecord, RunRecord
     from asdbench.report import Report
     from asdbench.training import Stage, Trainer
 
@@ -38,8 +39,10 @@ _HEAVY = {
     "Featurizer": "asdbench.contracts",
     "Items": "asdbench.data.items",
     "MadeDataset": "asdbench.contracts",
+    "MethodRecord": "asdbench.records",
     "Model": "asdbench.contracts",
     "Report": "asdbench.report",
+    "RunRecord": "asdbench.records",
     "Scorer": "asdbench.contracts",
     "Stage": "asdbench.training",
     "Trainer": "asdbench.training",
@@ -61,6 +64,7 @@ __all__ = [
     "Items",
     "MadeDataset",
     "Method",
+    "MethodRecord",
     "MetricError",
     "Model",
     "PluginError",
@@ -70,6 +74,7 @@ __all__ = [
     "Report",
     "Row",
     "RunError",
+    "RunRecord",
     "Scorer",
     "Setting",
     "Stage",

@@ -78,6 +78,7 @@ def combine(
         finished=gathered.finished,
         unfinished=gathered.unfinished,
         items=items,
+        validation=tables["validation"],
         rules=tuple(sorted(rules)),
     )
 

@@ -59,6 +59,8 @@ class Evaluation:
     """One row per test item with official name, content hash, columns, label and a score per seed."""
     rules: tuple[str, ...] = ()
     """What small data forced on the evaluation itself."""
+    validation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """As ``items``, of the protocol's validation items, which thresholds are chosen on; empty: it has none."""
     held: pd.DataFrame = field(default_factory=pd.DataFrame)
     """As ``items``, of the normal items that were kept from training; empty: none were."""
 
@@ -111,6 +113,7 @@ def evaluate(
         finished=finished,
         unfinished=unfinished,
         items=items,
+        validation=validation,
         held=judge.table(finished, chosen, seeds, role="held"),
     )
 

@@ -58,7 +58,8 @@ def asdbench_metrics() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 @hookspec
 def asdbench_figures() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Offer figures; ``entry.build`` is a function that draws a ``Report`` to a path."""
+    """Offer figures; ``entry.build`` is a function from a ``RunRecord`` to a matplotlib ``Figure``, or to None where
+    the run has nothing for it."""
 
 
 @hookspec

@@ -12,7 +12,7 @@ import pandas as pd
 
 from asdbench.atomic import write_json
 from asdbench.data.prepare import Prepared
-from asdbench.evaluate import Evaluation
+from asdbench.evaluate import Evaluation, Finished
 from asdbench.execute import Outcome
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
@@ -91,6 +91,9 @@ class Report:
                     for gap in completeness.missing
                 ],
                 "manifest": self.prepared.manifest,
+                "groups": list(self.prepared.card.groups),
+                "targets": list(self.prepared.card.targets),
+                "resample_by": self.prepared.card.resample_by,
                 "licence": self.prepared.card.licence,
                 "known_leaks": list(self.prepared.card.known_leaks),
                 "notes": list(self.prepared.card.notes),
@@ -152,6 +155,7 @@ class Report:
                 "why": result.why,
                 "items": result.items,
                 "per_seed": list(result.per_seed),
+                "thresholds": list(result.thresholds),
             }
             for result in evaluation.results
         ]
@@ -213,11 +217,10 @@ def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
     folder = store.root / "records" / record_id
     document = report.document()
     with store.filling(folder) as temporary:
-        evaluation.items.reset_index(names="item_id").drop(columns="item_id").to_parquet(
-            temporary / "items.parquet", index=False
-        )
-        if len(evaluation.held):
-            evaluation.held.reset_index(drop=True).to_parquet(temporary / "held.parquet", index=False)
+        tables = {"items": evaluation.items, "validation": evaluation.validation, "held": evaluation.held}
+        for name, table in tables.items():
+            if name == "items" or len(table):  # item ids are secret and stay behind
+                table.reset_index(drop=True).to_parquet(temporary / f"{name}.parquet", index=False)
         write_json(
             temporary / "record.json",
             {
@@ -226,7 +229,7 @@ def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
                 "method": document["methods"][evaluation.recipe.label],
                 "results": [row for row in document["results"] if row["method"] == evaluation.recipe.label],
                 "data": document["data"],
-                "models": {found.fit.model_id: _fit_of(found.fit) for found in evaluation.finished},
+                "models": {found.fit.model_id: _model(found) for found in evaluation.finished},
                 "scores": scores,
                 "sizes": sizes_of(temporary),
             },
@@ -234,10 +237,11 @@ def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
     return record_id
 
 
-def _fit_of(fit: Any) -> Any:
-    return {
-        name: value for name, value in msgspec.to_builtins(fit).items() if name not in {"sizes", "model_id"}
-    }
+def _model(found: Finished) -> dict[str, Any]:
+    """Return what a model was trained as, and all that its training left."""
+    fit: dict[str, Any] = msgspec.to_builtins(found.fit)
+    task = {"unit": found.task.unit, "fold": found.task.fold, "seed": found.task.seed}
+    return task | {name: value for name, value in fit.items() if name not in {"sizes", "model_id"}}
 
 
 def _average(results: Sequence[Result] | None) -> dict[str, float | None] | None:

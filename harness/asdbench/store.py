@@ -4,7 +4,8 @@
 <root>/scores/<score_id>/   score.json, scores.parquet, detector.safetensors
 <root>/work/<model_id>/     resume file and checkpoints of a fit that has not ended
 <root>/failures/<job_id>.json
-<root>/records/<record_id>/ record.json, items.parquet, held.parquet (where normal items were held out)
+<root>/records/<record_id>/ record.json, items.parquet, validation.parquet (where the protocol has validation items),
+                            held.parquet (where normal items were held out)
 <root>/runs/<run_id>.json   what was asked for, and what came out
 """
 

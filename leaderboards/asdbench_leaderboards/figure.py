@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from asdbench import Report
 from asdbench.metrics import main_metric
+from asdbench.records import RunRecord
 from asdbench_leaderboards.cells import HALF_IS_CHANCE, metric_name, whole_name
 
 PERCENT = 100
 
 
-def results_figure(report: Report, path: Path) -> None:
-    """Draw the outermost groups and the whole, one bar per method, to ``path`` (png, svg or pdf).
+def results_figure(run: RunRecord) -> Figure:
+    """Draw the outermost groups and the whole, one bar per method.
 
     A whisker is the 95 % bootstrap interval, a diamond the printed value, a missing bar an undefined figure.
     """
-    document = report.document()
+    document = run.document
+    groups = document["data"]["groups"]
     metric = main_metric(row["metric"] for row in document["results"])
     methods = list(document["methods"])
-    outer = next(iter(report.prepared.card.groups), "")
-    rows = [
-        row
-        for row in document["results"]
-        if row["metric"] == metric and _is_outer(row, report.prepared.card.groups)
-    ]
+    outer = next(iter(groups), "")
+    rows = [row for row in document["results"] if row["metric"] == metric and _is_outer(row, groups)]
     whole = whole_name(metric)
     names = list(dict.fromkeys(row.get(outer) or whole for row in rows))
     figure = Figure(
@@ -52,11 +48,11 @@ def results_figure(report: Report, path: Path) -> None:
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 105)
     axes.set_ylabel(metric_name(metric).replace(" %", ", %"))
-    partial = ", partial data" if report.partial else ""
+    partial = "" if document["data"]["complete"] else ", partial data"
     axes.set_title(f"{document['run']['dataset']}{partial}", loc="left", fontsize="medium")
     figure.legend(loc="outside upper right", fontsize="small", ncols=min(len(methods), 3), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def _is_outer(row: Mapping[str, Any], groups: Sequence[str]) -> bool:

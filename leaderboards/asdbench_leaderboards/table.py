@@ -117,6 +117,10 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
     notes = list(
         dict.fromkeys(f"{_place(result, whole)}: {result.why}" for result in evaluation.results if result.why)
     )
+    if told := next((result.thresholds for result in evaluation.results if result.thresholds), ()):
+        notes.append(
+            f"threshold of F1max, chosen on validation items: {', '.join(f'{one:.6g}' for one in told)}"
+        )
     if best := about["best_on_test_labels"]:
         shown = ", ".join(
             f"{metric_name(metric)} {100 * value:.2f}" for metric, value in best.items() if value is not None

@@ -17,6 +17,7 @@ from asdbench.registry import NotOffered, load_registry
 OK, FAILED, USAGE, PLUGIN_INVALID, INTERRUPTED = 0, 1, 2, 4, 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("asdbench.cli.run:run", "Run methods on a dataset and show their results."),
+    "figures": ("asdbench.cli.figures:figures", "Draw the figures of a finished run."),
     "plugins": ("asdbench.cli.catalogue:plugins", "List what the installed plugins offer."),
     "describe": ("asdbench.cli.catalogue:describe", "Tell what a method is, takes and costs."),
     "datasets": ("asdbench.cli.datasets:datasets", "List, describe, fetch and verify datasets."),

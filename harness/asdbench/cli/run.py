@@ -15,8 +15,10 @@ import click
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.progress import ProgressBars
-from asdbench.cli.settings import FOLDER, WORDS, data_options, json_option
+from asdbench.cli.settings import WORDS, data_options, json_option, out_option
 from asdbench.estimate import estimate
+from asdbench.figures import check_format, draw_one
+from asdbench.records import read_run
 from asdbench.registry import Registry, load_registry
 from asdbench.report import Report
 from asdbench.runner import Request, plan_run
@@ -52,14 +54,7 @@ class Duration(click.ParamType[float]):
     "--preset", default=None, help="A paper's table in place of -p and -d; `asdbench plugins` lists them."
 )
 @data_options
-@click.option(
-    "--out",
-    type=FOLDER,
-    default=Path("asdbench-runs"),
-    envvar="ASDBENCH_OUT",
-    show_default=True,
-    help="Where results are kept.",
-)
+@out_option("Where results are kept.")
 @click.option(
     "--seed", "seeds", type=int, multiple=True, default=(42,), show_default=True, help="Repeatable."
 )
@@ -105,7 +100,7 @@ class Duration(click.ParamType[float]):
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
-    help="Draw the results to this file (png, svg or pdf).",
+    help="Draw the results to this file (png, svg or pdf); `asdbench figures` draws all there is.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate; run nothing.")
 @json_option
@@ -134,6 +129,8 @@ def run(
     What is finished is not run again: after a kill, or with one more method or seed, the same command runs only what
     is missing.
     """
+    if figure is not None:
+        check_format(figure)
     registry = load_registry()
     runs = _runs(registry, methods, dataset, preset)
     first = Request(
@@ -167,7 +164,8 @@ def run(
     _show(registry, reports, by=by, as_json=as_json, preset=preset)
     if figure is not None:
         for number, report in enumerate(reports):
-            registry.build("figure", "results")(report, _numbered(figure, number, len(reports)))
+            path = _numbered(figure, number, len(reports))
+            draw_one(registry, read_run(out, report.run["id"]), name="results", path=path)
     return FAILED if any(report.failed for report in reports) else OK
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import click
 import platformdirs
 
 from asdbench.errors import ConfigError, unknown
 
+C = TypeVar("C", bound=Callable[..., Any])
 SETTINGS = Path("asdbench.toml")
 _WORDS = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<options>[^\[\]]*)\])?")
 
@@ -154,3 +155,23 @@ def json_option(command: Any) -> Any:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(
         command
     )
+
+
+def out_option(meaning: str) -> Callable[[C], C]:
+    """Return the option ``--out``, the folder of runs and their results."""
+    return click.option(
+        "--out",
+        type=FOLDER,
+        default=Path("asdbench-runs"),
+        envvar="ASDBENCH_OUT",
+        show_default=True,
+        help=meaning,
+    )
+
+
+run_option = click.option(
+    "--run",
+    default="latest",
+    show_default=True,
+    help="Identifier of the run, as `asdbench run --json` tells it.",
+)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.errors import MetricError
-from asdbench.metrics.resampling import weights_of
+from asdbench.metrics.resampling import lone_block, weights_of
 from asdbench.metrics.roc import Floats, Ints
 from asdbench.metrics.table import Metric, Result, result_of
 from asdbench.seeding import seed_for
@@ -23,6 +23,8 @@ from asdbench.seeding import seed_for
 Counts = NDArray[np.float64]
 SEED = 2020
 """Intervals are part of a record, so they are drawn alike for everybody."""
+UNKNOWN = "no item with a known class"
+LONE = "no interval: the items lie in one block"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,22 +89,21 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
         groups[table.groups[0]] = name
     seeds, _, classes = table.scores.shape
     if not known.any():
-        why = "no item with a known class"
         return [
-            result_of(None, groups=groups, metric=metric, items=0, seeds=seeds, why=why) for metric in FIGURES
+            result_of(None, groups=groups, metric=metric, items=0, seeds=seeds, why=UNKNOWN)
+            for metric in FIGURES
         ]
     truth = table.truth[known]
-    weights = weights_of(
-        np.zeros(truth.size, dtype=np.int64),
-        None if table.block is None else table.block[known],
-        resamples=resamples,
-        seed=seed_for(SEED, "classification", name or ""),
-    )
+    together = np.zeros(truth.size, dtype=np.int64)
+    block = None if table.block is None else table.block[known]
+    why = LONE if resamples and lone_block(together, block) else None
+    seed = seed_for(SEED, "classification", name or "")
+    weights = weights_of(together, block, resamples=0 if why else resamples, seed=seed)
     matrices = np.stack(
         [_confusions(truth, scores[known].argmax(axis=1), weights, classes) for scores in table.scores]
     )  # [seeds, 1 + resamples, classes, classes]
     return [
-        result_of(figure(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds)
+        result_of(figure(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds, why=why)
         for metric, figure in FIGURES.items()
     ]
 

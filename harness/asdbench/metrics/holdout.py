@@ -3,30 +3,36 @@
 Conventions:
     * Average precision, F1max and AUC are of the validation items, normal and anomalous.
     * The threshold is the one that reaches F1max there; recall is the share of anomalous test items at or above it,
-      the false-alarm rate the share of normal validation items (and of normal test items, where there are any).
+      the false-alarm rate the share of normal test items or, where none is tested, of normal validation items.
     * Items of unknown label are left out, of validation and of test.
-    * A resample draws normal validation, anomalous validation and test items apart, whole blocks at a time where the
-      dataset says which items overlap, and chooses its own threshold: intervals tell of that choice too.
+    * A resample draws normal and anomalous items of validation and of test apart, whole blocks at a time where the
+      dataset says which items overlap, and chooses its own threshold: intervals tell of that choice too. Items that
+      all lie in one block say nothing of how far a figure would move: it has no interval then, and says why.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.metrics.detection import decisions, f1_max, share_at_or_above
-from asdbench.metrics.resampling import weights_of
+from asdbench.metrics.resampling import lone_block, weights_of
 from asdbench.metrics.roc import Bools, Floats, absent
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY
 
 FIGURES: tuple[Metric, ...] = ("ap", "f1", "recall", "false_alarms", "auc")
+AT_THRESHOLD: tuple[Metric, ...] = ("f1", "recall", "false_alarms")
 SEED = 2020
 """Intervals are part of a record, so they are drawn alike for everybody."""
 NO_VALIDATION = "a threshold is chosen on validation items, and there are none; use another protocol"
+NORMAL_VALIDATION, ANOMALOUS_VALIDATION, NORMAL_TEST, ANOMALOUS_TEST = range(4)
+STRATA = ("normal validation", "anomalous validation", "normal test", "anomalous test")
+"""What is drawn apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,43 +71,79 @@ def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
     """
     test = _Known.of(table)
     validation = None if table.validation is None else _Known.of(table.validation)
-    draws, why = _draws(validation, test, resamples)
-    if validation is not None and "f1" in draws:
-        why["f1"] = f"at threshold {', '.join(f'{threshold:.6g}' for threshold in _thresholds(validation))}"
-    validated = 0 if validation is None else validation.items
+    why = _undefined(validation, test)
+    draws: Mapping[Metric, Floats] = {}
+    thresholds: tuple[float, ...] = ()
+    if validation is not None and "f1" not in why:
+        draws, bounded = _draws(validation, test, resamples)
+        why |= bounded
+        thresholds = tuple(f1_max(validation.anomalous, scores)[1] for scores in validation.scores)
+    items = _items(validation, test)
     return [
         result_of(
             draws.get(metric),
             groups=dict.fromkeys(table.groups),
             metric=metric,
-            items=test.items if metric == "recall" else validated,
+            items=items[metric],
             seeds=table.scores.shape[0],
             why=why.get(metric),
+            thresholds=thresholds if metric in AT_THRESHOLD else (),
         )
         for metric in FIGURES
     ]
 
 
-def _draws(
-    validation: _Known | None, test: _Known, resamples: int
-) -> tuple[dict[Metric, Floats], dict[Metric, str]]:
-    """Return the draws ``[seeds, 1 + resamples]`` of the figures, and why others are undefined."""
+def _undefined(validation: _Known | None, test: _Known) -> dict[Metric, str]:
+    """Return why figures are undefined."""
     if validation is None:
-        return {}, dict.fromkeys(FIGURES, NO_VALIDATION)
+        return dict.fromkeys(FIGURES, NO_VALIDATION)
+    missing = absent(int((~validation.anomalous).sum()), int(validation.anomalous.sum()))
+    if missing is not None:
+        return dict.fromkeys(FIGURES, f"validation: {missing}")
+    return {} if test.anomalous.any() else {"recall": "no anomalous test item"}
+
+
+def _items(validation: _Known | None, test: _Known) -> dict[Metric, int]:
+    """Return how many items each figure is of."""
+    validated = 0 if validation is None else validation.items
+    normal = test if validation is None or not test.anomalous.all() else validation
+    return dict.fromkeys(FIGURES, validated) | {
+        "recall": int(test.anomalous.sum()),
+        "false_alarms": int((~normal.anomalous).sum()),
+    }
+
+
+def _draws(
+    validation: _Known, test: _Known, resamples: int
+) -> tuple[dict[Metric, Floats], dict[Metric, str]]:
+    """Return the draws ``[seeds, 1 + resamples]`` of the figures, and why some of them have no interval."""
     anomalous, tested = validation.anomalous, test.anomalous
-    stratum = np.concatenate([anomalous.astype(np.int64), 2 + tested])
+    stratum = np.concatenate([anomalous.astype(np.int64), NORMAL_TEST + tested])
     block = _joined(validation.block, test.block)
     weights = weights_of(stratum, block, resamples=resamples, seed=seed_for(SEED, "holdout"))
     on_validation, on_test = weights[:, : anomalous.size], weights[:, anomalous.size :]
-    missing = absent(int((~anomalous).sum()), int(anomalous.sum()))
-    if missing is not None:
-        return {}, dict.fromkeys(FIGURES, f"validation: {missing}")
     of_seeds = [
         _one_seed(anomalous, scores, on_validation, tested, test_scores, on_test)
         for scores, test_scores in zip(validation.scores, test.scores, strict=True)
     ]
     draws = {metric: np.stack([figures[metric] for figures in of_seeds]) for metric in of_seeds[0]}
-    return draws, {} if tested.any() else {"recall": "no anomalous test item"}
+    lone = [STRATA[value] for value in lone_block(stratum, block)]
+    why: dict[Metric, str] = {}
+    for metric in draws if resamples else ():
+        if fixed := [name for name in lone if STRATA.index(name) in _strata_of(metric, tested)]:
+            draws[metric] = draws[metric][:, :1]
+            why[metric] = f"no interval: the {' and the '.join(fixed)} items lie in one block"
+    return draws, why
+
+
+def _strata_of(metric: Metric, tested: Bools) -> set[int]:
+    """Return the strata whose draws a figure depends on."""
+    strata = {NORMAL_VALIDATION, ANOMALOUS_VALIDATION}
+    if metric == "recall":
+        strata.add(ANOMALOUS_TEST)
+    if metric == "false_alarms" and not tested.all():
+        strata.add(NORMAL_TEST)
+    return strata
 
 
 def _one_seed(
@@ -115,8 +157,9 @@ def _one_seed(
     decided = decisions(anomalous, scores, weights)
     best = decided.best()
     thresholds = decided.thresholds[best]
-    normal = np.concatenate([scores[~anomalous], test_scores[~tested]])
-    normal_weights = np.concatenate([weights[:, ~anomalous], test_weights[:, ~tested]], axis=1)
+    normal, normal_weights = scores[~anomalous], weights[:, ~anomalous]
+    if not tested.all():
+        normal, normal_weights = test_scores[~tested], test_weights[:, ~tested]
     figures: dict[Metric, Floats] = {
         "ap": decided.average_precision(),
         "f1": decided.f1[np.arange(best.size), best],
@@ -126,11 +169,6 @@ def _one_seed(
     if tested.any():
         figures["recall"] = share_at_or_above(test_scores[tested], test_weights[:, tested], thresholds)
     return figures
-
-
-def _thresholds(validation: _Known) -> list[float]:
-    """Return the threshold that reaches F1max, for every seed."""
-    return [f1_max(validation.anomalous, scores)[1] for scores in validation.scores]
 
 
 def _joined(first: NDArray[np.str_] | None, second: NDArray[np.str_] | None) -> NDArray[np.str_] | None:

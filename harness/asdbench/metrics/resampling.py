@@ -39,3 +39,9 @@ def weights_of(stratum: Ints, block: NDArray[np.str_] | None, *, resamples: int,
         np.add.at(counts, (np.arange(resamples)[:, np.newaxis], drawn), 1)
         weights[1:, inside] = counts[:, code]
     return weights
+
+
+def lone_block(stratum: Ints, block: NDArray[np.str_] | None) -> list[int]:
+    """Return the strata whose items all lie in one block: drawn again and again they give the same, and no interval."""
+    names = np.arange(stratum.size) if block is None else block
+    return [int(value) for value in np.unique(stratum) if np.unique(names[stratum == value]).size == 1]

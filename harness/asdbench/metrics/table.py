@@ -79,7 +79,10 @@ class Result:
     """Why it is undefined; of a defined figure, what it leaves out; None: nothing to say."""
     per_seed: tuple[float | None, ...]
     items: int
-    """Items with a known label in the group, whether or not their section is defined."""
+    """Items with a known label in the group, whether or not their section is defined; of recall and false alarms,
+    the anomalous or normal items that they are shares of."""
+    thresholds: tuple[float, ...] = ()
+    """Of a figure at a threshold: that of every seed."""
 
 
 def result_of(
@@ -90,6 +93,7 @@ def result_of(
     items: int,
     seeds: int,
     why: str | None = None,
+    thresholds: tuple[float, ...] = (),
 ) -> Result:
     """Return a figure as a result: the mean over seeds, with an interval where it was resampled.
 
@@ -101,6 +105,7 @@ def result_of(
         items: Items with a known label that it is of.
         seeds: How many seeds there are.
         why: Why it is undefined, or what it leaves out.
+        thresholds: Of a figure at a threshold, that of every seed.
     """
     value = low = high = None
     per_seed: tuple[float | None, ...] = (None,) * seeds
@@ -111,7 +116,15 @@ def result_of(
         if overall.size > 1:
             low, high = interval(overall[1:])
     return Result(
-        groups=groups, metric=metric, value=value, low=low, high=high, why=why, per_seed=per_seed, items=items
+        groups=groups,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        why=why,
+        per_seed=per_seed,
+        items=items,
+        thresholds=thresholds,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asdbench.cli.settings import FOLDER, WORDS, data_root, json_option
+from asdbench.cli.settings import FOLDER, WORDS, data_root, json_option, out_option, run_option
 from asdbench.registry import load_registry
 
 if TYPE_CHECKING:
@@ -89,20 +89,8 @@ def evaluate(
 
 
 @click.command(epilog="Example: asdbench submission -p stgram_afpa --seed 42 --to challenge-files")
-@click.option(
-    "--out",
-    type=FOLDER,
-    default=Path("asdbench-runs"),
-    envvar="ASDBENCH_OUT",
-    show_default=True,
-    help="Where the run keeps its results.",
-)
-@click.option(
-    "--run",
-    default="latest",
-    show_default=True,
-    help="Identifier of the run, as `asdbench run --json` tells it.",
-)
+@out_option("Where the run keeps its results.")
+@run_option
 @click.option(
     "-p",
     "--plugin",

@@ -12,7 +12,6 @@ do with training clips. Test clips never take part in it.
 from __future__ import annotations
 
 import csv
-import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from asdbench.atomic import new_folder, write_json
 from asdbench.errors import ConfigError, DataError, RunError, unknown
+from asdbench.records import MethodRecord, find_run, read_method
 from asdbench_leaderboards.challenge.scorefiles import clip_key, clip_words, read_scores
 
 FEWEST = 10
@@ -117,33 +117,12 @@ def write_submissions(request: SubmissionRequest) -> list[Written]:
             f"the challenge files of {dataset} have no official form (known: {', '.join(FORMS)})"
         )
     labels = _labels(run, request.methods)
-    written = []
-    for label in labels:
-        record = _Record.read(request.out, run, label)
-        for seed in _seeds(record, request.seeds):
-            written.append(_write(request, FORMS[dataset], record, seed))
-    return written
-
-
-def find_run(out: Path, run: str) -> dict[str, Any]:
-    """Return what a run left behind, by its identifier or ``latest``.
-
-    Raises:
-        RunError: There is none of that name.
-    """
-    files = {file.stem: file for file in (out / "runs").glob("*.json")}
-    if not files:
-        raise RunError(f"there is no run in {out}; `asdbench run --out {out}` makes one")
-    if run != "latest":
-        if run not in files:
-            raise RunError(unknown("run", run, files))
-        return _read(files[run])
-    documents = [
-        (document["run"]["time"], file.stat().st_mtime_ns, document)
-        for file in files.values()
-        for document in [_read(file)]
+    records = [read_method(request.out, run, label) for label in labels]
+    return [
+        _write(request, FORMS[dataset], record, seed)
+        for record in records
+        for seed in _seeds(record, request.seeds)
     ]
-    return max(documents, key=lambda found: found[:2])[2]
 
 
 def decision_threshold(scores: ArrayLike, *, quantile: float = 0.9) -> tuple[float, str | None]:
@@ -176,55 +155,6 @@ def decision_threshold(scores: ArrayLike, *, quantile: float = 0.9) -> tuple[flo
     return threshold, None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Record:
-    """What a run recorded of one method."""
-
-    label: str
-    document: dict[str, Any]
-    items: pd.DataFrame
-    held: pd.DataFrame
-
-    @classmethod
-    def read(cls, out: Path, run: Mapping[str, Any], label: str) -> _Record:
-        record_id = run.get("records", {}).get(label)
-        if record_id is None:
-            raise RunError(
-                f"run {run['run']['id']} does not say which record is of {label}; run its command again, nothing is "
-                "trained anew"
-            )
-        folder = out / "records" / record_id
-        if not (folder / "record.json").is_file() or not (folder / "items.parquet").is_file():
-            raise RunError(
-                f"the record {folder} of {label} is gone; run its command again, nothing is trained anew"
-            )
-        held = folder / "held.parquet"
-        return cls(
-            label=label,
-            document=_read(folder / "record.json"),
-            items=pd.read_parquet(folder / "items.parquet"),
-            held=pd.read_parquet(held) if held.is_file() else pd.DataFrame(),
-        )
-
-    @property
-    def notes(self) -> list[str]:
-        """What must be known of the run's figures over everything."""
-        whole = [row for row in self.document["results"] if not any(row.get(name) for name in self._groups)]
-        return list(dict.fromkeys(row["why"] for row in whole if row["why"]))
-
-    @property
-    def _groups(self) -> list[str]:
-        return [name for name in ("machine", "section", "domain") if name in self.items]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
-    return document
-
-
 def _labels(run: Mapping[str, Any], wanted: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
     known: list[str] = run["run"]["methods"]
     if not wanted:
@@ -241,17 +171,16 @@ def _labels(run: Mapping[str, Any], wanted: Sequence[tuple[str, Mapping[str, str
     return list(dict.fromkeys(labels))
 
 
-def _seeds(record: _Record, wanted: Sequence[int]) -> list[int]:
-    known: list[int] = record.document["method"]["seeds"]
+def _seeds(record: MethodRecord, wanted: Sequence[int]) -> list[int]:
     for seed in wanted:
-        if seed not in known:
+        if seed not in record.seeds:
             raise ConfigError(
-                f"{record.label} has no scores of seed {seed} (its seeds: {', '.join(map(str, known))})"
+                f"{record.label} has no scores of seed {seed} (its seeds: {', '.join(map(str, record.seeds))})"
             )
-    return list(wanted) or known
+    return list(wanted) or record.seeds
 
 
-def _write(request: SubmissionRequest, form: Form, record: _Record, seed: int) -> Written:
+def _write(request: SubmissionRequest, form: Form, record: MethodRecord, seed: int) -> Written:
     folder = request.to / re.sub(r"[^\w.=-]+", "_", record.label).strip("_") / f"seed_{seed}"
     if folder.exists():
         raise RunError(f"{folder} is there already; choose another folder with --to")
@@ -295,14 +224,14 @@ def _write(request: SubmissionRequest, form: Form, record: _Record, seed: int) -
     return written
 
 
-def _scored(record: _Record, seed: int, *, allow_partial: bool) -> tuple[pd.DataFrame, list[str]]:
+def _scored(record: MethodRecord, seed: int, *, allow_partial: bool) -> tuple[pd.DataFrame, list[str]]:
     """Return the test clips with their official name and score, in the order of their names."""
     items = record.items.assign(
         clip=[PurePosixPath(source).name for source in record.items["source"]],
         score=record.items[f"score_{seed}"],
     )
     missing = items[items["score"].isna()]
-    notes = record.notes
+    notes = _notes(record)
     if len(missing):
         first = missing.iloc[0]
         told = f"{len(missing):,} of {len(items):,} clips have no score of seed {seed}"
@@ -313,8 +242,15 @@ def _scored(record: _Record, seed: int, *, allow_partial: bool) -> tuple[pd.Data
     return items[items["score"].notna()].sort_values(["machine", "clip"]), notes
 
 
+def _notes(record: MethodRecord) -> list[str]:
+    """Return what must be known of the run's figures over everything."""
+    groups = [name for name in ("machine", "section", "domain") if name in record.items]
+    whole = [row for row in record.document["results"] if not any(row.get(name) for name in groups)]
+    return list(dict.fromkeys(row["why"] for row in whole if row["why"]))
+
+
 def _thresholds(
-    request: SubmissionRequest, record: _Record, items: pd.DataFrame, seed: int
+    request: SubmissionRequest, record: MethodRecord, items: pd.DataFrame, seed: int
 ) -> tuple[dict[str, float], list[str]]:
     """Return a threshold for every machine type that has scores of normal clips, and what must be known of them."""
     normals, notes = _normals(request, record, items, seed)
@@ -338,7 +274,7 @@ def _thresholds(
 
 
 def _normals(
-    request: SubmissionRequest, record: _Record, items: pd.DataFrame, seed: int
+    request: SubmissionRequest, record: MethodRecord, items: pd.DataFrame, seed: int
 ) -> tuple[dict[str, list[float]], list[str]]:
     """Return scores of normal clips by machine type."""
     found: dict[str, list[float]] = {}
