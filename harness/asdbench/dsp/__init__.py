@@ -3,6 +3,7 @@
 from asdbench.dsp.logmel import LogMelConfig, LogMelSpectrogram
 from asdbench.dsp.mel import Band, bands_of, mel_filters
 from asdbench.dsp.modulation import ModulationConfig, ModulationSpectrum
+from asdbench.dsp.waves import mono_rate
 from asdbench.dsp.windows import FrameWindows
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "ModulationSpectrum",
     "bands_of",
     "mel_filters",
+    "mono_rate",
 ]

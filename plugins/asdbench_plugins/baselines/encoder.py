@@ -23,6 +23,7 @@ from torch import Tensor
 from asdbench.blocks import pinned_file
 from asdbench.contracts import Model
 from asdbench.data.items import Items
+from asdbench.dsp import mono_rate
 from asdbench.errors import ConfigError, DataError
 from asdbench.training import Trainer
 from asdbench.values import Config, Info
@@ -84,8 +85,7 @@ class FrozenEncoder(Model):
             ConfigError: No file is given, it is not a TorchScript archive, or the items are not mono waves.
         """
         super().__init__(config, info)
-        if info.sample_rate is None or len(info.item_shape) != 1:
-            raise ConfigError(f"an encoder reads mono waves, but items have shape {list(info.item_shape)}")
+        mono_rate(info, reader="an encoder")
         if not config.encoder:
             raise ConfigError(f"encoder='' is not a file; {HINT}")
         self.path = Path(config.encoder)

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from asdbench.contracts import Featurizer
 from asdbench.data.items import Items
-from asdbench.dsp import LogMelConfig, LogMelSpectrogram
-from asdbench.errors import ConfigError
+from asdbench.dsp import LogMelConfig, LogMelSpectrogram, mono_rate
 from asdbench.values import Config, Info
 
 PLANES = 3
@@ -53,16 +52,12 @@ class SpectralPlanes(Featurizer):
             ConfigError: The items are not mono waves, or the frequencies do not fit the sample rate.
         """
         super().__init__(config, info)
-        if info.sample_rate is None or len(info.item_shape) != 1:
-            raise ConfigError(
-                f"ensemble_planes reads mono waves, but items have shape {list(info.item_shape)} "
-                f"and sample rate {info.sample_rate}"
-            )
+        sample_rate = mono_rate(info, reader="ensemble_planes")
         shared = {
             name: getattr(config, name) for name in ("n_mels", "n_fft", "hop", "f_min", "f_max", "floor")
         }
         self.of_power, self.of_magnitude = (
-            LogMelSpectrogram(LogMelConfig(**shared, power=power), sample_rate=info.sample_rate)
+            LogMelSpectrogram(LogMelConfig(**shared, power=power), sample_rate=sample_rate)
             for power in (2.0, 1.0)
         )
         self.register_buffer("mean", torch.zeros(2))

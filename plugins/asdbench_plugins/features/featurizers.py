@@ -8,8 +8,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from asdbench.contracts import Featurizer
-from asdbench.dsp import LogMelConfig, LogMelSpectrogram, ModulationConfig, ModulationSpectrum
-from asdbench.errors import ConfigError
+from asdbench.dsp import LogMelConfig, LogMelSpectrogram, ModulationConfig, ModulationSpectrum, mono_rate
 from asdbench.values import Info
 
 
@@ -25,12 +24,7 @@ class LogMel(Featurizer):
             ConfigError: The items are not mono waves, or the frequencies do not fit the sample rate.
         """
         super().__init__(config, info)
-        if info.sample_rate is None or len(info.item_shape) != 1:
-            raise ConfigError(
-                f"logmel reads mono waves, but items have shape {list(info.item_shape)} "
-                f"and sample rate {info.sample_rate}: use the featurizer raw"
-            )
-        self.spectrogram = LogMelSpectrogram(config, sample_rate=info.sample_rate)
+        self.spectrogram = LogMelSpectrogram(config, sample_rate=mono_rate(info, reader="logmel"))
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return log-mel energies ``[n, n_mels, frames]`` of waves ``[n, samples]``."""
@@ -62,11 +56,8 @@ class ModSpec(Featurizer):
         """
         super().__init__(config, info)
         self.spectrum: ModulationSpectrum | None = None
-        if info.sample_rate is None:
-            return
-        if len(info.item_shape) != 1:
-            raise ConfigError(f"modspec reads mono waves, but items have shape {list(info.item_shape)}")
-        self.spectrum = ModulationSpectrum(config, sample_rate=info.sample_rate)
+        if info.sample_rate is not None:
+            self.spectrum = ModulationSpectrum(config, sample_rate=mono_rate(info, reader="modspec"))
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the features of waves ``[n, samples]``, or of features ``[n, ...]``, logarithmic or not."""

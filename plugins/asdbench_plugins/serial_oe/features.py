@@ -11,8 +11,7 @@ from torch import Tensor
 
 from asdbench.contracts import Featurizer
 from asdbench.data.items import Items
-from asdbench.dsp import LogMelConfig, LogMelSpectrogram
-from asdbench.errors import ConfigError
+from asdbench.dsp import LogMelConfig, LogMelSpectrogram, mono_rate
 from asdbench.values import Config, Info
 
 READ = 64
@@ -54,11 +53,7 @@ class NormalisedMel(Featurizer):
             ConfigError: The items are not mono waves, or the frequencies do not fit the sample rate.
         """
         super().__init__(config, info)
-        if info.sample_rate is None or len(info.item_shape) != 1:
-            raise ConfigError(
-                f"normalised_mel reads mono waves, but items have shape {list(info.item_shape)} "
-                f"and sample rate {info.sample_rate}"
-            )
+        sample_rate = mono_rate(info, reader="normalised_mel")
         self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
         self.register_buffer("deviation", torch.ones((), dtype=torch.float64))
         # The energy of a periodic Hann window is 3/8 of its length; the spectrogram's window is not scaled by it.
@@ -73,7 +68,7 @@ class NormalisedMel(Featurizer):
                 power=1.0,
                 floor=config.floor * self._root_energy,
             ),
-            sample_rate=info.sample_rate,
+            sample_rate=sample_rate,
         )
 
     def fit(self, own: Items) -> None:

@@ -57,6 +57,8 @@ class WasppModel(Model):
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train with Adam and cross-entropy to tell the targets apart; the last epoch's weights stay.
 
+        Logged beside the loss: the accuracy on the training batches, as the network was before each step.
+
         A training set smaller than a batch is one batch. A last batch of one item is left out, since batch norm may
         have no statistics of it.
 
@@ -79,7 +81,9 @@ class WasppModel(Model):
                 yield order[first : first + size].to(shown.device)
 
         def losses(rows: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
-            yield "adam", F.cross_entropy(forward(shown[rows]), train.target[rows])
+            logits, target = forward(shown[rows]), train.target[rows]
+            trainer.log_value("accuracy", float((logits.detach().argmax(dim=1) == target).float().mean()))
+            yield "adam", F.cross_entropy(logits, target)
 
         trainer.run(
             Stage(

@@ -1,0 +1,24 @@
+"""What featurizers of waves ask of the items."""
+
+from __future__ import annotations
+
+from asdbench.errors import ConfigError
+from asdbench.values import Info
+
+
+def mono_rate(info: Info, *, reader: str) -> int:
+    """Return the sample rate in Hz of items that are mono waves ``[samples]``.
+
+    Args:
+        info: What is known of the items.
+        reader: Who needs waves, for the message.
+
+    Raises:
+        ConfigError: The items are something else.
+    """
+    if info.sample_rate is None or len(info.item_shape) != 1:
+        raise ConfigError(
+            f"{reader} reads mono waves, but items have shape {list(info.item_shape)} and sample rate "
+            f"{info.sample_rate}: use a dataset of mono recordings, or a method with another featurizer"
+        )
+    return info.sample_rate
