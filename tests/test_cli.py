@@ -100,6 +100,60 @@ def test_describe_shows_people_the_options_with_what_the_user_changed(capsys: Ca
     assert any(line.split() == ["reduced", "yes"] for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "shape"),
+    [
+        ("ur3_cobotops", [10, 19]),
+        ("ur3_cobotops[window=20]", [20, 19]),  # no official counts: the card alone tells
+        ("synthetic_robot", [30, 86]),
+        ("synthetic_robot[bounds=action]", [30, 86]),
+        ("kuka[window=50,bounds=action]", [50, 86]),
+    ],
+)
+def test_describe_tells_shapes_of_data_without_claims_from_the_card_alone(
+    dataset: str, shape: list[int], capsys: Capture
+) -> None:
+    assert status_of(["describe", "robot_ae", "-d", dataset, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["item_shape"], told["classes"], told["targets"]) == (shape, 1, [])
+    assert told["parameters"] > 0
+
+
+def test_describe_knows_a_table_by_its_absolute_path_alone(tmp_path: Path, capsys: Capture) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("a,b,c\n" + "1,2,3\n" * 40)
+    assert status_of(["describe", "pca", "-d", f"timeseries[path={table}]", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["item_shape"] == [30, 3]
+    assert status_of(["describe", "pca", "-d", "timeseries[path=own.csv]"]) == 2
+    assert (
+        "timeseries does not say which shape its items have (known so far: [30, 0]) before its data are read; "
+        "give its place as an absolute path, or leave -d out"
+    ) in capsys.readouterr().err
+
+
+def test_classes_to_tell_apart_are_named_by_describe_and_info(capsys: Capture) -> None:
+    for words in (["describe", "waspp", "-d", "synthetic_faces"], ["datasets", "info", "synthetic_faces"]):
+        assert status_of([*words, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["classes"], told["targets"]) == (1, ["negative", "positive", "surprise"])
+        assert status_of(words) == 0
+        lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+        assert ["targets", "negative, positive, surprise"] in lines
+        assert not any(line[:1] == ["classes"] for line in lines)
+
+
+def test_data_without_classes_to_tell_apart_have_no_line_of_targets(capsys: Capture) -> None:
+    for words in (["describe", "idnn", "-d", "synthetic"], ["datasets", "info", "synthetic"]):
+        assert status_of(words) == 0
+        names = [
+            line.split()[0] for line in capsys.readouterr().out.split("\noptions")[0].splitlines() if line
+        ]
+        assert "classes" in names
+        assert "targets" not in names
+        assert status_of([*words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["targets"] == []
+
+
 def test_datasets_list_names_every_dataset(capsys: Capture) -> None:
     assert status_of(["datasets", "list"]) == 0
     shown = capsys.readouterr().out
@@ -184,6 +238,7 @@ WRONG = {
     "jobs out of range": ("run -p idnn -d synthetic -j 0", "0 is not in the range x>=1"),
     "a time that is none": ("run -p idnn -d synthetic --timeout soon", "'soon' is not a duration such as"),
     "a licence not accepted": ("datasets fetch dcase2020", "--accept-licence"),
+    "classes that nobody knows": ("describe idnn -d folder", "folder does not say which classes it has before"),
     "no data": ("datasets verify dcase2020 --data-root .", "no clips of fan"),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import io
 import re
@@ -14,12 +15,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 
+import msgspec
+import openpyxl
 import pytest
 
 from asdbench import cli
 from asdbench.data.download import Patience, accept_licence, extract, fetch, install, is_extracted
 from asdbench.errors import DataError
-from asdbench.values import Card, Remote
+from asdbench.values import ANOMALY, Card, Remote
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BLOCK = 1 << 16  # what is written at once; a cut loses the rest of its block
@@ -557,6 +560,63 @@ def test_fetch_refuses_an_unknown_checksum_until_it_is_to_be_trusted(
     assert cli.status_of([*words, "--trust-remote-checksum"]) == 0
     assert (tmp_path / "data/archives/dcase2022/dev_fan.zip.md5").exists()
     assert list((tmp_path / "data/dcase2022/dev_data/fan/train").glob("*.wav"))
+
+
+def small_sheet() -> bytes:
+    """A sheet of 40 rows, named and typed as that of the UR3 cobot."""
+    features = [f"{kind}_J{joint}" for kind in ("Current", "Temperature", "Speed") for joint in range(6)]
+    book = openpyxl.Workbook()
+    book.active.append(["Timestamp", *features, "Tool_current", "Robot_ProtectiveStop", "grip_lost"])
+    began = datetime.datetime(2022, 10, 26, 8)
+    for k in range(40):
+        stamp = began + datetime.timedelta(seconds=k)
+        book.active.append([stamp.isoformat(), *[float(k)] * 19, k == 35, False])
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def test_the_archive_of_the_cobots_sheet_puts_it_where_its_windows_are_looked_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from asdbench_datasets import ur3_cobotops
+
+    assert ur3_cobotops.ARCHIVE.url == "https://archive.ics.uci.edu/static/public/963/ur3+cobotops.zip"
+    sheet = small_sheet()
+    server.content = zipped({"dataset_02052023.xlsx": sheet})
+    served = msgspec.structs.replace(ur3_cobotops.ARCHIVE, url=f"{server.url}/963/ur3+cobotops.zip")
+    monkeypatch.setattr(ur3_cobotops, "ARCHIVE", served)
+    data = tmp_path / "data"
+    place = ["ur3_cobotops", "--data-root", str(data), "--cache", str(tmp_path / "cache")]
+    words = ["datasets", "fetch", *place]
+    assert cli.status_of(words) == 2
+    assert "CC BY 4.0" in capsys.readouterr().err
+    assert cli.status_of([*words, "--accept-licence"]) == 2
+    assert "the checksum of ur3+cobotops.zip is not known" in capsys.readouterr().err
+    assert server.asked == []
+    assert cli.status_of([*words, "--accept-licence", "--trust-remote-checksum"]) == 0
+    assert (data / "ur3_cobotops/dataset_02052023.xlsx").read_bytes() == sheet
+    assert (data / "archives/ur3_cobotops/ur3+cobotops.zip.md5").exists()
+    rows = list(ur3_cobotops.Ur3Cobotops().index(data))
+    assert [row.start for row in rows if row.label == ANOMALY] == [30]
+    assert cli.status_of(words) == 0  # by now nothing is to be accepted, trusted or fetched
+    assert len(server.asked) == 1
+    assert cli.status_of(["datasets", "verify", *place]) == 1
+    assert "not as published: dataset_02052023.xlsx" in capsys.readouterr().out
+
+
+def test_a_folder_of_ones_own_gets_the_cobots_sheet(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asdbench_datasets import ur3_cobotops
+
+    server.content = zipped({"dataset_02052023.xlsx": small_sheet()})
+    monkeypatch.setattr(ur3_cobotops, "ARCHIVE", unknown(server, "ur3+cobotops.zip"))
+    dataset = f"ur3_cobotops[folder={tmp_path / 'elsewhere'}]"
+    words = ["datasets", "fetch", dataset, "--accept-licence", "--trust-remote-checksum"]
+    words += ["--data-root", str(tmp_path / "data"), "--cache", str(tmp_path / "cache")]
+    assert cli.status_of(words) == 0
+    assert (tmp_path / "elsewhere/dataset_02052023.xlsx").exists()
 
 
 def licensed(licence: str) -> Card:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import logging
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from asdbench.cli import status_of
 from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, NORMAL, Row
 from asdbench_datasets.kuka import Kuka, column_names
@@ -23,7 +26,7 @@ from asdbench_datasets.synthetic_robot import (
 )
 from asdbench_datasets.synthetic_robot import column_names as made_names
 from asdbench_datasets.timeseries import TimeSeries
-from asdbench_datasets.ur3_cobotops import FILE, Ur3Cobotops
+from asdbench_datasets.ur3_cobotops import FILE, SHA256, Ur3Cobotops
 
 SMALL = {"normal_rows": 1500, "slow_rows": 700}
 
@@ -231,8 +234,49 @@ def test_the_real_sheet_loses_what_its_description_says(shared_data: Path) -> No
     assert labels(rows).count(ANOMALY) > 100
 
 
+def verify_words(root: Path, cache: Path, words: str = "ur3_cobotops") -> list[str]:
+    return ["datasets", "verify", words, "--data-root", str(root), "--cache", str(cache)]
+
+
+def test_the_real_sheet_is_the_published_one_and_verify_counts_its_windows(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = shared_data / "ur3_cobotops"
+    assert hashlib.sha256((place / FILE).read_bytes()).hexdigest() == SHA256
+    assert "7409 rows" in Ur3Cobotops(folder=str(place)).card.notes[0]
+    assert status_of(verify_words(shared_data, tmp_path)) == 0
+    assert capsys.readouterr().out == "ur3_cobotops: complete, 1,833 of 1,833 items\n"
+    others: dict[str, Any] = {"split": "blocked", "validation": 0.1, "test_normals": 0.1, "block": 50}
+    assert Ur3Cobotops(**others).card.expected == Ur3Cobotops().card.expected
+
+
+def test_another_sheet_is_not_as_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet(tmp_path / "ur3_cobotops")
+    assert status_of(verify_words(tmp_path, tmp_path / "cache")) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("ur3_cobotops: incomplete, ")
+    assert "of 1,833 items, not as published: dataset_02052023.xlsx: cobot normal " in told
+    # Options that change the windows leave no counts to compare with, but the sheet is another one all the same.
+    words = verify_words(tmp_path, tmp_path / "cache", "ur3_cobotops[window=5]")
+    assert status_of([*words, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["changed"] == ["dataset_02052023.xlsx"]
+    run = ["run", "-p", "pca", "-d", "ur3_cobotops[window=5]", *words[3:], "--out", str(tmp_path / "runs")]
+    assert status_of(run) == 2
+    assert "not as published: dataset_02052023.xlsx" in capsys.readouterr().err
+    assert status_of([*run, "--allow-partial"]) == 0
+    assert "[PARTIAL DATA, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [{"window": 5}, {"normal_stride": 1}, {"max_gap_s": 2.0}], ids=str)
+def test_windows_that_nobody_counted_have_no_official_number(options: dict[str, Any]) -> None:
+    assert Ur3Cobotops(**options).card.expected == ()
+
+
 def test_a_sheet_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"is missing; https://doi.org/10.24432/C5J891"):
+    with pytest.raises(
+        DataError,
+        match=r"is missing; `asdbench datasets fetch ur3_cobotops .* https://doi.org/10.24432/C5J891",
+    ):
         list(Ur3Cobotops().index(tmp_path))
     (tmp_path / "ur3_cobotops").mkdir()
     (tmp_path / "ur3_cobotops" / FILE).write_bytes(b"no sheet")

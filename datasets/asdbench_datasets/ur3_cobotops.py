@@ -2,12 +2,18 @@
 
     ur3_cobotops/dataset_02052023.xlsx    one sheet, 7409 rows
 
+The repository serves it in one archive, which holds the sheet and no folder. The archive's checksum is not known, the
+sheet's is: by it ``verify`` and every run tell whether a sheet is the published one.
+
 A row holds 6 joint currents, 6 temperatures, 6 speeds and the tool's current, which are the 19 features, and the number
 of the cycle, which only counts. A window is anomalous when any of its rows has a protective stop or a grip loss. Rows
 with missing values are left out, and no window runs over them or over a gap in time; the card says how many there are.
 
 Traps of the sheet: ``Temperature_T0`` is joint 0's, ``cycle`` has a trailing space, some time stamps are in quotes, and
 where values are missing the protective stop is missing too.
+
+Verified: columns and rows from the sheet; the archive's address and what it holds from public programs that read it,
+and the sheet's SHA-256, which one of them states too. Not verified: the archive itself.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from asdbench.errors import DataError
-from asdbench.values import Card, Fold, Row
+from asdbench.values import ANOMALY, NORMAL, Card, Count, Fold, Remote, Row
 from asdbench_datasets.windows import (
     COLUMNS,
     Recording,
@@ -41,6 +47,10 @@ from asdbench_datasets.windows import (
 )
 
 FILE = PurePosixPath("dataset_02052023.xlsx")
+SHA256 = "f0f10917de9056908a82cec1aa459ddf9da2d2db70d269b128f99241c8796091"
+WINDOWS = {NORMAL: 1652, ANOMALY: 181}
+"""Windows that the published sheet gives under the default options; the release itself counts rows alone."""
+ARCHIVE = Remote(url="https://archive.ics.uci.edu/static/public/963/ur3+cobotops.zip", md5="", part="all")
 FEATURES = 19
 LABELS = ("Robot_ProtectiveStop", "grip_lost")
 TIME = "Timestamp"
@@ -71,6 +81,9 @@ class Ur3Cobotops(Windowed, frozen=True, kw_only=True):
             licence="CC BY 4.0",
             citation=CITATION,
             homepage="https://doi.org/10.24432/C5J891",
+            remotes=(ARCHIVE,),
+            expected=self._expected(),
+            contents={str(FILE): SHA256},
             columns=COLUMNS,
             claims=(),
             scopes={"all": ()},
@@ -104,6 +117,20 @@ class Ur3Cobotops(Windowed, frozen=True, kw_only=True):
         """Return the one division that the options make."""
         return [holdout_fold(rows, self)]
 
+    def archive_target(self, remote: Remote) -> PurePosixPath:
+        """Return the folder of the sheet, since the archive holds none."""
+        return PurePosixPath(self.folder)
+
+    def _expected(self) -> tuple[Count, ...]:
+        """Return the numbers of windows where the options that they depend on are the defaults."""
+        usual = Ur3Cobotops()
+        if (self.window, self.strides, self.max_gap_s) != (usual.window, usual.strides, usual.max_gap_s):
+            return ()
+        return tuple(
+            Count(columns={"recording": "cobot"}, label=label, items=items)
+            for label, items in WINDOWS.items()
+        )
+
     def _recording(self, place: Path) -> Recording:
         sheet = sheet_of(place / FILE)
         return Recording(
@@ -115,7 +142,7 @@ class Ur3Cobotops(Windowed, frozen=True, kw_only=True):
 
     def _losses(self) -> tuple[str, ...]:
         place = Path(self.folder)
-        if not place.is_absolute():
+        if not place.is_absolute() or not (place / FILE).exists():  # before it is fetched there
             return ()
         sheet, recording = sheet_of(place / FILE), self._recording(place)
         missing, gaps = int((~sheet.whole).sum()), int(sheet.gaps(self.max_gap_s).sum())
@@ -189,7 +216,10 @@ def _sheet_of(path: Path, state: tuple[int, int]) -> Sheet:
 def _cells(path: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the names of the columns and the rows of the first sheet."""
     if not path.is_file():
-        raise DataError(f"{path} is missing; https://doi.org/10.24432/C5J891 says where to get it")
+        raise DataError(
+            f"{path} is missing; `asdbench datasets fetch ur3_cobotops --accept-licence --trust-remote-checksum` gets "
+            "it, or download it from https://doi.org/10.24432/C5J891"
+        )
     try:
         load_workbook = importlib.import_module("openpyxl").load_workbook
     except ImportError as error:

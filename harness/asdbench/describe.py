@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from asdbench.contracts import Dataset
+from asdbench.contracts import Dataset, LocatedDataset
 from asdbench.detector import Detector, size_of
 from asdbench.errors import DataError
 from asdbench.recipe import PARTS, Knobs, Recipe, config_of, resolve
@@ -23,7 +23,7 @@ def describe(registry: Registry, words: Words, dataset_words: Words | None = Non
     Raises:
         PluginError: Nobody offers the method or the dataset.
         ConfigError: An option is not understood.
-        DataError: The dataset's card does not say how many classes it has.
+        DataError: The dataset's card does not say how many classes it has, or how large its items are.
     """
     name, options = words
     method = registry.method(name)
@@ -41,6 +41,7 @@ def describe(registry: Registry, words: Words, dataset_words: Words | None = Non
         "dataset": dataset.card.name,
         "reduced": recipe.reduced,
         "classes": len(info.classes),
+        "targets": list(info.targets),
         "item_shape": list(info.item_shape),
         "feature_shape": list(size.feature_shape),
         "output_shapes": {output: list(shape) for output, shape in size.output_shapes.items()},
@@ -58,26 +59,39 @@ def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
     """Return what a model is built for, from the card alone; of several units the first by name.
 
     Raises:
-        DataError: The card states no counts, so the classes are not known without data.
+        DataError: Without data the classes are not known, as the card states no counts, or the shape of the items.
     """
     card = dataset.card
-    columns = card.scopes.get(recipe.knobs.scope, ())
+    classes = _classes(recipe, card)
+    if not card.item_shape or 0 in card.item_shape:
+        place = "give its place as an absolute path, " if isinstance(dataset, LocatedDataset) else ""
+        raise DataError(
+            f"{card.name} does not say which shape its items have (known so far: {list(card.item_shape)}) before its "
+            f"data are read; {place or 'describe the method on another dataset, '}or leave -d out for the one of the "
+            "method's paper"
+        )
+    return Info(
+        item_shape=(_length(recipe, card), *card.item_shape[1:]),
+        sample_rate=card.sample_rate,
+        classes=classes,
+        targets=card.targets,
+    )
+
+
+def _classes(recipe: Recipe, card: Card) -> tuple[str, ...]:
+    if not card.claims:  # items that claim nothing are all of one class, in every unit
+        return (card.claim_of({}),)
     if not card.expected:
         raise DataError(
             f"{card.name} does not say which classes it has before its data are read; "
             "describe the method on another dataset, such as -d synthetic"
         )
+    columns = card.scopes.get(recipe.knobs.scope, ())
     units: dict[tuple[str, ...], set[str]] = {}
     for count in card.expected:
         unit = tuple(count.columns[column] for column in columns)
         units.setdefault(unit, set()).add(card.claim_of(count.columns))
-    first = min(units)
-    return Info(
-        item_shape=(_length(recipe, card), *card.item_shape[1:]),
-        sample_rate=card.sample_rate,
-        classes=tuple(sorted(units[first])),
-        targets=card.targets,
-    )
+    return tuple(sorted(units[min(units)]))
 
 
 def _length(recipe: Recipe, card: Card) -> int:

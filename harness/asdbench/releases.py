@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
 
+from msgspec.structs import replace
+
 from asdbench.contracts import Dataset
 from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.download import Progress, accept_licence, install
+from asdbench.data.hashing import content_hashes
 from asdbench.data.prepare import placed
 from asdbench.errors import DataError
 from asdbench.values import Card, Remote
@@ -67,13 +70,16 @@ def fetch(
 def verify(
     dataset: Dataset, data_root: Path, cache: Path, *, report: Callable[[str, int, int], None]
 ) -> Completeness:
-    """Compare what lies on disk with the official counts.
+    """Compare what lies on disk with the official counts, and with official contents where they are known.
 
     Raises:
         DataError: Nothing lies there, or a file does not belong.
     """
     dataset, root = placed(dataset, data_root, cache, report=report)
-    return completeness(dataset.card, list(dataset.index(root)))
+    card, rows = dataset.card, list(dataset.index(root))
+    known = {row.source for row in rows if str(row.source) in card.contents}
+    hashes = content_hashes(root, sorted(known), cache)
+    return completeness(card, [replace(row, sha256=hashes.get(row.source, "")) for row in rows])
 
 
 def card_rows(card: Card) -> dict[str, Any]:
@@ -88,6 +94,7 @@ def card_rows(card: Card) -> dict[str, Any]:
         "homepage": card.homepage,
         "items": sum(count.items for count in card.expected) or None,
         "classes": len({card.claim_of(count.columns) for count in card.expected}) or None,
+        "targets": list(card.targets),
         "item_shape": list(card.item_shape),
         "sample_rate": card.sample_rate,
         "columns": dict(card.columns),
@@ -97,6 +104,7 @@ def card_rows(card: Card) -> dict[str, Any]:
         "metrics": card.metrics,
         "known_leaks": list(card.known_leaks),
         "notes": list(card.notes),
+        "contents": dict(card.contents),
         "archives": [
             {"file": remote.file, "part": remote.part, "url": remote.url, "md5": remote.md5 or None}
             for remote in card.remotes

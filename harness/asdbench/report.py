@@ -90,6 +90,7 @@ class Report:
                     {"name": gap.name, "found": gap.found, "expected": gap.expected}
                     for gap in completeness.missing
                 ],
+                "changed": list(completeness.changed),
                 "manifest": self.prepared.manifest,
                 "groups": list(self.prepared.card.groups),
                 "targets": list(self.prepared.card.targets),

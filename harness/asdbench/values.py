@@ -103,6 +103,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     remotes: tuple[Remote, ...] = ()
     expected: tuple[Count, ...] = ()
     """Official counts under the current options; empty: any number of items is complete."""
+    contents: Mapping[str, str] = {}
+    """Official SHA-256 of sources by their place, such as ``sheet.xlsx``; those that are not named may hold anything."""
     columns: Mapping[str, str]
     """Public columns and their meaning."""
     claims: tuple[str, ...]

@@ -100,12 +100,11 @@ def _joined(cells: Sequence[str]) -> str:
 def _title(report: Report, label: str, about: Mapping[str, Any]) -> str:
     options = ",".join(f"{key}={value}" for key, value in report.run["dataset_options"].items())
     where = report.run["dataset"] + (f"[{options}]" if options else "")
-    found = report.prepared.completeness
     flags = ["REDUCED setting, not the paper's"] if about["reduced"] else []
     if about["approximate"]:
         flags.append(f"APPROXIMATE: {about['approximate']}")
     if report.partial:
-        flags.append(f"PARTIAL DATA, {found.items:,} of {found.expected:,} items")
+        flags.append(f"PARTIAL DATA, {report.prepared.completeness.size}")
     seeds = f"seed{'s' if len(about['seeds']) > 1 else ''} {', '.join(map(str, about['seeds']))}"
     title = f"{label} on {where}, {seeds}, {SELECTION[about['selection']]}"
     return "\n".join([title, *(f"[{flag}]" for flag in flags)])

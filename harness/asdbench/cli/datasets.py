@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,7 +44,7 @@ def list_datasets(as_json: bool) -> None:
 @click.argument("dataset", type=WORDS)
 @json_option
 def info(dataset: Words, as_json: bool) -> None:
-    """Show the card of DATASET: licence, citation, counts, columns, archives."""
+    """Show the card of DATASET: licence, citation, counts, classes to tell apart, columns, archives."""
     from asdbench.releases import card_rows  # imports torch
     from asdbench.runner import open_dataset
 
@@ -51,11 +53,7 @@ def info(dataset: Words, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    for name, value in told.items():
-        if name == "archives":
-            unknown = sum(archive["md5"] is None for archive in value)
-            doubt = f", {unknown} of unknown checksum" if unknown else ""
-            value = f"{len(value)} to download{doubt}" if value else "none"
+    for name, value in _for_people(told):
         click.echo(f"{name.replace('_', ' '):<20} {value}")
 
 
@@ -109,9 +107,22 @@ def verify(dataset: Words, data_root: Path, cache: Path, as_json: bool) -> int:
     if as_json:
         gaps = [{"name": gap.name, "found": gap.found, "expected": gap.expected} for gap in found.missing]
         told = {"complete": found.complete, "items": found.items, "expected": found.expected, "missing": gaps}
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(told | {"changed": list(found.changed)}, indent=2))
     else:
         click.echo(f"{dataset[0]}: {'complete' if found.complete else 'incomplete'}, {found.summary()}")
         for gap in found.missing:
             click.echo(f"  {gap.name:<40} {gap.found:>6} of {gap.expected:>6}")
     return OK if found.complete else FAILED
+
+
+def _for_people(told: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what a card says, line by line; where classes are to be told apart, those are its classes."""
+    for name, value in told.items():
+        if name == "archives":
+            unknown = sum(archive["md5"] is None for archive in value)
+            doubt = f", {unknown} of unknown checksum" if unknown else ""
+            yield name, f"{len(value)} to download{doubt}" if value else "none"
+        elif name == "classes" and told["targets"]:
+            yield "targets", ", ".join(told["targets"])
+        elif name != "targets":
+            yield name, value

@@ -34,28 +34,44 @@ class Completeness:
     expected: int | None
     """Items of the release under the current options; None: it states no counts."""
     missing: tuple[Gap, ...] = ()
+    changed: tuple[str, ...] = ()
+    """Sources whose content is not the official one."""
+
+    @property
+    def size(self) -> str:
+        """How many items there are, such as ``231 of 47,151 items``, and which content is not the official one."""
+        size = f"{self.items:,} items (the release states no counts)"
+        if self.expected is not None:
+            size = f"{self.items:,} of {self.expected:,} items"
+        return size + (f", not as published: {', '.join(self.changed)}" if self.changed else "")
 
     def summary(self) -> str:
         """Return one line, such as ``231 of 47,151 items: fan/00 train 27 of 911, ...``."""
-        if self.expected is None:
-            return f"{self.items:,} items (the release states no counts)"
-        total = f"{self.items:,} of {self.expected:,} items"
         if not self.missing:
-            return total
+            return self.size
         gaps = [f"{gap.name} {gap.found:,} of {gap.expected:,}" for gap in self.missing[:_GAPS_SHOWN]]
         more = len(self.missing) - len(gaps)
-        return f"{total}: {', '.join(gaps)}" + (f" and {more} more groups" if more else "")
+        return f"{self.size}: {', '.join(gaps)}" + (f" and {more} more groups" if more else "")
 
 
 def completeness(card: Card, rows: Sequence[Row]) -> Completeness:
-    """Compare the rows with the official counts of their card; too many items in a group are a gap as well.
+    """Compare the rows with the official counts and contents of their card; too many items are a gap as well.
 
     Args:
         card: Its ``expected`` counts must not overlap, so that their sum is the size of the release.
-        rows: All rows of the dataset under the current options.
+        rows: All rows of the dataset under the current options; the content of those without a hash is not compared.
     """
+    changed = tuple(
+        sorted(
+            {
+                str(row.source)
+                for row in rows
+                if row.sha256 and card.contents.get(str(row.source), row.sha256) != row.sha256
+            }
+        )
+    )
     if not card.expected:
-        return Completeness(complete=True, items=len(rows), expected=None)
+        return Completeness(complete=not changed, items=len(rows), expected=None, changed=changed)
     found = list(_found(card.expected, rows))
     gaps = tuple(
         Gap(
@@ -69,7 +85,13 @@ def completeness(card: Card, rows: Sequence[Row]) -> Completeness:
         if items != count.items
     )
     expected = sum(count.items for count in card.expected)
-    return Completeness(complete=not gaps, items=sum(found), expected=expected, missing=gaps)
+    return Completeness(
+        complete=not gaps and not changed,
+        items=sum(found),
+        expected=expected,
+        missing=gaps,
+        changed=changed,
+    )
 
 
 def _found(counts: Sequence[Count], rows: Sequence[Row]) -> Iterator[int]:
