@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
+from sides.comparing import Answer, Side, timed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
@@ -84,25 +85,37 @@ def copied_epoch(copies: NDArray[np.float64], batches: Sequence[Tensor]) -> None
         torch.from_numpy(copies[batch.numpy()].astype(np.float32))
 
 
-def test_frame_windows_take_a_fifth_of_the_time_and_a_tenth_of_the_memory_of_copies(
-    benchmark: BenchmarkFixture,
-) -> None:
-    """Arranging the windows, shuffled epochs over them, and the memory that stands beside the features."""
+def test_frame_windows_are_arranged_in_a_fifth_of_the_time_of_copies(benchmark: BenchmarkFixture) -> None:
+    """Arranging the windows, and shuffled epochs over them."""
     features = torch.randn(60, 128, 313)
     windows, copies = FrameWindows(features, frames=FRAMES), copied_windows(features)
     batches = torch.split(torch.randperm(len(windows)), BATCH)
     assert np.array_equal(copies[batches[0].numpy()], windows[batches[0]].flatten(1).double().numpy())
 
-    arrange = benchmark(FrameWindows, features, frames=FRAMES)
+    benchmark(FrameWindows, features, frames=FRAMES)
     arranging = fastest_s(lambda: copied_windows(features)) / fastest_s(lambda: FrameWindows(features))
     epoch = fastest_s(lambda: copied_epoch(copies, batches)) / fastest_s(
         lambda: gathered_epoch(windows, batches)
     )
-    memory = copies.nbytes / arrange.view().untyped_storage().nbytes()
-    benchmark.extra_info.update(times_arranging=arranging, times_epoch=epoch, times_memory=memory)
-    print(
-        f"windows: arranged {arranging:.1f} times, an epoch {epoch:.1f} times as fast, memory 1/{memory:.2f}"
-    )
+    benchmark.extra_info.update(times_arranging=arranging, times_epoch=epoch)
+    print(f"windows: arranged {arranging:.1f} times, an epoch {epoch:.1f} times as fast")
     assert arranging >= 5
     assert epoch >= 1.5
-    assert memory >= 9.8  # 10 less the 4 frames of a clip that begin no window
+
+
+def test_frame_windows_to_train_on_take_a_tenth_of_the_memory_of_copies(benchmark: BenchmarkFixture) -> None:
+    """The growth of the peak memory of a process, from log-mels that come clip by clip to what a network trains on."""
+    clips = 1000
+    ways, one = ("ours", "baseline", "array"), {"OMP_NUM_THREADS": "1"}
+    sides = {way: Side("windows", way, str(clips), variables=one) for way in ways}
+    copied = {way: side.round()["grown_bytes"] for way, side in sides.items() if way != "ours"}
+    found: list[Answer] = []
+    timed(benchmark, lambda: found.append(sides["ours"].round()), rounds=3)
+    for side in sides.values():
+        side.close()
+    grown = max(answer["grown_bytes"] for answer in found)
+    times = {way: round(taken / grown, 2) for way, taken in copied.items()}
+    benchmark.extra_info.update(clips=clips, ours_mb=round(grown / 1e6, 1), times_memory=times)
+    print(f"windows of {clips} clips: {grown / 1e6:.1f} MB; copies take times as much: {times}")
+    # Told, not judged: the float64 array alone, of which 2 * 5 * 309 / 313 = 9.87 times the frames is the most.
+    assert times["baseline"] >= 10

@@ -50,6 +50,9 @@ class Features:
     def features(self) -> Tensor:
         return self.log_mel
 
+    def feature_pieces(self) -> Iterator[Tensor]:
+        return iter(torch.split(self.log_mel, 3))
+
     def batches(self, size: int) -> Iterator[Features]:
         return (Features(piece) for piece in torch.split(self.log_mel, size))
 

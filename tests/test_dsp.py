@@ -184,6 +184,18 @@ def test_frame_windows_refuse_clips_shorter_than_a_window() -> None:
         FrameWindows(torch.zeros(8, 4))
 
 
+def test_windows_of_pieces_are_those_of_the_whole_laid_out_once() -> None:
+    features = torch.randn(7, 8, 12)
+    whole = FrameWindows(features, frames=3)
+    pieces = FrameWindows.of_pieces(features.split(3), clips=7, frames=3)
+    assert torch.equal(pieces.view(), whole.view())
+    assert pieces.view().untyped_storage().nbytes() == features.untyped_storage().nbytes()
+    with pytest.raises(DataError, match="expected features of 8 clips, got 7"):
+        FrameWindows.of_pieces(features.split(3), clips=8, frames=3)
+    with pytest.raises(DataError, match="a window takes 13 frames but the clips have 12"):
+        FrameWindows.of_pieces(features.split(3), clips=7, frames=13)
+
+
 def test_the_featurizer_logmel_is_the_spectrogram_and_stores_nothing() -> None:
     featurizer = LogMel(LogMelConfig(), Info(item_shape=(RATE,), sample_rate=RATE))
     waves = machine_like(clips=2, samples=RATE)

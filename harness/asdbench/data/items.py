@@ -68,6 +68,13 @@ class ItemSource:
             return _rows_of(self._features, rows)
         return self._compute(rows)
 
+    def pieces(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Yield the features of some rows, a few items at a time; none are kept, but those that are kept are used."""
+        for first in range(0, len(rows), CHUNK):
+            chunk = rows[first : first + CHUNK]
+            yield self._compute(chunk) if self._features is None else _rows_of(self._features, chunk)
+            self.progress(first + len(chunk), len(rows))
+
     def featurize(self, raw: Tensor) -> Tensor:
         """Return features of any samples ``[m, length, ...]``, without gradient.
 
@@ -168,6 +175,13 @@ class Items:
     def features(self) -> Tensor:
         """Return features, ``[n, *info.feature_shape]`` on the device; computed once where that pays."""
         return self._source.features(self._rows)
+
+    def feature_pieces(self) -> Iterator[Tensor]:
+        """Yield features ``[a few, *info.feature_shape]`` of one piece of the items after the other, keeping none.
+
+        For a model that lays all features out in its own way and would hold them twice otherwise.
+        """
+        return self._source.pieces(self._rows)
 
     def featurize(self, raw: Tensor) -> Tensor:
         """Return features of other samples than these items' own, such as mixed waves ``[m, length, ...]``."""

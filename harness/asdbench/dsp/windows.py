@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,28 @@ class FrameWindows:
         self.frames = frames
         self.per_clip = self._length - frames + 1
         self._rows = features.transpose(1, 2).contiguous().view(-1, self.mels)  # [clips * T, mels]
+
+    @classmethod
+    def of_pieces(cls, pieces: Iterable[Tensor], *, clips: int, frames: int = 5) -> FrameWindows:
+        """Lay out features ``[a few, mels, T]`` that come piece by piece, so that they lie in memory once.
+
+        Args:
+            pieces: The features of all clips, in order.
+            clips: How many there are, one at least.
+            frames: Frames of one window.
+
+        Raises:
+            DataError: The pieces do not hold as many clips, or as in the constructor.
+        """
+        rows, filled = torch.empty(0, 0, 0), 0
+        for piece in pieces:
+            if not filled and piece.ndim == 3:
+                rows = piece.new_empty(clips, piece.shape[2], piece.shape[1])
+            rows[filled : filled + len(piece)] = piece.transpose(1, 2)
+            filled += len(piece)
+        if filled != clips:
+            raise DataError(f"expected features of {clips} clips, got {filled}")
+        return cls(rows.transpose(1, 2), frames=frames)
 
     def __len__(self) -> int:
         return self.clips * self.per_clip

@@ -21,6 +21,9 @@ from asdbench.training import Stage, Trainer
 from asdbench.values import Config, Info
 from asdbench_plugins.baselines.batches import shuffled
 
+CLIPS = 16
+"""Clips that are rebuilt at once."""
+
 
 class WindowConfig(Config, frozen=True, kw_only=True):
     """Options of a network on windows and its training; the defaults are the DCASE 2020 baseline's."""
@@ -74,14 +77,13 @@ class WindowModel(Model):
 
         A last batch of one window is left out: batch norm has no statistics of it.
         """
-        features = train.features()
-        windows = FrameWindows(features, frames=self.config.frames)
+        windows = self.windows(train)
         count, size = len(windows), self.config.batch_size
         if count < 2:
             raise DataError(f"batch norm needs at least two training windows, got {count}")
         if count % size == 1:
             trainer.rule("a last batch of one window is left out: batch norm has no statistics of it")
-        forward, device = trainer.accelerate(self), features.device
+        forward, device = trainer.accelerate(self), windows.view().device
 
         def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
             inputs, targets = self.split(windows[batch])
@@ -95,19 +97,24 @@ class WindowModel(Model):
                 epochs=self.config.epochs,
                 batches=lambda generator: shuffled(count, size, generator=generator, device=device),
                 losses=losses,
-                validate=self.validation(train, held),
+                validate=self.validation(train, windows, self.windows(held) if len(held) else None),
                 every=self.config.checkpoint_every,
                 steps=count // size + (count % size > 1),
             )
         )
 
-    def validation(self, train: Items, held: Items) -> Callable[[], float | None] | None:
-        """Return what is called at every checkpoint, before it is saved: the mean error of the held-out items."""
-        return (lambda: self.mean_error(held)) if len(held) else None
+    def windows(self, items: Items) -> FrameWindows:
+        """Return all windows of some items; their features lie in memory once, laid out for windows."""
+        return FrameWindows.of_pieces(items.feature_pieces(), clips=len(items), frames=self.config.frames)
 
-    def rebuild(self, items: Items) -> tuple[Tensor, Tensor]:
-        """Return how far each window is from what it must be, ``[n, windows, dims]``, and its bottleneck."""
-        windows = FrameWindows(items.features(), frames=self.config.frames).view()
+    def validation(
+        self, train: Items, windows: FrameWindows, held: FrameWindows | None
+    ) -> Callable[[], float | None] | None:
+        """Return what is called at every checkpoint, before it is saved: the mean error of the held-out windows."""
+        return None if held is None else lambda: self.mean_error(held)
+
+    def rebuild(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how far windows ``[n, windows, frames, mels]`` are from what they must be, and their bottlenecks."""
         inputs, targets = self.split(windows.flatten(0, 1))
         rebuilt, bottleneck = self(inputs)
         per_clip = windows.shape[:2]  # n, windows
@@ -115,19 +122,21 @@ class WindowModel(Model):
 
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, dims]``."""
-        return self.summaries(*self.rebuild(items))
+        windows = FrameWindows(items.features(), frames=self.config.frames)
+        return self.summaries(*self.rebuild(windows.view()))
 
     def summaries(self, difference: Tensor, bottleneck: Tensor) -> Mapping[str, Tensor]:
-        """Return the outputs of what ``rebuild`` gives."""
+        """Return the outputs of what ``rebuild`` gives, ``[n, windows, dims]`` and ``[n, windows, bottleneck]``."""
         error = difference.square().mean(dim=2)  # [n, windows]
         return {
             "reconstruction_error": error.mean(dim=1, keepdim=True),
             "embedding": bottleneck.mean(dim=1, keepdim=True),
         }
 
-    def mean_error(self, items: Items) -> float:
-        """Return the mean reconstruction error of some items."""
-        errors = [self.outputs(batch)["reconstruction_error"] for batch in items.batches(16)]
+    def mean_error(self, windows: FrameWindows) -> float:
+        """Return the mean over clips of the reconstruction error of their windows."""
+        rebuilt = (self.rebuild(clips) for clips in torch.split(windows.view(), CLIPS))
+        errors = [self.summaries(*pair)["reconstruction_error"] for pair in rebuilt]
         return float(torch.cat(errors).mean())
 
 

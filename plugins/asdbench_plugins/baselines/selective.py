@@ -7,7 +7,7 @@ covariance of what the training windows are off by, of the source and of the tar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -15,12 +15,12 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from asdbench.data.items import Items
+from asdbench.dsp import FrameWindows
 from asdbench.errors import DataError
 from asdbench.training import Trainer
 from asdbench.values import Info
-from asdbench_plugins.baselines.models import Autoencoder, AutoencoderConfig
+from asdbench_plugins.baselines.models import CLIPS, Autoencoder, AutoencoderConfig
 
-BATCH = 16
 LARGEST_REG = 1e6
 TARGET = "target"
 
@@ -68,28 +68,33 @@ class SelectiveAutoencoder(Autoencoder):
         super().fit(train, held, trainer)
         if not self.config.epochs:
             self.eval()
-            self.measure(train)
+            self.measure(train, self.windows(train))
 
-    def validation(self, train: Items, held: Items) -> Callable[[], float | None]:
-        """Return what measures the covariances, and gives the error of the held-out items, if there are any."""
+    def validation(
+        self, train: Items, windows: FrameWindows, held: FrameWindows | None
+    ) -> Callable[[], float | None]:
+        """Return what measures the covariances, and gives the error of the held-out windows, if there are any."""
 
         def measured() -> float | None:
-            self.measure(train)
-            return self.mean_error(held) if len(held) else None
+            self.measure(train, windows)
+            return None if held is None else self.mean_error(held)
 
         return measured
 
     @torch.no_grad()
-    def measure(self, train: Items) -> None:
+    def measure(self, train: Items, windows: FrameWindows) -> None:
         """Measure the covariance of each domain's differences; of one that has none, take the other's."""
         target = _is_target(train)
-        parts = [part if len(part) else train for part in (train[~target], train[target])]
-        for row, part in enumerate(parts):
-            self.whitening[row] = _whitening(self._covariance(part), self.config.reg)
+        by_clip = windows.view()
+        for row, inside in enumerate((~target, target)):
+            clips = (inside if inside.any() else torch.ones_like(inside)).nonzero()[:, 0].to(by_clip.device)
+            covariance = self._covariance(by_clip[part] for part in torch.split(clips, CLIPS))
+            self.whitening[row] = _whitening(covariance, self.config.reg)
 
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` and ``mahalanobis`` ``[n, 1]``, and ``embedding`` ``[n, 1, dims]``."""
-        difference, bottleneck = self.rebuild(items)
+        windows = FrameWindows(items.features(), frames=self.config.frames)
+        difference, bottleneck = self.rebuild(windows.view())
         return {
             **self.summaries(difference, bottleneck),
             "mahalanobis": self._distance(difference.float()).unsqueeze(1),
@@ -105,13 +110,17 @@ class SelectiveAutoencoder(Autoencoder):
         smaller: Tensor = torch.minimum(*by_domain).mean(dim=1)  # over windows
         return smaller
 
-    def _covariance(self, items: Items) -> Tensor:
-        """Return the covariance ``[mels, mels]``, float64, of single frames' differences."""
+    def _covariance(self, clips: Iterable[Tensor]) -> Tensor:
+        """Return the covariance ``[mels, mels]``, float64, of single frames' differences.
+
+        Args:
+            clips: Windows of some clips after the other, ``[n, windows, frames, mels]``.
+        """
         count = 0
         total = torch.zeros(self.mels, dtype=torch.float64, device=self.whitening.device)
         product = torch.zeros(self.mels, self.mels, dtype=torch.float64, device=self.whitening.device)
-        for batch in items.batches(BATCH):
-            frames = self.rebuild(batch)[0].double().reshape(-1, self.mels)
+        for windows in clips:
+            frames = self.rebuild(windows)[0].double().reshape(-1, self.mels)
             count += len(frames)
             total += frames.sum(dim=0)
             product += frames.T @ frames
