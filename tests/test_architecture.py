@@ -26,7 +26,7 @@ FACE = "asdbench"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "values"),
     ("hookspecs", "seeding", "atomic", "weights", "environment", "metrics", "dsp", "blocks"),
-    ("registry", "store", "data", "training", "contracts"),
+    ("registry", "store", "data", "resume", "training", "contracts"),
     ("recipe", "detector", "job", "plan", "evaluate", "ensemble"),
     (
         "executors",

@@ -118,10 +118,11 @@ def _combined(
     for label in dict.fromkeys(member.label for member in combination.members):
         mine = [found for found in gathered.finished if _is_of(found, label, seed)]
         pieces = [_standard_scores(found, role, judge, selection, rules) for found in mine]
-        of_members.append(pd.concat(pieces) if pieces else pd.Series(dtype=np.float64))
+        scores = pd.concat(pieces) if pieces else pd.Series(dtype=np.float64)
+        of_members.append(scores[~scores.index.duplicated()])  # an item may validate in several folds
     # An item that a member could not score has no mean over all members, and is left out.
     mean = pd.concat(of_members, axis=1).mean(axis=1, skipna=False)
-    return mean[~mean.index.duplicated()].to_frame("score")
+    return mean.to_frame("score")
 
 
 def _standard_scores(

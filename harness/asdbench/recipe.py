@@ -21,7 +21,7 @@ from asdbench.values import Aggregate, Config, Ensemble, Method, Selection, Sett
 Parts = Literal["featurizer", "model", "scorer"]
 COMPUTING = ("asdbench.dsp", "asdbench.blocks")
 """Packages of the harness that what is computed depends on."""
-COMPUTING_FILES = ("asdbench.training", "asdbench.detector", "asdbench.data.items")
+COMPUTING_FILES = ("asdbench.training", "asdbench.resume", "asdbench.detector", "asdbench.data.items")
 """Single modules of it."""
 PARTS: tuple[Parts, ...] = ("featurizer", "model", "scorer")
 

@@ -24,7 +24,7 @@ import pandas as pd
 
 from asdbench.atomic import new_folder, write_bytes
 from asdbench.errors import RunError
-from asdbench.training import EpochLog
+from asdbench.resume import EpochLog
 from asdbench.values import Config
 
 Status = Literal["ok", "error", "timeout", "oom", "crashed", "inapplicable", "blocked", "planned"]

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from asdbench.errors import RunError
+from asdbench.resume import EpochLog, Place, ResumeFile
 from asdbench.seeding import seed_for
-from asdbench.weights import load_file, save_file
+from asdbench.weights import save_file
 
 Precision = Literal["fp32", "bf16"]
 
@@ -48,18 +49,6 @@ class Stage:
     """Batches an epoch, for progress and estimate; 0: unknown."""
 
 
-class EpochLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an epoch of a stage came to."""
-
-    stage: str
-    epoch: int
-    losses: dict[str, float]
-    """Mean loss by optimizer, and the means of what ``Trainer.log_value`` was told."""
-    seconds: float
-    validation: float | None = None
-    checkpoint: bool = False
-
-
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Where a fit stands, for the progress bar."""
 
@@ -69,22 +58,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     steps: int
     losses: dict[str, float] = {}
-
-
-class _Place(msgspec.Struct, kw_only=True):
-    """Where a fit stands, for resuming; travels in the header of the resume file."""
-
-    seed: int
-    done: list[str] = []
-    stage: str = ""
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    seconds: float = 0.0
-    log: list[EpochLog] = []
-    plain: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(kw_only=True)
@@ -108,17 +81,11 @@ class Trainer:
         self.root = root
         self.settings = settings
         self.device = torch.device(settings.device)
-        self._place = _Place(seed=settings.seed)
-        self._states: dict[str, Tensor] = {}
-        """States of the optimizers of all stages so far, by stage, optimizer, parameter and name."""
-        self._random: dict[str, Tensor] = {}
-        self._resume_file = settings.folder / "resume.safetensors"
-        self._saved_at = time.monotonic()
+        self._resume = ResumeFile(settings.folder / "resume.safetensors", root, device=self.device)
+        self._place = self._resume.load(seed=settings.seed)
         self._reported_at = 0.0
         self.rules: list[str] = []
         """What small data forced on this fit, for the record."""
-        if self._resume_file.exists():
-            self._load()
 
     @property
     def log(self) -> list[EpochLog]:
@@ -145,9 +112,7 @@ class Trainer:
             raise RunError(
                 f"{name} became {value} in epoch {self._place.epoch + 1}; a smaller learning rate may help"
             )
-        place = self._place
-        place.sums[name] = place.sums.get(name, 0.0) + value
-        place.counts[name] = place.counts.get(name, 0) + 1
+        self._place.count(name, value)
 
     def accelerate(self, module: nn.Module) -> Callable[..., Any]:
         """Return what to call in place of ``module``: itself, or compiled when the user asked for it."""
@@ -160,13 +125,13 @@ class Trainer:
             RunError: A loss is not finite.
         """
         if stage.name in self._place.done:
-            self._restore_optimizers(stage)  # a later stage may go on with them
+            self._restore(stage)  # a later stage may go on with them
             return
         if self._place.stage == stage.name:
-            self._restore_optimizers(stage)
+            self._restore(stage)
         else:
             done, log = self._place.done, self._place.log
-            self._place = _Place(
+            self._place = Place(
                 seed=self._place.seed, stage=stage.name, done=done, log=log, plain=self._place.plain
             )
         rates = {name: _rates(optimizer) for name, optimizer in stage.optimizers.items()}
@@ -188,8 +153,7 @@ class Trainer:
         started = time.monotonic()
         before = place.seconds
         torch.manual_seed(seed)
-        if self._random:
-            self._restore_random()
+        self._resume.restore_random()
         self.root.eval()  # what the stage does not train stays as it is, batch norm included
         stage.module.train()
         generator = torch.Generator().manual_seed(seed_for(seed, "batches"))
@@ -200,8 +164,8 @@ class Trainer:
             place.batch, place.step = number + 1, place.step + 1
             place.seconds = before + time.monotonic() - started
             self._report(stage)
-            if time.monotonic() - self._saved_at >= self.settings.resume_every_s:
-                self._save(stage)
+            if self._resume.age_s >= self.settings.resume_every_s:
+                self._save(stage, mid_epoch=True)
         self._finish_epoch(stage)
 
     def _step(self, stage: Stage, batch: Any, rates: Mapping[str, list[float]]) -> None:
@@ -229,8 +193,7 @@ class Trainer:
                 f"the {name} loss became {loss} in stage {stage.name!r}, epoch {place.epoch + 1}, step {place.batch + 1}; "
                 "a smaller learning rate or precision=fp32 may help"
             )
-        place.sums[name] = place.sums.get(name, 0.0) + loss
-        place.counts[name] = place.counts.get(name, 0) + 1
+        place.count(name, loss)
 
     def _finish_epoch(self, stage: Stage) -> None:
         place = self._place
@@ -249,7 +212,7 @@ class Trainer:
             EpochLog(
                 stage=stage.name,
                 epoch=place.epoch,
-                losses=_means(place),
+                losses=place.means,
                 seconds=place.seconds,
                 validation=validation,
                 checkpoint=kept,
@@ -258,8 +221,14 @@ class Trainer:
         place.sums, place.counts, place.seconds = {}, {}, 0.0
         if kept:
             save_file(self.root.state_dict(), self.checkpoint_file(stage.name, place.epoch))
-        if time.monotonic() - self._saved_at >= self.settings.resume_every_s:
+        if self._resume.age_s >= self.settings.resume_every_s:
             self._save(stage, mid_epoch=False)
+
+    def _save(self, stage: Stage, *, mid_epoch: bool) -> None:
+        self._resume.save(self._place, stage.name, stage.optimizers, mid_epoch=mid_epoch)
+
+    def _restore(self, stage: Stage) -> None:
+        self._resume.restore_optimizers(self._place, stage.name, stage.optimizers)
 
     def _report(self, stage: Stage) -> None:
         now = time.monotonic()
@@ -274,42 +243,9 @@ class Trainer:
                 epochs=stage.epochs,
                 step=place.batch,
                 steps=stage.steps,
-                losses=_means(place),
+                losses=place.means,
             )
         )
-
-    def _save(self, stage: Stage, *, mid_epoch: bool = True) -> None:
-        for name, optimizer in stage.optimizers.items():
-            _flatten_state(f"{stage.name}/{name}", optimizer, self._states, self._place.plain)
-        tensors = {f"root/{name}": value for name, value in self.root.state_dict().items()}
-        tensors |= {f"optimizer/{name}": value for name, value in self._states.items()}
-        if mid_epoch:
-            tensors["random/cpu"] = torch.get_rng_state()
-            if self.device.type == "cuda":
-                tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
-        save_file(tensors, self._resume_file, note=msgspec.json.encode(self._place).decode())
-        self._saved_at = time.monotonic()
-
-    def _load(self) -> None:
-        tensors, note = load_file(self._resume_file)
-        place = msgspec.json.decode(note, type=_Place)
-        if place.seed != self.settings.seed:
-            raise RunError(
-                f"{self._resume_file} is of seed {place.seed}, this fit has seed {self.settings.seed}"
-            )
-        self.root.load_state_dict(_under("root/", tensors))
-        self._place = place
-        self._states = _under("optimizer/", tensors)
-        self._random = _under("random/", tensors)
-
-    def _restore_optimizers(self, stage: Stage) -> None:
-        for name, optimizer in stage.optimizers.items():
-            _restore_state(f"{stage.name}/{name}", optimizer, self._states, self._place.plain)
-
-    def _restore_random(self) -> None:
-        torch.set_rng_state(self._random.pop("cpu"))
-        if "cuda" in self._random:
-            torch.cuda.set_rng_state(self._random.pop("cuda"), self.device)
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
@@ -319,47 +255,3 @@ def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
 def _set_rates(optimizer: torch.optim.Optimizer, rates: Iterable[float]) -> None:
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _means(place: _Place) -> dict[str, float]:
-    return {name: total / place.counts[name] for name, total in place.sums.items()}
-
-
-def _flatten_state(
-    name: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: dict[str, dict[str, Any]]
-) -> None:
-    for index, values in optimizer.state_dict()["state"].items():
-        for key, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"{name}/{index}/{key}"] = value
-            else:
-                plain.setdefault(f"{name}/{index}", {})[key] = value
-
-
-def _restore_state(
-    name: str,
-    optimizer: torch.optim.Optimizer,
-    tensors: Mapping[str, Tensor],
-    plain: Mapping[str, Mapping[str, Any]],
-) -> None:
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Any]] = {}
-    for path, value in _under(f"{name}/", tensors).items():
-        index, key = path.split("/")
-        state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], value)
-    for path, values in plain.items():
-        owner, index = path.rsplit("/", 1)
-        if owner == name:
-            state.setdefault(int(index), {}).update(values)
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    # A state in another memory layout takes another arithmetic path, which may differ in the last bit.
-    if value.shape != parameter.shape:
-        return value
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
