@@ -16,13 +16,48 @@ def asdbench_printed() -> Iterable[Lazy]:
 
 @hookimpl
 def asdbench_figures() -> Iterable[Entry]:
-    """Offer the results figure."""
+    """Offer the figures of a finished run."""
     return [
         Entry(
             name="results",
-            build=lazy("asdbench_leaderboards.figure:results_figure"),
+            build=lazy("asdbench_leaderboards.figures.results:results_figure"),
             summary="what ranks methods, of every method on every machine type, with intervals and printed values",
-        )
+        ),
+        Entry(
+            name="precision_recall",
+            build=lazy("asdbench_leaderboards.figures.precision_recall:precision_recall_figure"),
+            summary="precision-recall curves of the validation items, with the threshold of F1max",
+        ),
+        Entry(
+            name="roc",
+            build=lazy("asdbench_leaderboards.figures.roc:roc_figure"),
+            summary="ROC curves of the test items, mean over sections, a panel for each machine type",
+        ),
+        Entry(
+            name="error_rates",
+            build=lazy("asdbench_leaderboards.figures.error_rates:error_rates_figure"),
+            summary="false alarms and misses over the threshold with the equal error rate, for each machine type",
+        ),
+        Entry(
+            name="scores",
+            build=lazy("asdbench_leaderboards.figures.scores:scores_figure"),
+            summary="histograms of the scores of normal and anomalous items, with the threshold where there is one",
+        ),
+        Entry(
+            name="training",
+            build=lazy("asdbench_leaderboards.figures.training:training_figure"),
+            summary="losses and logged values over epochs, mean over models",
+        ),
+        Entry(
+            name="confusion",
+            build=lazy("asdbench_leaderboards.figures.confusion:confusion_figure"),
+            summary="confusion matrices of classifiers: counts, and percent of the true class",
+        ),
+        Entry(
+            name="groups",
+            build=lazy("asdbench_leaderboards.figures.groups:groups_figure"),
+            summary="accuracy of classifiers on each subject, or whatever the dataset resamples as a whole",
+        ),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Figures of a finished run, a module for each kind; docs/figures.md says what they show."""

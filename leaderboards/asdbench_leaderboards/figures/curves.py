@@ -1,0 +1,124 @@
+"""The arithmetic behind curves: what every threshold decides, and mean curves whose areas are the table's means.
+
+Conventions, as in ``asdbench.metrics``: an item is called anomalous when its score is at least the threshold, and
+scores that tie are one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench.metrics import roc_by_section
+from asdbench_leaderboards.figures.scored import Scored
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Steps:
+    """What every threshold decides, arrays ``[thresholds]``, from the highest threshold down."""
+
+    thresholds: Floats
+    """The distinct scores."""
+    found: Floats
+    """Anomalies at or above each."""
+    alarms: Floats
+    """Normal items at or above each."""
+
+    @property
+    def precision(self) -> Floats:
+        """Share of anomalies among what is called anomalous."""
+        return np.asarray(self.found / (self.found + self.alarms))
+
+    @property
+    def recall(self) -> Floats:
+        """Share of the anomalies that is found."""
+        return np.asarray(self.found / self.found[-1])
+
+    @property
+    def alarm_rate(self) -> Floats:
+        """Share of the normal items that raise an alarm."""
+        return np.asarray(self.alarms / self.alarms[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeanCurve:
+    """The mean of several curves at the same places."""
+
+    values: Floats
+    curves: int
+    """How many it is of."""
+    left_out: int
+    """Sections in which a class is missing."""
+
+
+def steps(is_anomaly: Bools, scores: Floats) -> Steps:
+    """Return what every threshold decides, of at least one item."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of items that tie
+    found = np.cumsum(is_anomaly[order])[last].astype(np.float64)
+    return Steps(thresholds=ranked[last], found=found, alarms=last + 1 - found)
+
+
+def mean_precision(curves: Sequence[Steps], recall: Floats) -> Floats:
+    """Return the mean precision at each recall above 0; the area under it is the mean of the average precisions.
+
+    The precision at a recall is that of the highest threshold which reaches it.
+    """
+    reached = [curve.precision[np.searchsorted(curve.recall, recall - 1e-9)] for curve in curves]
+    return np.asarray(np.mean(reached, axis=0))
+
+
+def mean_roc(parts: Sequence[Scored], alarm_rate: Floats) -> MeanCurve | None:
+    """Return the mean true-positive rate over sections and seeds at each false-positive rate.
+
+    Every section counts alike, whatever the number of its items. None: no section has both classes.
+
+    Args:
+        parts: Items under each seed.
+        alarm_rate: False-positive rates in [0, 1], ``[places]``.
+    """
+    curves: list[Floats] = []
+    left_out = 0
+    for part in parts:
+        if not part.scores.size:
+            left_out = max(left_out, part.sections)
+            continue
+        why = roc_by_section(part.is_anomaly, part.scores, part.section, sections=part.sections).why
+        left_out = max(left_out, sum(reason is not None for reason in why))
+        for section in (number for number, reason in enumerate(why) if reason is None):
+            inside = part.section == section
+            curves.append(_roc(part.is_anomaly[inside], part.scores[inside], alarm_rate))
+    if not curves:
+        return None
+    return MeanCurve(values=np.mean(curves, axis=0), curves=len(curves), left_out=left_out)
+
+
+def section_range(part: Scored) -> Scored:
+    """Return the same items with the scores of each section brought to [0, 1], its smallest and its largest."""
+    low = np.full(part.sections, np.inf)
+    high = np.full(part.sections, -np.inf)
+    np.minimum.at(low, part.section, part.scores)
+    np.maximum.at(high, part.section, part.scores)
+    width = (high - low)[part.section]
+    above = part.scores - low[part.section]
+    scores = np.divide(above, width, out=np.zeros_like(above), where=width > 0)
+    return Scored(is_anomaly=part.is_anomaly, scores=scores, section=part.section, sections=part.sections)
+
+
+def shares_at_or_above(scores: Floats, thresholds: Floats) -> Floats:
+    """Return the share of at least one score that is at or above each threshold."""
+    return np.asarray(1 - np.searchsorted(np.sort(scores), thresholds, side="left") / scores.size)
+
+
+def _roc(is_anomaly: Bools, scores: Floats, alarm_rate: Floats) -> Floats:
+    curve = steps(is_anomaly, scores)
+    # Where the curve rises straight up, its upper end counts: numpy takes the last of equal places.
+    rates = np.interp(alarm_rate, np.append(0.0, curve.alarm_rate), np.append(0.0, curve.recall))
+    return np.asarray(rates, dtype=np.float64)

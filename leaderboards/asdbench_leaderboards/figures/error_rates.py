@@ -1,0 +1,145 @@
+"""False alarms and misses over the threshold, a panel for each outermost group, such as a machine type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from asdbench.metrics import equal_error
+from asdbench.records import RunRecord
+from asdbench_leaderboards.figures.curves import Floats, section_range, shares_at_or_above
+from asdbench_leaderboards.figures.panels import (
+    COLOURS,
+    PERCENT,
+    Style,
+    add_legend,
+    add_title,
+    edges,
+    panel_grid,
+    say,
+    short,
+)
+from asdbench_leaderboards.figures.scored import (
+    Scored,
+    is_classifier,
+    measured_levels,
+    outer_groups,
+    rows_of,
+    scored,
+)
+
+PLACES = 1001
+NOTE = (
+    "false alarms and misses among the test items; each section's scores brought to 0..1 (its smallest and largest) "
+    "under each seed, then pooled; circle: equal error rate"
+)
+MOST_WRITTEN = 4
+"""Methods up to which a panel says the equal error rates in figures."""
+EMPTY = "no scores of normal and of anomalous items"
+ALARMS: Style = {"linestyle": "-"}
+MISSES: Style = {"linestyle": (0, (4, 1.5))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rates:
+    """What thresholds of the normalised score come to, arrays ``[thresholds]``."""
+
+    thresholds: Floats
+    alarms: Floats
+    """Share of the normal items at or above each."""
+    misses: Floats
+    """Share of the anomalies below each."""
+    equal_error: float
+    equal_at: float
+    """The threshold of the equal error rate."""
+
+
+def error_rates_figure(run: RunRecord) -> Figure | None:
+    """Draw false-alarm and miss rate over the threshold, of every method in every outermost group, and where they meet.
+
+    The scores of each section are brought to [0, 1] by its smallest and largest test score (which a detector at work
+    does not know), then sections and seeds are pooled. None where no group has scores of both classes.
+    """
+    if is_classifier(run):
+        return None
+    groups = outer_groups(run)
+    levels = measured_levels(run.document)
+    rates = {
+        group: {
+            record.label: _rates([scored(rows_of(run, record, group), seed, levels) for seed in record.seeds])
+            for record in run.methods
+        }
+        for group in groups
+    }
+    if not any(found is not None for of_group in rates.values() for found in of_group.values()):
+        return None
+    figure, panels = panel_grid(len(groups))
+    for group, (axes, first, lowest) in zip(groups, edges(panels), strict=True):
+        _draw(axes, rates[group])
+        axes.set_title(short(group, width=24), fontsize="medium")
+        axes.set(xlim=(0, 1), ylim=(0, 102))
+        axes.set_xlabel("threshold, normalised" if lowest else "")
+        axes.set_ylabel("share of items, %" if first else "")
+    written = ", in numbers too" if len(run.methods) <= MOST_WRITTEN else ""
+    add_title(figure, run.document, NOTE + written)
+    drawn = [record.label for record in run.methods if any(of[record.label] for of in rates.values())]
+    kinds = [
+        Line2D([], [], color="0.3", **ALARMS, label="false alarms"),
+        Line2D([], [], color="0.3", **MISSES, label="misses"),
+    ]
+    add_legend(figure, run.document, drawn=drawn, extra=kinds)
+    return figure
+
+
+def _rates(parts: Sequence[Scored]) -> Rates | None:
+    """Return the rates over the pooled seeds; None where a class is missing."""
+    ranged = [section_range(part) for part in parts]
+    is_anomaly = np.concatenate([part.is_anomaly for part in ranged])
+    scores = np.concatenate([part.scores for part in ranged])
+    if not is_anomaly.any() or is_anomaly.all():
+        return None
+    error, at = equal_error(is_anomaly, scores)
+    # Quantiles too: one outlier may press all other scores into a corner of [0, 1].
+    quantiles = np.quantile(scores, np.linspace(0, 1, PLACES), method="nearest")
+    thresholds = np.unique(np.concatenate([np.linspace(0, 1, PLACES), quantiles, [at]]))
+    return Rates(
+        thresholds=thresholds,
+        alarms=shares_at_or_above(scores[~is_anomaly], thresholds),
+        misses=1 - shares_at_or_above(scores[is_anomaly], thresholds),
+        equal_error=error,
+        equal_at=at,
+    )
+
+
+def _draw(axes: Axes, rates: Mapping[str, Rates | None]) -> None:
+    known = [(number, found) for number, found in enumerate(rates.values()) if found is not None]
+    for number, found in known:
+        colour = COLOURS[number % len(COLOURS)]
+        error = PERCENT * found.equal_error
+        for kind, shares in ((ALARMS, found.alarms), (MISSES, found.misses)):
+            axes.plot(found.thresholds, PERCENT * shares, color=colour, linewidth=1.2, **kind)
+        axes.plot(found.equal_at, error, "o", color=colour, markerfacecolor="white", markersize=5, zorder=4)
+        if len(rates) <= MOST_WRITTEN:
+            _write(axes, f"{error:.1f} %", colour=colour, line=number)
+    if not known:
+        say(axes, EMPTY)
+
+
+def _write(axes: Axes, text: str, *, colour: str, line: int) -> None:
+    """Write an equal error rate at the right of the panel, where neither curve tends to be."""
+    axes.text(
+        0.98,
+        0.6 - 0.09 * line,
+        text,
+        color=colour,
+        ha="right",
+        va="top",
+        fontsize="small",
+        transform=axes.transAxes,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+    )

@@ -1,0 +1,200 @@
+"""What figures of a run share: a canvas with a grid of panels, colours of methods, titles and short labels."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+PERCENT = 100
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Told apart by colour-blind readers too (Okabe and Ito), but for their yellow, which is faint on white."""
+LINES = ("-", "--", "-.")
+"""For the first eight methods, the next eight and those after."""
+NORMAL_COLOUR, ANOMALY_COLOUR = COLOURS[0], COLOURS[1]
+Style = Mapping[str, Any]
+"""Keywords of matplotlib that say how something looks."""
+FLAGS = ("reduced", "approximate")
+CHANCE: Style = {"color": "0.4", "linewidth": 0.8, "linestyle": ":"}
+MOST_COLUMNS = 5
+LETTERS_PER_INCH = 12
+INCHES_PER_LINE = 0.18
+MOST_LETTERS, MOST_LINES = 40, 4
+"""Of a method's name; what is longer is cut."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches that needs no screen and touches no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panel_grid(
+    panels: int, *, width: float = 2.7, height: float = 2.5, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many panels in rows of at most five; those of a row share their y axis."""
+    rows = math.ceil(panels / MOST_COLUMNS)
+    columns = math.ceil(panels / rows)
+    figure = new_figure(max(width * columns, 4.6) + 0.6, height * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    every = [axes for row in grid for axes in row]
+    for axes in every[panels:]:
+        axes.remove()
+    for axes in every[max(0, panels - columns) : panels]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
+    for axes in every[:panels]:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, every[:panels]
+
+
+def edges(axes: Sequence[Axes]) -> Iterator[tuple[Axes, bool, bool]]:
+    """Yield each panel of a grid, whether it is the first of its row, and whether none lies below it."""
+    places = {(_place(one).rowspan.start, _place(one).colspan.start) for one in axes}
+    for one in axes:
+        row, column = _place(one).rowspan.start, _place(one).colspan.start
+        yield one, column == 0, (row + 1, column) not in places
+
+
+def add_title(figure: Figure, document: Mapping[str, Any], note: str) -> None:
+    """Name the dataset and what the figure shows above all panels."""
+    letters = letters_across(figure)
+    text = "\n".join([short(title_of(document), width=letters), *textwrap.wrap(note, width=letters)])
+    figure.suptitle(text, x=0.01, ha="left", fontsize="medium")
+    grow(figure, lines=text.count("\n") + 2)
+
+
+def letters_across(figure: Figure) -> int:
+    """Return how many letters of a title fit beside each other."""
+    return int(figure.get_size_inches()[0] * LETTERS_PER_INCH)
+
+
+def title_of(document: Mapping[str, Any]) -> str:
+    """Return the dataset of a run, with a word where a part of it is missing."""
+    partial = "" if document["data"]["complete"] else ", partial data"
+    return f"{document['run']['dataset']}{partial}"
+
+
+def method_label(document: Mapping[str, Any], method: str, *, width: int = MOST_LETTERS) -> str:
+    """Return a method with its flags, such as reduced settings, which are never cut, in lines of so many letters."""
+    about = document["methods"][method]
+    lines = short(method, width=width).split("\n")
+    for flag in (f"({flag})" for flag in FLAGS if about.get(flag)):
+        if len(lines[-1]) + 1 + len(flag) > width:
+            lines.append(flag)
+        else:
+            lines[-1] += f" {flag}"
+    return "\n".join(lines)
+
+
+def short(label: str, *, width: int = MOST_LETTERS, lines: int = MOST_LINES) -> str:
+    """Return a label broken into a few lines, before a bracket and behind commas and spaces where that will do.
+
+    What is longer is cut, with a sign that says so; a dollar sign begins no formula.
+    """
+    pieces = [piece for piece in re.split(r"(?<=[,\s])|(?=\[)", label) if piece]
+    broken = [""]
+    for piece in (part for whole in pieces for part in _cut(whole, width)):
+        if broken[-1] and len(broken[-1]) + len(piece.rstrip()) > width:
+            broken.append("")
+        broken[-1] += piece
+    if len(broken) > lines:
+        broken = [*broken[: lines - 1], broken[lines - 1].rstrip()[: width - 1] + "…"]
+    return "\n".join(line.strip() for line in broken).replace("$", r"\$")
+
+
+def line_style(number: int) -> Style:
+    """Return colour and dashes of a run's method, the same in all figures."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": LINES[number // len(COLOURS) % len(LINES)],
+    }
+
+
+def line_width(number: int, *, of: int) -> float:
+    """Return how wide the curve of one of so many methods is: the last ones are thinner and hide no curve below."""
+    return 1.2 + 0.9 * min(of - 1 - number, 2) if of > 1 else 1.6
+
+
+def add_legend(
+    figure: Figure, document: Mapping[str, Any], *, drawn: Sequence[str], extra: Sequence[Artist] = ()
+) -> None:
+    """List all methods of the run below the panels; those that nothing was drawn of say so."""
+    handles: list[Artist] = [
+        Line2D(
+            [],
+            [],
+            **line_style(number),
+            label=method_label(document, method) + ("" if method in drawn else " (nothing to draw)"),
+        )
+        for number, method in enumerate(document["methods"])
+    ]
+    legend_below(figure, [*handles, *extra])
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Put a legend below all panels, in as many columns as fit."""
+    columns = columns_of(figure, handles)
+    figure.legend(
+        handles=list(handles), loc="outside lower left", fontsize="small", ncols=columns, frameon=False
+    )
+    grow(figure, lines=lines_of(handles, columns=columns))
+
+
+def columns_of(figure: Figure, handles: Sequence[Artist]) -> int:
+    """Return how many columns of a legend fit the figure."""
+    longest = max(len(line) for one in handles for line in str(one.get_label()).split("\n"))
+    return max(1, min(letters_across(figure) // (longest + 6), len(handles)))
+
+
+def lines_of(handles: Sequence[Artist], *, columns: int) -> int:
+    """Return how many lines of text a legend is high."""
+    lines = np.array([str(one.get_label()).count("\n") + 1 for one in handles])
+    return max(int(column.sum()) for column in np.array_split(lines, columns))
+
+
+def grow(figure: Figure, *, lines: int) -> None:
+    """Make a figure taller by so many lines of text, which then take no room from its panels."""
+    figure.set_figheight(figure.get_figheight() + INCHES_PER_LINE * lines)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write why a panel is empty in its middle."""
+    lines = "\n".join(textwrap.wrap(text, width=24))
+    axes.text(
+        0.5, 0.5, lines, ha="center", va="center", fontsize="small", color="0.4", transform=axes.transAxes
+    )
+
+
+def remark(axes: Axes, text: str) -> None:
+    """Write a small remark at the lower right of a panel."""
+    axes.text(
+        0.98, 0.02, text, ha="right", va="bottom", fontsize="x-small", color="0.4", transform=axes.transAxes
+    )
+
+
+def axes_row(parent: Figure | SubFigure, columns: int, *, of: int) -> list[Axes]:
+    """Return panels side by side, as wide as if there were ``of`` of them."""
+    grid = parent.subplots(1, of, squeeze=False)[0]
+    for axes in grid[columns:]:
+        axes.set_axis_off()
+    for axes in grid[:columns]:
+        axes.spines[["top", "right"]].set_visible(False)
+    return list(grid[:columns])
+
+
+def _cut(piece: str, width: int) -> list[str]:
+    return [piece[start : start + width] for start in range(0, len(piece), width)]
+
+
+def _place(axes: Axes) -> Any:
+    return axes.get_subplotspec()

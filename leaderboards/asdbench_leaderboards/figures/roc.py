@@ -1,0 +1,97 @@
+"""ROC curves of the test items, a panel for each outermost group, such as a machine type."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from asdbench.records import RunRecord
+from asdbench_leaderboards.figures.curves import MeanCurve, mean_roc
+from asdbench_leaderboards.figures.panels import (
+    CHANCE,
+    PERCENT,
+    add_legend,
+    add_title,
+    edges,
+    line_style,
+    line_width,
+    panel_grid,
+    remark,
+    say,
+    short,
+)
+from asdbench_leaderboards.figures.scored import is_classifier, measured_levels, outer_groups, rows_of, scored
+
+MAX_FALSE_POSITIVES = 0.1
+"""Where the challenges' pAUC ends."""
+PLACES = 1001
+NOTE = "true positives of the test items, mean over sections and seeds at equal false-positive rates"
+EMPTY = "no section has scores of normal and of anomalous items"
+
+
+def roc_figure(run: RunRecord) -> Figure | None:
+    """Draw the mean ROC curve of every method in every outermost group; None where none is defined.
+
+    Scores compare within a section alone, so a line is the mean over sections (and seeds) of the true-positive rate
+    at equal false-positive rates: its area is their mean AUC. The region of the pAUC is shaded.
+    """
+    if is_classifier(run):
+        return None
+    groups = outer_groups(run)
+    curves = _curves(run, groups)
+    if not any(curve is not None for found in curves.values() for curve in found.values()):
+        return None
+    figure, panels = panel_grid(len(groups))
+    for group, (axes, first, lowest) in zip(groups, edges(panels), strict=True):
+        _draw(axes, curves[group])
+        axes.set_title(short(group, width=24), fontsize="medium")
+        axes.set(xlim=(0, 100), ylim=(0, 102))
+        axes.set_xlabel("false-positive rate, %" if lowest else "")
+        axes.set_ylabel("true-positive rate, %" if first else "")
+    drawn = [
+        record.label for record in run.methods if any(found.get(record.label) for found in curves.values())
+    ]
+    add_title(figure, run.document, NOTE)
+    region = Patch(color="0.92", label=f"region of the pAUC, up to {PERCENT * MAX_FALSE_POSITIVES:.0f} %")
+    chance = Line2D([], [], **CHANCE, label="chance")
+    add_legend(figure, run.document, drawn=drawn, extra=[region, chance])
+    return figure
+
+
+def _curves(run: RunRecord, groups: list[str]) -> dict[str, dict[str, MeanCurve | None]]:
+    """Return the mean curve of every group and method."""
+    levels = measured_levels(run.document)
+    places = np.linspace(0, 1, PLACES)
+    return {
+        group: {
+            record.label: mean_roc(
+                [scored(rows_of(run, record, group), seed, levels) for seed in record.seeds], places
+            )
+            for record in run.methods
+        }
+        for group in groups
+    }
+
+
+def _draw(axes: Axes, curves: dict[str, MeanCurve | None]) -> None:
+    axes.axvspan(0, PERCENT * MAX_FALSE_POSITIVES, color="0.92", linewidth=0, zorder=0)
+    places = np.linspace(0, 1, PLACES)
+    for number, curve in enumerate(curves.values()):
+        if curve is not None:
+            rates = np.append(0.0, curve.values)
+            axes.plot(
+                PERCENT * np.append(0.0, places),
+                PERCENT * rates,
+                linewidth=line_width(number, of=len(curves)),
+                **line_style(number),
+            )
+    known = [curve for curve in curves.values() if curve is not None]
+    if not known:
+        say(axes, EMPTY)
+        return
+    axes.plot([0, 100], [0, 100], **CHANCE, zorder=1)
+    if left_out := max(curve.left_out for curve in known):
+        remark(axes, f"{left_out} section{'s' * (left_out > 1)} without both classes")

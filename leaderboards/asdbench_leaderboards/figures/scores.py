@@ -1,0 +1,156 @@
+"""Histograms of the scores of normal and anomalous items: a row for each method, a column for each outermost group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from asdbench.records import MethodRecord, RunRecord
+from asdbench_leaderboards.figures.curves import Floats
+from asdbench_leaderboards.figures.panels import (
+    ANOMALY_COLOUR,
+    NORMAL_COLOUR,
+    PERCENT,
+    Style,
+    add_title,
+    legend_below,
+    method_label,
+    new_figure,
+    say,
+    short,
+)
+from asdbench_leaderboards.figures.scored import Scored, is_classifier, outer_groups, rows_of, scored
+
+FEWEST_BINS, MOST_BINS = 10, 40
+MANY = 8
+"""Columns of panels above which they are narrower."""
+WIDE = 30.0
+"""Scores whose largest is so many times the smallest have a logarithmic axis."""
+VALIDATION = "validation items"
+TEST = "test items"
+THRESHOLD: Style = {"color": "black", "linewidth": 1.0, "linestyle": "--"}
+EMPTY = "no scores of items with a known label"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """Which items a column of panels shows."""
+
+    title: str
+    group: str
+    """An outermost group of the test items."""
+    validation: bool = False
+    """True: the validation items instead."""
+
+
+def scores_figure(run: RunRecord) -> Figure | None:
+    """Draw the histograms of the first seed's scores, with the threshold where the run chose one.
+
+    Bars are shares of the normal and of the anomalous items. Sections of a group are pooled as they are: where
+    each has its own scale, look at ROC curves instead. None without scores of items with a known label.
+    """
+    if is_classifier(run):
+        return None
+    columns = _columns(run)
+    parts = {
+        (record.label, column): _part(run, record, column) for record in run.methods for column in columns
+    }
+    if not any(part.scores.size for part in parts.values()):
+        return None
+    width = 2.3 if len(columns) <= MANY else 1.7
+    figure = new_figure(max(width * len(columns), 4.6) + 0.8, 1.9 * len(run.methods))
+    grid = figure.subplots(len(run.methods), len(columns), squeeze=False)
+    thresholds = {record.label: _threshold(run.document, record) for record in run.methods}
+    for row, record in zip(grid, run.methods, strict=True):
+        for axes, column in zip(row, columns, strict=True):
+            _draw(axes, parts[record.label, column], thresholds[record.label])
+        row[0].set_ylabel(f"{method_label(run.document, record.label, width=26)}\nshare, %", fontsize="small")
+    for axes, column in zip(grid[0], columns, strict=True):
+        axes.set_title(column.title, fontsize="medium")
+    for axes in grid[-1]:
+        axes.set_xlabel("anomaly score")
+    add_title(figure, run.document, _note(run))
+    legend_below(figure, _handles(chosen=any(found is not None for found in thresholds.values())))
+    return figure
+
+
+def _columns(run: RunRecord) -> list[Column]:
+    validated = any(len(record.validation) for record in run.methods)
+    tested = [
+        Column(title=short(group, width=22) if group else TEST, group=group) for group in outer_groups(run)
+    ]
+    return [Column(title=VALIDATION, group="", validation=True), *tested] if validated else tested
+
+
+def _part(run: RunRecord, record: MethodRecord, column: Column) -> Scored:
+    table = record.validation if column.validation else rows_of(run, record, column.group)
+    return scored(table, record.seeds[0] if record.seeds else 0, ())
+
+
+def _threshold(document: Mapping[str, Any], record: MethodRecord) -> float | None:
+    """Return the threshold that the run chose under the first seed."""
+    chosen = [
+        row["thresholds"]
+        for row in document["results"]
+        if row["method"] == record.label and row.get("thresholds")
+    ]
+    return float(chosen[0][0]) if chosen else None
+
+
+def _note(run: RunRecord) -> str:
+    seeds = sorted({(record.seeds[0], len(record.seeds)) for record in run.methods if record.seeds})
+    told = [f"seed {seed}" + (f", the first of {count}" if count > 1 else "") for seed, count in seeds]
+    return f"scores of normal and anomalous items ({'; '.join(told)})"
+
+
+def _handles(*, chosen: bool) -> list[Artist]:
+    bars: list[Artist] = [
+        Patch(color=NORMAL_COLOUR, alpha=0.55, label="normal"),
+        Patch(color=ANOMALY_COLOUR, alpha=0.55, label="anomalous"),
+    ]
+    return [*bars, Line2D([], [], **THRESHOLD, label="threshold of F1max")] if chosen else bars
+
+
+def _draw(axes: Axes, part: Scored, threshold: float | None) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    if not part.scores.size:
+        say(axes, EMPTY)
+        axes.set(xticks=[], yticks=[])
+        return
+    shown = part.scores if threshold is None else np.append(part.scores, threshold)
+    bins, is_log = _bins(shown)
+    for mask, colour in ((~part.is_anomaly, NORMAL_COLOUR), (part.is_anomaly, ANOMALY_COLOUR)):
+        if mask.any():
+            counts = np.histogram(part.scores[mask], bins)[0]
+            axes.stairs(PERCENT * counts / mask.sum(), bins, fill=True, color=colour, alpha=0.55)
+            axes.stairs(PERCENT * counts / mask.sum(), bins, color=colour, linewidth=0.8)
+    if is_log:
+        axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=4)
+    if threshold is not None:
+        axes.axvline(threshold, **THRESHOLD)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(labelsize="small")
+
+
+def _bins(scores: Floats) -> tuple[Floats, bool]:
+    """Return the edges of the bins, and whether they are evenly wide on a logarithmic axis."""
+    low, high = float(scores.min()), float(scores.max())
+    bins = min(max(FEWEST_BINS, int(1.5 * scores.size**0.5)), MOST_BINS)
+    if low == high:
+        margin = abs(low) / 2 or 0.5
+        return np.linspace(low - margin, high + margin, bins + 1), False
+    if low > 0 and high / low >= WIDE:
+        edges = np.geomspace(low, high, bins + 1)
+        edges[[0, -1]] = low, high  # rounding must leave no score outside
+        return edges, True
+    return np.linspace(low, high, bins + 1), False

@@ -1,0 +1,183 @@
+"""How training went: what was logged over epochs, a row for each method and a panel for each quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from asdbench.records import MethodRecord, RunRecord
+from asdbench_leaderboards.figures.curves import Floats
+from asdbench_leaderboards.figures.panels import (
+    Style,
+    add_title,
+    axes_row,
+    letters_across,
+    line_style,
+    method_label,
+    new_figure,
+    short,
+)
+
+VALIDATION = "validation"
+NOTE = "what training logged, mean over its models; band: from the smallest to the largest"
+OF_MEMBERS = "members"
+FEW_EPOCHS = 12
+DIVIDER: Style = {"color": "0.6", "linewidth": 0.6}
+WIDE = 50.0
+"""A quantity whose largest value is so many times its smallest has a logarithmic axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stretch:
+    """One quantity in one stage, over the models that logged it; arrays ``[epochs]``."""
+
+    epochs: Floats
+    """Counted over all stages."""
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage of training and where it stands among the others."""
+
+    name: str
+    after: int
+    """Epochs of the stages before it, of the model with the most."""
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What the models of a method logged."""
+
+    models: int
+    stages: Sequence[Stage]
+    quantities: Mapping[str, Sequence[Stretch]]
+
+
+def training_figure(run: RunRecord) -> Figure | None:
+    """Draw every logged quantity over epochs: each optimizer's loss, logged values, the held-out loss.
+
+    A line is the mean over models (folds, units and seeds), its band goes from the smallest to the largest. Stages
+    follow one another behind a thin divider. None where no model was trained by epochs; of an ensemble nothing is
+    drawn, since its models are those of its members.
+    """
+    trainings = {record.label: found for record in run.methods if (found := _training(record)) is not None}
+    if not trainings:
+        return None
+    most = max(len(found.quantities) for found in trainings.values())
+    figure = new_figure(max(2.5 * most, 4.6) + 0.4, 2.4 * len(trainings))
+    rows = figure.subfigures(len(trainings), 1, squeeze=False)[:, 0]
+    order = [record.label for record in run.methods]
+    for parent, (label, found) in zip(rows, trainings.items(), strict=True):
+        models = f"{found.models} model{'s' * (found.models > 1)}"
+        title = f"{method_label(run.document, label, width=letters_across(figure) - 14)}, {models}"
+        parent.suptitle(title, x=0.01, ha="left", fontsize="medium")
+        colour = line_style(order.index(label))["color"]
+        panels = axes_row(parent, len(found.quantities), of=most)
+        for axes, (name, stretches) in zip(panels, found.quantities.items(), strict=True):
+            _draw(axes, stretches, colour=colour)
+            _divide(axes, found.stages)
+            axes.set_title(short(name, width=24), fontsize="small")
+            axes.set_xlabel("epoch", fontsize="small")
+    add_title(figure, run.document, NOTE)
+    return figure
+
+
+def _training(record: MethodRecord) -> Training | None:
+    if record.document["method"].get("selection") == OF_MEMBERS:
+        return None
+    logs = [model["log"] for model in record.document["models"].values() if model["log"]]
+    if not logs:
+        return None
+    stages = _stages(logs)
+    names = dict.fromkeys(name for log in logs for entry in log for name in entry["losses"])
+    quantities = {name: _stretches(logs, stages, name) for name in [*names, VALIDATION]}
+    return Training(
+        models=len(logs),
+        stages=stages,
+        quantities={name: found for name, found in quantities.items() if found},
+    )
+
+
+def _stages(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Stage]:
+    """Return the stages in the order in which they were trained."""
+    epochs: dict[str, int] = {}
+    for log in logs:
+        for entry in log:
+            epochs[entry["stage"]] = max(entry["epoch"], epochs.get(entry["stage"], 0))
+    stages: list[Stage] = []
+    for name, count in epochs.items():
+        stages.append(Stage(name=name, after=sum(stage.epochs for stage in stages), epochs=count))
+    return stages
+
+
+def _stretches(
+    logs: Sequence[Sequence[Mapping[str, Any]]], stages: Sequence[Stage], name: str
+) -> list[Stretch]:
+    """Return a quantity in each of the stages that logged it."""
+    found = []
+    for stage in stages:
+        values: dict[int, list[float]] = {}
+        for entry in (entry for log in logs for entry in log if entry["stage"] == stage.name):
+            value = _value(entry, name)
+            if value is not None and np.isfinite(value):
+                values.setdefault(entry["epoch"], []).append(value)
+        if values:
+            epochs = sorted(values)
+            found.append(
+                Stretch(
+                    epochs=np.array([stage.after + epoch for epoch in epochs], dtype=np.float64),
+                    mean=np.array([np.mean(values[epoch]) for epoch in epochs]),
+                    low=np.array([min(values[epoch]) for epoch in epochs]),
+                    high=np.array([max(values[epoch]) for epoch in epochs]),
+                )
+            )
+    return found
+
+
+def _value(entry: Mapping[str, Any], name: str) -> float | None:
+    value: float | None = entry["losses"].get(name)
+    return entry.get(VALIDATION) if value is None and name == VALIDATION else value
+
+
+def _draw(axes: Axes, stretches: Sequence[Stretch], *, colour: str) -> None:
+    for stretch in stretches:
+        marker = "." if stretch.epochs.size <= FEW_EPOCHS else ""
+        axes.fill_between(stretch.epochs, stretch.low, stretch.high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(stretch.epochs, stretch.mean, color=colour, linewidth=1.2, marker=marker)
+    low = min(float(stretch.low.min()) for stretch in stretches)
+    high = max(float(stretch.high.max()) for stretch in stretches)
+    if low > 0 and high / low >= WIDE:
+        axes.set_yscale("log")
+    axes.tick_params(labelsize="small")
+    axes.locator_params(axis="x", nbins=5, integer=True)
+
+
+def _divide(axes: Axes, stages: Sequence[Stage]) -> None:
+    """Show where stages begin, with their names where there are several."""
+    if len(stages) == 1:
+        return
+    for stage in stages:
+        if stage.after:
+            axes.axvline(stage.after + 0.5, **DIVIDER)
+        axes.annotate(
+            short(stage.name, width=14, lines=1),
+            (stage.after + stage.epochs + 0.5, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-2, -2),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="top",
+            fontsize="xx-small",
+            color="0.4",
+        )
+    axes.set_xlim(0.5, stages[-1].after + stages[-1].epochs + 0.5)

@@ -1,0 +1,370 @@
+"""Figures of finished runs: every kind on made records, what curves pass through, what is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import (
+    AUC_OF_SECTIONS,
+    GROUPS,
+    TARGETS,
+    classification,
+    clips,
+    detection,
+    holdout,
+    log_of,
+    record_of,
+    run_of,
+)
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle, StepPatch
+from matplotlib.text import Text
+
+from asdbench.figures import draw
+from asdbench.metrics import auc, average_precision, equal_error
+from asdbench.records import RunRecord
+from asdbench.registry import Registry, load_registry
+from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_range, steps
+from asdbench_leaderboards.figures.panels import COLOURS, method_label, short
+from asdbench_leaderboards.figures.scored import Scored, measured_levels
+
+DETECTION = {"results", "roc", "error_rates", "scores", "training"}
+HOLDOUT = {"results", "precision_recall", "scores", "training"}
+CLASSIFICATION = {"results", "confusion", "groups", "training"}
+ALL = DETECTION | HOLDOUT | CLASSIFICATION
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+def drawn(registry: Registry, name: str, run: RunRecord) -> Figure:
+    """The figure, laid out: what does not fit warns, which fails."""
+    figure: Figure | None = registry.build("figure", name)(run)
+    assert figure is not None
+    figure.canvas.draw()
+    return figure
+
+
+def panels(figure: Figure) -> dict[str, Axes]:
+    return {axes.get_title() or axes.get_title("left"): axes for axes in figure.axes if axes.axison}
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for one in figure.legends for text in one.get_texts()]
+
+
+def points(axes: Axes, line: int) -> list[tuple[float, float]]:
+    return [(round(float(x), 2), round(float(y), 1)) for x, y in np.asarray(axes.lines[line].get_xydata())]
+
+
+# All kinds of figures and of runs.
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [(detection(), DETECTION), (holdout(), HOLDOUT), (classification(), CLASSIFICATION)],
+    ids=["detection", "hold-out", "classification"],
+)
+def test_a_run_has_the_figures_of_its_kind_and_no_others(
+    registry: Registry, run: RunRecord, expected: set[str], tmp_path: Path
+) -> None:
+    found = draw(registry, run, to=tmp_path, suffix="svg")
+    assert {one.name for one in found} == set(registry.names("figure")) >= ALL
+    assert {one.name for one in found if one.file is not None} & ALL == expected
+    for name in expected:
+        assert "<!-- made" in (tmp_path / f"{name}.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize("groups", [GROUPS, ()])
+def test_a_run_of_which_every_job_failed_has_nothing_to_draw_but_results(
+    registry: Registry, groups: tuple[str, ...], tmp_path: Path
+) -> None:
+    nothing = clips(("fan", "00", [1], [2])).iloc[:0]
+    run = run_of(record_of(nothing), record_of(pd.DataFrame(), label="idnn"), groups=groups)
+    assert {one.name for one in draw(registry, run, to=tmp_path) if one.file} == {"results"}
+
+
+@pytest.mark.parametrize("name", ["roc", "error_rates", "scores"])
+def test_eight_methods_with_long_names_on_many_machines_fit(registry: Registry, name: str) -> None:
+    machines = [f"machine_type_{number}" for number in range(25 if name == "roc" else 7)]
+    items = clips(*((machine, "00", [1, 2], [1.5, 3]) for machine in machines))
+    labels = [f"ensemble[preset=without_the_fusion_model,epochs={number},lr=0.0001]" for number in range(8)]
+    records = [record_of(items, label=label) for label in labels]
+    figure = drawn(registry, name, run_of(*records, results=AUC_OF_SECTIONS, about={"reduced": True}))
+    assert set(machines) <= set(panels(figure))
+
+
+def test_titles_name_dataset_and_partial_data_and_labels_name_reduced_settings(registry: Registry) -> None:
+    record = record_of(clips(("fan", "00", [1, 2], [3, 4])), logs=[log_of(1.0)])
+    run = run_of(record, results=AUC_OF_SECTIONS, complete=False, about={"reduced": True})
+    for name in DETECTION - {"results"}:
+        figure = drawn(registry, name, run)
+        shown = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+        assert any(text.startswith("made, partial data") for text in shown), name
+        assert any("knn (reduced)" in text for text in shown), name
+
+
+def test_long_labels_are_broken_where_options_end_and_flags_are_never_cut() -> None:
+    assert short("ensemble[preset=plain,epochs=3]", width=20) == "ensemble\n[preset=plain,\nepochs=3]"
+    assert short("a" * 30, width=10, lines=2) == f"{'a' * 10}\n{'a' * 9}…"
+    assert short("$x$") == r"\$x\$"
+    document = {"methods": {"a" * 300: {"reduced": True, "approximate": True}}}
+    label = method_label(document, "a" * 300, width=20)
+    assert label.endswith("…\n(reduced)\n(approximate)")
+
+
+# Precision and recall.
+
+
+def test_the_curve_passes_through_the_points_of_the_worked_example(registry: Registry) -> None:
+    figure = drawn(registry, "precision_recall", holdout())
+    [axes] = figure.axes
+    curve, circle, chance = axes.lines
+    assert points(axes, 0) == [(0, 100), (50, 100), (50, 50), (100, 66.7), (100, 50)]
+    assert curve.get_drawstyle() == "steps-pre"
+    assert points(axes, 1) == [(100, 66.7)]
+    assert circle.get_marker() == "o"
+    assert set(np.asarray(chance.get_ydata())) == {50.0}
+    assert legend(figure) == ["knn, AP 83.3 %", "chance, 50.0 %"]
+
+
+def test_the_circle_is_at_the_threshold_that_the_run_recorded(registry: Registry) -> None:
+    [axes] = drawn(registry, "precision_recall", holdout(thresholds=[0.8])).axes
+    assert points(axes, 1) == [(50, 100)]
+
+
+def test_several_seeds_are_thin_lines_around_their_mean(registry: Registry) -> None:
+    run = holdout({0: [0.1, 0.4, 0.35, 0.8], 1: [0.1, 0.2, 0.3, 0.4]})
+    [axes] = drawn(registry, "precision_recall", run).axes
+    thin, _, other, _, mean, _ = axes.lines
+    assert max(thin.get_linewidth(), other.get_linewidth()) < mean.get_linewidth()
+    assert points(axes, 4) == [(0, 100), (50, 100), (100, 83.3)]
+
+
+def test_the_area_under_the_mean_precision_is_the_mean_average_precision() -> None:
+    random = np.random.default_rng(0)
+    anomalous = random.random(60) < 0.3
+    seeds = [np.round(random.normal(size=60), 1) for _ in range(4)]  # with ties
+    recall = np.arange(1, anomalous.sum() + 1) / anomalous.sum()
+    area = mean_precision([steps(anomalous, scores) for scores in seeds], recall).mean()
+    assert area == pytest.approx(np.mean([average_precision(anomalous, scores) for scores in seeds]))
+
+
+def test_validation_items_of_one_class_give_no_curve(registry: Registry) -> None:
+    run = holdout()
+    normal = run.methods[0].validation.query("label == 'normal'")
+    alone = record_of(run.methods[0].items, validation=normal)
+    assert registry.build("figure", "precision_recall")(run_of(alone, groups=("recording",))) is None
+
+
+# ROC curves.
+
+
+def test_sections_on_other_scales_do_not_spoil_each_others_roc_curve(registry: Registry) -> None:
+    run = detection(clips(("fan", "00", [1, 2], [3, 4]), ("fan", "02", [10, 20], [30, 40])))
+    axes = panels(drawn(registry, "roc", run))["fan"]
+    line = np.asarray(axes.lines[0].get_xydata())
+    assert line[0].tolist() == [0, 0]
+    assert set(line[1:, 1]) == {100}
+
+
+def test_the_area_of_the_mean_roc_curve_is_the_mean_auc() -> None:
+    random = np.random.default_rng(1)
+    section = np.repeat([0, 1, 2], [20, 40, 60])
+    anomalous = random.random(120) < 0.4
+    scores = np.round(random.normal(size=120) + anomalous, 1)
+    part = Scored(is_anomaly=anomalous, scores=scores, section=section, sections=3)
+    places = np.linspace(0, 1, 10_001)
+    curve = mean_roc([part], places)
+    assert curve is not None
+    assert (curve.curves, curve.left_out) == (3, 0)
+    single = [auc(anomalous[section == code], scores[section == code]) for code in range(3)]
+    assert np.trapezoid(curve.values, places) == pytest.approx(np.mean(single), abs=1e-3)
+
+
+def test_what_lacks_a_class_is_left_out_of_roc_curves_and_it_is_said(registry: Registry) -> None:
+    items = clips(("fan", "00", [1], [2]), ("fan", "02", [], [3, 4]), ("valve", "00", [1, np.nan], []))
+    found = panels(drawn(registry, "roc", detection(items)))
+    assert texts(found["fan"]) == ["1 section without both classes"]
+    assert ["no section has scores" in text.replace("\n", " ") for text in texts(found["valve"])] == [True]
+    nothing = detection(clips(("fan", "00", [1, 2], [np.nan])))
+    assert registry.build("figure", "roc")(nothing) is None
+    assert registry.build("figure", "error_rates")(nothing) is None
+
+
+def test_tested_normals_of_a_hold_out_protocol_give_one_curve_of_all_items(registry: Registry) -> None:
+    run = holdout()
+    both = record_of(run.methods[0].validation.assign(recording=["a", "a", "b", "b"]))
+    for name in ("roc", "error_rates"):
+        found = panels(drawn(registry, name, RunRecord(document=run.document, methods=[both])))
+        assert list(found) == [""]
+    assert texts(found[""]) == [
+        "50.0 %"
+    ]  # at 0.4: one anomaly of two is missed, one normal of two raises an alarm
+
+
+def test_a_method_without_scores_stays_in_the_legend(registry: Registry) -> None:
+    items = clips(("fan", "00", [1, 2], [3, 4]))
+    run = run_of(record_of(items), record_of(items.iloc[:0], label="idnn"), results=AUC_OF_SECTIONS)
+    for name in ("roc", "error_rates"):
+        assert legend(drawn(registry, name, run))[:2] == ["knn", "idnn (nothing to draw)"]
+
+
+def test_a_section_is_what_the_run_measured_the_pauc_of() -> None:
+    def levels(*measured: tuple[str, str]) -> tuple[str, ...]:
+        rows = [{"method": "knn", "metric": metric, level: "x"} for metric, level in measured]
+        return measured_levels(run_of(results=rows).document)
+
+    assert levels(("auc", "domain"), ("pauc", "section"), ("pauc", "machine")) == ("machine", "section")
+    assert levels(("auc", "machine"), ("auc", "domain")) == ("machine", "domain")
+    assert levels() == ("machine", "section")
+    assert measured_levels(holdout().document) == ()
+
+
+# False alarms and misses.
+
+
+def test_false_alarms_and_misses_cross_at_the_equal_error_rate(registry: Registry) -> None:
+    items = clips(("fan", "00", [0, 1, 2, 5], [3, 4, 6, 10]), ("fan", "02", [0, 70], [40, 100]))
+    figure = drawn(registry, "error_rates", detection(items))
+    axes = panels(figure)["fan"]
+    alarms, misses, circle = axes.lines
+    normal, anomalous = np.array([0, 0.1, 0.2, 0.5, 0, 0.7]), np.array([0.3, 0.4, 0.6, 1, 0.4, 1])
+    thresholds = np.asarray(alarms.get_xdata())
+    assert np.asarray(alarms.get_ydata()) == pytest.approx(
+        [100 * (normal >= threshold).mean() for threshold in thresholds]
+    )
+    assert np.asarray(misses.get_ydata()) == pytest.approx(
+        [100 * (anomalous < threshold).mean() for threshold in thresholds]
+    )
+    error, at = equal_error(np.arange(12) >= 6, np.concatenate([normal, anomalous]))
+    assert np.asarray(circle.get_xydata()) == pytest.approx(np.array([[at, 100 * error]]))
+    assert texts(axes) == [f"{100 * error:.1f} %"]
+
+
+def test_equal_scores_of_a_section_all_become_its_smallest() -> None:
+    part = Scored(
+        is_anomaly=np.array([False, True, True]),
+        scores=np.array([5.0, 5.0, 7.0]),
+        section=np.array([0, 0, 2]),
+        sections=3,
+    )
+    assert section_range(part).scores.tolist() == [0, 0, 0]
+
+
+# Histograms.
+
+
+def heights(axes: Axes) -> list[float]:
+    """The sum of each filled histogram."""
+    steps = [patch for patch in axes.patches if isinstance(patch, StepPatch) and patch.get_fill()]
+    return [float(np.sum(patch.get_data()[0])) for patch in steps]
+
+
+def test_histograms_hold_all_items_of_a_class_and_show_the_threshold(registry: Registry) -> None:
+    found = panels(drawn(registry, "scores", holdout({3: [0.1, 0.4, 0.35, 0.8]}, thresholds=[0.35])))
+    assert list(found) == ["validation items", "test items"]
+    assert heights(found["validation items"]) == pytest.approx([100, 100])
+    assert heights(found["test items"]) == pytest.approx([100])
+    assert [points(axes, 0) for axes in found.values()] == [[(0.35, 0), (0.35, 1)]] * 2
+
+
+def test_scores_over_decades_have_a_logarithmic_axis_and_equal_scores_are_one_bar(registry: Registry) -> None:
+    items = clips(
+        ("fan", "00", [0.001, 1], [1000]), ("pump", "00", [-1, 1], [1000]), ("valve", "00", [0, 0], [0])
+    )
+    found = panels(drawn(registry, "scores", detection(items)))
+    assert {name: axes.get_xscale() for name, axes in found.items()} == {
+        "fan": "log",
+        "pump": "linear",
+        "valve": "linear",
+    }
+    assert heights(found["fan"]) == heights(found["valve"]) == pytest.approx([100, 100])
+
+
+# Training.
+
+
+def test_a_panel_shows_the_mean_of_all_models_within_their_band(registry: Registry) -> None:
+    logs = [log_of(4.0, 2.0, 1.0, e3=0.5), log_of(8.0, 6.0, e2=0.7), []]
+    record = record_of(clips(("fan", "00", [1], [2])), logs=logs)
+    figure = drawn(registry, "training", run_of(record))
+    found = panels(figure)
+    assert list(found) == ["adam", "validation"]
+    assert points(found["adam"], 0) == [(1, 6), (2, 4), (3, 1)]
+    [band] = found["adam"].collections
+    vertices = {tuple(vertex) for vertex in np.asarray(band.get_paths()[0].vertices).tolist()}
+    assert {(1, 4), (1, 8), (2, 2), (2, 6), (3, 1)} <= vertices
+    assert points(found["validation"], 0) == [(2, 0.7), (3, 0.5)]
+    assert figure.subfigs[0].get_suptitle() == "knn, 2 models"
+
+
+def test_stages_follow_one_another_behind_a_divider(registry: Registry) -> None:
+    log = [*log_of(3.0, 2.0, stage="pretrain"), *log_of(9.0, stage="fusion")]
+    log[-1]["losses"]["r1"] = 0.25
+    record = record_of(clips(("fan", "00", [1], [2])), logs=[log])
+    found = panels(drawn(registry, "training", run_of(record)))
+    assert points(found["adam"], 0) == [(1, 3), (2, 2)]
+    assert points(found["adam"], 1) == [(3, 9)]
+    assert points(found["adam"], 2) == [(2.5, 0), (2.5, 1)]
+    assert points(found["r1"], 0) == [(3, 0.2)]
+    assert texts(found["r1"]) == ["pretrain", "fusion"]
+
+
+@pytest.mark.parametrize("options", [{"logs": [[]]}, {"logs": [log_of(1.0)], "selection": "members"}])
+def test_no_training_is_drawn_of_methods_without_one_of_their_own(
+    registry: Registry, options: dict[str, Any]
+) -> None:
+    record = record_of(clips(("fan", "00", [1], [2])), **options)
+    assert registry.build("figure", "training")(run_of(record)) is None
+
+
+# Classifiers.
+
+
+def test_cells_show_counts_as_the_mean_over_seeds_and_percent_of_the_row(registry: Registry) -> None:
+    [axes] = drawn(registry, "confusion", classification()).axes
+    assert texts(axes) == ["2\n100 %", "0\n0 %", "2.5\n83 %", "0.5\n17 %"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(TARGETS)
+    assert np.asarray(axes.images[0].get_array()).tolist() == [[1, 0], [2.5 / 3, 0.5 / 3]]
+
+
+def test_a_classifier_whose_jobs_failed_has_an_empty_panel_beside_the_others(registry: Registry) -> None:
+    run = classification()
+    failed = record_of(run.methods[0].items.iloc[:0], label="idnn")
+    run.document["methods"]["idnn"] = {"reduced": False, "approximate": False, "confusion": None}
+    both = RunRecord(document=run.document, methods=[*run.methods, failed])
+    for name in ("confusion", "groups"):
+        shown = " ".join(texts(panels(drawn(registry, name, both))["idnn"])).replace("\n", " ")
+        assert shown == "no items with a known class"
+
+
+def test_bars_are_the_accuracy_on_each_subject_best_first_in_the_colour_of_its_database(
+    registry: Registry,
+) -> None:
+    figure = drawn(registry, "groups", classification())
+    [axes] = figure.axes
+    bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert [bar.get_height() for bar in bars] == [100, 75, 0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["bob (1)", "ann (2)", "eve (2)"]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in bars] == [COLOURS[0], COLOURS[0], COLOURS[1]]
+    assert np.asarray(axes.lines[0].get_ydata()) == pytest.approx(50)
+    assert legend(figure) == ["samm", "smic", "all items"]
+
+
+def test_items_resampled_one_by_one_have_no_groups_to_draw(registry: Registry) -> None:
+    run = classification()
+    run.document["data"]["resample_by"] = ""
+    assert registry.build("figure", "groups")(run) is None
