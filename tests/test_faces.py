@@ -83,12 +83,12 @@ def test_each_subject_is_a_fold_that_all_others_train(root: Path) -> None:
 @pytest.mark.parametrize(("size", "channels"), [(75, 2), (28, 3)])
 def test_an_item_is_a_normalised_flow_picture(root: Path, size: int, channels: int) -> None:
     dataset = MicroExpression(size=size, channels=channels)
-    item = dataset.read(root, PurePosixPath("micro_expression/a.npy"))
+    item = dataset.read(root, PurePosixPath("a.npy"))
     assert item.shape == dataset.card.item_shape == (size, size, channels)
     assert item.dtype == np.float32
     np.testing.assert_allclose(item.mean(axis=(0, 1)), 0, atol=1e-6)
     np.testing.assert_allclose(np.abs(item).max(axis=(0, 1)), 1, rtol=1e-6)
-    raw = MicroExpression(normalise=False).read(root, PurePosixPath("micro_expression/a.npy"))
+    raw = MicroExpression(normalise=False).read(root, PurePosixPath("a.npy"))
     assert np.abs(raw).max() > 1
 
 
@@ -152,7 +152,7 @@ def test_clips_listed_twice_and_no_table_at_all_are_errors(tmp_path: Path) -> No
     with pytest.raises(DataError, match="lists no clip"):
         list(MicroExpression().index(tmp_path))
     write_table(tmp_path, [SAMPLES[0], {**SAMPLES[1], "name": "a"}])
-    with pytest.raises(DataError, match="two clips have the name a"):
+    with pytest.raises(DataError, match="line 3: the name a is that of line 2"):
         list(MicroExpression().index(tmp_path))
 
 
@@ -172,6 +172,83 @@ def test_an_array_that_is_no_flow_is_refused(
     (tmp_path / "b.npy").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read as an array"):
         read_flow(tmp_path / "b.npy")
+    np.savez(tmp_path / "c.npz", array)
+    (tmp_path / "c.npz").rename(tmp_path / "c.npy")
+    with pytest.raises(DataError, match="holds several arrays"):
+        read_flow(tmp_path / "c.npy")
+
+
+def test_numbers_too_large_for_single_precision_are_not_finite(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((5, 5, 2), 1e300))
+    with pytest.raises(DataError, match=r"a\.npy holds values that are not finite or beyond 1e\+15"):
+        read_flow(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.full((5, 5, 2), 1e30))  # its strain would be no single precision number
+    with pytest.raises(DataError, match="not finite or beyond"):
+        read_flow(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (1, 20, 2), (20, 1, 3)])
+def test_a_flow_without_two_pixels_a_side_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    with pytest.raises(DataError, match=r"a\.npy is \d+ x \d+ pixels, each side needs at least 2"):
+        read_flow(tmp_path / "a.npy")
+
+
+def test_a_frame_without_two_pixels_a_side_is_refused(tmp_path: Path) -> None:
+    opencv = pytest.importorskip("cv2")
+    opencv.imwrite(str(tmp_path / "a.png"), np.zeros((1, 1), np.uint8))
+    with pytest.raises(DataError, match=r"a\.png is 1 x 1 pixels, each side needs at least 2"):
+        flows.read_frames([tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize("algorithm", ["tvl1", "farneback"])
+@pytest.mark.parametrize("shape", [(2, 2), (2, 9), (5, 3)])
+def test_the_smallest_frames_have_a_flow(algorithm: flows.Algorithm, shape: tuple[int, int]) -> None:
+    pytest.importorskip("skimage" if algorithm == "tvl1" else "cv2")
+    frames = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
+    flow = optical_flow(frames[0], frames[1], algorithm=algorithm)
+    assert flow.shape == (*shape, 2)
+    assert np.isfinite(flow_picture(flow, size=8, channels=3)).all()
+
+
+def test_the_ending_of_an_array_may_be_in_capitals(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((5, 6, 2), np.float32))
+    (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
+    assert read_flow(tmp_path / "A.NPY").shape == (5, 6, 2)
+
+
+def test_a_grey_image_is_no_flow(tmp_path: Path) -> None:
+    opencv = pytest.importorskip("cv2")
+    grey = np.random.default_rng(0).integers(0, 255, (6, 7), np.uint8)
+    for image in (grey, np.stack([grey] * 3, axis=2)):
+        opencv.imwrite(str(tmp_path / "a.png"), image)
+        with pytest.raises(DataError, match=r"a\.png is grey all over: a flow image has u in red"):
+            read_flow(tmp_path / "a.png")
+
+
+def test_frames_of_16_bits_keep_their_levels(tmp_path: Path) -> None:
+    opencv = pytest.importorskip("cv2")
+    image = np.random.default_rng(0).integers(0, 4096, (40, 40)).astype(np.uint16)
+    opencv.imwrite(str(tmp_path / "a.png"), image)
+    assert len(np.unique(flows.read_frames([tmp_path / "a.png"])[0])) == len(np.unique(image))
+    opencv.imwrite(str(tmp_path / "b.png"), (image >> 4).astype(np.uint8))
+    np.testing.assert_allclose(flows.read_frames([tmp_path / "b.png"])[0], (image >> 4) / 255, rtol=1e-6)
+    with pytest.raises(DataError, match=r"b\.png has uint8 pixels, but .*a\.png uint16"):
+        flows.read_frames([tmp_path / "a.png", tmp_path / "b.png"])
+    opencv.imwrite(str(tmp_path / "c.tiff"), np.zeros((4, 4), np.float32))
+    with pytest.raises(DataError, match=r"c\.tiff has float32 pixels, a frame has 8 or 16 bits"):
+        flows.read_frames([tmp_path / "c.tiff"])
+
+
+@pytest.mark.parametrize("algorithm", ["tvl1", "farneback"])
+def test_twelve_bits_in_sixteen_give_the_flow_of_twelve_bits(algorithm: flows.Algorithm) -> None:
+    pytest.importorskip("skimage" if algorithm == "tvl1" else "cv2")
+    onset, apex = blob(19, 20), blob(21, 19)
+    bright = optical_flow(onset, apex, algorithm=algorithm)
+    dark = optical_flow(onset / np.float32(16), apex / np.float32(16), algorithm=algorithm)
+    np.testing.assert_allclose(dark, bright, atol=1e-3)
+    black = np.zeros((9, 9), np.float32)
+    assert not optical_flow(black, black, algorithm=algorithm).any()
 
 
 def test_channels_may_stand_first(tmp_path: Path) -> None:
@@ -222,7 +299,7 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     with pytest.raises(DataError, match="flow=farneback, which needs OpenCV"):
         optical_flow(blob(5, 5), blob(6, 5), algorithm="farneback")
     with pytest.raises(DataError, match=r"a\.png is an image, which needs OpenCV"):
-        flows.read_frame(tmp_path / "a.png")
+        flows.read_frames([tmp_path / "a.png"])
 
 
 def test_frames_become_flow_and_the_apex_of_a_sequence_is_chosen(tmp_path: Path) -> None:
@@ -244,7 +321,7 @@ def test_frames_become_flow_and_the_apex_of_a_sequence_is_chosen(tmp_path: Path)
 
     def read(source: str, apex: str = "middle") -> NDArray[np.float32]:
         dataset = MicroExpression(flow="farneback", apex=apex, normalise=False, size=40)  # type: ignore[arg-type]
-        return dataset.read(tmp_path, PurePosixPath("micro_expression", source))
+        return dataset.read(tmp_path, PurePosixPath(source))
 
     np.testing.assert_array_equal(read("q/3.png", "max_flow"), read("a.png"))
     assert read("q/3.png", "middle")[20, 20, 0] < 0.7 * read("a.png")[20, 20, 0]

@@ -205,7 +205,10 @@ def test_figures_are_of_pooled_predictions_by_database_and_of_all(finished: Repo
     truth = np.array([TARGETS.index(label) for label in evaluation.items["label"]])
     matrix = confusion(truth, scores.argmax(axis=1), classes=3)
     told = finished.document()["methods"][evaluation.recipe.label]["confusion"]
-    assert told == {"classes": list(TARGETS), "per_seed": {"42": matrix.astype(int).tolist()}}
+    assert told["classes"] == list(TARGETS)
+    assert told["per_seed"] == {"42": matrix.astype(int).tolist()}
+    assert set(told["by_group"]) == set(SUBJECTS)
+    assert np.sum([part["42"] for part in told["by_group"].values()], axis=0).tolist() == matrix.tolist()
     assert matrix.sum() == accuracies[None]["items"]
     assert np.trace(matrix) / matrix.sum() == pytest.approx(accuracies[None]["value"])
 

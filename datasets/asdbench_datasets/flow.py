@@ -19,11 +19,16 @@ from asdbench.errors import DataError
 Algorithm = Literal["tvl1", "farneback"]
 Picture = NDArray[np.float32]
 REMEDY = "pip install 'asdbench[faces]'"
+LEAST_SIDE = 2
+"""Pixels; a picture of one has no slope."""
+LARGEST = 1e15
+"""What a flow may hold at most, so that squares and sums of it stay finite in single precision."""
 
 
 def optical_flow(onset: Picture, apex: Picture, *, algorithm: Algorithm) -> Picture:
-    """Return the flow ``[height, width, 2]`` from one grey frame ``[height, width]`` in 0..1 to another.
+    """Return the flow ``[height, width, 2]`` from one grey frame ``[height, width]`` to another.
 
+    Both are divided by the largest value of the two, since a camera of 12 bits fills a sixteenth of 16 bits alone.
     ``tvl1`` is that of scikit-image, or of OpenCV's contributed modules where these are installed instead;
     ``farneback`` is OpenCV's.
 
@@ -32,18 +37,23 @@ def optical_flow(onset: Picture, apex: Picture, *, algorithm: Algorithm) -> Pict
     """
     if onset.shape != apex.shape:
         raise DataError(f"onset and apex differ in size: {list(onset.shape)} and {list(apex.shape)}")
-    return _farneback(onset, apex) if algorithm == "farneback" else _tvl1(onset, apex)
+    peak = max(float(onset.max()), float(apex.max())) or 1.0
+    first, second = ((frame / np.float32(peak)).astype(np.float32) for frame in (onset, apex))
+    return _farneback(first, second) if algorithm == "farneback" else _tvl1(first, second)
 
 
-def read_frame(path: Path) -> Picture:
-    """Return an image as grey values ``[height, width]`` in 0..1.
+def read_frames(paths: Sequence[Path]) -> list[Picture]:
+    """Return images of 8 or of 16 bits as grey values ``[height, width]`` in 0..1.
 
     Raises:
-        DataError: The file is no image, or OpenCV is not installed.
+        DataError: A file is no such image or has a side of one pixel, one has other bits than the first, or OpenCV is not
+            installed.
     """
-    opencv = _opencv(f"{path} is an image")
-    image = _decoded(opencv, path, opencv.IMREAD_GRAYSCALE)
-    return (image / np.float32(np.iinfo(image.dtype).max)).astype(np.float32)
+    images = [_grey(path) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.dtype != images[0].dtype:
+            raise DataError(f"{path} has {image.dtype} pixels, but {paths[0]} {images[0].dtype}")
+    return [(image / np.float32(np.iinfo(image.dtype).max)).astype(np.float32) for image in images]
 
 
 def read_flow(path: Path) -> Picture:
@@ -55,19 +65,16 @@ def read_flow(path: Path) -> Picture:
     Raises:
         DataError: The file is damaged, or does not hold a flow.
     """
-    if path.suffix == ".npy":
-        flow = _array(path)
-    else:
-        opencv = _opencv(f"{path} is an image")
-        flow = _decoded(opencv, path, opencv.IMREAD_COLOR | opencv.IMREAD_ANYDEPTH)[..., ::-1]
+    flow = _array(path) if path.suffix.lower() == ".npy" else _flow_image(path)
     if flow.ndim == 3 and flow.shape[0] in (2, 3) and flow.shape[2] not in (2, 3):
         flow = np.moveaxis(flow, 0, -1)
     if flow.ndim != 3 or flow.shape[2] not in (2, 3) or flow.dtype.kind not in "fiu" or 0 in flow.shape:
         raise DataError(
             f"{path} is {flow.dtype} {list(flow.shape)}, a flow is [height, width, 2 or 3] numbers"
         )
-    if not np.isfinite(flow).all():
-        raise DataError(f"{path} holds values that are not finite")
+    _check_sides(path, flow)
+    if not (np.abs(flow.astype(np.float64)) <= LARGEST).all():
+        raise DataError(f"{path} holds values that are not finite or beyond {LARGEST:g}")
     return flow.astype(np.float32)
 
 
@@ -157,11 +164,36 @@ def _tvl1(onset: Picture, apex: Picture) -> Picture:
     )
 
 
+def _grey(path: Path) -> NDArray[Any]:
+    opencv = _opencv(f"{path} is an image")
+    image = _decoded(opencv, path, opencv.IMREAD_GRAYSCALE | opencv.IMREAD_ANYDEPTH)
+    if image.dtype.kind != "u":
+        raise DataError(f"{path} has {image.dtype} pixels, a frame has 8 or 16 bits a pixel")
+    _check_sides(path, image)
+    return image
+
+
+def _flow_image(path: Path) -> NDArray[Any]:
+    opencv = _opencv(f"{path} is an image")
+    flow = _decoded(opencv, path, opencv.IMREAD_COLOR | opencv.IMREAD_ANYDEPTH)[..., ::-1]
+    if (flow == flow[..., :1]).all():
+        raise DataError(f"{path} is grey all over: a flow image has u in red, v in green and strain in blue")
+    return flow
+
+
+def _check_sides(path: Path, picture: NDArray[Any]) -> None:
+    height, width = picture.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        raise DataError(f"{path} is {height} x {width} pixels, each side needs at least {LEAST_SIDE}")
+
+
 def _array(path: Path) -> NDArray[Any]:
     try:
-        loaded: NDArray[Any] = np.load(path, allow_pickle=False)
+        loaded = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read as an array: {error}") from error
+    if not isinstance(loaded, np.ndarray):
+        raise DataError(f"{path} holds several arrays (.npz), a flow is one")
     return loaded
 
 

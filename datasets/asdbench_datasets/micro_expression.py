@@ -8,39 +8,34 @@ frames, by a folder of frames without an apex (SMIC), or by a flow that was comp
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from msgspec import Meta
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from asdbench.data.folds import leave_one_out
 from asdbench.errors import DataError, unknown
 from asdbench.values import Card, Config, Count, Fold, Row
+from asdbench_datasets.face_table import CLIPS, TARGETS, Clip, natural, table_of
 from asdbench_datasets.flow import (
     Algorithm,
     flow_picture,
     largest_motion,
     optical_flow,
     read_flow,
-    read_frame,
+    read_frames,
 )
 
-FOLDER = PurePosixPath("micro_expression")
+FOLDER = "micro_expression"
 TABLE = "clips.csv"
-TARGETS = ("negative", "positive", "surprise")
-CLIPS: Mapping[str, tuple[int, int, int]] = {
-    "casme2": (88, 32, 25),
-    "samm": (92, 26, 15),
-    "smic": (70, 51, 43),
-}
-"""Clips of each class in each database, of 442 in all."""
-FRAMES = (".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff")
+SUBJECTS: Mapping[str, int] = {"casme2": 24, "samm": 28, "smic": 16}
+"""People in each database, of 68 in all."""
 CITATION = """\
 W.-J. Yan et al.: CASME II: An Improved Spontaneous Micro-Expression Database and the Baseline Evaluation. PLoS ONE 2014. \
 A. K. Davison et al.: SAMM: A Spontaneous Micro-Facial Movement Dataset. IEEE Trans. Affective Computing 2018. \
@@ -56,35 +51,12 @@ SammClips = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    """One line of the table. Either ``flow`` is set, or ``onset`` with ``apex``, or ``frames``."""
-
-    name: str
-    database: str
-    subject: str
-    label: str
-    flow: PurePosixPath | None = None
-    onset: PurePosixPath | None = None
-    apex: PurePosixPath | None = None
-    frames: tuple[PurePosixPath, ...] = ()
-    """All of a sequence without an apex, the onset first."""
-
-    @property
-    def source(self) -> PurePosixPath:
-        """The file that stands for the clip: its flow, its apex frame or its last frame."""
-        last = self.flow or self.apex
-        return last if last is not None else self.frames[-1]
-
-    @property
-    def others(self) -> tuple[PurePosixPath, ...]:
-        """The other files that it is made of."""
-        return self.frames[:-1] if self.frames else (self.onset,) if self.onset is not None else ()
-
-
 class MicroExpression(Config, frozen=True, kw_only=True):
     """Negative, positive or surprise, one fold for each of the 68 subjects."""
 
+    folder: Annotated[str, Meta(description="folder of the table, absolute or relative to the data root")] = (
+        FOLDER
+    )
     size: Size = 75
     channels: Channels = 2
     flow: Annotated[
@@ -107,8 +79,10 @@ class MicroExpression(Config, frozen=True, kw_only=True):
 
     @property
     def card(self) -> Card:
-        """What can be said of the composite under the current options."""
-        left_out = "which SAMM clip its paper left out is not known: samm_n=132 leaves out the last surprise clip by name"
+        """What can be said of the composite; with the place of the table known (see ``located``), also of the table."""
+        clips = self._listed()
+        miscounted = () if clips is None else tuple(_miscounted(list(self._chosen(clips))))
+        published = replace(self, folder=FOLDER) == type(self)() and not miscounted
         return composite_card(
             name="micro_expression",
             title="Micro-expressions: composite of CASME II, SAMM and SMIC-HS (MEGC 2019)",
@@ -117,24 +91,30 @@ class MicroExpression(Config, frozen=True, kw_only=True):
             homepage="https://facial-micro-expressiongc.github.io/MEGC2019/",
             clips=clips_per_class(self.samm_n),
             item_shape=(self.size, self.size, self.channels),
-            published_as="micro_expression/loso" if self == type(self)() and self.samm_n == 132 else "",
-            notes=(left_out,) if self.samm_n == 132 and not self.exclude else (),
+            published_as="micro_expression/loso" if published else "",
+            notes=(*self._left_out(clips), *miscounted),
         )
+
+    def located(self, root: Path) -> tuple[MicroExpression, Path]:
+        """Return the same dataset with an absolute folder, so that its card knows the table, and that folder."""
+        place = (root / self.folder).resolve()
+        return replace(self, folder=str(place)), place
 
     def index(self, root: Path) -> Iterator[Row]:
         """List the clips of the table.
 
         Raises:
-            DataError: There is no table, or a line of it cannot be understood.
+            DataError: There is no table, or it cannot be understood.
         """
-        for clip in self._chosen(table_of(root / FOLDER / TABLE)):
+        place = root / self.folder
+        for clip in self._chosen(table_of(place / TABLE)):
             yield Row(
-                source=FOLDER / clip.source,
+                source=clip.source,
                 columns={
                     "database": clip.database,
                     "subject": f"{clip.database}_{clip.subject}",
                     # No column of the card, so it reaches no method: a new onset frame makes another dataset.
-                    "others": _digest(root / FOLDER, clip.others),
+                    "others": _digest(place, clip.others),
                 },
                 label=clip.label,
             )
@@ -145,10 +125,10 @@ class MicroExpression(Config, frozen=True, kw_only=True):
         Raises:
             DataError: A file is damaged, onset and apex differ in size, or a library for the flow is missing.
         """
-        table = root / FOLDER / TABLE
-        clip = _by_source(table, table.stat().st_mtime_ns)[source.relative_to(FOLDER)]
+        table = root / self.folder / TABLE
+        clip = _by_source(table, table.stat().st_mtime_ns)[source]
         return flow_picture(
-            self._flow(root / FOLDER, clip), size=self.size, channels=self.channels, normalise=self.normalise
+            self._flow(table.parent, clip), size=self.size, channels=self.channels, normalise=self.normalise
         )
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
@@ -159,24 +139,90 @@ class MicroExpression(Config, frozen=True, kw_only=True):
         if clip.flow is not None:
             return read_flow(folder / clip.flow)
         if clip.onset is not None and clip.apex is not None:
-            onset, apex = (read_frame(folder / frame) for frame in (clip.onset, clip.apex))
-            return optical_flow(onset, apex, algorithm=self.flow)
-        if self.apex == "middle":
-            frames = [read_frame(folder / clip.frames[k]) for k in (0, len(clip.frames) // 2)]
-            return optical_flow(frames[0], frames[1], algorithm=self.flow)
-        frames = [read_frame(folder / frame) for frame in clip.frames]
-        return optical_flow(frames[0], frames[largest_motion(frames)], algorithm=self.flow)
+            chosen: tuple[PurePosixPath, ...] = (clip.onset, clip.apex)
+        else:
+            chosen = clip.frames
+            if self.apex == "middle":
+                chosen = (chosen[0], chosen[len(chosen) // 2])
+        frames = read_frames([folder / frame for frame in chosen])
+        # Of two frames the second is the apex.
+        apex = largest_motion(frames) if len(frames) > 2 else 1
+        return optical_flow(frames[0], frames[apex], algorithm=self.flow)
 
     def _chosen(self, clips: Sequence[Clip]) -> Iterator[Clip]:
         names = [clip.name for clip in clips]
-        excluded = set(filter(None, self.exclude.split("+")))
+        excluded = set(filter(None, unicodedata.normalize("NFC", self.exclude).split("+")))
         for name in excluded:
             if name not in names:
                 raise DataError(f"exclude: {unknown('clip', name, names)}")
-        surprised = sorted(c.name for c in clips if (c.database, c.label) == ("samm", "surprise"))
-        if self.samm_n == 132 and not excluded and len(surprised) == CLIPS["samm"][2]:
-            excluded = {surprised[-1]}
-        yield from (clip for clip in clips if clip.name not in excluded)
+        spare = self._spare(clips)
+        yield from (clip for clip in clips if clip.name not in excluded and clip is not spare)
+
+    def _spare(self, clips: Sequence[Clip]) -> Clip | None:
+        """Return the clip that is left out unless the user names others; None: there is none too many."""
+        filmed = sorted(
+            (clip for clip in clips if clip.database == "samm"), key=lambda clip: natural(clip.name)
+        )
+        surprised = sum(clip.label == "surprise" for clip in filmed)
+        if self.samm_n == 133 or self.exclude or surprised != clips_per_class(133)["samm", "surprise"]:
+            return None
+        return spare_surprise(filmed)
+
+    def _listed(self) -> Sequence[Clip] | None:
+        """Return the clips of the table; None: it is not known where the table lies, or there is none."""
+        table = Path(self.folder) / TABLE
+        return table_of(table) if table.is_absolute() and table.exists() else None
+
+    def _left_out(self, clips: Sequence[Clip] | None) -> tuple[str, ...]:
+        """Say which clip the options leave out of a table, or would leave out of a whole one."""
+        spare = None if clips is None else self._spare(clips)
+        if self.samm_n == 133 or self.exclude or (clips is not None and spare is None):
+            return ()
+        return (
+            "which clip of SAMM WASPP-Net's paper left out is not known: samm_n=132 leaves out "
+            f"{f'{spare.name}, ' if spare is not None else ''}the last surprise clip by name, of those whose subject has "
+            "other clips where there are any",
+        )
+
+
+def _miscounted(clips: Sequence[Clip]) -> Iterator[str]:
+    """Tell of databases that list other subjects than the composite; too few only where no clip is missing."""
+    for database, expected in SUBJECTS.items():
+        ours = [clip for clip in clips if clip.database == database]
+        found = len({clip.subject for clip in ours})
+        whole = len(ours) >= sum(
+            count for (name, _), count in clips_per_class(132).items() if name == database
+        )
+        if found > expected or (found < expected and whole):
+            yield (
+                f"{database} lists {found} subjects, the composite has {expected}: look for one person under two names, "
+                "who is trained on while being tested, or two under one"
+            )
+
+
+class Labelled(Protocol):
+    """A clip whose subject and class are known."""
+
+    @property
+    def subject(self) -> str:
+        """Who is seen."""
+
+    @property
+    def label(self) -> str:
+        """The class."""
+
+
+Some = TypeVar("Some", bound=Labelled)
+
+
+def spare_surprise(clips: Sequence[Some]) -> Some:
+    """Return the last surprise of a subject who has other clips, so that nobody is left without one.
+
+    Where every surprise is all that its subject has, the last one of all.
+    """
+    crowd = [clip.subject for clip in clips]
+    surprised = [clip for clip in clips if clip.label == "surprise"]
+    return ([clip for clip in surprised if crowd.count(clip.subject) > 1] or surprised)[-1]
 
 
 def composite_card(
@@ -234,79 +280,6 @@ def by_subject(rows: Sequence[Row]) -> list[Fold]:
     """Return a fold for each subject: tested on its clips, trained on those of all others."""
     everything = range(len(rows))
     return leave_one_out([Fold(name="all", train=everything, test=everything)], rows, by="subject")
-
-
-def table_of(file: Path) -> Sequence[Clip]:
-    """Return the clips that a table lists.
-
-    Raises:
-        DataError: There is no table, a column is missing, or a line cannot be understood; the message names it.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as handle:  # spreadsheets put a mark first
-            lines = list(csv.DictReader(handle))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read ({error.strerror or error}): it lists the clips that you obtained of CASME II, SAMM "
-            "and SMIC; docs/faces.md says how to get them and what its columns are"
-        ) from error
-    clips = [_clip(file, number, line) for number, line in enumerate(lines, start=2)]
-    for kind in ("name", "source"):
-        values = [getattr(clip, kind) for clip in clips]
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
-        if twice:
-            raise DataError(f"{file}: two clips have the {kind} {twice[0]}")
-    if not clips:
-        raise DataError(f"{file} lists no clip")
-    return clips
-
-
-def _clip(file: Path, number: int, line: Mapping[str, str | None]) -> Clip:
-    where = f"{file}, line {number}"
-    given = {name: (value or "").strip() for name, value in line.items() if isinstance(name, str)}
-    for name, known in (("database", tuple(CLIPS)), ("class", TARGETS)):
-        if given.get(name, "") not in known:
-            raise DataError(f"{where}: {unknown(name, given.get(name, ''), known)}")
-    if not given.get("subject"):
-        raise DataError(f"{where}: the clip has no subject")
-    flow, onset, apex, frames = (given.get(name, "") for name in ("flow", "onset", "apex", "frames"))
-    if [bool(flow), bool(onset and apex), bool(frames)].count(True) != 1:
-        raise DataError(f"{where}: give either flow, or onset and apex, or frames")
-    sequence = _sequence(file.parent, frames, where) if frames else ()
-    clip = Clip(
-        name=given.get("name", ""),
-        database=given["database"],
-        subject=given["subject"],
-        label=given["class"],
-        flow=_inside(flow, where),
-        onset=_inside(onset, where),
-        apex=_inside(apex, where),
-        frames=sequence,
-    )
-    if clip.name:
-        return clip
-    raise DataError(f"{where}: the clip has no name")
-
-
-def _inside(path: str, where: str) -> PurePosixPath | None:
-    if not path:
-        return None
-    inside = PurePosixPath(path)
-    if inside.is_absolute() or ".." in inside.parts:
-        raise DataError(f"{where}: {path} must be relative to the folder of the table, and within it")
-    return inside
-
-
-def _sequence(folder: Path, frames: str, where: str) -> tuple[PurePosixPath, ...]:
-    inside = _inside(frames, where) or PurePosixPath()
-    place = folder / inside
-    found = sorted(place.iterdir()) if place.is_dir() else []
-    names = tuple(inside / file.name for file in found if file.suffix.lower() in FRAMES)
-    if len(names) < 2:
-        raise DataError(f"{where}: {frames} holds {len(names)} frames, a sequence has at least two")
-    return names
 
 
 @functools.lru_cache(maxsize=4)

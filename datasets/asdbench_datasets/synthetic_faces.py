@@ -21,16 +21,17 @@ from numpy.typing import NDArray
 from asdbench.errors import DataError
 from asdbench.seeding import seed_for
 from asdbench.values import Card, Config, Fold, Row
+from asdbench_datasets.face_table import TARGETS
 from asdbench_datasets.faces import SIDE, face_of, filmed
 from asdbench_datasets.flow import flow_picture, read_flow
 from asdbench_datasets.micro_expression import (
-    TARGETS,
     Channels,
     SammClips,
     Size,
     by_subject,
     clips_per_class,
     composite_card,
+    spare_surprise,
 )
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
@@ -155,14 +156,8 @@ class SyntheticFaces(Config, frozen=True, kw_only=True):
             numbers[key] = numbers.get(key, -1) + 1
             clips.append(FaceClip(database=database, subject=owner, label=key[1], number=numbers[key]))
         if database == "samm" and self.samm_n == 132:
-            clips.remove(_spare(clips))
+            clips.remove(spare_surprise(clips))
         return clips
-
-
-def _spare(clips: Sequence[FaceClip]) -> FaceClip:
-    """Return the last surprise of a subject who has other clips, so that nobody is left without one."""
-    crowd = [clip.subject for clip in clips]
-    return [clip for clip in clips if clip.label == "surprise" and crowd.count(clip.subject) > 1][-1]
 
 
 def _write(path: Path, flow: NDArray[np.float32]) -> None:
