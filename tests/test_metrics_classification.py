@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from asdbench.errors import MetricError
 from asdbench.metrics.classification import (
+    ClassTable,
     accuracy,
     confusion,
     macro_f1,
@@ -73,3 +76,24 @@ def test_predictions_of_unknown_classes_are_refused() -> None:
         confusion(np.array([0, 1]), np.array([0, 2]), classes=2)
     with pytest.raises(MetricError, match=r"as many predictions as items, got \[1\] and \[2\]"):
         confusion(np.array([0, 1]), np.array([0]), classes=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"scores": np.full((1, 2, 3), np.nan)}, "6 of 6 scores are not finite"),
+        ({"scores": np.array([[[0.0, 1.0, np.inf]] * 2])}, "2 of 6 scores are not finite"),
+        ({"truth": np.array([0, 3])}, r"true classes must be 0 to 2, or -1 \(secret\), met 0 to 3"),
+        ({"truth": np.array([-2, 1])}, "met -2 to 1"),
+        ({"block": np.array(["a"])}, r"expected 2 items in 'block' as in the scores, got \[1\]"),
+    ],
+    ids=["nan", "infinite", "class too high", "class too low", "block"],
+)
+def test_a_table_that_cannot_be_right_is_refused(changed: dict[str, Any], message: str) -> None:
+    right: dict[str, Any] = {
+        "groups": (), "columns": {}, "truth": np.array([0, -1]), "scores": np.zeros((1, 2, 3)),
+        "block": np.array(["a", "b"]),
+    }  # fmt: skip
+    assert ClassTable(**right).truth.tolist() == [0, -1]
+    with pytest.raises(MetricError, match=message):
+        ClassTable(**(right | changed))

@@ -142,6 +142,20 @@ def test_validation_items_of_secret_label_alone_leave_everything_undefined() -> 
     results = holdout(table_of([1], [0.5], validation=nothing), resamples=10)
     assert {result.value for result in results} == {None}
     assert {result.metric: result.items for result in results}["ap"] == 0
+    assert {result.why for result in results} == {"validation: the label of no item is known"}
+
+
+def test_test_items_of_secret_label_alone_leave_recall_undefined_and_say_so() -> None:
+    secret = ScoreTable(
+        groups=(),
+        columns={},
+        label=np.array([None], dtype=object),
+        scores=np.array([[1.0]]),
+        validation=VALIDATION,
+    )
+    found = {result.metric: result for result in holdout(secret, resamples=0)}
+    assert (found["recall"].value, found["recall"].why) == (None, "test: the label of no item is known")
+    assert found["ap"].value == pytest.approx(0.833333, abs=1e-6)
 
 
 def test_validation_items_of_one_class_leave_everything_undefined() -> None:

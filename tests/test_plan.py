@@ -237,11 +237,94 @@ def test_leave_one_section_out_works_on_any_dataset_with_that_column(cache: Path
     assert sorted(item for task in plan.tasks for item in task.score.test.ids) == sorted(whole.score.test.ids)
 
 
-def test_leaving_one_out_needs_a_column(cache: Path, tmp_path: Path) -> None:
-    for options, message in (({}, "of which column"), ({"by": "subject"}, "unknown column 'subject'")):
-        words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", **options})
-        with pytest.raises(ConfigError, match=message):
-            planned(tmp_path, cache, dataset=words)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "loso"}, "of which column"),
+        ({"protocol": "loso", "by": "subject"}, "unknown column 'subject'.*known: machine, part, section"),
+        ({"by": "section"}, r"\[by=section\] belongs to protocol=loso: say protocol=loso,by=section"),
+        ({"protocol": "LOSO", "by": "section"}, r"unknown protocol 'LOSO' \(known: loso\)"),
+        ({"protocol": "kfold"}, r"unknown protocol 'kfold' \(known: loso\)"),
+        ({"protocl": "loso"}, "unknown option 'protocl'; did you mean 'protocol'.*by, .*protocol"),
+    ],
+)
+def test_what_is_wrong_with_a_protocol_is_told_with_what_would_be_right(
+    options: dict[str, str], message: str, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        planned(tmp_path, cache, dataset=("synthetic", {**tiny.DATASET[1], **options}))
+
+
+def test_columns_that_a_card_does_not_declare_are_no_folds(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Synthetic.index
+
+    def private(self: Synthetic, root: Path) -> list[Row]:
+        return [
+            msgspec.structs.replace(row, columns={**row.columns, "others": "x"}) for row in index(self, root)
+        ]
+
+    monkeypatch.setattr(Synthetic, "index", private)
+    words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", "by": "others"})
+    with pytest.raises(ConfigError, match=r"unknown column 'others'.*\(known: machine, part, section\)"):
+        planned(tmp_path, cache, dataset=words)
+
+
+def test_one_fold_for_each_database_of_data_that_leave_a_subject_out(cache: Path, tmp_path: Path) -> None:
+    faces = ("synthetic_faces", {"subjects": "2", "size": "28", "protocol": "loso", "by": "database"})
+    waspp = ("waspp", {"width": "0.0625", "input_size": "18"})
+    tasks = planned(tmp_path, cache, waspp, dataset=faces).tasks
+    assert [task.fold for task in tasks] == ["loso:casme2", "loso:samm", "loso:smic"]
+    assert [task.title.split("] ")[1] for task in tasks] == [f"{task.fold} seed 42" for task in tasks]
+    databases = [set(task.fit.train.columns["database"]) for task in tasks]
+    assert databases == [{"samm", "smic"}, {"casme2", "smic"}, {"casme2", "samm"}]
+
+
+def test_a_task_names_fold_and_unit_where_there_are_several(cache: Path, tmp_path: Path) -> None:
+    words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", "by": "section"})
+    methods: tuple[tuple[str, dict[str, str]], ...] = (("toy", {}), ("toy_by_machine", {}))
+    assert [task.place for task in planned(tmp_path, cache, *methods).tasks] == ["all", "fan", "valve"]
+    assert [task.place for task in planned(tmp_path, cache, *methods, dataset=words).tasks] == [
+        "loso:00", "loso:02", "loso:00 fan", "loso:00 valve", "loso:02 fan", "loso:02 valve",
+    ]  # fmt: skip
+
+
+ROBOT = ("synthetic_robot", {"normal_rows": "1500", "slow_rows": "900", "window": "10"})
+
+
+def test_a_method_whose_own_scope_the_data_do_not_tell_is_inapplicable(cache: Path, tmp_path: Path) -> None:
+    tasks = planned(tmp_path, cache, ("logmel_knn", {}), ("pca", {}), dataset=ROBOT).tasks
+    whys = {task.recipe.label: task.inapplicable for task in tasks}
+    assert whys["pca"] is None
+    assert whys["logmel_knn"] == "is trained for each machine, which these data do not tell (known: all)"
+
+
+def test_a_scope_that_a_user_asks_for_must_be_there(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown scope 'machine' \(known: all\)"):
+        planned(tmp_path, cache, ("pca", {"scope": "machine"}), dataset=ROBOT)
+
+
+def test_a_test_item_that_is_a_copy_of_a_training_item_is_told_as_a_known_leak(
+    cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = planned(tmp_path, cache).prepared
+    assert made.card.known_leaks == ()
+    root = next(path for path in (cache / "made").glob("synthetic-*") if path.is_dir())
+    plant = tmp_path / "plant"
+    for row in made.rows:
+        (plant / row.source).parent.mkdir(parents=True, exist_ok=True)
+        (plant / row.source).write_bytes((root / row.source).read_bytes())
+    [first, *_] = [row for row in made.rows if row.columns["part"] == "train"]
+    machine = first.columns["machine"]
+    copy = plant / machine / "test" / f"normal_id_{first.columns['section']}_99999999.wav"
+    copy.write_bytes((root / first.source).read_bytes())
+    [leak] = planned(tmp_path, cache, dataset=("folder", {"path": str(plant)})).prepared.card.known_leaks
+    assert leak.startswith(
+        "1 of 33 tested or validating items are copies of training items of their own fold"
+    )
+    assert f"(first: {copy.relative_to(plant)} of {first.source})" in leak
+    assert "known leak: 1 of 33" in caplog.text
 
 
 def _with_items(count: int) -> Callable[[], list[Method]]:

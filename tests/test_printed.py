@@ -18,6 +18,7 @@ import pytest
 from asdbench.data.completeness import Completeness
 from asdbench.data.prepare import Prepared
 from asdbench.evaluate import Evaluation
+from asdbench.execute import Outcome
 from asdbench.figures import draw_one
 from asdbench.hookspecs import hookimpl
 from asdbench.metrics import (
@@ -168,6 +169,21 @@ def test_an_average_is_compared_only_over_all_that_the_paper_averages(registry: 
     assert printed_average(MIMII) is None
 
 
+def test_figures_of_the_whole_are_not_compared_with_those_of_a_fragment(registry: Registry) -> None:
+    # Of a system with an overall figure alone, no group tells that some are missing.
+    card = msgspec.structs.replace(card_of("micro_expression/loso"), groups=("database",), claims=())
+    items = items_of(("face",)).assign(database="casme2")
+
+    def printed(**state: Any) -> list[float]:
+        evaluation = evaluation_of(registry, "waspp", of_classes(), preset="ststnet")
+        rows = report_of(registry, prepared_of(card, items, **state), evaluation).document()["results"]
+        return [row["printed"] for row in rows if row["printed"] is not None]
+
+    assert pytest.approx(0.6621) in printed()
+    assert printed(complete=False, expected=441) == []
+    assert printed(complete=True, expected=None) == printed()
+
+
 def test_a_preset_is_another_system_than_its_method(registry: Registry) -> None:
     card = Dcase2020(machines=MIMII).card
     plain = made(registry, ("stgram_mfn", {}), card=card)
@@ -300,6 +316,70 @@ def test_nothing_is_reported_where_the_data_are_not_surely_the_papers(
 
 def test_nothing_is_reported_of_a_part_of_the_machines(registry: Registry) -> None:
     assert made(registry, ("idnn", {}), card=Dcase2020().card).reported == []
+
+
+# What went wrong, and what was not measured.
+
+
+def outcome_of(place: str, *, status: Any = "error", message: str = "it broke", seed: int = 42) -> Outcome:
+    return Outcome(
+        id=f"{place}{seed}", kind="fit", method="idnn", fold=place, unit="all", place=place, seed=seed,
+        status=status, message=message,
+    )  # fmt: skip
+
+
+def troubles_of(registry: Registry, *jobs: Outcome) -> list[str]:
+    prepared = prepared_of(card_of(""), items_of(("fan",)))
+    return replace(report_of(registry, prepared), jobs=list(jobs)).troubles("idnn")
+
+
+def test_jobs_that_ended_alike_are_told_in_one_line_by_their_folds(registry: Registry) -> None:
+    folds = [outcome_of(f"loso:{k}") for k in range(68)]
+    assert troubles_of(registry, *folds, outcome_of("loso:68", status="ok")) == [
+        "fit loso:0, loso:1, loso:2, loso:3, loso:4 and 63 more: error it broke"
+    ]
+
+
+def test_of_many_causes_the_first_are_told_and_the_others_counted(registry: Registry) -> None:
+    found = troubles_of(registry, *(outcome_of(f"loso:{k}", message=f"cause {k}") for k in range(68)))
+    assert found[0] == "fit loso:0: error cause 0"
+    assert found[5:] == ["and 63 more jobs have no result"]
+
+
+def test_seeds_are_named_where_there_are_several(registry: Registry) -> None:
+    jobs = (outcome_of("all", seed=1), outcome_of("all", seed=2, status="ok"))
+    assert troubles_of(registry, *jobs) == ["fit all seed 1: error it broke"]
+
+
+def test_confusion_matrices_are_told_of_each_database_too(registry: Registry) -> None:
+    card = msgspec.structs.replace(card_of(""), groups=("database",), claims=(), targets=("a", "b"))
+    items = pd.DataFrame(
+        {
+            "database": ["x", "x", "y", "y"],
+            "label": ["a", "b", "b", None],
+            "score_42_a": [1.0, 1.0, 0.0, 0.0],
+            "score_42_b": [0.0, 0.0, 1.0, 1.0],
+        }
+    )
+    evaluation = replace(evaluation_of(registry, "waspp", of_classes()), items=items)
+    report = report_of(registry, prepared_of(card, items_of(("face",)).assign(database="x")), evaluation)
+    assert report.document()["methods"]["waspp"]["confusion"] == {
+        "classes": ["a", "b"],
+        "per_seed": {"42": [[1, 0], [1, 1]]},
+        "by_group": {"x": {"42": [[1, 0], [1, 0]]}, "y": {"42": [[0, 0], [0, 1]]}},
+    }
+    assert shown(registry, report).count("confusion, seed 42") == 1
+
+
+def test_methods_without_a_figure_have_no_columns_of_another_task(registry: Registry) -> None:
+    evaluations = [evaluation_of(registry, name, []) for name in ("idnn", "autoencoder")]
+    text = shown(registry, report_of(registry, prepared_of(card_of(""), items_of(("fan",))), *evaluations))
+    assert "AUC" not in text
+    assert text.count("nothing was graded: no test item has a score") == 2
+    [head] = [line.split() for line in text.splitlines() if line.startswith("method")]
+    assert head == ["method", "fit", "s", "score", "ms", "parameters"]
+    [line] = [line.split() for line in text.splitlines() if line.split() and line.split()[0] == "idnn"][-1:]
+    assert line == ["idnn", "-", "-", "-"]
 
 
 # Tables and figures of all years.

@@ -109,7 +109,10 @@ class Featurizer(nn.Module):
 
 
 class Model(nn.Module):
-    """What is fitted by gradient. All that a checkpoint must hold is a parameter or a buffer of it."""
+    """What is fitted by gradient. All that a checkpoint must hold is a parameter or a buffer of it.
+
+    Where its options do not say how long it trains, an attribute ``epochs`` may, for the estimate of ``--dry-run``.
+    """
 
     Config: ClassVar[type[Config]] = Config
 

@@ -75,6 +75,7 @@ def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
         sample_rate=card.sample_rate,
         classes=classes,
         targets=card.targets,
+        scaled=card.scaled,
     )
 
 

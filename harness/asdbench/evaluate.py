@@ -27,8 +27,11 @@ from asdbench.values import Selection
 
 MetricSet = Callable[..., list[Result]]
 Role = Literal["held", "validation", "test"]
+ROLES: tuple[Role, ...] = ("held", "validation", "test")
 LOWER_IS_BETTER = ("false_alarms",)
 RESAMPLES = 1000
+NAMED = 5
+"""So many names are told, others are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,12 +270,12 @@ class Judge:
 
     def _honest(self, result: Result, missing: Sequence[Task]) -> Result:
         inside = [task for task in missing if self._concerns(task, result)]
-        failed = sorted({task.unit for task in inside if task.inapplicable is None})
+        failed = sorted({task.place for task in inside if task.inapplicable is None})
         if failed:
-            return replace(result, value=None, low=None, high=None, why=f"no scores of {', '.join(failed)}")
+            return replace(result, value=None, low=None, high=None, why=f"no scores of {listed(failed)}")
         if not inside:
             return result
-        skipped = f"left out, inapplicable: {', '.join(sorted({task.unit for task in inside}))}"
+        skipped = f"left out, inapplicable: {listed(sorted({task.place for task in inside}))}"
         return replace(result, why="; ".join(filter(None, [result.why, skipped])))
 
     def _concerns(self, task: Task, result: Result) -> bool:
@@ -309,7 +312,33 @@ def _finished(task: Task, store: Store) -> Finished | None:
     fit, score = store.fit_record(task.fit.model_id), store.score_record(task.score.job_id)
     if fit is None or score is None:
         return None
-    return Finished(task=task, fit=fit, score=score, scores=store.scores(task.score.job_id))
+    found = Finished(task=task, fit=fit, score=score, scores=store.scores(task.score.job_id))
+    for role in ROLES:
+        for epoch in fit.checkpoints:
+            _check_scores(found, role, epoch)
+    return found
+
+
+def _check_scores(found: Finished, role: Role, epoch: int) -> None:
+    """Make sure that every item of a job that ended well has one finite score.
+
+    Raises:
+        RunError: One has none; left out, it would make the figures those of easier data.
+    """
+    scores = scores_of(found, role, epoch)
+    ids: list[int] = getattr(found.task.score, role).ids
+    finite = np.isfinite(scores.to_numpy(dtype=np.float64)).all(axis=1)
+    if sorted(scores.index[finite]) != sorted(ids):
+        raise RunError(
+            f"{found.task.title}: {int(finite.sum())} of {len(ids)} {role} items have a finite score at checkpoint "
+            f"{epoch}, though the job ended well; delete the scores {found.score.score_id} and run it again"
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for people: the first few, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def scores_of(found: Finished, role: Role, epoch: int) -> pd.DataFrame:

@@ -34,6 +34,8 @@ class Outcome(Config, frozen=True, kw_only=True):
     method: str
     fold: str
     unit: str
+    place: str
+    """Fold and unit for people."""
     seed: int
     status: Status
     message: str = ""
@@ -137,6 +139,7 @@ class _Ledger:
             method=task.recipe.label,
             fold=task.fold,
             unit=task.unit,
+            place=task.place,
             seed=task.seed,
             status=(event.status or "planned") if event else "planned",
             message=event.message if event else "",

@@ -56,6 +56,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     targets: list[str] = []
     length: int
     sample_rate: int | None
+    scaled: bool = False
+    """The dataset has scaled its items itself."""
     train: RowSet
     """A fit job: what it trains on, auxiliary negatives last. A score job: what its scorer learns from."""
     held: RowSet
@@ -81,17 +83,17 @@ def run_job(spec: JobSpec, report: Report) -> None:
 
 
 def _fit(spec: JobSpec, report: Report) -> None:
-    started = time.monotonic()
     store = Store(Path(spec.store))
     work = store.work_folder(spec.model_id)
     # The worker of a run that was killed may still be about; the kernel frees its lock when it is gone.
     with locked(work.with_name(f"{work.name}.lock")):
         if store.fit_record(spec.model_id) is None:
-            _fit_alone(spec, store, work, started, report)
+            _fit_alone(spec, store, work, report)
 
 
-def _fit_alone(spec: JobSpec, store: Store, work: Path, started: float, report: Report) -> None:
+def _fit_alone(spec: JobSpec, store: Store, work: Path, report: Report) -> None:
     detector = detector_of(spec)
+    started = time.monotonic()  # building it imports its modules, which is no cost of the method
     settings = TrainerSettings(
         seed=spec.seed,
         folder=work,
@@ -136,14 +138,15 @@ def _fit_alone(spec: JobSpec, store: Store, work: Path, started: float, report: 
 
 
 def _score(spec: JobSpec, report: Report) -> None:
-    started = time.monotonic()
     store = Store(Path(spec.store))
     fitted = store.fit_record(spec.model_id)
     if fitted is None:
         raise RunError(f"model {spec.model_id} is not in {spec.store}; run its fit job first")
     detector = detector_of(spec)
+    started = time.monotonic()
     names = ("held", "validation", "test")
-    train, *parts = _items(spec, detector, spec.train, spec.held, spec.validation, spec.test, report=report)
+    learnt = spec.train if getattr(detector.scorer, "learns", True) else RowSet()
+    train, *parts = _items(spec, detector, learnt, spec.held, spec.validation, spec.test, report=report)
     roles = dict(zip(names, parts, strict=True))
     pieces = []
     for number, epoch in enumerate(fitted.checkpoints):
@@ -189,6 +192,7 @@ def detector_of(spec: JobSpec) -> Detector:
         device=spec.device,
         classes=tuple(spec.classes),
         targets=tuple(spec.targets),
+        scaled=spec.scaled,
     )
     torch.manual_seed(seed_for(spec.seed, "initialisation"))
     return Detector(spec.recipe, info)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from asdbench.data.folds import twins
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared
 from asdbench.errors import ConfigError, DataError, unknown
@@ -17,6 +18,9 @@ from asdbench.job import JobSpec, RowSet, detector_of
 from asdbench.recipe import Recipe, identifier
 from asdbench.seeding import seed_for
 from asdbench.values import Card, Fold, Row
+
+WHOLE = "all"
+"""The unit that is all of a fold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,8 @@ class Task:
     """The method on the whole dataset; that of the unit stands in the jobs."""
     fold: str
     unit: str
+    place: str
+    """Fold and unit for people: the unit alone where there is one fold, the fold alone where all is one unit."""
     seed: int
     fit: JobSpec
     score: JobSpec
@@ -47,9 +53,7 @@ class Task:
     @property
     def title(self) -> str:
         """Name for people."""
-        return f"{self.recipe.label} {self.unit} seed {self.seed}" + (
-            "" if self.fold == "dev" else f" {self.fold}"
-        )
+        return f"{self.recipe.label} {self.place} seed {self.seed}"
 
 
 def make_plan(
@@ -72,7 +76,7 @@ def make_plan(
         unseen: Test items may claim a class that no training item is of (leave-one-out): they claim none then.
 
     Raises:
-        ConfigError: A method wants a scope that the dataset does not have, or a user's options do not fit the data.
+        ConfigError: A user asks for a scope that the dataset does not have, or for options that do not fit the data.
         DataError: An item is to be tested whose class has no training item.
     """
     if not folds:
@@ -85,6 +89,8 @@ def make_plan(
         for unit in _units(recipe, prepared, fold, unseen=unseen)
         for seed in seeds
     ]
+    if len(folds) > 1:
+        tasks = [replace(task, place=_place(task)) for task in tasks]
     misfits: dict[tuple[Any, ...], str | None] = {}
     return [replace(task, inapplicable=task.inapplicable or _misfit(task, misfits)) for task in tasks]
 
@@ -99,15 +105,37 @@ class _Unit:
     classes: list[str]
 
 
+def known_leak(prepared: Prepared, folds: Sequence[Fold]) -> str | None:
+    """Tell of validation and test items that are copies of training items of their fold; None: there is none.
+
+    A release may well repeat itself, so this is no error; but a figure of such items must not pass for one of new data.
+    """
+    pack = Pack(prepared.pack)
+
+    def equal(*rows: int) -> bool:
+        one, other = (pack.view(int(prepared.ids[k])) for k in rows)
+        return np.array_equal(one, other)
+
+    found = twins(folds, prepared.rows, equal=equal)
+    if not found:
+        return None
+    first, twin = min(found.items())
+    names = [prepared.rows[k].source for k in (first, twin)]
+    tested = len({k for fold in folds for k in (*fold.validation, *fold.test)})
+    return (
+        f"{len(found)} of {tested} tested or validating items are copies of training items of their own fold "
+        f"(first: {names[0]} of {names[1]}), so that a method has seen them"
+    )
+
+
+def _place(task: Task) -> str:
+    return task.fold if task.unit == WHOLE else f"{task.fold} {task.unit}"
+
+
 def _units(recipe: Recipe, prepared: Prepared, fold: Fold, *, unseen: bool) -> Iterator[_Unit]:
-    scopes = prepared.card.scopes
-    if recipe.knobs.scope not in scopes:
-        raise ConfigError(
-            f"{recipe.label} on {prepared.card.name}: {unknown('scope', recipe.knobs.scope, scopes)}"
-        )
-    columns = scopes[recipe.knobs.scope]
+    columns = _columns_of_scope(recipe, prepared)
     rows = prepared.rows
-    names = {k: "/".join(rows[k].columns[column] for column in columns) or "all" for k in _used(fold)}
+    names = {k: "/".join(rows[k].columns[column] for column in columns) or WHOLE for k in _used(fold)}
     for name in sorted(set(names.values())):
         inside = {
             part: [k for k in ids if names[k] == name]
@@ -122,6 +150,20 @@ def _units(recipe: Recipe, prepared: Prepared, fold: Fold, *, unseen: bool) -> I
             auxiliary=[k for k in fold.train if names[k] != name] if recipe.auxiliary else [],
             classes=classes,
         )
+
+
+def _columns_of_scope(recipe: Recipe, prepared: Prepared) -> tuple[str, ...]:
+    """Return the columns that agree within a unit; where the data lack the method's own scope, none.
+
+    Raises:
+        ConfigError: They lack a scope that the user asks for.
+    """
+    if "scope" in recipe.changed and recipe.knobs.scope not in prepared.card.scopes:
+        raise ConfigError(
+            f"{recipe.label} on {prepared.card.name}: "
+            + unknown("scope", recipe.knobs.scope, prepared.card.scopes)
+        )
+    return prepared.card.scopes.get(recipe.knobs.scope, ())
 
 
 def _used(fold: Fold) -> list[int]:
@@ -169,6 +211,7 @@ def _task(
         targets=list(prepared.card.targets),
         length=length,
         sample_rate=prepared.card.sample_rate,
+        scaled=prepared.card.scaled,
         train=_row_set(prepared, train + foreign, unit, training=True),
         held=_row_set(prepared, held + held_foreign, unit, training=True),
         seed=seed,
@@ -192,10 +235,11 @@ def _task(
         recipe=whole,
         fold=fold.name,
         unit=unit.name,
+        place=unit.name,
         seed=seed,
         fit=fit,
         score=score,
-        inapplicable=_inapplicable(recipe, unit, len(train)),
+        inapplicable=_inapplicable(recipe, prepared.card, unit, len(train)),
     )
 
 
@@ -308,7 +352,9 @@ def _columns(rows: Sequence[Row], names: Mapping[str, str] | Sequence[str]) -> d
     return {name: [row.columns.get(name, "") for row in rows] for name in names}
 
 
-def _inapplicable(recipe: Recipe, unit: _Unit, training_items: int) -> str | None:
+def _inapplicable(recipe: Recipe, card: Card, unit: _Unit, training_items: int) -> str | None:
+    if recipe.knobs.scope not in card.scopes:
+        return f"is trained for each {recipe.knobs.scope}, which these data do not tell (known: {', '.join(card.scopes)})"
     if not training_items:
         return "there is no training item"
     if training_items < recipe.items:
@@ -339,6 +385,6 @@ def _misfit(task: Task, known: dict[tuple[Any, ...], str | None]) -> str | None:
             known[shape] = None
         except ConfigError as error:
             if task.recipe.changed:
-                raise ConfigError(f"{task.recipe.label} on {task.unit}: {error}") from error
+                raise ConfigError(f"{task.recipe.label} on {task.place}: {error}") from error
             known[shape] = str(error)
     return known[shape]

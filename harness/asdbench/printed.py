@@ -43,7 +43,12 @@ def key_of(groups: Mapping[str, str | None], metric: str) -> Key:
 
 
 def covers(prepared: Prepared, printed: Iterable[Printed]) -> bool:
-    """Tell whether the data hold every outermost group that the numbers are of, so that averages are comparable."""
+    """Tell whether the data are all that the numbers are of, so that figures of the whole are comparable.
+
+    They must hold as many items as the release says, where it says, and every outermost group that has a number.
+    """
+    if prepared.completeness.expected is not None and not prepared.completeness.complete:
+        return False
     outermost = _outermost(prepared)
     wanted = {number.groups[outermost] for number in printed if outermost in number.groups}
     return wanted <= {row.columns.get(outermost, "") for row in prepared.rows}

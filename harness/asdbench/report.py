@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from asdbench.atomic import write_json
 from asdbench.data.prepare import Prepared
-from asdbench.evaluate import Evaluation, Finished
+from asdbench.evaluate import NAMED, Evaluation, Finished, listed
 from asdbench.execute import Outcome
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
@@ -31,8 +31,8 @@ class Cost:
 
     fit_s: float
     """Seconds of training, all units of one seed, mean over seeds."""
-    score_ms: float
-    """Milliseconds per test item."""
+    score_ms: float | None
+    """Milliseconds per test item; None: there was none."""
     parameters: int
     """Of the largest unit's model."""
     flops: int
@@ -105,13 +105,11 @@ class Report:
         """Return what belongs beside a method's figures: flags, costs, rules, recipe."""
         cost = cost_of(evaluation)
         rules = {rule for found in evaluation.finished for rule in (*found.fit.rules, *found.score.rules)}
-        rules |= set(evaluation.rules)
+        rules |= {*evaluation.rules, *self._untested(evaluation)}
         if evaluation.selection == "validation":
-            rules |= {
-                f"{found.task.unit} has no held-out loss: its last checkpoint counts"
-                for found in evaluation.finished
-                if not found.fit.validated
-            }
+            blind = sorted({found.task.place for found in evaluation.finished if not found.fit.validated})
+            if blind:
+                rules.add(f"no held-out loss, so that the last checkpoint counts: {listed(blind)}")
         return {
             "reduced": evaluation.recipe.reduced,
             "approximate": evaluation.recipe.approximate,
@@ -120,6 +118,7 @@ class Report:
             "selection": evaluation.selection,
             "seeds": list(evaluation.seeds),
             "failed_seeds": list(evaluation.failed_seeds),
+            "ungraded": self._ungraded(evaluation),
             "cost": msgspec.to_builtins(cost) if cost else None,
             "rules": sorted(rules),
             "best_on_test_labels": _average(evaluation.best_on_test),
@@ -127,20 +126,69 @@ class Report:
             "recipe": msgspec.to_builtins(evaluation.recipe),
         }
 
+    def troubles(self, method: str) -> list[str]:
+        """Return why jobs of a method have no result: those that ended alike in one line, then a count of the others."""
+        jobs = [job for job in self.jobs if job.method == method]
+        several = len({job.seed for job in jobs}) > 1
+        alike: dict[tuple[str, str, str], list[str]] = {}
+        for job in jobs:
+            if job.status != "ok":
+                place = f"{job.place} seed {job.seed}" if several else job.place
+                alike.setdefault((job.kind, job.status, job.message), []).append(place)
+        lines = [
+            f"{kind} {listed(places)}: {status} {message}"
+            for (kind, status, message), places in alike.items()
+        ]
+        rest = sum(len(places) for places in list(alike.values())[NAMED:])
+        return lines[:NAMED] + ([f"and {rest} more jobs have no result"] if rest else [])
+
+    def _ungraded(self, evaluation: Evaluation) -> str | None:
+        """Return why a method has no figure at all; None: it has some."""
+        tasks = [*(found.task for found in evaluation.finished), *evaluation.unfinished]
+        if evaluation.results:
+            return None
+        if tasks and not any(task.score.test.ids for task in tasks):
+            return (
+                f"{self.prepared.card.name} has no test items here, all {len(self.prepared.rows)} are for training; add "
+                "some to be tested, of known label where figures are wanted, and run the same command again"
+            )
+        whys = list(dict.fromkeys(task.inapplicable or "jobs failed" for task in evaluation.unfinished))
+        return "; ".join(whys[:NAMED]) or "no test item has a score"
+
+    def _untested(self, evaluation: Evaluation) -> list[str]:
+        """Tell of the outermost groups that have results lines but for those that nothing is tested of."""
+        group = next(iter(self.prepared.card.groups), "")
+        if not any(result.groups.get(group) for result in evaluation.results):
+            return []
+        tasks = [*(found.task for found in evaluation.finished), *evaluation.unfinished]
+        rows = dict(zip(self.prepared.ids.tolist(), self.prepared.rows, strict=True))
+
+        def values(ids: Iterable[int]) -> set[str]:
+            return {rows[k].columns.get(group, "") for k in set(ids)}
+
+        trained = values(k for task in tasks for k in task.fit.train.ids)
+        tested = values(k for task in tasks for k in task.score.test.ids)
+        names = sorted(trained - tested)
+        return [f"nothing is tested of {listed(names)}, which has training items alone"] if names else []
+
     def _confusion(self, evaluation: Evaluation) -> dict[str, Any] | None:
-        """Return the pooled confusion matrix of every seed, rows the truth; None where the task is detection."""
+        """Return the pooled confusion matrix of every seed, rows the truth; None where the task is detection.
+
+        ``by_group`` has the same of each value of the outermost group.
+        """
         targets = list(self.prepared.card.targets)
         items = evaluation.items[evaluation.items["label"].isin(targets)] if targets else None
         if items is None or items.empty:
             return None
-        truth = pd.Categorical(items["label"], categories=targets).codes.astype(np.int64)
-        matrices = {}
-        for seed in evaluation.seeds:
-            scores = items[[f"score_{seed}_{target}" for target in targets]].to_numpy(dtype=np.float64)
-            whole = ~np.isnan(scores).any(axis=1)
-            matrix = confusion(truth[whole], scores[whole].argmax(axis=1), classes=len(targets))
-            matrices[str(seed)] = matrix.astype(int).tolist()
-        return {"classes": targets, "per_seed": matrices}
+        group = next(iter(self.prepared.card.groups), "")
+        return {
+            "classes": targets,
+            "per_seed": _matrices(items, evaluation.seeds, targets),
+            "by_group": {
+                str(value): _matrices(part, evaluation.seeds, targets)
+                for value, part in (items.groupby(group, sort=True) if group in items.columns else ())
+            },
+        }
 
     def _rows(self, evaluation: Evaluation) -> list[dict[str, Any]]:
         label = evaluation.recipe.label
@@ -201,7 +249,7 @@ def cost_of(evaluation: Evaluation) -> Cost | None:
     items = sum(count for _, count in tested)
     return Cost(
         fit_s=sum(fit.cost.seconds for fit in fits) / len(evaluation.seeds),
-        score_ms=sum(ms * count for ms, count in tested) / items if items else 0.0,
+        score_ms=sum(ms * count for ms, count in tested) / items if items else None,
         parameters=max(fit.parameters for fit in fits),
         flops=max(fit.flops for fit in fits),
         peak_memory_bytes=max(
@@ -243,6 +291,17 @@ def _model(found: Finished) -> dict[str, Any]:
     fit: dict[str, Any] = msgspec.to_builtins(found.fit)
     task = {"unit": found.task.unit, "fold": found.task.fold, "seed": found.task.seed}
     return task | {name: value for name, value in fit.items() if name not in {"sizes", "model_id"}}
+
+
+def _matrices(items: pd.DataFrame, seeds: Sequence[int], targets: list[str]) -> dict[str, list[list[int]]]:
+    truth = pd.Categorical(items["label"], categories=targets).codes.astype(np.int64)
+    matrices = {}
+    for seed in seeds:
+        scores = items[[f"score_{seed}_{target}" for target in targets]].to_numpy(dtype=np.float64)
+        whole = ~np.isnan(scores).any(axis=1)
+        matrix = confusion(truth[whole], scores[whole].argmax(axis=1), classes=len(targets))
+        matrices[str(seed)] = matrix.astype(int).tolist()
+    return matrices
 
 
 def _average(results: Sequence[Result] | None) -> dict[str, float | None] | None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,11 +17,11 @@ from asdbench.data.folds import leave_one_out
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.ensemble import combine
 from asdbench.environment import available_memory, environment
-from asdbench.errors import ConfigError, DataError, Interrupted
+from asdbench.errors import ConfigError, DataError, Interrupted, unknown
 from asdbench.evaluate import Evaluation, MetricSet, evaluate
 from asdbench.execute import Observer, Outcome, execute, outcomes
 from asdbench.executors.local import LocalExecutor, cores
-from asdbench.plan import Resources, Task, make_plan
+from asdbench.plan import Resources, Task, known_leak, make_plan
 from asdbench.recipe import Combination, Recipe, config_of, configure, identifier, resolve, resolve_ensemble
 from asdbench.registry import Registry
 from asdbench.report import Report, make_report, write_record
@@ -29,6 +29,8 @@ from asdbench.store import Store
 from asdbench.values import Selection, Words
 
 logger = logging.getLogger(__name__)
+LOSO = "loso"
+"""The protocol that any dataset understands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
     Raises:
         AsdbenchError: A word is not understood, data are damaged or incomplete; nothing has been run.
     """
-    words, by = division(request.dataset)
+    words, by = division(registry, request.dataset)
     dataset = open_dataset(registry, words)
     recipes = [_resolve(registry, words, dataset.card.name) for words in request.methods]
     _check_labels(recipes)
@@ -96,8 +98,13 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
                 f"{prepared.card.name} chooses a threshold on validation items, which models of other folds train on; "
                 "protocol=loso is for data without them"
             )
+        if by not in prepared.card.columns:
+            raise ConfigError(f"by={by}: {unknown('column', by, prepared.card.columns)}")
         folds = leave_one_out(folds, prepared.rows, by=by)
-        prepared = replace(prepared, card=msgspec.structs.replace(prepared.card, published_as=""))
+        prepared = _with_card(prepared, published_as="")
+    if leak := known_leak(prepared, folds):
+        logger.warning("%s: known leak: %s", prepared.card.name, leak)
+        prepared = _with_card(prepared, known_leaks=(*prepared.card.known_leaks, leak))
     tasks = make_plan(
         _trained(recipes), prepared, folds, seeds=request.seeds, resources=resources, unseen=by is not None
     )
@@ -154,21 +161,36 @@ def known_outcomes(planned: Planned) -> list[Outcome]:
     return outcomes(planned.tasks, Store(planned.request.out))
 
 
-def division(words: Words) -> tuple[Words, str | None]:
+def division(registry: Registry, words: Words) -> tuple[Words, str | None]:
     """Return a dataset's words without ``protocol=loso,by=COLUMN``, which any dataset understands, and the column.
 
     Raises:
-        ConfigError: ``protocol=loso`` does not say by which column.
+        PluginError: Nobody offers the dataset.
+        ConfigError: ``protocol=loso`` does not say by which column, ``by`` stands without it, or another option or
+            protocol is unknown.
     """
     name, options = words
-    if options.get("protocol") != "loso":
-        return words, None
-    if "by" not in options:
-        raise ConfigError(
-            f"{name}[protocol=loso] leaves one out at a time, but of which column? Say by=section, for one"
-        )
-    left = {key: value for key, value in options.items() if key not in {"protocol", "by"}}
-    return (name, left), options["by"]
+    own = set(config_of(registry.build("dataset", name)).__struct_fields__)
+    left = dict(options)
+    by = None
+    if left.get("protocol") == LOSO:
+        del left["protocol"]
+        by = left.pop("by", None)
+        if by is None:
+            raise ConfigError(
+                f"{name}[protocol=loso] leaves one out at a time, but of which column? Say by=section, for one"
+            )
+    for key, value in left.items():
+        if key in own:
+            continue
+        if key == "protocol":
+            raise ConfigError(f"{name}: {unknown('protocol', value, [LOSO])}")
+        if key == "by":
+            raise ConfigError(
+                f"{name}[by={value}] belongs to protocol={LOSO}: say protocol={LOSO},by={value}"
+            )
+        raise ConfigError(f"{name}: {unknown('option', key, own | {'protocol', 'by'})}")
+    return (name, left), by
 
 
 def open_dataset(registry: Registry, words: Words) -> Dataset:
@@ -182,6 +204,10 @@ def open_dataset(registry: Registry, words: Words) -> Dataset:
     built = registry.build("dataset", name)
     dataset: Dataset = configure(config_of(built), options, of=name)
     return dataset
+
+
+def _with_card(prepared: Prepared, **changed: Any) -> Prepared:
+    return replace(prepared, card=msgspec.structs.replace(prepared.card, **changed))
 
 
 def _execute(planned: Planned, store: Store, observer: Observer) -> list[Outcome]:

@@ -64,6 +64,8 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the classes to tell apart, where the task is classification."""
     feature_shape: tuple[int, ...] = ()
     """Shape of one item behind the featurizer; empty while the featurizer itself is being built."""
+    scaled: bool = False
+    """The dataset has scaled its items itself (``Card.scaled``)."""
 
 
 class Remote(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +133,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     known_leaks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What whoever reads numbers of this data must be told: every run warns of it and its record repeats it."""
+    scaled: bool = False
+    """True: the items are scaled to about 0..1 by the dataset itself; a featurizer that scales must not do it again."""
     made: bool = False
     """True: made on the machine from a seed (``make``), nothing is downloaded and the data root is not used."""
 

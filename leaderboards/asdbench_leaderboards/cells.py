@@ -34,11 +34,11 @@ def metric_name(metric: str) -> str:
 
 
 def shown_metrics(results: Iterable[Result]) -> list[Metric]:
-    """Return the metrics of the results, those without a name here last; AUC and pAUC where there is no result."""
+    """Return the metrics of the results, those without a name here last."""
     found = dict.fromkeys(result.metric for result in results)
     order = list(METRICS)
     ranks = {metric: order.index(metric) if metric in METRICS else len(order) for metric in found}
-    return sorted(found, key=lambda metric: ranks[metric]) or ["auc", "pauc"]
+    return sorted(found, key=lambda metric: ranks[metric])
 
 
 def whole_name(main: str) -> str:
@@ -55,6 +55,11 @@ def figure_text(result: Result | None) -> str:
     if result.low is None or result.high is None:
         return percent(result.value)
     return f"{percent(result.value)} [{100 * result.low:.1f}, {100 * result.high:.1f}]"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return what an item took, or that it was not measured."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def percent(value: float) -> str:

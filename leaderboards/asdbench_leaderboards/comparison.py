@@ -9,7 +9,14 @@ from tabulate import tabulate
 
 from asdbench import Report
 from asdbench.metrics import Metric, Result, main_metric
-from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics, whole_name
+from asdbench_leaderboards.cells import (
+    figure_text,
+    metric_name,
+    milliseconds,
+    percent,
+    shown_metrics,
+    whole_name,
+)
 
 WIDTH = 60
 """Of the last column, in characters."""
@@ -58,8 +65,8 @@ def _figure(average: Mapping[str, Result], metric: Metric) -> str:
 
 def _cost(cost: Mapping[str, Any] | None) -> list[str]:
     if cost is None:
-        return [""] * 3
-    return [f"{cost['fit_s']:.1f}", f"{cost['score_ms']:.2f}", f"{cost['parameters']:,}"]
+        return ["-"] * 3
+    return [f"{cost['fit_s']:.1f}", milliseconds(cost["score_ms"]), f"{cost['parameters']:,}"]
 
 
 def _reported(report: Report, metrics: Sequence[Metric]) -> str:

@@ -9,7 +9,14 @@ from tabulate import tabulate
 
 from asdbench import Report
 from asdbench.metrics import Metric, Result, main_metric
-from asdbench_leaderboards.cells import figure_text, metric_name, percent, shown_metrics, whole_name
+from asdbench_leaderboards.cells import (
+    figure_text,
+    metric_name,
+    milliseconds,
+    percent,
+    shown_metrics,
+    whole_name,
+)
 from asdbench_leaderboards.comparison import comparison
 
 By = Literal["type", "id"]
@@ -48,6 +55,8 @@ def _block(report: Report, number: int, *, by: By) -> str:
         ]
         headers += [f"printed {' / '.join(map(metric_name, compared))}", "difference"]
     table = tabulate(rows, headers=headers, disable_numparse=True)
+    if why := about["ungraded"]:
+        table = f"nothing was graded: {why}"
     return "\n".join([_title(report, label, about), table, *_footnotes(report, number, about)])
 
 
@@ -126,11 +135,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
         )
         notes.append(f"chosen on test labels (selection=test, not for comparison): {shown}")
     notes += _about_printed(report, evaluation.recipe.label)
-    notes += [
-        f"{job.kind} {job.unit}: {job.status} {job.message}"
-        for job in report.jobs
-        if job.method == evaluation.recipe.label and job.status != "ok"
-    ]
+    notes += report.troubles(evaluation.recipe.label)
     notes += [f"seed {seed} is left out, since jobs of it failed" for seed in about["failed_seeds"]]
     notes += _confusion(about["confusion"])
     notes += [f"rule: {rule}" for rule in about["rules"]]
@@ -159,7 +164,7 @@ def _cost(cost: Mapping[str, Any]) -> str:
     if cost["peak_device_bytes"]:
         memory += f", {cost['peak_device_bytes'] / 2**20:,.0f} MiB on the GPU"
     return (
-        f"cost: fit {cost['fit_s']:.1f} s, score {cost['score_ms']:.2f} ms per item, "
+        f"cost: fit {cost['fit_s']:.1f} s, score {milliseconds(cost['score_ms'])} ms per item, "
         f"{cost['parameters']:,} parameters, {cost['flops'] / 1e9:.3f} GFLOP per item, {memory}"
     )
 

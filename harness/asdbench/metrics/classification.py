@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from asdbench.errors import MetricError
 from asdbench.metrics.resampling import lone_block, weights_of
-from asdbench.metrics.roc import Floats, Ints
+from asdbench.metrics.roc import Floats, Ints, check_finite
 from asdbench.metrics.table import Metric, Result, result_of
 from asdbench.seeding import seed_for
 
@@ -32,7 +32,7 @@ class ClassTable:
     """The class scores of one method on one dataset, once per seed, with the classes that the vault holds.
 
     Raises:
-        MetricError: There is no item or no seed, or shapes differ.
+        MetricError: There is no item or no seed, shapes differ, a class is unknown, or a score is not finite.
     """
 
     groups: tuple[str, ...]
@@ -51,11 +51,20 @@ class ClassTable:
             raise MetricError(
                 f"expected class scores of shape [seeds, items, classes], got {list(self.scores.shape)}"
             )
-        for name, array in {"truth": self.truth, **self.columns}.items():
+        check_finite(self.scores)
+        arrays = {"truth": self.truth, **self.columns}
+        if self.block is not None:
+            arrays["block"] = self.block
+        for name, array in arrays.items():
             if array.shape != self.scores.shape[1:2]:
                 raise MetricError(
                     f"expected {self.scores.shape[1]} items in {name!r} as in the scores, got {list(array.shape)}"
                 )
+        classes = self.scores.shape[2]
+        if self.truth.min() < -1 or self.truth.max() >= classes:
+            raise MetricError(
+                f"true classes must be 0 to {classes - 1}, or -1 (secret), met {self.truth.min()} to {self.truth.max()}"
+            )
 
 
 def classification(table: ClassTable, *, resamples: int = 1000) -> list[Result]:

@@ -97,9 +97,13 @@ def _undefined(validation: _Known | None, test: _Known) -> dict[Metric, str]:
     """Return why figures are undefined."""
     if validation is None:
         return dict.fromkeys(FIGURES, NO_VALIDATION)
+    if validation.items == 0:
+        return dict.fromkeys(FIGURES, "validation: the label of no item is known")
     missing = absent(int((~validation.anomalous).sum()), int(validation.anomalous.sum()))
     if missing is not None:
         return dict.fromkeys(FIGURES, f"validation: {missing}")
+    if test.items == 0:
+        return {"recall": "test: the label of no item is known"}
     return {} if test.anomalous.any() else {"recall": "no anomalous test item"}
 
 

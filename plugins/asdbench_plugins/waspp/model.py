@@ -44,6 +44,11 @@ class WasppModel(Model):
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
 
+    @property
+    def epochs(self) -> int:
+        """Passes over the training items: the option's, or the system's own."""
+        return self.system.training.epochs if self.config.epochs is None else self.config.epochs
+
     def pictures(self, items: Items) -> Tensor:
         """Return the network's pictures of some items, ``[n, channels, size, size]``."""
         flow = pictures(items.features(), size=self.size, channels=self.system.channels)
@@ -71,7 +76,6 @@ class WasppModel(Model):
         drop_last = len(train) % size == 1
         if drop_last:
             trainer.rule(f"the last batch of an epoch, one item behind whole batches of {size}, is left out")
-        epochs = training.epochs if self.config.epochs is None else self.config.epochs
         shown = _in_batches_of(train, self)
         forward = trainer.accelerate(self)
 
@@ -90,10 +94,10 @@ class WasppModel(Model):
                 name="train",
                 module=self,
                 optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr or training.lr)},
-                epochs=epochs,
+                epochs=self.epochs,
                 batches=batches,
                 losses=losses,
-                every=self.config.checkpoint_every or max(epochs, 1),
+                every=self.config.checkpoint_every or max(self.epochs, 1),
                 steps=-(-(len(train) - drop_last) // size),
             )
         )
