@@ -1,4 +1,4 @@
-"""The robot's autoencoders: sizes, shapes and losses of the specification, training, references, and a whole run."""
+"""The robot's autoencoders: sizes, shapes and losses of the specification, training, references."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from msgspec.structs import replace
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from torch import Tensor, nn
 
 from asdbench.data.items import Items
 from asdbench.errors import ConfigError, DataError
-from asdbench.runner import run
 from asdbench.seeding import seed_for
 from asdbench.testing import make_items
 from asdbench.training import Trainer, TrainerSettings
@@ -282,14 +281,16 @@ def test_training_takes_exactly_the_iterations_asked_for_and_logs_the_discrimina
     assert [entry.checkpoint for entry in trainer.log] == [False, True]
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole, _, train = fitted(tmp_path / "whole", adversarial=True)
-    first, again = model_of(adversarial=True), model_of(adversarial=True)
+@pytest.mark.parametrize(("iterations", "killed_at"), [(20, 13), (25, 23)])
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, iterations: int, killed_at: int) -> None:
+    options = {"adversarial": True, "iterations": iterations}
+    whole, _, train = fitted(tmp_path / "whole", **options)
+    first, again = model_of(**options), model_of(**options)
     assert isinstance(first, RobotAdversarial)
     generate, steps = first.generate, iter(range(100))
 
     def killing(windows: Tensor, rebuilt: Tensor) -> Tensor:
-        if next(steps) == 13:
+        if next(steps) == killed_at:
             raise KeyboardInterrupt("killed")
         return generate(windows, rebuilt)
 
@@ -335,6 +336,31 @@ def test_training_rebuilds_normal_windows_better_than_others(tmp_path: Path) -> 
     torch.testing.assert_close(usual[:, 0], difference.square().mean(dim=(1, 2)).detach())
 
 
+def test_iterations_that_the_log_does_not_divide_end_in_a_shorter_piece_with_the_bits_of_the_others(
+    tmp_path: Path,
+) -> None:
+    drawn: list[int] = []
+
+    def counted(folder: str, **options: Any) -> tuple[RobotAutoencoder, Trainer]:
+        model = model_of(checkpoint_every=1, **options)
+        model.autoencoder.register_forward_pre_hook(lambda module, given: drawn.append(len(given[0])))
+        trainer = Trainer(model, TrainerSettings(seed=0, folder=tmp_path / folder / "work"))
+        train = items_of(windows_of(20), tmp_path / folder / "pack")
+        drawn.clear()
+        model.fit(train, train[:0], trainer)
+        return model, trainer
+
+    _, trainer = counted("whole", iterations=20, log_every=10)
+    assert len(drawn) == 20
+    _, clipped = counted("clipped", iterations=25, log_every=10)
+    assert len(drawn) == 25
+    assert [entry.epoch for entry in clipped.log] == [1, 2, 3]
+    for epoch in (1, 2):
+        assert clipped.log[epoch - 1].losses == trainer.log[epoch - 1].losses
+    _, short = counted("few", iterations=7, log_every=500)
+    assert (len(drawn), len(short.log)) == (7, 1)
+
+
 def test_batches_go_on_over_passes_and_none_holds_one_window(tmp_path: Path) -> None:
     items = items_of(windows_of(9), tmp_path / "pack")
     sizes = [len(batch) for batch in endless(items, 4, 5, torch.Generator().manual_seed(0))]
@@ -348,8 +374,6 @@ def test_batches_go_on_over_passes_and_none_holds_one_window(tmp_path: Path) -> 
 
 
 def test_options_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigError, match="log_every=7 does not divide iterations=20"):
-        model_of(log_every=7)
     flat = Info(item_shape=(16000,), sample_rate=16000, classes=("",), feature_shape=(16000,))
     with pytest.raises(ConfigError, match=r"reads windows \[rows, features\], got \[16000\]"):
         RobotAutoencoder(AutoencoderConfig(), flat)
@@ -375,10 +399,23 @@ def test_columns_are_scaled_by_the_training_windows_and_a_constant_one_gives_zer
 
 def test_windows_can_be_scaled_by_their_rows_or_left_as_they_are() -> None:
     windows = torch.from_numpy(100 * windows_of(4))
+    scaled = replace(info_of(), scaled=True)
     by_row = MinMax(MinMaxConfig(scale="row"), info_of())(windows)
     torch.testing.assert_close(by_row.amin(dim=2), torch.zeros(4, ROWS))
     torch.testing.assert_close(by_row.amax(dim=2), torch.ones(4, ROWS))
-    assert MinMax(MinMaxConfig(scale="none"), info_of())(windows) is windows
+    assert MinMax(MinMaxConfig(scale="none"), scaled)(windows) is windows
+    with pytest.raises(ConfigError, match=r"the dataset has scaled its columns itself.*use scale=none"):
+        MinMax(MinMaxConfig(), scaled)
+    with pytest.raises(ConfigError, match=r"scale=none takes columns as .* gives them raw: use scale=train"):
+        MinMax(MinMaxConfig(scale="none"), info_of())
+
+
+def test_a_column_whose_span_overflows_is_refused_by_name(tmp_path: Path) -> None:
+    raw = windows_of(4)
+    raw[0, 0, 3], raw[1, 0, 3] = -3e38, 3e38
+    scaler = MinMax(MinMaxConfig(), info_of())
+    with pytest.raises(DataError, match=r"column 3 \(counted from 0\) goes from -3e\+38 to 3e\+38"):
+        scaler.fit(items_of(raw, tmp_path / "pack"))
 
 
 def reference(model: Any, folder: Path, items: Items) -> tuple[Any, Trainer]:
@@ -446,21 +483,3 @@ def _chosen(methods: Any, name: str, options: Any) -> dict[str, Any]:
         "robot_aae": {"weight": AdversarialConfig().weight},
     }
     return {**defaults[name], **(methods[name].presets[options["preset"]] if options else {})}
-
-
-def test_a_whole_run_on_the_made_arm_gives_figures_and_says_what_leaks(tmp_path: Path) -> None:
-    request = tiny.request(
-        tmp_path,
-        ("robot_aae", {"iterations": "8", "log_every": "4", "width": "0.2"}),
-        ("isolation_forest", {"trees": "10"}),
-        cache=tmp_path / "cache",
-        dataset=("synthetic_robot", {"normal_rows": "1500", "slow_rows": "900", "window": "10"}),
-    )
-    report = run(request, tiny.registry(), tiny.Silent())
-    document = report.document()
-    assert [job["status"] for job in document["jobs"]] == ["ok"] * 4
-    assert {row["metric"] for row in document["results"]} == {"ap", "f1", "recall", "false_alarms", "auc"}
-    assert all(row["low"] <= row["value"] <= row["high"] for row in document["results"])
-    assert any("divided at random" in leak for leak in document["data"]["known_leaks"])
-    log = report.evaluations[0].finished[0].fit.log
-    assert "accuracy" in log[-1].losses

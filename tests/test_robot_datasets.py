@@ -1,4 +1,4 @@
-"""The datasets of windows: KUKA's files and their imitation, UR3 CobotOps, tables of one's own."""
+"""The datasets of windows: KUKA's files and their imitation, UR3 CobotOps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import openpyxl
-import pandas as pd
 import pytest
 
 from asdbench.cli import status_of
-from asdbench.errors import ConfigError, DataError
+from asdbench.errors import DataError
 from asdbench.values import ANOMALY, NORMAL, Row
 from asdbench_datasets.kuka import Kuka, column_names
 from asdbench_datasets.synthetic_robot import (
@@ -25,7 +24,6 @@ from asdbench_datasets.synthetic_robot import (
     SyntheticRobot,
 )
 from asdbench_datasets.synthetic_robot import column_names as made_names
-from asdbench_datasets.timeseries import TimeSeries
 from asdbench_datasets.ur3_cobotops import FILE, SHA256, Ur3Cobotops
 
 SMALL = {"normal_rows": 1500, "slow_rows": 700}
@@ -177,8 +175,53 @@ def test_files_that_are_missing_pickled_or_of_another_shape_are_refused(tmp_path
         list(Kuka().index(tmp_path))
     np.save(tmp_path / "kuka" / "KukaNormal.npy", np.full((90, 86), np.nan))
     np.save(tmp_path / "kuka" / "KukaSlow.npy", np.zeros((90, 87)))
-    with pytest.raises(DataError, match="values that are not finite"):
-        Kuka().read(tmp_path, next(iter(Kuka().index(tmp_path))).source)
+    source = next(iter(Kuka().index(tmp_path))).source
+    with pytest.raises(DataError, match=r"KukaNormal\.npy .* not finite as float32: nan in row 0, column 0"):
+        Kuka().read(tmp_path, source)
+    values = np.zeros((90, 86))
+    values[7, 3] = 1e39
+    np.save(tmp_path / "kuka" / "KukaNormal.npy", values)
+    with pytest.raises(DataError, match=r"not finite as float32: 1e\+39 in row 7, column 3"):
+        Kuka().read(tmp_path, source)
+
+
+@pytest.mark.parametrize("strange", [np.nan, 2.0, -1.0])
+def test_an_anomaly_that_is_neither_0_nor_1_is_refused(arm: Path, tmp_path: Path, strange: float) -> None:
+    (tmp_path / "kuka").mkdir()
+    for name in ("KukaNormal", "KukaSlow"):
+        values = np.load(arm / "kuka" / f"{name}.npy")
+        np.save(
+            tmp_path / "kuka" / f"{name}.npy", values.astype(">f8")
+        )  # another order of bytes is read alike
+    assert labels(list(Kuka().index(tmp_path))) == labels(list(Kuka().index(arm)))
+    values[5, 86] = strange
+    np.save(tmp_path / "kuka" / "KukaSlow.npy", values)
+    with pytest.raises(DataError, match=rf"KukaSlow\.npy: the column `anomaly` .* holds {strange} in row 5"):
+        list(Kuka().index(tmp_path))
+
+
+def test_actions_too_short_for_a_window_are_told_with_the_longest_and_the_option(
+    arm: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"30 rows \(the longest: \d+ in slow, \d+ in normal\); use a smaller window, or bounds=recording",
+    ):
+        list(Kuka(bounds="action").index(arm))
+    located, root = Kuka(bounds="action", window=8).located(arm)
+    made = SyntheticRobot(
+        bounds="action", window=8, **SMALL
+    )  # tells it from its seed, before anything is made
+    assert located.card.notes == made.card.notes
+    assert [note.partition(" of ")[0].isdigit() for note in made.card.notes] == [True, True, False]
+    for note, name, rows in zip(made.card.notes, ("normal", "slow"), (1500, 700), strict=False):
+        windows = [row for row in located.index(root) if row.columns["recording"] == name]
+        assert f"of {rows} rows of recording {name!r} lie in stretches shorter than a window of 8" in note
+        lost = int(note.split()[0])
+        assert 0 < lost < rows - len(windows)
+    assert list(located.index(root)) == [*Kuka(bounds="action", window=8).index(arm)]
+    assert Kuka(bounds="recording").located(arm)[0].card.notes == Kuka().card.notes
+    assert Kuka().located(tmp_path)[0].card.published_as == "kuka/w30"  # before anything lies there
 
 
 def sheet(folder: Path, *, rows: int = 60, missing: int = 20, gap: int = 40, stop: int = 50) -> Path:
@@ -292,131 +335,3 @@ def test_a_sheet_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(DataError, match=r"pip install 'asdbench\[robot\]'"):
         list(Ur3Cobotops().index(tmp_path))
-
-
-@pytest.fixture
-def table() -> pd.DataFrame:
-    rows = 60
-    return pd.DataFrame(
-        {
-            "torque": np.arange(rows, dtype=np.float64),
-            "speed": np.sin(np.arange(rows)),
-            "run": ["a"] * 30 + ["b"] * 30,
-            "state": ["normal"] * 50 + ["Anomaly"] * 10,
-        }
-    )
-
-
-def test_tables_of_every_kind_give_the_same_windows(tmp_path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(tmp_path / "own.csv", index=False)
-    table.to_parquet(tmp_path / "own.parquet")
-    numbers = table.assign(run=table["run"] == "b", state=table["state"] == "Anomaly")
-    np.save(tmp_path / "own.npy", numbers.to_numpy(dtype=np.float64))
-    named = {"label": "state", "segment": "run"}
-    numbered = {"label": "3", "segment": "2"}
-    found = []
-    for suffix, options in (("csv", named), ("parquet", named), ("npy", numbered)):
-        dataset, root = TimeSeries(path=f"own.{suffix}", window=10, **options).located(tmp_path)
-        rows = list(dataset.index(root))
-        found.append([(row.start, row.label) for row in rows])
-        np.testing.assert_allclose(
-            dataset.read(root, rows[0].source), table[["torque", "speed"]].to_numpy(), atol=1e-6
-        )
-        assert dataset.card.item_shape == (10, 2)
-    assert found[0] == found[1] == found[2]
-    assert [start for start, label in found[0] if label == ANOMALY] == [50]
-    assert all(start >= 30 or start + 10 <= 30 for start, _ in found[0])
-
-
-def test_missing_values_split_a_table_and_the_card_counts_them(tmp_path: Path, table: pd.DataFrame) -> None:
-    table.loc[25, "speed"] = np.nan
-    table.to_csv(tmp_path / "own.csv", index=False)
-    dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
-    values = dataset.read(root, next(iter(dataset.index(root))).source)
-    for row in dataset.index(root):
-        assert (np.diff(values[row.start : row.start + 10, 0]) == 1).all()
-    assert dataset.card.notes[:2] == (
-        "1 rows are left out for missing values, 0 lie in stretches shorter than a window",
-        "column 'run' is no feature: it holds no numbers, or the place in the table",
-    )
-
-
-def test_a_folder_of_tables_without_labels_is_scored_all_the_same(
-    tmp_path: Path, table: pd.DataFrame
-) -> None:
-    for name in ("monday", "tuesday"):
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
-    dataset, root = TimeSeries(path=str(tmp_path), window=10, columns="torque").located(tmp_path)
-    rows = list(dataset.index(root))
-    assert {row.columns["recording"] for row in rows} == {"monday", "tuesday"}
-    assert {row.label for row in rows} == {None}
-    assert dataset.read(root, rows[0].source).shape == (60, 1)
-    assert dataset.folds(rows)[0].test
-
-
-def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(tmp_path / "own.csv", index=False)
-
-    def index(**options: Any) -> None:
-        dataset, root = TimeSeries(**{"path": "own.csv", "window": 10, **options}).located(tmp_path)
-        list(dataset.index(root))
-
-    with pytest.raises(ConfigError, match=r"-d 'timeseries\[path=...\]'"):
-        index(path="")
-    with pytest.raises(ConfigError, match=r"label=status: .*'status'"):
-        index(label="status")
-    with pytest.raises(ConfigError, match="columns=run"):
-        index(columns="torque+run")
-    with pytest.raises(DataError, match="label 'a' is none of normal"):
-        index(label="run")
-    with pytest.raises(DataError, match="is no table and holds none"):
-        index(path="nowhere")
-    (tmp_path / "own.txt").write_text("1")
-    with pytest.raises(DataError, match="is of no kind that is read"):
-        index(path="own.txt")
-    np.save(tmp_path / "own.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"should hold numbers \[rows, columns\]"):
-        index(path="own.npy")
-    (tmp_path / "mixed").mkdir()
-    table.to_csv(tmp_path / "mixed" / "a.csv", index=False)
-    table.rename(columns={"speed": "rate"}).to_csv(tmp_path / "mixed" / "b.csv", index=False)
-    with pytest.raises(DataError, match="have different features"):
-        index(path="mixed")
-
-
-def test_a_table_that_changed_is_read_anew(tmp_path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(tmp_path / "own.csv", index=False)
-    dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
-    source = next(iter(dataset.index(root))).source
-    before = dataset.read(root, source)
-    table.assign(torque=table["torque"] + 1000).to_csv(tmp_path / "own.csv", index=False)
-    assert (dataset.read(root, source)[:, 0] == before[:, 0] + 1000).all()
-
-
-def test_the_index_that_pandas_writes_is_no_feature(tmp_path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(tmp_path / "own.csv")
-    dataset, _ = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
-    assert dataset.card.item_shape == (10, 2)
-    assert "column 'Unnamed: 0' is no feature" in " ".join(dataset.card.notes)
-
-
-def test_numbers_that_are_no_labels_and_several_arrays_are_refused(
-    tmp_path: Path, table: pd.DataFrame
-) -> None:
-    table.assign(state=[-1] * 30 + [1] * 30).to_csv(tmp_path / "own.csv", index=False)
-    dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
-    with pytest.raises(DataError, match=r"label -1 is neither 0 \(normal\) nor 1 \(anomaly\)"):
-        list(dataset.index(root))
-    with (tmp_path / "many.npy").open("wb") as file:
-        np.savez(file, a=np.zeros((4, 2)), b=np.zeros(3))
-    dataset, root = TimeSeries(path="many.npy", window=10).located(tmp_path)
-    with pytest.raises(DataError, match="holds several arrays"):
-        list(dataset.index(root))
-
-
-def test_a_table_without_labels_tells_that_its_windows_overlap_those_trained_on(
-    tmp_path: Path, table: pd.DataFrame
-) -> None:
-    table.drop(columns="state").to_csv(tmp_path / "own.csv", index=False)
-    dataset, _ = TimeSeries(path="own.csv", window=10).located(tmp_path)
-    assert any("tested normals" in leak for leak in dataset.card.known_leaks)

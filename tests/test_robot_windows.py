@@ -16,9 +16,10 @@ from asdbench_datasets.kuka import ROWS
 from asdbench_datasets.windows import (
     Recording,
     Windowed,
+    all_windows,
     holdout_fold,
+    losses,
     lost_rows,
-    rows_or_error,
     unbroken,
     window_count,
     windows_of,
@@ -109,8 +110,37 @@ def test_no_window_leaves_its_stretch() -> None:
 
 def test_rows_of_which_nothing_is_kept_make_no_stretch() -> None:
     assert unbroken(np.zeros(3, dtype=bool), np.zeros(3, dtype=bool)) == []
-    with pytest.raises(DataError, match="no unbroken stretch is as long as a window of 30 rows"):
-        rows_or_error([], Windowed(), place="here")
+    nothing = recording("own", None)
+    with pytest.raises(
+        DataError, match=r"as a window of 30 rows \(the longest: 0 in own\); use a smaller window$"
+    ):
+        all_windows(
+            [Recording(source=nothing.source, name="own", anomalous=None, stretches=[])],
+            Windowed(),
+            place="x",
+        )
+
+
+def test_the_error_of_short_stretches_names_the_longest_and_the_option_and_losses_are_told_by_recording() -> (
+    None
+):
+    one, other = recording("a", np.zeros(30), (0, 12), (12, 30)), recording("b", np.zeros(9))
+    with pytest.raises(
+        DataError,
+        match=r"20 rows \(the longest: 18 in a, 9 in b\); use a smaller window, or bounds=recording$",
+    ):
+        all_windows([one, other], Windowed(window=20), place="here", remedy="bounds=recording")
+    assert list(losses([one, other], Windowed(window=10))) == [
+        "9 of 9 rows of recording 'b' lie in stretches shorter than a window of 10 rows (the longest stretch has 9)"
+    ]
+
+
+def test_blocks_go_on_over_gaps_so_that_short_stretches_are_drawn_together() -> None:
+    stretches = [(first, first + 40) for first in range(0, 400, 40)]
+    options = Windowed(window=10)
+    rows = list(windows_of(recording("gaps", np.zeros(400), *stretches), options))
+    assert {row.columns["block"] for row in rows} == {f"gaps:{k}" for k in range(4)}
+    assert all(row.start // 100 == int(row.columns["block"].rpartition(":")[2]) for row in rows)
 
 
 def test_the_random_division_shares_rows_and_the_blocked_one_does_not() -> None:
@@ -171,9 +201,39 @@ def test_of_two_anomalous_windows_one_validates_and_one_is_tested() -> None:
 
 
 def test_nothing_to_train_on_is_an_error() -> None:
-    strange = list(windows_of(recording("slow", np.ones(90)), Windowed(window=30)))
-    with pytest.raises(DataError, match="no normal window of 30 rows is left to train on, of 0"):
-        holdout_fold(strange, Windowed(window=30))
+    for split in ("random", "blocked"):
+        options = Windowed(window=30, split=split)
+        strange = list(windows_of(recording("slow", np.ones(90)), options))
+        with pytest.raises(
+            DataError, match="no normal window of 30 rows to train on, all 3 hold an anomalous row"
+        ):
+            holdout_fold(strange, options)
+    few = list(windows_of(recording("short", np.zeros(30)), Windowed(window=30, split="blocked")))
+    few += list(windows_of(recording("slow", np.ones(90)), Windowed(window=30)))
+    assert holdout_fold(few, Windowed(window=30)).train
+    near = Windowed(window=30, split="blocked", normal_stride=1, block=30, validation=0.9)
+    rows = list(windows_of(recording("long", np.zeros(90)), near))
+    with pytest.raises(
+        DataError, match="no normal window of 30 rows is left to train on, of 61: use a smaller"
+    ):
+        holdout_fold(rows, near)
+
+
+def test_one_block_of_anomalies_cannot_both_validate_and_be_tested() -> None:
+    strange = np.zeros(3000, dtype=bool)
+    strange[1220:1280] = True
+    options = Windowed(window=20, split="blocked")
+    rows = list(windows_of(recording("one", strange), options))
+    with pytest.raises(
+        DataError,
+        match="no anomalous window to validate: 3 of them begin in 1 block of 200 rows; set a smaller `block`",
+    ):
+        holdout_fold(rows, options)
+    smaller = Windowed(window=20, split="blocked", block=20)
+    rows = list(windows_of(recording("one", strange), smaller))
+    fold = holdout_fold(rows, smaller)
+    assert ANOMALY in {rows[k].label for k in fold.validation}
+    assert ANOMALY in {rows[k].label for k in fold.test}
 
 
 def test_windows_that_overlap_begin_in_one_block_or_in_neighbours() -> None:

@@ -10,13 +10,15 @@ of turn, 4 of a quaternion, temperature). The files are not public; they are rea
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from asdbench.errors import DataError
@@ -25,11 +27,11 @@ from asdbench_datasets.windows import (
     COLUMNS,
     Recording,
     Windowed,
+    all_windows,
     holdout_fold,
-    rows_or_error,
+    losses,
     unbroken,
     window_count,
-    windows_of,
 )
 
 FILES = {"normal": "KukaNormal.npy", "slow": "KukaSlow.npy"}
@@ -57,8 +59,6 @@ logger = logging.getLogger(__name__)
 class RobotRecordings(Windowed, frozen=True, kw_only=True):
     """Options and reading that the arm's recordings and their imitation share."""
 
-    folder: ClassVar[PurePosixPath] = PurePosixPath()
-
     bounds: Annotated[
         Literal["recording", "action"],
         Meta(description="windows run over the whole recording, as in the paper, or stay within one action"),
@@ -66,8 +66,8 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
     scaling: Annotated[
         Literal["train", "normal", "joint", "separate"],
         Meta(
-            description="train: raw columns, which the method scales by its training windows; others: scaled to 0..1 "
-            "here, for methods with scale=none, by the extrema of the normal rows, of all rows, or of each recording"
+            description="train: raw columns, which the method scales by its training windows; others, for methods with "
+            "scale=none alone: scaled to 0..1 here, by the extrema of the normal rows, of all rows, or of each recording"
         ),
     ] = "train"
 
@@ -75,10 +75,14 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
         """List the windows of both recordings.
 
         Raises:
-            DataError: A file is missing or of another shape.
+            DataError: A file is missing or of another shape, its column ``anomaly`` holds something else than 0 and 1, or
+                no stretch is as long as a window.
         """
-        rows = (row for name in FILES for row in windows_of(self._recording(root, name), self))
-        yield from rows_or_error(rows, self, place=root / self.folder)
+        place = self._place(root)
+        remedy = "bounds=recording (bounds=action ends a stretch with each action)"
+        yield from all_windows(
+            self._recordings(place), self, place=place, remedy=remedy if self.bounds == "action" else ""
+        )
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
         """Return one recording, float32 ``[rows, 86]``, scaled if the options say so.
@@ -86,14 +90,13 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
         Raises:
             DataError: The file is damaged, or a value is not finite.
         """
+        place = self._place(root)
         name = next(name for name, file in FILES.items() if file == source.name)
-        values = _features(root / source)
-        if not np.isfinite(values).all():
-            raise DataError(f"{root / source} holds values that are not finite")
+        values = _features(place / source.name)
         if self.scaling == "train":
             return values
         names = {"normal": ["normal"], "joint": list(FILES), "separate": [name]}[self.scaling]
-        others = [_features(root / self.folder / FILES[other]) for other in names]
+        others = [_features(place / FILES[other]) for other in names]
         low = np.min([other.min(axis=0) for other in others], axis=0)
         high = np.max([other.max(axis=0) for other in others], axis=0)
         return np.asarray((values - low) / np.where(high > low, high - low, 1), dtype=np.float32)
@@ -102,22 +105,20 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
         """Return the one division that the options make."""
         return [holdout_fold(rows, self)]
 
-    def _recording(self, root: Path, name: str) -> Recording:
-        source = self.folder / FILES[name]
-        stored = _stored(root / source)
+    def _place(self, root: Path) -> Path:
+        """Return the folder of the files."""
+        return root
+
+    def _recordings(self, place: Path) -> list[Recording]:
+        return [self._recording(place, name) for name in FILES]
+
+    def _recording(self, place: Path, name: str) -> Recording:
+        stored = _stored(place / FILES[name])
         anomalous = np.full(len(stored), name == "slow")
         if stored.shape[1] > FEATURES:
-            anomalous = np.asarray(stored[:, FEATURES] != 0)
-        breaks = np.zeros(len(stored), dtype=bool)
-        if self.bounds == "action":
-            action = stored[:, _action_column(root / self.folder)]
-            breaks[1:] = action[1:] != action[:-1]
-        return Recording(
-            source=source,
-            name=name,
-            anomalous=anomalous,
-            stretches=unbroken(np.ones(len(stored), dtype=bool), breaks),
-        )
+            anomalous = _anomalous(np.asarray(stored[:, FEATURES]), place / FILES[name])
+        action = stored[:, _action_column(place)] if self.bounds == "action" else np.zeros(len(stored))
+        return recording_of(name, action=np.asarray(action), anomalous=anomalous)
 
     def _expected(self, rows: dict[str, int]) -> tuple[Count, ...]:
         """Return the numbers of windows of recordings of so many rows; none where actions bound them."""
@@ -132,8 +133,8 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
             for name in FILES
         )
 
-    def _card(self, *, rows: dict[str, int], **fields: Any) -> Card:
-        """Return the card of recordings of so many rows."""
+    def _card(self, *, rows: dict[str, int], recordings: Sequence[Recording], **fields: Any) -> Card:
+        """Return the card of recordings of so many rows; ``recordings`` tell what is lost of them, where they are known."""
         return Card(
             task="detection",
             modality="time series",
@@ -146,28 +147,58 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
             item_shape=(self.window, FEATURES),
             resample_by="block",
             known_leaks=(*self.leaks(), *SCALING_LEAKS[self.scaling]),
-            notes=self.warnings(),
+            notes=(*losses(recordings, self), *self.warnings(recordings)),
+            scaled=self.scaling != "train",
             **fields,
         )
+
+
+def recording_of(name: str, *, action: NDArray[Any], anomalous: NDArray[np.bool_]) -> Recording:
+    """Return the recording ``name`` whose stretches end where the number of the action changes, ``[rows]``."""
+    breaks = np.zeros(len(action), dtype=bool)
+    breaks[1:] = action[1:] != action[:-1]
+    return Recording(
+        source=PurePosixPath(FILES[name]),
+        name=name,
+        anomalous=anomalous,
+        stretches=unbroken(np.ones(len(action), dtype=bool), breaks),
+    )
 
 
 class Kuka(RobotRecordings, frozen=True, kw_only=True):
     """The KUKA recordings as windows; the defaults are the paper's, for windows of 30 rows."""
 
-    folder: ClassVar[PurePosixPath] = PurePosixPath("kuka")
+    folder: Annotated[
+        str, Meta(description="folder of the recordings, absolute or relative to the data root")
+    ] = "kuka"
 
     @property
     def card(self) -> Card:
-        """What is known of the data under the current options."""
-        as_printed = self == Kuka(window=self.window) and self.window in WINDOWS
+        """What is known of the data; with their place known (see ``located``), also what is lost of them.
+
+        Raises:
+            DataError: A file is there and cannot be read.
+        """
+        as_printed = self == Kuka(window=self.window, folder=self.folder) and self.window in WINDOWS
+        place = Path(self.folder)
+        known = place.is_absolute() and all((place / file).exists() for file in FILES.values())
         return self._card(
             rows=ROWS,
+            recordings=self._recordings(place) if known else (),
             name="kuka",
             title="KUKA arm, usual and reduced speed",
             licence="not published: as whoever gave you the files says",
             citation=CITATION,
             published_as=f"kuka/w{self.window}" if as_printed else "",
         )
+
+    def located(self, root: Path) -> tuple[Kuka, Path]:
+        """Return the same dataset with an absolute folder, so that its card knows the recordings, and that folder."""
+        place = self._place(root).resolve()
+        return replace(self, folder=str(place)), place
+
+    def _place(self, root: Path) -> Path:
+        return root / self.folder  # an absolute folder stands for itself
 
 
 def column_names(folder: Path) -> list[str] | None:
@@ -184,11 +215,7 @@ def column_names(folder: Path) -> list[str] | None:
     except ValueError as error:
         if "pickle" not in str(error).lower():
             raise DataError(f"{file} cannot be read: {error}") from error
-        logger.warning(
-            "%s holds pickled objects, which are never loaded: going on without names, column 0 is the action "
-            "(store it again as np.array(names, dtype=str) to have them)",
-            file,
-        )
+        _warn_of_pickle(file)
         return None
     except (OSError, EOFError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
@@ -197,13 +224,39 @@ def column_names(folder: Path) -> list[str] | None:
     return [str(name) for name in names]
 
 
+@functools.cache
+def _warn_of_pickle(file: Path) -> None:  # once for each file, which is looked at often
+    logger.warning(
+        "%s holds pickled objects, which are never loaded: going on without names, column 0 is the action "
+        "(store it again as np.array(names, dtype=str) to have them)",
+        file,
+    )
+
+
 def _action_column(folder: Path) -> int:
     names = column_names(folder) or []
     return next((k for k, name in enumerate(names) if name.lower() == "action"), 0)
 
 
+def _anomalous(column: NDArray[Any], path: Path) -> NDArray[np.bool_]:
+    strange = np.flatnonzero((column != 0) & (column != 1))
+    if strange.size:
+        raise DataError(
+            f"{path}: the column `anomaly` (the last) holds {column[strange[0]]} in row {strange[0]}; it should be 0 or 1"
+        )
+    return np.asarray(column == 1)
+
+
 def _features(path: Path) -> NDArray[np.float32]:
-    return np.ascontiguousarray(_stored(path)[:, :FEATURES], dtype=np.float32)
+    stored = np.asarray(_stored(path)[:, :FEATURES])
+    with np.errstate(over="ignore"):  # told below
+        values = np.ascontiguousarray(stored, dtype=np.float32)
+    if not (finite := np.isfinite(values)).all():
+        row, column = np.argwhere(~finite)[0]
+        raise DataError(
+            f"{path} holds a value that is not finite as float32: {stored[row, column]} in row {row}, column {column}"
+        )
+    return values
 
 
 def _stored(path: Path) -> NDArray[Any]:

@@ -9,6 +9,7 @@ friction. Four temperatures stand still, as in the original. ``docs/timeseries.m
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from scipy.signal import lfilter
 
 from asdbench.seeding import seed_for
 from asdbench.values import Card
-from asdbench_datasets.kuka import FILES, NAMES, RobotRecordings
+from asdbench_datasets.kuka import FILES, NAMES, RobotRecordings, recording_of
+from asdbench_datasets.windows import Recording
 
 Floats = NDArray[np.float64]
 ACTIONS = 32
@@ -74,6 +76,7 @@ class SyntheticRobot(RobotRecordings, frozen=True, kw_only=True):
         """What the dataset says of itself under the current options."""
         return self._card(
             rows=self._rows(),
+            recordings=self._foretold(),
             name="synthetic_robot",
             title="Synthetic robot arm, usual and reduced speed (asdbench)",
             licence="CC0-1.0",
@@ -85,7 +88,7 @@ class SyntheticRobot(RobotRecordings, frozen=True, kw_only=True):
         """Write both recordings and the names of their columns, in the layout of the KUKA files."""
         cycle = _cycle(self.seed)
         for done, (name, rows) in enumerate(self._rows().items(), start=1):
-            generator = np.random.default_rng(seed_for(self.seed, "synthetic_robot", name))
+            generator = _chance(self.seed, name)
             table = recorded(cycle, rows=rows, slow=name == "slow", noise=self.noise, generator=generator)
             if name == "slow":
                 table = np.column_stack([table, np.ones(rows)])
@@ -95,6 +98,18 @@ class SyntheticRobot(RobotRecordings, frozen=True, kw_only=True):
 
     def _rows(self) -> dict[str, int]:
         return {"normal": self.normal_rows, "slow": self.slow_rows}
+
+    def _foretold(self) -> list[Recording]:
+        """Return the recordings as they will be: the card tells what is lost of them before they are made."""
+        bounded = self.bounds == "action"
+        return [
+            recording_of(
+                name,
+                action=_actions(self.seed, name, rows) if bounded else np.zeros(rows),
+                anomalous=np.full(rows, name == "slow"),
+            )
+            for name, rows in self._rows().items()
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,6 +146,17 @@ def recorded(cycle: Cycle, *, rows: int, slow: bool, noise: float, generator: np
         _sensor(link, number, noise=noise, generator=generator) for number, link in enumerate(links, start=1)
     ]
     return np.column_stack([action[::FINE], electrical, *sensors])
+
+
+def _chance(seed: int, recording: str) -> np.random.Generator:
+    return np.random.default_rng(seed_for(seed, "synthetic_robot", recording))
+
+
+@functools.lru_cache(maxsize=4)
+def _actions(seed: int, recording: str, rows: int) -> Floats:
+    """Return the number of the action in each row of a recording: motion is what a recording draws first."""
+    slow, generator = recording == "slow", _chance(seed, recording)
+    return _motion(_cycle(seed), rows * FINE, slow=slow, generator=generator)[0][::FINE]
 
 
 def _cycle(seed: int) -> Cycle:

@@ -39,11 +39,10 @@ from asdbench_datasets.windows import (
     COLUMNS,
     Recording,
     Windowed,
+    all_windows,
     holdout_fold,
     lost_rows,
-    rows_or_error,
     unbroken,
-    windows_of,
 )
 
 FILE = PurePosixPath("dataset_02052023.xlsx")
@@ -107,7 +106,8 @@ class Ur3Cobotops(Windowed, frozen=True, kw_only=True):
             DataError: The sheet is missing, damaged or without its columns.
         """
         place = root / self.folder
-        yield from rows_or_error(windows_of(self._recording(place), self), self, place=place / FILE)
+        recordings = [self._recording(place)]
+        yield from all_windows(recordings, self, place=place / FILE, remedy="a larger max_gap_s")
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
         """Return the features of the rows that are kept, float32 ``[rows, 19]``."""

@@ -24,9 +24,11 @@ from asdbench.values import ANOMALY, NORMAL, Config, Fold, Row
 Bools = NDArray[np.bool_]
 COLUMNS = {
     "recording": "which recording the window is cut from",
-    "block": "stretch of the recording that the window begins in; windows that overlap lie in one or in neighbours",
+    "block": "rows of the recording that the window begins in; windows that overlap lie in one block or in neighbours",
 }
 WINDOWS_PER_BLOCK = 10
+RECORDINGS_TOLD = 3
+"""Whose longest stretch an error names."""
 RANDOM_SPLIT = (
     "overlapping windows are divided at random: rows of validation normals and of tested normals, and normal rows of "
     "anomalous windows where a recording holds both, are in training windows too, so their scores are too small "
@@ -36,6 +38,9 @@ SAME_RECORDING = "the threshold is chosen on validation anomalies of the same re
 ONLY_ANOMALIES = (
     "only anomalous windows are tested: recall says nothing of false alarms; their rate is that of validation normals "
     "(test_normals=0.1 tests normal windows too)"
+)
+NO_ANOMALY = (
+    "no row is labelled as anomalous: a share of the normal windows is tested, and no figure is defined"
 )
 
 
@@ -80,7 +85,10 @@ class Windowed(Config, frozen=True, kw_only=True):
     ] = 0.0
     block: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="rows of a block, which resampling and split=blocked keep whole; none: ten windows"),
+        Meta(
+            description="rows of a block, which resampling and split=blocked keep whole; it goes on over gaps; "
+            "none: ten windows"
+        ),
     ] = None
 
     @property
@@ -97,8 +105,11 @@ class Windowed(Config, frozen=True, kw_only=True):
         """Return what the division leaks under the current options."""
         return (SAME_RECORDING,) if self.split == "blocked" else (RANDOM_SPLIT, SAME_RECORDING)
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return what whoever reads numbers of the division must be told."""
+    def warnings(self, recordings: Sequence[Recording] = ()) -> tuple[str, ...]:
+        """Return what whoever reads numbers of the division must be told, of these recordings where they are known."""
+        labels = [recording.anomalous for recording in recordings if recording.anomalous is not None]
+        if labels and not any(rows.any() for rows in labels):
+            return (NO_ANOMALY,)
         return () if self.test_normals else (ONLY_ANOMALIES,)
 
 
@@ -125,14 +136,15 @@ def windows_of(recording: Recording, options: Windowed) -> Iterator[Row]:
     """Yield the windows of a recording: a window with any anomalous row is anomalous.
 
     Normal windows begin at multiples of the normal stride from the beginning of their stretch, anomalous ones at
-    multiples of the anomalous stride.
+    multiples of the anomalous stride. Blocks are counted from the beginning of the recording and go on over the ends of
+    stretches: rows beside a gap are as alike as any neighbours, and short stretches make no short blocks.
     """
-    for number, (first, stop) in enumerate(recording.stretches):
+    for first, stop in recording.stretches:
         for start, label in sorted(_windows_in(recording, options, first, stop)):
-            block = (start - first) // options.block_rows
+            block = start // options.block_rows
             yield Row(
                 source=recording.source,
-                columns={"recording": recording.name, "block": f"{recording.name}:{number}:{block}"},
+                columns={"recording": recording.name, "block": f"{recording.name}:{block}"},
                 label=label or None,
                 start=start,
                 length=options.window,
@@ -141,8 +153,18 @@ def windows_of(recording: Recording, options: Windowed) -> Iterator[Row]:
 
 def lost_rows(recording: Recording, options: Windowed) -> int:
     """Return how many rows lie in stretches too short for a window."""
-    lengths = [stop - first for first, stop in recording.stretches]
-    return sum(length for length in lengths if length < options.window)
+    return sum(length for length in _lengths(recording) if length < options.window)
+
+
+def losses(recordings: Iterable[Recording], options: Windowed) -> Iterator[str]:
+    """Yield a note for each recording of which rows are lost in stretches too short for a window."""
+    for recording in recordings:
+        lost, lengths = lost_rows(recording, options), _lengths(recording)
+        if lost:
+            yield (
+                f"{lost} of {sum(lengths)} rows of recording {recording.name!r} lie in stretches shorter than a window of "
+                f"{options.window} rows (the longest stretch has {max(lengths)})"
+            )
 
 
 def holdout_fold(rows: Sequence[Row], options: Windowed) -> Fold:
@@ -151,9 +173,14 @@ def holdout_fold(rows: Sequence[Row], options: Windowed) -> Fold:
     Without anomalous windows the test part holds as many normal ones as the validation part, so that there is one.
 
     Raises:
-        DataError: No window is left to train on.
+        DataError: No window is left to train on, or ``split=blocked`` leaves no anomalous one to validate or to test.
     """
     normals, strange = _by_place(rows, anomalous=False), _by_place(rows, anomalous=True)
+    if not normals:
+        raise DataError(
+            f"there is no normal window of {options.window} rows to train on, all {len(strange)} hold an anomalous row: "
+            "methods learn from normal rows; where some lie between the anomalous ones, a smaller window finds them"
+        )
     tested = options.test_normals if strange else max(options.test_normals, options.validation)
     validation, test, train = _divide(rows, normals, options, "normal", tested)
     of_strange, *others = _divide(rows, strange, options, "anomalous", 0.0)
@@ -162,6 +189,7 @@ def holdout_fold(rows: Sequence[Row], options: Windowed) -> Fold:
     if options.split == "blocked":
         validation = _apart(rows, validation, test)
         train = _apart(rows, train, [*validation, *test])
+        _check_anomalies(rows, strange, validation, test, options)
     if not train:
         raise DataError(
             f"no normal window of {options.window} rows is left to train on, of {len(normals)}: use a smaller window, "
@@ -170,16 +198,34 @@ def holdout_fold(rows: Sequence[Row], options: Windowed) -> Fold:
     return Fold(name="holdout", train=sorted(train), validation=sorted(validation), test=sorted(test))
 
 
-def rows_or_error(rows: Iterable[Row], options: Windowed, *, place: object) -> list[Row]:
-    """Return the rows as a list.
+def all_windows(
+    recordings: Sequence[Recording], options: Windowed, *, place: object, remedy: str = ""
+) -> list[Row]:
+    """Return the windows of all recordings.
+
+    Args:
+        recordings: What windows are cut from.
+        options: How.
+        place: Where the data lie, for the error.
+        remedy: Option that makes stretches longer, for the error.
 
     Raises:
-        DataError: There is none.
+        DataError: There is no window.
     """
-    found = list(rows)
+    found = [row for recording in recordings for row in windows_of(recording, options)]
     if not found:
-        raise DataError(f"{place}: no unbroken stretch is as long as a window of {options.window} rows")
+        longest = {recording.name: max(_lengths(recording), default=0) for recording in recordings}
+        told = sorted(longest.items(), key=lambda pair: -pair[1])[:RECORDINGS_TOLD]
+        raise DataError(
+            f"{place}: no unbroken stretch is as long as a window of {options.window} rows (the longest: "
+            f"{', '.join(f'{rows} in {name}' for name, rows in told) or 'none'}); use a smaller window"
+            + (f", or {remedy}" if remedy else "")
+        )
     return found
+
+
+def _lengths(recording: Recording) -> list[int]:
+    return [stop - first for first, stop in recording.stretches]
 
 
 def _windows_in(recording: Recording, options: Windowed, first: int, stop: int) -> Iterator[tuple[int, str]]:
@@ -225,6 +271,27 @@ def _share(share: float, count: int) -> int:
     if share == 0 or count < 2:
         return 0
     return max(1, int(share * count + 1e-9))  # 0.29 * 100 is 28.999...
+
+
+def _check_anomalies(
+    rows: Sequence[Row],
+    strange: Sequence[int],
+    validation: Sequence[int],
+    test: Sequence[int],
+    options: Windowed,
+) -> None:
+    """See that blocks left anomalous windows to both parts, where there are two or more."""
+    short = [
+        what
+        for what, part in (("validate", validation), ("be tested", test))
+        if not any(rows[k].label == ANOMALY for k in part)
+    ]
+    if len(strange) > 1 and short:
+        blocks = len({rows[k].columns["block"] for k in strange})
+        raise DataError(
+            f"split=blocked leaves no anomalous window to {' or to '.join(short)}: {len(strange)} of them begin in "
+            f"{blocks} block{'s' * (blocks > 1)} of {options.block_rows} rows; set a smaller `block`, or split=random"
+        )
 
 
 def _apart(rows: Sequence[Row], members: Sequence[int], others: Sequence[int]) -> list[int]:

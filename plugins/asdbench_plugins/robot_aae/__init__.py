@@ -110,7 +110,7 @@ def _table(name: str, summary: str, windows: Sequence[int], method: str, presets
 
 
 def _reduced() -> Mapping[str, Setting]:
-    """Return the small budgets for small data: half a minute to a minute on two cores."""
+    """Return the small budgets for small data: up to a few minutes on one thread of a CPU, UR3 the longest."""
     fast = {"lr": 3e-3, "batch_size": 32, "output": "sigmoid", "log_every": 100}
     return {
         "synthetic_robot": Setting(options={**fast, "width": 0.5, "iterations": 500}, reduced=True),

@@ -1,11 +1,12 @@
 """The autoencoder and the adversarial autoencoder of robot windows as models.
 
 Both train for a number of iterations, one mini-batch each: windows come in shuffled passes over the training set. The
-log has an entry every ``log_every`` iterations, where a pass that is under way ends and a new one begins.
+log has an entry every ``log_every`` iterations and at the end, where a pass that is under way ends and a new one begins.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -53,7 +54,7 @@ class AutoencoderConfig(Config, frozen=True, kw_only=True):
         Meta(description="squared distances are averaged over all numbers, or summed over a window"),
     ] = "mean"
     log_every: Annotated[
-        int, Meta(ge=1, description="iterations of an entry in the log; they divide the iterations")
+        int, Meta(ge=1, description="iterations of an entry in the log; the last one may have fewer")
     ] = 500
     checkpoint_every: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -74,17 +75,13 @@ class RobotAutoencoder(Model):
         """Build the network for windows.
 
         Raises:
-            ConfigError: The features are not windows, or ``log_every`` does not divide the iterations.
+            ConfigError: The features are not windows.
         """
         super().__init__(config, info)
         if len(info.feature_shape) != 2:
             raise ConfigError(
                 f"the robot's autoencoder reads windows [rows, features], got {list(info.feature_shape)}: "
                 "use a dataset of windows, such as synthetic_robot"
-            )
-        if config.iterations % config.log_every:
-            raise ConfigError(
-                f"log_every={config.log_every} does not divide iterations={config.iterations}: choose a divisor"
             )
         rows, features = info.feature_shape
         self.base = max(1, round(config.width * rows))
@@ -136,7 +133,7 @@ class RobotAutoencoder(Model):
         optimizers: Mapping[str, torch.optim.Optimizer],
         losses: Losses,
     ) -> None:
-        """Run the iterations, in equal pieces of ``log_every``.
+        """Run the iterations, in pieces of ``log_every``; what is left makes the last one.
 
         Raises:
             DataError: There are fewer than two training windows.
@@ -145,19 +142,23 @@ class RobotAutoencoder(Model):
             raise DataError(f"batch norm needs at least two training windows, got {len(train)}")
         if len(train) % self.config.batch_size == 1:
             trainer.rule(LEFT_OUT)
-        pieces = self.config.iterations // self.config.log_every
+        iterations, size, piece = self.config.iterations, self.config.batch_size, self.config.log_every
+        pieces = math.ceil(iterations / piece)
+
+        def batches(generator: torch.Generator) -> Iterator[Items]:
+            left = iterations - piece * len(trainer.log)  # of this one stage, also after a kill
+            return endless(train, size, min(piece, left), generator)
+
         trainer.run(
             Stage(
                 name="train",
                 module=self,
                 optimizers=optimizers,
                 epochs=pieces,
-                batches=lambda generator: endless(
-                    train, self.config.batch_size, self.config.log_every, generator
-                ),
+                batches=batches,
                 losses=losses,
                 every=self.config.checkpoint_every or max(1, pieces),
-                steps=self.config.log_every,
+                steps=min(piece, iterations),
             )
         )
 

@@ -10,10 +10,18 @@ from torch import Tensor
 
 from asdbench.contracts import Featurizer
 from asdbench.data.items import Items
-from asdbench.errors import ConfigError
+from asdbench.errors import ConfigError, DataError
 from asdbench.values import Config, Info
 
 BATCH = 256
+SCALED_TWICE = (
+    "the dataset has scaled its columns itself, and scale=train would undo that: use scale=none (of networks also "
+    "preset=scaled_by_dataset), or raw columns, as kuka[scaling=train] gives them"
+)
+NOT_SCALED = (
+    "scale=none takes columns as the dataset gives them, and this one gives them raw: use scale=train, or a dataset that "
+    "scales, such as kuka[scaling=normal] or timeseries[scaled=true]"
+)
 
 
 class MinMaxConfig(Config, frozen=True, kw_only=True):
@@ -23,7 +31,7 @@ class MinMaxConfig(Config, frozen=True, kw_only=True):
         Literal["train", "row", "none"],
         Meta(
             description="train: each column by its extrema over the training windows; row: each row of a window by its "
-            "own; none: as given, for datasets that scale (scaling=normal|joint|separate)"
+            "own; none: as given, for datasets that scale their columns themselves"
         ),
     ] = "train"
 
@@ -42,7 +50,7 @@ class MinMax(Featurizer):
         """Make room for the extrema of each column.
 
         Raises:
-            ConfigError: The items are not windows.
+            ConfigError: The items are not windows, or they would be scaled twice or not at all.
         """
         super().__init__(config, info)
         if len(info.item_shape) != 2:
@@ -50,15 +58,29 @@ class MinMax(Featurizer):
                 f"minmax reads windows [rows, features], but items have shape {list(info.item_shape)}: "
                 "use a dataset of windows, such as synthetic_robot"
             )
+        if info.scaled and config.scale == "train":
+            raise ConfigError(SCALED_TWICE)
+        if not info.scaled and config.scale == "none":
+            raise ConfigError(NOT_SCALED)
         self.register_buffer("low", torch.zeros(info.item_shape[1]))
         self.register_buffer("span", torch.ones(info.item_shape[1]))
 
     def fit(self, own: Items) -> None:
-        """Measure the extrema of each column."""
+        """Measure the extrema of each column.
+
+        Raises:
+            DataError: The training windows hold a value that is not finite, or a column spans more than float32 holds.
+        """
         if self.config.scale != "train":
             return
         lows, highs = zip(*(_extrema(batch.raw()) for batch in own.batches(BATCH)), strict=True)
         low, high = torch.stack(lows).amin(dim=0), torch.stack(highs).amax(dim=0)
+        if len(bad := (~torch.isfinite(high - low)).nonzero()):
+            k = int(bad[0])
+            raise DataError(
+                f"column {k} (counted from 0) goes from {float(low[k]):g} to {float(high[k]):g} in the training windows, "
+                "which float32 cannot scale: give it in another unit, or leave it out"
+            )
         self.low.copy_(low)
         self.span.copy_(_span(high - low))
 
