@@ -425,6 +425,23 @@ def test_by_id_sections_and_domains_have_lines_and_no_figure_that_is_none(regist
     assert sum(line.startswith(("bearing", "fan", "average")) for line in by_type) == 3
 
 
+def test_several_seeds_tell_their_spread_below(registry: Registry) -> None:
+    items = items_of(("fan",))
+    results = [
+        replace(result, per_seed=(0.80, 0.86))
+        for result in results_of(items, dcase2020)
+        if result.metric == "auc"
+    ]
+    report = report_of(registry, prepared_of(card_of(""), items), evaluation_of(registry, "idnn", results))
+    assert "seeds, with standard deviation: AUC % 83.00 +- 4.24" in shown(registry, report)
+    report = report_of(
+        registry,
+        prepared_of(card_of(""), items),
+        evaluation_of(registry, "idnn", results_of(items, dcase2020)),
+    )
+    assert "standard deviation" not in shown(registry, report)
+
+
 @pytest.mark.parametrize("metric_set", [dcase2020, dcase2021, dcase2023])
 def test_the_figure_draws_every_years_results(registry: Registry, metric_set: Any, tmp_path: Path) -> None:
     items = items_of(("bearing", "fan"), domains=("source", "target"))

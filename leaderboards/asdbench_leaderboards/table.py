@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -129,6 +130,7 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
         notes.append(
             f"threshold of F1max, chosen on validation items: {', '.join(f'{one:.6g}' for one in told)}"
         )
+    notes += _spread(evaluation.results, len(about["seeds"]))
     if best := about["best_on_test_labels"]:
         shown = ", ".join(
             f"{metric_name(metric)} {100 * value:.2f}" for metric, value in best.items() if value is not None
@@ -142,6 +144,21 @@ def _footnotes(report: Report, number: int, about: Mapping[str, Any]) -> list[st
     notes += [f"warning: {note}" for note in report.prepared.card.notes]
     notes += [f"known leak of the protocol: {leak}" for leak in report.prepared.card.known_leaks]
     return [*notes, _cost(about["cost"])] if about["cost"] else notes
+
+
+def _spread(results: Sequence[Result], seeds: int) -> list[str]:
+    """Return how far the figures of everything differ between seeds, which their intervals do not tell."""
+    of_seeds = {
+        result.metric: [value for value in result.per_seed if value is not None]
+        for result in results
+        if not any(result.groups.values())
+    }
+    shown = [
+        f"{metric_name(metric)} {percent(statistics.mean(values))} +- {percent(statistics.stdev(values))}"
+        for metric, values in of_seeds.items()
+        if len(values) > 1
+    ]
+    return [f"over {seeds} seeds, with standard deviation: {', '.join(shown)}"] if shown else []
 
 
 def _about_printed(report: Report, label: str) -> list[str]:
