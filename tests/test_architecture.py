@@ -471,6 +471,16 @@ LIGHT = {
     "asdbench --help": "from asdbench.cli import status_of; status_of(['--help'])",
     "asdbench plugins": "from asdbench.cli import status_of; status_of(['plugins'])",
     "asdbench datasets list": "from asdbench.cli import status_of; status_of(['datasets', 'list'])",
+    "asdbench run --help": "from asdbench.cli import status_of; status_of(['run', '--help'])",
+    "asdbench figures --help": "from asdbench.cli import status_of; status_of(['figures', '--help'])",
+    "asdbench run with a wrong option": (
+        "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
+        "from asdbench.cli import status_of; assert status_of(['run', '--foo']) == 2"
+    ),
+    "asdbench run with an unknown dataset": (
+        "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
+        "from asdbench.cli import status_of; assert status_of(['run', '-p', 'idnn', '-d', 'synthetik']) == 2"
+    ),
     "import asdbench": "import asdbench",
     "import asdbench_datasets": "import asdbench_datasets",
     "import asdbench_leaderboards": "import asdbench_leaderboards",
@@ -495,7 +505,7 @@ def test_a_heavy_import_in_a_plugin_is_noticed(copy: Path) -> None:
 
 def heavy_loaded(house: Path, code: str) -> list[str]:
     """Return which heavy libraries a fresh Python has loaded after ``code``."""
-    tell = f"import sys; sys.stderr.write(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
+    tell = f"import sys; sys.__stderr__.write(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
     path = os.pathsep.join(str(house / root) for root in ROOTS)
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; {tell}"],

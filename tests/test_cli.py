@@ -181,7 +181,13 @@ def test_datasets_fetch_makes_what_is_made_on_the_machine_and_verify_finds_it(
     assert status_of(["datasets", "fetch", TINY, *place]) == 0
     assert "synthetic lies under" in capsys.readouterr().out
     assert status_of(["datasets", "verify", TINY, *place, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"complete": True, "items": 4, "expected": 4, "missing": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "complete": True,
+        "items": 4,
+        "expected": 4,
+        "missing": [],
+        "changed": [],
+    }
     assert status_of(["datasets", "verify", TINY, *place]) == 0
     assert "synthetic: complete, 4 of 4 items" in capsys.readouterr().out
 
@@ -209,7 +215,7 @@ def test_sys_info_tells_versions_hardware_and_folders(capsys: Capture) -> None:
     assert told["libraries"]["asdbench"].startswith("0.")
     assert told["cores"] >= 1
     assert told["memory_bytes"] > 2**28
-    assert {"gpus", "commit", "data_root", "cache"} <= set(told)
+    assert {"gpus", "commit", "data_root", "cache", "out"} <= set(told)
     assert status_of(["sys-info"]) == 0
     assert "libraries" in capsys.readouterr().out
 
@@ -233,9 +239,30 @@ WRONG = {
     "an unknown dataset": ("datasets info dcase202", "did you mean 'dcase202"),
     "an unknown option of a method": ("describe idnn[epoch=3]", "idnn: unknown option 'epoch'; did you mean"),
     "an unknown option of a dataset": ("datasets info synthetic[id=3]", "unknown option 'id'; did you"),
-    "a value out of range": ("describe idnn[epochs=-1]", "Expected `int` >= 0 - at `$.epochs`"),
+    "a value out of range": (
+        "describe idnn[epochs=-1]", "idnn[epochs=-1], model idnn: epochs=-1 is not a whole number >= 0",
+    ),
+    "a scorer's value out of range": (
+        "run -p stgram_afpa[scorer=knn,k=0] -d synthetic",
+        "stgram_afpa[k=0,scorer=knn], scorer knn: k=0 is not a whole number >= 1",
+    ),
+    "a dataset's value out of range": (
+        "datasets info synthetic[difficulty=2]", "synthetic: difficulty=2 is not a number >= 0 and <= 1",
+    ),
     "an unknown plugin left out": ("--no-plugin baseline plugins", "did you mean 'baselines'?"),
     "jobs out of range": ("run -p idnn -d synthetic -j 0", "0 is not in the range x>=1"),
+    "jobs that are no number": ("run -p idnn -d synthetic -j x", "'x' is not a valid integer."),
+    "a seed below zero": ("run -p idnn -d synthetic --seed -1", "-1 is not in the range x>=0"),
+    "no time at all": ("run -p idnn -d synthetic --timeout 0s", "'0s' is no time at all; say 90, 30s, 15m, 2h or 1d"),
+    "one dataset twice": (
+        "run -p idnn -d synthetic[ids=1,seed=2] -d synthetic[seed=2,ids=1]",
+        "synthetic[ids=1,seed=2] is asked for twice; repeat a run with several --seed instead",
+    ),
+    "an unknown dataset after a known one": (
+        "run -p idnn -d synthetic -d synthetik", "unknown dataset 'synthetik'; did you mean 'synthetic'?",
+    ),
+    "a figure of no known format": ("run -p idnn -d synthetic --figure auc.gif", "not as 'auc.gif'"),
+    "quotes that do not close": ('describe \'idnn[weights="a,b]\'', "not of the form NAME or NAME[key=value,...]"),
     "a time that is none": ("run -p idnn -d synthetic --timeout soon", "'soon' is not a duration such as"),
     "a licence not accepted": ("datasets fetch dcase2020", "--accept-licence"),
     "classes that nobody knows": ("describe idnn -d folder", "folder does not say which classes it has before"),
@@ -259,6 +286,9 @@ def test_a_wrong_word_ends_with_2_and_says_what_would_be_right(line: str, told: 
         (" idnn[ epochs = 3 , lr=1e-3,] ", "idnn", {"epochs": "3", "lr": "1e-3"}),
         ("folder[path=/a=b/c d]", "folder", {"path": "/a=b/c d"}),
         ("x[scorer.k=1,scorer.k=1]", "x", {"scorer.k": "1"}),
+        ('folder[path="a,b]c [d]=e", channel=1]', "folder", {"path": "a,b]c [d]=e", "channel": "1"}),
+        ('folder[path= "" ]', "folder", {"path": ""}),
+        ("folder[path=it's here]", "folder", {"path": "it's here"}),
     ],
 )
 def test_words_are_a_name_with_options(words: str, name: str, options: dict[str, str]) -> None:

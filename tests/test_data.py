@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +18,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asdbench.atomic import check_writable, locked, new_folder, write_bytes
 from asdbench.data.items import Items, ItemSource
 from asdbench.data.pack import Pack, build_pack
 from asdbench.data.prepare import Prepared, prepare
@@ -168,6 +171,83 @@ def test_other_samples_of_the_same_files_are_told_apart(root: Path, tmp_path: Pa
     assert plain.manifest == louder.manifest
     assert plain.samples != louder.samples
     assert plain.samples == ready(root, tmp_path / "other", Waves()).samples
+
+
+def test_a_name_that_is_no_utf8_is_told_before_anything_is_hashed(root: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"a_normal_\xe9.wav")
+    (root / "a_normal_0.wav").rename(root / odd)
+    with pytest.raises(DataError, match=r"the name 'a_normal_\\udce9\.wav' under .* is no UTF-8; rename it"):
+        ready(root, tmp_path / "cache")
+    (root / odd).rename(root / "a_normal_0.wav")
+    assert len(ready(root, tmp_path / "cache").rows) == 12
+
+
+def test_a_folder_whose_name_is_no_utf8_is_told(root: Path, tmp_path: Path) -> None:
+    odd = root.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(
+        DataError, match=r"the name '.*caf\\udce9' of the data's folder is no UTF-8; rename it"
+    ):
+        ready(odd, tmp_path / "cache")
+
+
+def test_a_broken_link_is_told_as_one(root: Path, tmp_path: Path) -> None:
+    (root / "b_normal_99.wav").symlink_to(tmp_path / "gone.wav")
+    with pytest.raises(
+        DataError,
+        match=r"b_normal_99\.wav is a symbolic link to .*gone\.wav, where nothing is; remove the link",
+    ):
+        ready(root, tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_made_is_told(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot write .*file/cache/hashes-.*: Not a directory"):
+        ready(root, tmp_path / "file" / "cache")
+
+
+def test_what_is_written_may_be_read_by_whoever_the_mask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "file", b"1")
+        with new_folder(tmp_path / "folder") as folder:
+            (folder / "inner").touch()
+        with locked(tmp_path / "lock"):
+            pass
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("file", "folder", "lock")]
+    assert modes == [0o640, 0o750, 0o640]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "lock"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda path: write_bytes(path, b""),
+        lambda path: enter(new_folder(path)),
+        lambda path: enter(locked(path)),
+    ],
+)
+def test_a_place_below_a_file_cannot_be_written(made: Callable[[Path], None], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot write .*file/deep/x: Not a directory"):
+        made(tmp_path / "file" / "deep" / "x")
+
+
+def enter(context: contextlib.AbstractContextManager[Any]) -> None:
+    with context:
+        raise AssertionError("it was entered")
+
+
+def test_what_could_be_written_is_told_without_writing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "deep" / "er" / "x.png")
+    check_writable(tmp_path)
+    check_writable(Path())
+    check_writable(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(RunError, match=r"cannot write .*file/x: .*file is not a folder"):
+        check_writable(tmp_path / "file" / "x")
 
 
 def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:

@@ -140,6 +140,9 @@ def test_log_mel_refuses_stereo_and_waves_shorter_than_a_frame() -> None:
         LOGMEL(torch.zeros(1, 2, RATE))
     with pytest.raises(DataError, match="a wave of 512 samples is too short for n_fft=1024: at least 513"):
         LOGMEL(torch.zeros(1, 512))
+    remedy = r"needed \(32\.1 ms; it has 10 ms\); use longer clips, as all are cut to the shortest, or a smaller n_fft= "
+    with pytest.raises(DataError, match=remedy):
+        LOGMEL(torch.zeros(1, 160))
     assert LOGMEL(torch.zeros(1, 513)).shape == (1, 128, 2)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -136,13 +137,90 @@ def test_sources_are_named_from_the_folder_itself(tmp_path: Path) -> None:
     assert row.source == PurePosixPath("train/1.wav")
 
 
-def test_all_recordings_are_read_at_the_rate_of_the_first(tmp_path: Path) -> None:
-    record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=800)
-    record(tmp_path / "saw" / "train" / "2.wav", rate=16000, samples=1600)
-    dataset = Folder(path="saw")
-    first, second = (dataset.read(tmp_path, row.source) for row in dataset.index(tmp_path))
-    assert (first.dtype.name, first.shape) == ("int16", (800,))
-    assert (second.dtype.name, second.shape) == ("float32", (800,))
+@pytest.mark.parametrize("odd", ["0.wav", "9.wav"])
+def test_the_most_common_rate_counts_whatever_the_names(odd: str, tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / odd, rate=8000, samples=800)
+    for name in ("1.wav", "2.wav"):
+        record(tmp_path / "saw" / "train" / name, rate=16000, samples=1600)
+    dataset = Folder(path="saw").located(tmp_path)[0]
+    kinds = {row.source.name: dataset.read(tmp_path, row.source) for row in dataset.index(tmp_path)}
+    assert {name: (wave.dtype.name, wave.shape) for name, wave in kinds.items()} == {
+        odd: ("float32", (1600,)),
+        "1.wav": ("int16", (1600,)),
+        "2.wav": ("int16", (1600,)),
+    }
+    assert dataset.card.sample_rate == 16000
+    assert dataset.card.notes == (
+        "the recordings have several sample rates: 8000 Hz (1), 16000 Hz (2); all are read at 16000 Hz, the most "
+        "common one; folder[sample_rate=...] chooses another",
+    )
+
+
+@pytest.mark.parametrize("names", [("1.wav", "2.wav"), ("2.wav", "1.wav")])
+def test_of_two_equally_common_rates_the_lower_counts(names: tuple[str, str], tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / names[0], rate=16000, samples=1600)
+    record(tmp_path / "saw" / "test" / names[1], rate=8000, samples=800)
+    assert Folder(path="saw").located(tmp_path)[0].card.sample_rate == 8000
+
+
+def test_a_rate_that_is_asked_for_is_told_beside_those_that_were_met(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", rate=16000, samples=1600)
+    record(tmp_path / "saw" / "train" / "2.wav", rate=8000, samples=800)
+    card = Folder(path="saw", sample_rate=4000).located(tmp_path)[0].card
+    assert (card.sample_rate, card.item_shape) == (4000, (400,))
+    assert card.notes == (
+        "the recordings have several sample rates: 8000 Hz (1), 16000 Hz (1); all are read at 4000 Hz, as asked for",
+    )
+
+
+def test_what_becomes_of_unequal_lengths_is_told_with_numbers(tmp_path: Path) -> None:
+    for name, samples in (
+        ("train/1", 16000),
+        ("train/2", 24000),
+        ("test/normal_3", 8000),
+        ("test/normal_4", 32000),
+    ):
+        record(tmp_path / "saw" / f"{name}.wav", samples=samples)
+    card = Folder(path="saw").located(tmp_path)[0].card
+    assert card.item_shape == (16000,)
+    assert card.notes == (
+        "the recordings are 0.5 to 2 s long: what is trained together is cut to its shortest training recording "
+        "(the shortest of all has 1 s), or to a method's length_s where that is less; test recordings that are "
+        "shorter (1 than 1 s) are repeated from their beginning",
+    )
+
+
+def test_recordings_of_one_rate_and_almost_one_length_need_no_note(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", samples=16000)
+    record(tmp_path / "saw" / "train" / "2.wav", samples=16001)
+    card = Folder(path="saw").located(tmp_path)[0].card
+    assert (card.notes, card.item_shape) == ((), (16000,))
+
+
+def test_a_folder_that_has_changed_is_looked_at_anew(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", rate=16000, samples=1600)
+    assert Folder(path="saw").located(tmp_path)[0].card.sample_rate == 16000
+    record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=1600)
+    assert Folder(path="saw").located(tmp_path)[0].card.sample_rate == 8000
+
+
+@pytest.mark.parametrize("name", [b"saw/train/caf\xe9.wav", b"caf\xe9/train/1.wav"])
+def test_a_name_that_is_no_utf8_is_told_with_its_remedy(name: bytes, tmp_path: Path) -> None:
+    inner = tmp_path / os.fsdecode(name)
+    inner.parent.mkdir(parents=True)
+    record(tmp_path / "1.wav").rename(inner)
+    dataset = Folder(path=str(tmp_path))
+    for ask in (lambda: list(dataset.index(tmp_path)), lambda: dataset.card):
+        with pytest.raises(DataError, match=r"the name '.*caf\\udce9.*\.wav' is no UTF-8; rename it"):
+            ask()
+
+
+def test_a_broken_link_among_the_recordings_is_told_as_one(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "train/1.wav")
+    (tmp_path / "saw" / "train" / "2.wav").symlink_to("gone.wav")
+    told = r"saw/train/2\.wav is a symbolic link to gone\.wav, where nothing is; remove the link"
+    with pytest.raises(DataError, match=told):
+        list(Folder(path="saw").index(tmp_path))
 
 
 def test_a_rate_that_is_given_is_kept_to(tmp_path: Path) -> None:
@@ -153,7 +231,7 @@ def test_a_rate_that_is_given_is_kept_to(tmp_path: Path) -> None:
     assert (dataset.card.sample_rate, dataset.card.item_shape) == (16000, (1600,))
 
 
-def test_a_located_folder_knows_rate_and_length_of_its_first_file(tmp_path: Path) -> None:
+def test_a_located_folder_knows_rate_and_length(tmp_path: Path) -> None:
     record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=800)
     dataset = Folder(path="saw")
     assert (dataset.card.sample_rate, dataset.card.item_shape) == (None, ())

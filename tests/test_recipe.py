@@ -45,6 +45,12 @@ class Net:
 class Near(Config, frozen=True):
     on: str = "embedding"
     k: int = 1
+    name: Annotated[str, Meta(pattern="^[a-z]+$")] = "near"
+    shape: list[int] = []
+
+    def __post_init__(self):
+        if self.k == 13:
+            raise ValueError("13 is no good number")
 
 class Far(Config, frozen=True):
     on: str = "embedding"
@@ -242,13 +248,32 @@ def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Reg
         ("nowhere.epochs=3", "toy: unknown option 'nowhere.epochs'"),
         ("floor=1", "toy: option 'floor' is ambiguous; say featurizer.floor or model.floor"),
         ("preset=slw", r"toy: unknown preset 'slw'; did you mean 'slow'\? \(known: far, slow\)"),
-        ("epochs=0", "net: Expected `int` >= 1 - at `$.epochs`"),
-        ("epochs=many", "net: Expected `int`, got `str` - at `$.epochs`"),
-        ("epochs=none", "net: Expected `int`, got `null` - at `$.epochs`"),
-        ("bias=maybe", "net: Expected `bool`, got `str` - at `$.bias`"),
-        ("held=1", "toy: Expected `float` < 1.0 - at `$.held`"),
-        ("aggregate=median", "toy: Invalid enum value 'median' - at `$.aggregate`"),
-        ("precision=fp64", "toy: Invalid enum value 'fp64' - at `$.precision`"),
+        ("epochs=0", "toy[epochs=0], model net: epochs=0 is not a whole number >= 1"),
+        ("epochs=many", "toy[epochs=many], model net: epochs=many is not a whole number >= 1"),
+        ("epochs=none", "toy[epochs=none], model net: epochs=none is not a whole number >= 1"),
+        ("depth=1.5", "toy[depth=1.5], model net: depth=1.5 is not none or a whole number"),
+        ("bias=maybe", "toy[bias=maybe], model net: bias=maybe is not true or false"),
+        ("held=1", "toy[held=1]: held=1 is not a number >= 0 and < 1"),
+        ("length_s=x", "toy[length_s=x]: length_s=x is not none or a number"),
+        (
+            "order=sort",
+            re.escape(
+                "toy[order=sort], model net: unknown value of order 'sort'; did you mean 'sorted'? (known: none, sorted)"
+            ),
+        ),
+        (
+            "aggregate=median",
+            re.escape(
+                "toy[aggregate=median]: unknown value of aggregate 'median'; did you mean 'mean'? "
+                "(known: lower_half, max, mean, upper_half)"
+            ),
+        ),
+        (
+            "precision=fp64",
+            re.escape("toy[precision=fp64]: unknown value of precision 'fp64' (known: bf16, fp32)"),
+        ),
+        ("name=a b", "toy[name=a b], scorer near: name=a b is not text of the form ^[a-z]+$"),
+        ("shape=1+2", "toy[shape=1+2], scorer near: Expected `array`, got `str` - at `$.shape`"),
     ],
 )
 def test_a_word_that_does_not_fit_is_told_with_what_would_be_right(
@@ -257,6 +282,11 @@ def test_a_word_that_does_not_fit_is_told_with_what_would_be_right(
     pattern = told if "(known" in told else re.escape(told)
     with pytest.raises(ConfigError, match=pattern):
         toy(registry, word)
+
+
+def test_what_a_config_itself_refuses_is_told_in_its_words(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"toy\[k=13\], scorer near: 13 is no good number"):
+        toy(registry, "k=13")
 
 
 def test_an_unknown_scorer_lists_the_known_ones(registry: Registry) -> None:
@@ -269,6 +299,7 @@ def test_the_label_says_what_the_user_changed_in_one_order(registry: Registry) -
     assert toy(registry, "scorer=far", "epochs=7").label == "toy[epochs=7,scorer=far]"
     assert toy(registry, "epochs=7", "scorer=far").label == "toy[epochs=7,scorer=far]"
     assert toy(registry, "preset=slow").changed == {"preset": "slow"}
+    assert toy(registry, "scorer.on=a,b").label == 'toy[scorer.on="a,b"]'
 
 
 def test_a_recipe_survives_its_way_through_json(registry: Registry) -> None:

@@ -53,7 +53,7 @@ def request_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
         raise Asked(fields)
 
     def asked(*words: str) -> dict[str, Any]:
-        monkeypatch.setattr("asdbench.cli.run.Request", stop)
+        monkeypatch.setattr("asdbench.runner.Request", stop)
         with pytest.raises(Asked, match="methods") as error:
             status_of(["run", *words])
         fields: dict[str, Any] = error.value.args[0]
@@ -137,6 +137,26 @@ def test_one_value_will_do_for_an_option_that_may_be_repeated(request_of: Reques
     assert request_of("--seed", "8")["seeds"] == (8,)
 
 
+def test_several_datasets_in_the_file_are_several_runs(
+    request_of: RequestOf, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write('[run]\nplugin = "idnn"\ndataset = ["synthetic", "synthetic[seed=1]"]\n')
+    assert request_of()["dataset"] == ("synthetic", {})
+    assert request_of("-d", "synthetic[seed=2]")["dataset"] == ("synthetic", {"seed": "2"})
+
+
+def test_sys_info_tells_the_folders_that_a_run_would_use(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    write('[run]\ndata-root = "recordings"\ncache = "packs"\njobs = 2\n')
+    monkeypatch.setenv("ASDBENCH_CACHE", "elsewhere")
+    assert status_of(["sys-info", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["data_root"] == str(folder / "recordings")
+    assert told["cache"] == str(folder / "elsewhere")
+    assert told["out"] == str(folder / "asdbench-runs")
+
+
 def test_a_table_within_a_group_is_for_that_command_alone(capsys: Capture) -> None:
     write("[datasets.list]\njson = true\n[describe]\njson = true\n")
     assert status_of(["datasets", "list"]) == 0
@@ -205,7 +225,17 @@ WRONG = {
     "a value of another kind": (
         '[run]\njobs = "many"\n',
         "run -p idnn -d synthetic",
-        "'many' is not a valid integer range",
+        "'many' is not a valid integer.",
+    ),
+    "a number where a folder belongs": (
+        "[run]\ndata-root = 3\n",
+        "run -p idnn -d synthetic",
+        "asdbench.toml: run.data-root takes a path in quotes, got 3",
+    ),
+    "a truth value where a file belongs": (
+        "[run]\nfigure = true\n",
+        "run -p idnn -d synthetic",
+        "asdbench.toml: run.figure takes a path in quotes, got True",
     ),
     "words that are none": (
         '[run]\nplugin = "idnn[k]"\n',

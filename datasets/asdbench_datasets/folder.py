@@ -8,6 +8,9 @@ Training recordings are normal. The label of a test recording is the beginning o
 folder between it and ``test``: ``normal``, or ``anomaly``, ``abnormal``, ``anomalous``; anything else leaves
 it unknown, so that it gets a score but no part in the metrics. ``id_NN`` in a name is the machine ID, else it
 is ``00``. Hidden files and files of other kinds are ignored.
+
+All are read at one rate: ``sample_rate``, else the one that most of them have, of equally common ones the
+lowest. Where rates or lengths differ, the card's notes tell what becomes of that, and every run shows them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,10 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -29,6 +35,8 @@ from asdbench.errors import ConfigError, DataError
 from asdbench.values import ANOMALY, NORMAL, Card, Config, Fold, Row
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
+ALIKE = Fraction(99, 100)
+"""Recordings whose lengths differ by less than a hundredth need no note."""
 _LABEL = re.compile(r"(?P<normal>normal)|anomaly|abnormal|anomalous", re.IGNORECASE)
 _NAME_LABEL = re.compile(rf"(?:{_LABEL.pattern})(?![a-z])", re.IGNORECASE)
 _SECTION = re.compile(r"(?:^|[_\- ])id_(\d{2})(?!\d)")
@@ -42,7 +50,7 @@ class Folder(Config, frozen=True):
     ] = ""
     sample_rate: Annotated[
         Annotated[int, Meta(ge=100)] | None,
-        Meta(description="Hz; others are resampled; none: the rate of the first file"),
+        Meta(description="Hz; others are resampled; none: the most common rate, of equals the lowest"),
     ] = None
     channel: Annotated[int, Meta(description="which channel of recordings with several", ge=0)] = 0
 
@@ -50,13 +58,14 @@ class Folder(Config, frozen=True):
     def card(self) -> Card:
         """What can be said of the recordings.
 
-        Rate and shape are those of the first file where ``path`` is absolute (see ``located``). Otherwise
+        Rate, shape and notes are of the files where ``path`` is absolute (see ``located``). Otherwise
         the rate is ``sample_rate`` and the shape is empty: without the data root, no file is known.
 
         Raises:
-            DataError: ``path`` is absolute and holds no recordings, or the first one cannot be read.
+            DataError: ``path`` is absolute and holds no recordings, or one of them cannot be read.
         """
-        rate, shape = self._first_item()
+        files = _survey(Path(self.path)) if Path(self.path).is_absolute() else None
+        rate = self._rate(files) if files else self.sample_rate
         return Card(
             name="folder",
             title=f"Recordings in {self.path}" if self.path else "Recordings of your own",
@@ -69,8 +78,9 @@ class Folder(Config, frozen=True):
             scopes={"all": (), "machine": ("machine",), "section": ("machine", "section")},
             groups=("machine", "section", "domain"),
             metrics="dcase2020",
-            item_shape=shape,
+            item_shape=(files.shortest_at(rate),) if files and rate else (),
             sample_rate=rate,
+            notes=tuple(self._notes(files)) if files else (),
         )
 
     def located(self, root: Path) -> tuple[Folder, Path]:
@@ -80,6 +90,7 @@ class Folder(Config, frozen=True):
             ConfigError: ``path`` is not given.
         """
         place = self._folder(root).resolve()
+        _survey.cache_clear()  # files may have come and gone since the last run of this process
         return msgspec.structs.replace(self, path=str(place)), place
 
     def index(self, root: Path) -> Iterator[Row]:
@@ -101,7 +112,7 @@ class Folder(Config, frozen=True):
         Raises:
             DataError: The file is damaged; the message names it.
         """
-        rate = self.sample_rate or _first_file(self._folder(root))[1]
+        rate = self.sample_rate or self._rate(_survey(self._folder(root)))
         return read_wave(self._folder(root) / source, sample_rate=rate, channel=self.channel)
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
@@ -117,12 +128,51 @@ class Folder(Config, frozen=True):
             raise ConfigError("the dataset `folder` needs to know where: -d 'folder[path=...]'")
         return root / self.path  # an absolute path stands for itself
 
-    def _first_item(self) -> tuple[int | None, tuple[int, ...]]:
-        if not Path(self.path).is_absolute():
-            return self.sample_rate, ()
-        samples, rate = _first_file(Path(self.path))
-        wanted = self.sample_rate or rate
-        return wanted, (math.ceil(samples * wanted / rate),)
+    def _rate(self, files: _Files) -> int:
+        return self.sample_rate or files.common_rate
+
+    def _notes(self, files: _Files) -> Iterator[str]:
+        """Yield what becomes of recordings that differ in rate or length."""
+        if len(files.rates) > 1:
+            met = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(files.rates.items()))
+            why = (
+                "as asked for"
+                if self.sample_rate
+                else ("the most common one; folder[sample_rate=...] chooses another")
+            )
+            yield (
+                f"the recordings have several sample rates: {met}; all are read at {self._rate(files)} Hz, {why}"
+            )
+        lengths = [*files.train_s, *files.test_s]
+        if min(lengths) < ALIKE * max(lengths):
+            shortest = min(files.train_s, default=min(lengths))
+            shorter = sum(seconds < shortest for seconds in files.test_s)
+            yield (
+                f"the recordings are {float(min(lengths)):.3g} to {float(max(lengths)):.3g} s long: what is trained "
+                f"together is cut to its shortest training recording (the shortest of all has {float(shortest):.3g} s), "
+                f"or to a method's length_s where that is less; test recordings that are shorter ({shorter} than "
+                f"{float(shortest):.3g} s) are repeated from their beginning"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    """What the headers of all recordings tell."""
+
+    rates: Mapping[int, int]
+    """Sample rate in Hz -> how many recordings have it."""
+    train_s: Sequence[Fraction]
+    """Seconds of the training recordings, exactly."""
+    test_s: Sequence[Fraction]
+
+    @property
+    def common_rate(self) -> int:
+        """The rate that most have, of equally common ones the lowest: no name or order of files matters."""
+        return min(self.rates, key=lambda rate: (-self.rates[rate], rate))
+
+    def shortest_at(self, rate: int) -> int:
+        """Samples of the shortest training recording at a rate; of the shortest of all where none is for training."""
+        return math.ceil(min(self.train_s or self.test_s) * rate)
 
 
 def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
@@ -153,12 +203,26 @@ def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
 
 def _recordings(folder: Path, *, deep: bool) -> list[Path]:
     found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
+    recordings = sorted(
         path
         for path in found
         if path.suffix.lower() in SUFFIXES
         and not any(word.startswith(".") for word in path.relative_to(folder).parts)
     )
+    for path in recordings:
+        _check_name(path)
+        if path.is_symlink() and not path.exists():
+            raise DataError(
+                f"{path} is a symbolic link to {path.readlink()}, where nothing is; remove the link"
+            )
+    return recordings
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # no record and no decoder could be told of it
+        raise DataError(f"the name {str(path)!r} is no UTF-8; rename it") from error
 
 
 def _row(file: Path, source: PurePosixPath, *, machine: str, part: str | None, inner: Path) -> Row:
@@ -184,7 +248,13 @@ def _label(inner: Path) -> str | None:
 
 
 @functools.lru_cache(maxsize=32)
-def _first_file(folder: Path) -> tuple[int, int]:
-    """Return (samples, rate in Hz) of the first recording; remembered, as each file is read at its rate."""
-    _, part, place = _places(folder)[0]
-    return wave_info(_recordings(place, deep=part is not None)[0])
+def _survey(folder: Path) -> _Files:
+    """Read the headers of all recordings; remembered, as each file is read at a rate that depends on all."""
+    rates: Counter[int] = Counter()
+    lengths: dict[bool, list[Fraction]] = {True: [], False: []}
+    for _, part, place in _places(folder):
+        for file in _recordings(place, deep=part is not None):
+            samples, rate = wave_info(file)
+            rates[rate] += 1
+            lengths[part == "test"].append(Fraction(samples, rate))
+    return _Files(rates=rates, train_s=lengths[False], test_s=lengths[True])

@@ -6,8 +6,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,18 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         RunError: The disk is full or not writable; the old file is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _beside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
         yield temporary
         _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is gone, or was never there
+            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -62,9 +62,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         RunError: The disk is full or not writable; nothing appears at ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    temporary = _beside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
@@ -79,11 +80,32 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` while the block runs; the kernel frees it when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
+    """Hold the lock file ``path`` while the block runs; the kernel frees it when its holder dies.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("w")
+    except OSError as error:
+        raise write_error(path, error) from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file or folder can be made at ``path``, as far as can be told without making it.
+
+    Raises:
+        RunError: What stands above it is no folder, or may not be written to.
+    """
+    above = path if path.is_dir() else next(place for place in path.parents if os.path.lexists(place))
+    if not above.is_dir():
+        raise RunError(f"cannot write {path}: {above} is not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write {path}: you may not write to {above}")
 
 
 def write_error(path: Path, error: OSError) -> RunError:
@@ -95,6 +117,11 @@ def write_error(path: Path, error: OSError) -> RunError:
             "free some space and run the same command again, finished work is kept"
         )
     return RunError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _beside(path: Path) -> Path:
+    """Return a name that nobody else has; what is made there has the mode of any new file, as all may share it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
 
 
 def _rename_folder(temporary: Path, path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from asdbench.atomic import writing
+from asdbench.atomic import check_writable, writing
 from asdbench.errors import ConfigError
-from asdbench.records import RunRecord
 from asdbench.registry import Registry
+
+if TYPE_CHECKING:
+    from asdbench.records import RunRecord  # which imports pandas
 
 FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 150
@@ -70,6 +72,17 @@ def draw_one(registry: Registry, run: RunRecord, *, name: str, path: Path) -> bo
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, format=path.suffix[1:])
     return True
+
+
+def check_file(path: Path) -> None:
+    """Check, before anything is run, that a figure can be written to a file; a missing folder will be made.
+
+    Raises:
+        ConfigError: Its suffix is of no known format.
+        RunError: There can be no such file.
+    """
+    check_format(path)
+    check_writable(path)
 
 
 def check_format(path: Path) -> None:

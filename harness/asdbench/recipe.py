@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from asdbench.errors import ConfigError, PluginError, unknown
 from asdbench.registry import Registry, file_hash_of, source_hash_of
@@ -144,7 +145,7 @@ def resolve_ensemble(
             )
     return Combination(
         method=ensemble.name,
-        label=_label(ensemble.name, options),
+        label=as_typed(ensemble.name, options),
         members=members,
         selection=rules.pop() if len(rules := {member.selection for member in members}) == 1 else "members",
         approximate=ensemble.approximate,
@@ -179,10 +180,14 @@ def _resolve(
     names: dict[Parts, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
     places = {part: _config_of(registry, part, names[part]) for part in PARTS}
     values = _sort(method, places, layers)
+    label = as_typed(method.name, options)
+    parts = {
+        part: _part(registry, part, names[part], values[part], places[part], label=label) for part in PARTS
+    }
     return Recipe(
         method=method.name,
-        label=_label(method.name, options),
-        knobs=_knobs(method, values["knobs"], scorer),
+        label=label,
+        knobs=_knobs(method, values["knobs"], scorer, label=label),
         harness=_harness(),
         auxiliary=method.auxiliary,
         classes=method.classes,
@@ -192,7 +197,7 @@ def _resolve(
         approximate=method.approximate,
         changed=dict(options),
         units={},
-        **{part: _part(registry, part, names[part], values[part], places[part]) for part in PARTS},
+        **parts,
     )
 
 
@@ -200,6 +205,17 @@ def _resolve(
 def _harness() -> str:
     packages = [source_hash_of(module) for module in COMPUTING]
     return identifier([*packages, *(file_hash_of(module) for module in COMPUTING_FILES)])
+
+
+def as_typed(name: str, options: Mapping[str, str]) -> str:
+    """Return a name with its options as a user would type them, in one order."""
+    if not options:
+        return name
+    words = (
+        f'{key}="{value}"' if set(value) & set(",[]") else f"{key}={value}"
+        for key, value in sorted(options.items())
+    )
+    return f"{name}[{','.join(words)}]"
 
 
 def identifier(*pieces: object) -> str:
@@ -231,8 +247,8 @@ def configure(config: type[Config], options: Mapping[str, Any], *, of: str) -> A
     return _convert(options, config, of)
 
 
-def _knobs(method: Method, values: Mapping[str, Any], scorer: str) -> Knobs:
-    knobs: Knobs = _convert({**_knob_defaults(method), **values, "scorer": scorer}, Knobs, method.name)
+def _knobs(method: Method, values: Mapping[str, Any], scorer: str, *, label: str) -> Knobs:
+    knobs: Knobs = _convert({**_knob_defaults(method), **values, "scorer": scorer}, Knobs, label)
     if knobs.scorer_on == "held" and knobs.held == 0:
         raise ConfigError(
             f"{method.name}: scorer_on=held, but held=0 keeps nothing for it; say held=0.1, for one"
@@ -310,9 +326,15 @@ def _knob_defaults(method: Method) -> dict[str, Any]:
 
 
 def _part(
-    registry: Registry, part: Parts, name: str, options: Mapping[str, Any], config: type[Config]
+    registry: Registry,
+    part: Parts,
+    name: str,
+    options: Mapping[str, Any],
+    config: type[Config],
+    *,
+    label: str,
 ) -> Part:
-    complete = msgspec.to_builtins(_convert(options, config, name))
+    complete = msgspec.to_builtins(_convert(options, config, f"{label}, {part} {name}"))
     path = registry.entry(part, name).build.path
     return Part(name=name, path=path, options=complete, source=registry.source_hash(part, name))
 
@@ -326,9 +348,62 @@ def _convert(options: Mapping[str, Any], config: type[Any], of: str) -> Any:
         }
         return msgspec.convert(words, config, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{of}: {error}") from error
+        raise ConfigError(f"{of}: {_misfit(str(error), options, config)}") from error
     except TypeError as error:  # what msgspec says of a type that it cannot read, not of a value
         raise PluginError(f"{of}: {config.__name__} is not a valid Config: {error}") from error
+
+
+def _misfit(told: str, options: Mapping[str, Any], config: type[Any]) -> str:
+    """Return in a user's words what msgspec tells of a value: the option, the value, what would be right."""
+    place = re.search(r" - at `\$\.(\w+)`$", told)
+    if (
+        place is None or place[1] not in options
+    ):  # what a configuration itself has checked is told in its own words
+        return told
+    name, value = place[1], options[place[1]]
+    kind = typing.get_type_hints(config, include_extras=True)[name]
+    if choices := _choices(kind):
+        return unknown(f"value of {name}", str(value), [str(choice) for choice in choices])
+    wanted = _wanted(inspect.type_info(kind))
+    return f"{name}={value} is not {wanted}" if wanted else told
+
+
+def _wanted(kind: inspect.Type) -> str | None:
+    """Return what values of a type are called; None where there is no short word for them."""
+    match kind:
+        case inspect.Metadata():
+            return _wanted(kind.type)
+        case inspect.UnionType():
+            words = [_wanted(inner) for inner in sorted(kind.types, key=_is_something)]
+            return None if None in words else " or ".join(filter(None, words))
+        case inspect.NoneType():
+            return "none"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return "a whole number" + _range(kind)
+        case inspect.FloatType():
+            return "a number" + _range(kind)
+        case inspect.StrType():
+            return f"text of the form {kind.pattern}" if kind.pattern else None
+        case _:
+            return None
+
+
+def _is_something(kind: inspect.Type) -> bool:
+    return not isinstance(kind, inspect.NoneType)
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    bounds = (
+        (">=", kind.ge),
+        (">", kind.gt),
+        ("<=", kind.le),
+        ("<", kind.lt),
+        ("a multiple of", kind.multiple_of),
+    )
+    told = [f"{sign} {bound:g}" for sign, bound in bounds if bound is not None]
+    return f" {' and '.join(told)}" if told else ""
 
 
 def _is_choice(config: type[Any], key: str, value: str) -> bool:
@@ -340,9 +415,3 @@ def _choices(hint: Any) -> set[Any]:
     if typing.get_origin(hint) is Literal:
         return set(typing.get_args(hint))
     return {choice for part in typing.get_args(hint) for choice in _choices(part)}
-
-
-def _label(name: str, options: Mapping[str, str]) -> str:
-    if not options:
-        return name
-    return f"{name}[{','.join(f'{key}={value}' for key, value in sorted(options.items()))}]"

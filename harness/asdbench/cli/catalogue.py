@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from asdbench.cli.settings import WORDS, cache_root, data_root, json_option
+from asdbench.cli.settings import WORDS, folders_in_use, json_option
 from asdbench.registry import load_registry
 
 
@@ -72,10 +72,10 @@ def describe(
 @click.command("sys-info", epilog="Example: asdbench sys-info --json")
 @json_option
 def sys_info(as_json: bool) -> None:
-    """Show versions, hardware and folders, for a bug report."""
+    """Show versions, hardware and the folders that a run here would use, for a bug report."""
     from asdbench.environment import environment  # imports torch
 
-    told = environment() | {"data_root": str(data_root()), "cache": str(cache_root())}
+    told = environment() | {name: str(folder.absolute()) for name, folder in folders_in_use().items()}
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return

@@ -11,7 +11,6 @@ import click
 
 from asdbench.cli.settings import FOLDER, json_option, out_option, run_option
 from asdbench.figures import FORMATS, draw
-from asdbench.records import read_run
 from asdbench.registry import load_registry
 
 
@@ -39,6 +38,8 @@ def figures(out: Path, run: str, to: Path | None, names: tuple[str, ...], suffix
 
     Figures that the run has nothing for, such as the confusion matrix of a detector, are left out.
     """
+    from asdbench.records import read_run  # imports pandas
+
     found = read_run(out, run)
     folder = to or out / "figures" / found.document["run"]["id"]
     with contextlib.redirect_stdout(sys.stderr):  # what plugins print is for people

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +19,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from asdbench.training import Progress
+if TYPE_CHECKING:
+    from asdbench.training import Progress  # which imports torch
 
 
 class ProgressBars:

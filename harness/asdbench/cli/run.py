@@ -9,21 +9,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from asdbench.atomic import check_writable
 from asdbench.cli import FAILED, OK
-from asdbench.cli.progress import ProgressBars
-from asdbench.cli.settings import WORDS, data_options, json_option, out_option
-from asdbench.estimate import estimate
-from asdbench.figures import check_format, draw_one
-from asdbench.records import read_run
+from asdbench.cli.settings import WORDS, WholeNumber, data_options, json_option, out_option
+from asdbench.errors import ConfigError
+from asdbench.figures import check_file, draw_one
+from asdbench.recipe import as_typed
 from asdbench.registry import Registry, load_registry
-from asdbench.report import Report
-from asdbench.runner import Request, plan_run
-from asdbench.runner import run as run_request
 from asdbench.values import Words
+
+if TYPE_CHECKING:  # they import torch, which a wrong word need not wait for
+    from asdbench.report import Report
+    from asdbench.runner import Request
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -33,6 +34,9 @@ class Duration(click.ParamType[float]):
 
     name = "DURATION"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        self.positive = positive
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
         if isinstance(value, float):
@@ -40,7 +44,10 @@ class Duration(click.ParamType[float]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
         if match is None:
             self.fail(f"{value!r} is not a duration such as 90, 30s, 15m, 2h or 1d", param, ctx)
-        return float(match[1]) * _UNITS[match[2] or "s"]
+        seconds = float(match[1]) * _UNITS[match[2] or "s"]
+        if self.positive and seconds == 0:
+            self.fail(f"{value!r} is no time at all; say 90, 30s, 15m, 2h or 1d", param, ctx)
+        return seconds
 
 
 @click.command(
@@ -48,7 +55,12 @@ class Duration(click.ParamType[float]):
 )
 @click.option("-p", "--plugin", "methods", type=WORDS, multiple=True, help="A method; repeatable.")
 @click.option(
-    "-d", "--dataset", type=WORDS, default=None, help="A dataset; `asdbench datasets list` shows them."
+    "-d",
+    "--dataset",
+    "datasets",
+    type=WORDS,
+    multiple=True,
+    help="A dataset; repeatable: each is a run of its own. `asdbench datasets list` shows them.",
 )
 @click.option(
     "--preset", default=None, help="A paper's table in place of -p and -d; `asdbench plugins` lists them."
@@ -56,19 +68,25 @@ class Duration(click.ParamType[float]):
 @data_options
 @out_option("Where results are kept.")
 @click.option(
-    "--seed", "seeds", type=int, multiple=True, default=(42,), show_default=True, help="Repeatable."
+    "--seed",
+    "seeds",
+    type=WholeNumber(0),
+    multiple=True,
+    default=(42,),
+    show_default=True,
+    help="Repeatable.",
 )
 @click.option(
     "-j",
     "--jobs",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=1,
     envvar="ASDBENCH_JOBS",
     show_default=True,
     help="Jobs at once.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), default=None, help="Threads of a job [default: cores / jobs]."
+    "--threads", type=WholeNumber(1), default=None, help="Threads of a job [default: cores / jobs]."
 )
 @click.option(
     "--device",
@@ -78,7 +96,12 @@ class Duration(click.ParamType[float]):
     show_default=True,
     help="Where models are trained.",
 )
-@click.option("--timeout", type=Duration(), default=None, help="Time limit of one job, such as 30m or 2h.")
+@click.option(
+    "--timeout",
+    type=Duration(positive=True),
+    default=None,
+    help="Time limit of one job, such as 30m or 2h.",
+)
 @click.option(
     "--selection",
     type=click.Choice(["last", "validation", "test"]),
@@ -100,13 +123,14 @@ class Duration(click.ParamType[float]):
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
-    help="Draw the results to this file (png, svg or pdf); `asdbench figures` draws all there is.",
+    help="Draw the results to this file (png, svg or pdf), of several runs to NAME-1, NAME-2 ...; "
+    "`asdbench figures` draws all there is.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate; run nothing.")
 @json_option
 def run(
     methods: tuple[tuple[str, dict[str, str]], ...],
-    dataset: tuple[str, dict[str, str]] | None,
+    datasets: tuple[tuple[str, dict[str, str]], ...],
     preset: str | None,
     data_root: Path,
     cache: Path,
@@ -129,10 +153,13 @@ def run(
     What is finished is not run again: after a kill, or with one more method or seed, the same command runs only what
     is missing.
     """
-    if figure is not None:
-        check_format(figure)
     registry = load_registry()
-    runs = _runs(registry, methods, dataset, preset)
+    runs = _runs(registry, methods, datasets, preset)
+    check_writable(out)
+    if figure is not None:
+        check_file(figure)
+    from asdbench.runner import Request  # imports torch
+
     first = Request(
         methods=runs[0][1],
         dataset=runs[0][0],
@@ -150,37 +177,57 @@ def run(
         command=sys.argv[1:],
     )
     requests = [replace(first, dataset=data, methods=words) for data, words in runs]
-    rows: list[dict[str, Any]] = []
-    reports: list[Report] = []
-    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # what plugins print is for people
-        for request in requests:
-            if dry_run:
-                rows += estimate(plan_run(request, registry, bars))
-            else:
-                reports.append(run_request(request, registry, bars))
     if dry_run:
-        _show_plan(rows, as_json=as_json)
+        _show_plan(_estimates(registry, requests), as_json=as_json)
         return OK
+    reports = _reports(registry, requests)
     _show(registry, reports, by=by, as_json=as_json, preset=preset)
     if figure is not None:
-        for number, report in enumerate(reports):
-            path = _numbered(figure, number, len(reports))
-            draw_one(registry, read_run(out, report.run["id"]), name="results", path=path)
+        _draw(registry, reports, out=out, figure=figure)
     return FAILED if any(report.failed for report in reports) else OK
 
 
 def _runs(
-    registry: Registry, methods: Sequence[Words], dataset: Words | None, preset: str | None
+    registry: Registry, methods: Sequence[Words], datasets: Sequence[Words], preset: str | None
 ) -> Sequence[tuple[Words, Sequence[Words]]]:
     """Return dataset and methods of every run that is asked for."""
     if preset is not None:
-        if methods or dataset is not None:
+        if methods or datasets:
             raise click.UsageError("--preset names methods and dataset itself; leave out -p and -d")
         return registry.preset(preset).runs
-    if not methods or dataset is None:
+    if not methods or not datasets:
         missing = "-p METHOD" if not methods else "-d DATASET"
         raise click.UsageError(f"{missing} is missing; say -p METHOD -d DATASET, or --preset NAME")
-    return [(dataset, methods)]
+    for words in datasets:
+        registry.entry(
+            "dataset", words[0]
+        )  # one that nobody offers is told before the first run, not after it
+        if datasets.count(words) > 1:
+            raise ConfigError(
+                f"{as_typed(*words)} is asked for twice; repeat a run with several --seed instead"
+            )
+    return [(words, methods) for words in datasets]
+
+
+def _estimates(registry: Registry, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    from asdbench.cli.progress import ProgressBars
+    from asdbench.estimate import estimate
+    from asdbench.runner import plan_run
+
+    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # what plugins print is for people
+        return [row for request in requests for row in estimate(plan_run(request, registry, bars))]
+
+
+def _reports(registry: Registry, requests: Sequence[Request]) -> list[Report]:
+    from asdbench.cli.progress import ProgressBars
+    from asdbench.runner import plan_run
+    from asdbench.runner import run as run_request
+
+    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
+        if len(requests) > 1:  # what is wrong with the last of them must not come out after the first has run
+            for request in requests:
+                plan_run(request, registry, bars)
+        return [run_request(request, registry, bars) for request in requests]
 
 
 def _show(
@@ -188,17 +235,26 @@ def _show(
 ) -> None:
     if as_json:
         documents = [report.document() for report in reports]
-        told = documents[0] if preset is None else {"preset": preset, "runs": documents}
-        click.echo(json.dumps(told, indent=2, allow_nan=False))
+        told = documents[0] if preset is None and len(documents) == 1 else {"runs": documents}
+        named = {} if preset is None else {"preset": preset}
+        click.echo(json.dumps(named | told, indent=2, allow_nan=False))
     else:
         click.echo("\n\n".join(_table(registry, report, by) for report in reports))
     for report in reports:
-        for note in report.prepared.card.notes:
+        for note in report.prepared.card.notes if as_json else ():  # tables have them
             click.echo(f"warning: {note}", err=True)
         for job in report.failed:
             click.echo(
                 f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True
             )
+
+
+def _draw(registry: Registry, reports: Sequence[Report], *, out: Path, figure: Path) -> None:
+    from asdbench.records import read_run
+
+    for number, report in enumerate(reports):
+        path = _numbered(figure, number, len(reports))
+        draw_one(registry, read_run(out, report.run["id"]), name="results", path=path)
 
 
 def _numbered(figure: Path, number: int, of: int) -> Path:

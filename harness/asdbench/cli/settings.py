@@ -15,11 +15,13 @@ from asdbench.errors import ConfigError, unknown
 
 C = TypeVar("C", bound=Callable[..., Any])
 SETTINGS = Path("asdbench.toml")
-_WORDS = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<options>[^\[\]]*)\])?")
+_WORDS = re.compile(r'(?P<name>[\w.-]+)(?:\[(?P<options>(?:[^\[\]"]|"[^"]*")*)\])?')
+_PIECE = re.compile(r'(?:[^,"]|"[^"]*")+')
+_FOLDERS = ("data_root", "cache", "out")
 
 
 class WordsType(click.ParamType[tuple[str, dict[str, str]]]):
-    """``NAME`` or ``NAME[key=value,...]``."""
+    """``NAME`` or ``NAME[key=value,...]``; a value with a comma or a bracket stands in double quotes."""
 
     name = "NAME[key=value,...]"
 
@@ -31,7 +33,12 @@ class WordsType(click.ParamType[tuple[str, dict[str, str]]]):
             return value
         match = _WORDS.fullmatch(value.strip())
         if match is None:
-            self.fail(f"{value!r} is not of the form NAME or NAME[key=value,...]", param, ctx)
+            self.fail(
+                f"{value!r} is not of the form NAME or NAME[key=value,...]; "
+                'a value with a comma or a bracket stands in double quotes, as in [path="a,b"]',
+                param,
+                ctx,
+            )
         options: dict[str, str] = {}
         for piece in _pieces(match["options"]):
             key, text = self._pair(piece, param, ctx)
@@ -43,7 +50,15 @@ class WordsType(click.ParamType[tuple[str, dict[str, str]]]):
         key, equals, value = piece.partition("=")
         if not equals or not key.strip():
             self.fail(f"option {piece!r} is not of the form key=value", param, ctx)
-        return key.strip(), value.strip()
+        value = value.strip()
+        quoted = len(value) > 1 and value[0] == value[-1] == '"'
+        return key.strip(), value[1:-1] if quoted else value
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within a range."""
+
+    name = "integer"  # click calls it an integer range, which is no word for what a user typed
 
 
 def read_settings() -> dict[str, Any]:
@@ -85,6 +100,19 @@ def cache_root() -> Path:
     return Path(platformdirs.user_cache_dir("asdbench", appauthor=False))
 
 
+def folders_in_use() -> dict[str, Path]:
+    """Return the folders that ``asdbench run`` would use here, by environment, settings and defaults.
+
+    Raises:
+        ConfigError: The settings cannot be read.
+    """
+    probe: click.Command = data_options(out_option("")(click.Command("run")))
+    table = read_settings().get("run", {})
+    known = {key: value for key, value in table.items() if key.replace("-", "_") in _FOLDERS}
+    context = probe.make_context("run", [], default_map=_defaults(probe, known, "run"))
+    return {name: context.params[name] for name in _FOLDERS}
+
+
 def _defaults(command: click.Command, table: Any, place: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{SETTINGS}: {place} = {table!r} is not a table; begin one with [{place}]")
@@ -117,11 +145,13 @@ def _words(option: click.Option, value: Any, place: str) -> str | list[str]:
         return [str(word) for word in (value if isinstance(value, list) else [value])]
     if isinstance(value, list | dict):
         raise ConfigError(f"{SETTINGS}: {place} takes one value, got {value!r}")
+    if isinstance(option.type, click.Path) and not isinstance(value, str):
+        raise ConfigError(f"{SETTINGS}: {place} takes a path in quotes, got {value!r}")
     return str(value)
 
 
 def _pieces(options: str | None) -> list[str]:
-    return [piece for piece in (options or "").split(",") if piece.strip()]
+    return [piece for piece in _PIECE.findall(options or "") if piece.strip()]
 
 
 WORDS = WordsType()

@@ -42,11 +42,12 @@ def content_hashes(
         progress: Called with (files done, files in all).
 
     Raises:
-        DataError: A source is missing or cannot be read; the message names it.
+        DataError: A source is missing, cannot be read or has a name that is no UTF-8; the message names it.
     """
+    wanted = list(dict.fromkeys(sources))
+    _check_names(root, wanted)
     store = cache / f"hashes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
     known = _load(store)
-    wanted = list(dict.fromkeys(sources))
     stats = {source: _stat(root / source) for source in wanted}
     stale = [source for source in wanted if not _is_current(known.get(str(source)), stats[source])]
     progress(len(wanted) - len(stale), len(wanted))
@@ -88,10 +89,36 @@ def _load(store: Path) -> dict[str, _Known]:
         return {}
 
 
+def _check_names(root: Path, sources: Sequence[PurePosixPath]) -> None:
+    """Check that records, which are UTF-8, can hold the names.
+
+    Raises:
+        DataError: One is something else.
+    """
+    # What Python could not decode it keeps as lone surrogates, which repr shows and no encoding takes.
+    if not _is_text(str(root.resolve())):
+        raise DataError(f"the name {str(root.resolve())!r} of the data's folder is no UTF-8; rename it")
+    for source in sources:
+        if not _is_text(str(source)):
+            raise DataError(f"the name {str(source)!r} under {root} is no UTF-8; rename it")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _stat(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
+        if path.is_symlink():
+            raise DataError(
+                f"{path} is a symbolic link to {path.readlink()}, where nothing is; remove the link"
+            ) from error
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 

@@ -70,6 +70,7 @@ class LogMelSpectrogram(nn.Module):
     def __init__(self, config: LogMelConfig, *, sample_rate: int) -> None:
         super().__init__()
         self.config = config
+        self._sample_rate = sample_rate
         filters = mel_filters(
             sample_rate=sample_rate,
             n_fft=config.n_fft,
@@ -126,7 +127,9 @@ class LogMelSpectrogram(nn.Module):
         if samples < needed:
             raise DataError(
                 f"a wave of {samples} samples is too short for n_fft={self.config.n_fft}: "
-                f"at least {needed} are needed"
+                f"at least {needed} are needed ({1000 * needed / self._sample_rate:.3g} ms; it has "
+                f"{1000 * samples / self._sample_rate:.3g} ms); use longer clips, as all are cut to the shortest, "
+                "or a smaller n_fft= and hop="
             )
 
     def _clip_by_clip(self, waves: Tensor) -> Tensor:

@@ -1,0 +1,92 @@
+"""The plugins that README and docs/plugins.md show work as they stand there: their tests pass, their method is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLACES = [ROOT / part for part in ("harness", "plugins", "datasets", "leaderboards")]
+_FILE = re.compile(
+    r"```(?:python|toml)\n# (?P<name>[\w/.]+)(?: of your package)?\n(?P<text>.*?)```", re.DOTALL
+)
+
+
+def installed(page: str, folder: Path) -> dict[str, str]:
+    """Install the files that a page shows in a folder, as pip would; return the environment of who sees them."""
+    files = {match["name"]: match["text"] for match in _FILE.finditer((ROOT / page).read_text("utf-8"))}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    points = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]["asdbench.plugins"]
+    told = folder / "shown-0.1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 0.1\n", "utf-8")
+    lines = [f"{name} = {module}" for name, module in points.items()]
+    (told / "entry_points.txt").write_text("\n".join(["[asdbench.plugins]", *lines, ""]), "utf-8")
+    path = os.pathsep.join(map(str, [folder, *PLACES]))
+    return os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def called(*words: str, env: dict[str, str], folder: Path) -> str:
+    """Run Python with these words; return its standard output."""
+    done = subprocess.run(
+        [sys.executable, *words], env=env, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def auc(*words: str, env: dict[str, str], folder: Path) -> dict[str, float]:
+    """Return the mean AUC of every method of a run with these words."""
+    common = ["--cache", "cache", "--threads", "1", "--device", "cpu", "--json"]
+    told = json.loads(called("-m", "asdbench", "run", *words, *common, env=env, folder=folder))
+    return {
+        row["method"]: row["value"]
+        for row in told["results"]
+        if row["metric"] == "auc" and not any(row[group] for group in told["data"]["groups"])
+    }
+
+
+def test_the_plugin_of_the_page_keeps_every_contract(tmp_path: Path) -> None:
+    env = installed("docs/plugins.md", tmp_path)
+    quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    told = called(*quiet, "test_hum.py", env=env, folder=tmp_path)
+    assert re.search(r"\b2\d passed", told)
+    assert "skipped" not in told
+
+
+def test_the_plugin_of_the_page_finds_the_worn_motors(tmp_path: Path) -> None:
+    env = installed("docs/plugins.md", tmp_path)
+    found = auc(
+        "-p",
+        "hum_classifier",
+        "-p",
+        "hum_classifier[scorer=negative_log_probability]",
+        "-d",
+        "hum",
+        env=env,
+        folder=tmp_path,
+    )
+    assert found["hum_classifier"] > 0.7
+    assert set(found) == {"hum_classifier", "hum_classifier[scorer=negative_log_probability]"}
+
+
+@pytest.mark.parametrize("word", ["docs/plugins.md", "README.md"])
+def test_every_file_of_a_page_is_found(word: str) -> None:
+    text = (ROOT / word).read_text("utf-8")
+    python = len(re.findall(r"^```python$", text, re.MULTILINE))
+    assert python == sum(match["name"].endswith(".py") for match in _FILE.finditer(text)) > 0
+
+
+def test_the_method_of_the_readme_gives_a_row(tmp_path: Path) -> None:
+    env = installed("README.md", tmp_path)
+    tiny = "synthetic[machines=fan,ids=2,train_clips=6,test_clips=4,length_s=1]"
+    assert 0 <= auc("-p", "mean_spectrum", "-d", tiny, env=env, folder=tmp_path)["mean_spectrum"] <= 1

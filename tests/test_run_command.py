@@ -1,0 +1,135 @@
+"""``asdbench run``: several datasets, where results go, and what is refused before any data are read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asdbench.cli import status_of
+
+Capture = pytest.CaptureFixture[str]
+TINY = "synthetic[machines=fan,ids=1,train_clips=2,test_clips=1,length_s=1]"
+"""Four clips of a second."""
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's settings out and the user's folders clean."""
+    for name in ("ASDBENCH_CACHE", "ASDBENCH_DATA_ROOT", "ASDBENCH_OUT", "ASDBENCH_JOBS", "ASDBENCH_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--figure", "--out"])
+@pytest.mark.parametrize("place", ["afile/x.png", "afile/deep/x.png"])
+def test_what_could_not_be_written_in_the_end_is_refused_before_anything_is_read(
+    option: str, place: str, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "afile").touch()
+    words = ["run", "-p", "idnn", "-d", TINY, "--cache", "cache", option, place]
+    assert status_of(words) == 2
+    assert f"cannot write {place}: afile is not a folder" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asdbench.atomic.os.access", lambda path, mode: False)
+    words = ["run", "-p", "idnn", "-d", TINY, "--cache", "cache"]
+    assert status_of(words) == 2
+    assert "cannot write asdbench-runs: you may not write to ." in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_several_datasets_are_runs_of_their_own(tmp_path: Path, capsys: Capture) -> None:
+    other = TINY.replace("fan", "valve")
+    words = [
+        "run",
+        "-p",
+        "logmel_knn",
+        "-d",
+        TINY,
+        "-d",
+        other,
+        "--cache",
+        "cache",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    assert status_of([*words, "--json", "--figure", "new/auc.png"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == ["runs"]
+    assert [run["run"]["dataset_options"]["machines"] for run in told["runs"]] == ["fan", "valve"]
+    figures = sorted((tmp_path / "new").iterdir())
+    assert [path.name for path in figures] == ["auc-1.png", "auc-2.png"]
+    assert [path.stat().st_mode & 0o777 for path in figures] == [0o666 & ~umask()] * 2
+    assert status_of(words) == 0
+    tables = capsys.readouterr().out
+    assert tables.index("logmel_knn on synthetic") < tables.index("fan ") < tables.index("valve ")
+    assert tables.count("logmel_knn on synthetic") == 2
+
+
+def test_what_becomes_of_unequal_recordings_is_told_once_beside_the_figures(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    for name, rate in (
+        ("train/1", 16000),
+        ("train/2", 16000),
+        ("test/normal_3", 8000),
+        ("test/anomaly_4", 16000),
+    ):
+        file = tmp_path / "saw" / f"{name}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, np.random.default_rng(rate).normal(scale=0.1, size=rate), rate)
+    words = ["run", "-p", "logmel_knn", "-d", "folder[path=saw]", "--cache", "cache", "--data-root", "."]
+    words += ["--threads", "1", "--device", "cpu"]
+    assert status_of(words) == 0
+    shown = capsys.readouterr()
+    told = "warning: the recordings have several sample rates: 8000 Hz (1), 16000 Hz (3); all are read at 16000 Hz"
+    assert (shown.out.count(told), shown.err.count(told)) == (1, 0)
+    assert status_of([*words, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert told.removeprefix("warning: ") in json.loads(shown.out)["data"]["notes"][0]
+    assert shown.err.count(told) == 1
+
+
+def test_the_plan_of_several_datasets_is_that_of_all(capsys: Capture) -> None:
+    other = TINY.replace("fan", "valve")
+    words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", other, "--cache", "cache", "--dry-run", "--json"]
+    assert status_of(words) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert [row["unit"] for row in plan] == ["fan", "valve"]
+
+
+def test_nothing_is_run_where_the_data_of_a_later_dataset_are_absent(tmp_path: Path, capsys: Capture) -> None:
+    words = [
+        "run",
+        "-p",
+        "logmel_knn",
+        "-d",
+        TINY,
+        "-d",
+        "folder[path=gone]",
+        "--cache",
+        "cache",
+        "--device",
+        "cpu",
+    ]
+    assert status_of(words) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert not list(tmp_path.glob("asdbench-runs/models/*"))
+
+
+def umask() -> int:
+    """Return the mask of new files' modes."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
