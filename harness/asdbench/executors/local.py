@@ -192,7 +192,7 @@ class LocalExecutor:
 
 def start_server() -> None:
     """Start the process that workers are forked from, with the heap settings in its environment."""
-    forkserver.set_forkserver_preload(["asdbench.executors.worker"])
+    forkserver.set_forkserver_preload(["asdbench.executors.worker", "asdbench.executors.warm"])
     # The server must import the very code that this process runs, wherever that was found.
     with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
         forkserver.ensure_running()
