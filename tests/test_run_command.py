@@ -77,6 +77,16 @@ def test_several_datasets_are_runs_of_their_own(tmp_path: Path, capsys: Capture)
     assert tables.count("logmel_knn on synthetic") == 2
 
 
+def test_a_dry_run_of_several_datasets_says_which_each_task_is_on(tmp_path: Path, capsys: Capture) -> None:
+    other = TINY.replace("fan", "valve")
+    words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", other, "--cache", "cache", "--dry-run"]
+    assert status_of([*words, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert ["machines=fan" in row["dataset"] for row in plan] == [True, False]
+    assert status_of([*words[:4], TINY, *words[7:]]) == 0
+    assert "dataset" not in capsys.readouterr().out.splitlines()[0]
+
+
 def test_what_becomes_of_unequal_recordings_is_told_once_beside_the_figures(
     tmp_path: Path, capsys: Capture
 ) -> None:

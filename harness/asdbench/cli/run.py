@@ -215,7 +215,10 @@ def _estimates(registry: Registry, requests: Sequence[Request]) -> list[dict[str
     from asdbench.runner import plan_run
 
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # what plugins print is for people
-        return [row for request in requests for row in estimate(plan_run(request, registry, bars))]
+        plans = [(request, estimate(plan_run(request, registry, bars))) for request in requests]
+    if len(plans) == 1:
+        return plans[0][1]
+    return [{"dataset": as_typed(*request.dataset)} | row for request, rows in plans for row in rows]
 
 
 def _reports(registry: Registry, requests: Sequence[Request]) -> list[Report]:
@@ -243,10 +246,9 @@ def _show(
     for report in reports:
         for note in report.prepared.card.notes if as_json else ():  # tables have them
             click.echo(f"warning: {note}", err=True)
-        for job in report.failed:
-            click.echo(
-                f"{job.status}: {job.kind} {job.method} {job.unit} seed {job.seed}: {job.message}", err=True
-            )
+        for method in dict.fromkeys(job.method for job in report.failed):
+            for line in report.troubles(method):
+                click.echo(f"{method}: {line}", err=True)
 
 
 def _draw(registry: Registry, reports: Sequence[Report], *, out: Path, figure: Path) -> None:
@@ -275,8 +277,11 @@ def _show_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
 
     click.echo(tabulate(rows, headers="keys", floatfmt=".3g"))
     left = [row for row in rows if "planned" in (row["fit"], row["score"])]
-    seconds = sum(row["estimate_s"] or 0.0 for row in left)
+    known = [row["estimate_s"] for row in left if row["estimate_s"] is not None]
+    without = (
+        f", and {len(left) - len(known)} that nothing tells the length of" if len(known) < len(left) else ""
+    )
     click.echo(
-        f"\n{len(left)} of {len(rows)} tasks have jobs to run; about {seconds / 60:.1f} minutes in one slot "
-        "(a rough estimate from floating-point operations)"
+        f"\n{len(left)} of {len(rows)} tasks have jobs to run; about {sum(known) / 60:.1f} minutes in one slot "
+        f"(a rough estimate from floating-point operations){without}"
     )
