@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +42,10 @@ class ItemSource:
         free, _ = torch.cuda.mem_get_info(self.info.device)
         if sum(array.nbytes for array in self.pack.arrays) > free // 2:
             return
-        self._resident = [
-            torch.from_numpy(np.asarray(array)).to(self.info.device) for array in self.pack.arrays
-        ]
+        with warnings.catch_warnings():
+            # The pack is mapped to be read only; what would be written to is the copy on the device.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            self._resident = [torch.from_numpy(array).to(self.info.device) for array in self.pack.arrays]
 
     def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
         """Return float32 ``[n, length, ...]`` on the device."""
@@ -51,14 +53,14 @@ class ItemSource:
         if self._resident is None or self._wraps(ids, offsets, length):
             read = self.pack.gather(ids, offsets=offsets, length=length)
             return torch.from_numpy(read).to(self.info.device)
-        pieces = []
-        for item, offset in zip(ids, offsets, strict=True):
-            array, start, _ = self.pack.items[item]
-            stored = self._resident[array]
-            pieces.append(
-                stored[start + offset : start + offset + length].float() * float(scale_of(_dtype(stored)))
-            )
-        return torch.stack(pieces)
+        numbers, starts, _ = self.pack.items[ids].T
+        cut = torch.empty((len(ids), length, *self.info.item_shape[1:]), device=self.info.device)
+        for number in np.unique(numbers):
+            chosen = np.flatnonzero(numbers == number)
+            slices = _slices(self._resident[number], starts[chosen] + offsets[chosen], length=length)
+            scale = float(scale_of(self.pack.arrays[number].dtype))
+            cut[torch.from_numpy(chosen).to(cut.device)] = slices.float().mul_(scale)
+        return cut
 
     def features(self, rows: NDArray[np.int64]) -> Tensor:
         """Return features ``[n, ...]`` of some rows, from memory where the whole set is kept."""
@@ -195,5 +197,8 @@ def _rows_of(values: Tensor, rows: NDArray[np.int64]) -> Tensor:
     return values.index_select(0, torch.from_numpy(rows).to(values.device))
 
 
-def _dtype(stored: Tensor) -> np.dtype[Any]:
-    return np.dtype(str(stored.dtype).removeprefix("torch."))
+def _slices(stored: Tensor, starts: NDArray[np.int64], *, length: int) -> Tensor:
+    """Return slices ``[n, length, ...]`` of an array on a device, gathered at once: a kernel for each is slow."""
+    shape = (len(stored) - length + 1, length, *stored.shape[1:])
+    overlapping = stored.as_strided(shape, (stored.stride(0), *stored.stride()))  # a view
+    return overlapping.index_select(0, torch.from_numpy(starts).to(stored.device))
