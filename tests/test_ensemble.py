@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 import tiny
 
+from asdbench.cli import status_of
+from asdbench.describe import describe
 from asdbench.ensemble import standardise
 from asdbench.errors import ConfigError
 from asdbench.report import Report
@@ -91,6 +94,32 @@ def test_members_that_cannot_be_combined_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         go(tmp_path, ("toys", options), cache=cache)
+
+
+def test_describe_tells_of_what_an_ensemble_is_and_what_its_members_are() -> None:
+    told = describe(tiny.registry(), ("toys", {}), tiny.DATASET)
+    assert told["ensemble_of"] == "toy_by_machine, toy_with_foreign[epochs=2]"
+    assert (told["plugin"], told["dataset"], told["approximate"]) == ("toy", "synthetic", "a guess")
+    assert [member["method"] for member in told["members"]] == ["toy_by_machine", "toy_with_foreign"]
+    assert all(member["parameters"] > 0 for member in told["members"])
+    [epochs] = [row["value"] for row in told["members"][1]["options"] if row["option"] == "epochs"]
+    assert epochs == 2
+    other = describe(tiny.registry(), ("toys", {"members": "toy_by_machine+idnn"}))
+    assert other["ensemble_of"] == "toy_by_machine, idnn"
+    with pytest.raises(ConfigError, match="combines at least two methods, got 1"):
+        describe(tiny.registry(), ("toys", {"members": "idnn"}))
+
+
+def test_the_command_describes_an_ensemble_and_its_members(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["describe", "parallel", "-d", "dcase2021"]) == 0
+    text = capsys.readouterr().out
+    assert "ensemble of              serial_method, serial_oe_only_product, mobilenetv2[held=0.1]" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("method ")] == [
+        "parallel", "serial_method", "serial_oe_only_product", "mobilenetv2", "stgram_mfn", "glow_aff",
+    ]  # fmt: skip
+    assert text.count("options, as in") == 5
+    assert status_of(["describe", "parallel", "-d", "dcase2021", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["members"]) == 5
 
 
 def _standard(found: object) -> pd.Series[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import tiny
 import torch
 import toy_plugin
 
-from asdbench.estimate import estimate, shown, shown_by_options
+from asdbench.estimate import estimate, matmul_peak, shown, shown_by_options
 from asdbench.job import detector_of
 from asdbench.recipe import resolve
 from asdbench.registry import load_registry
@@ -74,3 +75,57 @@ def test_a_model_may_tell_its_epochs_and_one_without_gradient_has_none(
     monkeypatch.setattr(toy_plugin.Toy, "epochs", 7, raising=False)
     assert isinstance(toy.model, torch.nn.Module)
     assert shown(toy, 10) == 70
+
+
+def test_the_speed_is_measured_on_the_device_and_with_the_threads_of_the_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def peak(*, device: str, threads: int) -> float:
+        asked.append((device, threads))
+        return 1e4 if device == "cuda" else 1e3
+
+    monkeypatch.setattr("asdbench.estimate.matmul_peak", peak)
+    request = tiny.request(tmp_path, ("toy", {}), cache=tmp_path / "cache", threads=2)
+    planned = plan_run(request, tiny.registry(), tiny.Silent())
+    [on_cpu] = estimate(planned)
+    [on_gpu] = estimate(replace(planned, resources=replace(planned.resources, device="cuda")))
+    assert asked == [("cpu", 2), ("cuda", 2)]
+    assert on_cpu["estimate_s"] == pytest.approx(10 * on_gpu["estimate_s"], rel=0.01)
+
+
+def test_measuring_the_speed_uses_the_threads_it_is_told_and_puts_them_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[int] = []
+    rand = torch.rand
+
+    def watched(*shape: int, device: str) -> torch.Tensor:
+        used.append(torch.get_num_threads())
+        return rand(*shape, device=device)
+
+    monkeypatch.setattr(torch, "rand", watched)
+    before = torch.get_num_threads()
+    assert matmul_peak(threads=before + 1, size=8) > 0
+    assert used == [before + 1] * 2
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_measured_itself() -> None:
+    assert matmul_peak(device="cuda") > 3 * matmul_peak(threads=1)
+
+
+def test_a_method_that_is_inapplicable_does_not_hide_the_training_that_it_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tiny.request(tmp_path, ("toy", {}), ("toy", {"scorer": "knn"}), cache=tmp_path / "cache")
+    planned = plan_run(request, tiny.registry(), tiny.Silent())
+    monkeypatch.setattr("asdbench.estimate.matmul_peak", lambda **_: 1e6)
+    both = estimate(planned)
+    first, second = planned.tasks
+    alone = estimate(replace(planned, tasks=[replace(first, inapplicable="too small"), second]))
+    assert [row["fit"] for row in alone] == ["inapplicable", "planned"]
+    assert [row.get("note") for row in alone] == ["too small", None]
+    assert alone[1]["estimate_s"] > both[1]["estimate_s"]

@@ -27,10 +27,10 @@ from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.text import Text
 
 from asdbench.figures import draw
-from asdbench.metrics import auc, average_precision, equal_error
+from asdbench.metrics import auc, average_precision, decisions, equal_error
 from asdbench.records import RunRecord
 from asdbench.registry import Registry, load_registry
-from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_range, steps
+from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_range
 from asdbench_leaderboards.figures.panels import COLOURS, method_label, short
 from asdbench_leaderboards.figures.scored import Scored, measured_levels
 
@@ -158,7 +158,7 @@ def test_the_area_under_the_mean_precision_is_the_mean_average_precision() -> No
     anomalous = random.random(60) < 0.3
     seeds = [np.round(random.normal(size=60), 1) for _ in range(4)]  # with ties
     recall = np.arange(1, anomalous.sum() + 1) / anomalous.sum()
-    area = mean_precision([steps(anomalous, scores) for scores in seeds], recall).mean()
+    area = mean_precision([decisions(anomalous, scores) for scores in seeds], recall).mean()
     assert area == pytest.approx(np.mean([average_precision(anomalous, scores) for scores in seeds]))
 
 

@@ -141,31 +141,89 @@ def test_a_reversed_scoring_mirrors_every_sample() -> None:
 
 
 def test_a_perfect_ranking_has_no_spread() -> None:
-    samples = bootstrap_auc([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0], resamples=10, seed=0)
-    assert interval(samples) == (1.0, 1.0)
-    assert interval(bootstrap_partial_auc([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0], resamples=10, seed=0)) == (
-        1.0,
-        1.0,
-    )
+    for resample in (bootstrap_auc, bootstrap_partial_auc):
+        samples = resample([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0], resamples=10, seed=0)
+        assert interval(samples, 1.0) == (1.0, 1.0)
 
 
-def test_the_interval_is_that_of_percentiles_and_leaves_out_nan() -> None:
-    samples = np.append(np.arange(101.0), [np.nan, np.nan])
-    np.testing.assert_allclose(interval(samples, level=0.9), (5.0, 95.0))
-    np.testing.assert_allclose(interval(samples), (2.5, 97.5))
+def test_the_interval_of_samples_around_the_figure_is_that_of_percentiles_and_leaves_out_nan() -> None:
+    samples = np.append(np.arange(101) / 100, [np.nan, np.nan])
+    np.testing.assert_allclose(interval(samples, 0.5, level=0.9), (0.05, 0.95))
+    np.testing.assert_allclose(interval(samples, 0.5), (0.025, 0.975))
+
+
+def test_samples_that_lie_too_high_move_the_interval_down_twice_as_far() -> None:
+    samples = np.linspace(0.5, 0.9, 101)  # odds of the median 7 / 3, of the figure 3 / 2
+    low, high = interval(samples, 0.6)
+    factor = ((3 / 2) / (7 / 3)) ** 2
+    assert low / (1 - low) == pytest.approx(factor * 0.51 / 0.49)
+    assert high / (1 - high) == pytest.approx(factor * 0.89 / 0.11)
+    mirrored = interval(1 - samples, 0.4)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+def test_an_interval_is_widened_to_the_figure() -> None:
+    assert interval([0.6, 0.61, 0.62], 0.5)[1] == 0.5
+    assert interval([0.3, 0.31, 0.32], 0.5)[0] == 0.5
+
+
+@pytest.mark.parametrize("point", [0.0, 1.0])
+def test_a_figure_of_0_or_1_has_an_interval_within_bounds(point: float) -> None:
+    low, high = interval(np.append(np.linspace(0.3, 0.7, 21), point), point)
+    assert 0 <= low <= point <= high <= 1
+    samples = np.append(np.full(60, point), np.linspace(0.4, 0.6, 40))
+    assert (
+        max(interval(samples, point)) - min(interval(samples, point)) > 0.3
+    )  # most are the figure: not moved
 
 
 def test_an_interval_of_nothing_is_refused() -> None:
     with pytest.raises(MetricError, match="none of 2 bootstrap samples is defined"):
-        interval([np.nan, np.nan])
+        interval([np.nan, np.nan], 0.5)
     with pytest.raises(MetricError, match=r"of shape \[resamples\], got \[1, 2\]"):
-        interval([[0.0, 1.0]])
+        interval([[0.0, 1.0]], 0.5)
+
+
+@pytest.mark.parametrize(("samples", "point"), [([0.5, 1.5], 0.5), ([0.5], -0.1), ([0.5], np.nan)])
+def test_an_interval_beyond_0_and_1_is_refused(samples: list[float], point: float) -> None:
+    with pytest.raises(MetricError, match=r"an interval is of figures within \[0, 1\], met"):
+        interval(samples, point)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_a_level_that_is_no_share_is_refused(level: float) -> None:
     with pytest.raises(ConfigError, match="level must be between 0 and 1"):
-        interval([0.0, 1.0], level=level)
+        interval([0.0, 1.0], 0.5, level=level)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=2, max_size=8),
+    levels=st.sampled_from([None, 3]),
+    seed=st.integers(0, 2**32 - 1),
+    max_fpr=st.floats(0.02, 1.0),
+)
+@settings(max_examples=40, deadline=None)
+def test_whole_blocks_are_drawn_and_each_sample_equals_scikit_learn_on_them(
+    sizes: list[int], levels: int | None, seed: int, max_fpr: float
+) -> None:
+    # Each block has normal and anomalous items; both are drawn by the block, apart from each other.
+    block = np.tile(np.repeat([f"b{number}" for number in range(len(sizes))], sizes), 2)
+    half = block.size // 2
+    is_anomaly, scores = section(normals=half, anomalies=half, seed=seed, levels=levels)
+    whole = bootstrap.View(rows=np.ones(block.size, dtype=np.bool_), areas=("auc", "pauc"))
+    stratum = np.zeros(block.size, dtype=np.int64)
+    samples = bootstrap.bootstrap_views(
+        is_anomaly, scores[None], stratum, [whole], resamples=5, seed=seed, max_fpr=max_fpr, block=block
+    )[:, 0]
+    [counts] = bootstrap.draw_counts(len(sizes), len(sizes), resamples=5, seed=seed)
+    for number in range(5):
+        weights = np.concatenate([np.repeat(kind[:, number], sizes) for kind in counts])
+        drawn_items = np.repeat(np.arange(block.size), weights.astype(int))
+        expected = [
+            roc_auc_score(is_anomaly[drawn_items], scores[drawn_items]),
+            roc_auc_score(is_anomaly[drawn_items], scores[drawn_items], max_fpr=max_fpr),
+        ]
+        np.testing.assert_allclose(samples[:, number], expected, rtol=0, atol=1e-12)
 
 
 @BOTH

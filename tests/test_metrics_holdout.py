@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from asdbench.errors import ConfigError, MetricError
-from asdbench.metrics import ScoreTable
+from asdbench.metrics import ScoreTable, resampling
 from asdbench.metrics.classification import ClassTable, classification
 from asdbench.metrics.detection import f1_max
 from asdbench.metrics.holdout import holdout
@@ -166,13 +168,42 @@ def test_validation_items_of_one_class_leave_everything_undefined() -> None:
 
 def test_a_block_is_drawn_whole_and_strata_keep_their_number() -> None:
     stratum = np.array([0, 0, 0, 0, 1, 1])
-    weights = weights_of(stratum, np.array(["a", "a", "b", "b", "c", "d"]), resamples=50, seed=1)
+    [weights] = weights_of(stratum, np.array(["a", "a", "b", "b", "c", "d"]), resamples=50, seed=1)
+    assert weights.shape == (51, 6)
     assert weights[0].tolist() == [1] * 6
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, :4].sum(axis=1) == 4).all()
     assert (weights[:, 4:].sum(axis=1) == 2).all()
     with pytest.raises(ConfigError, match="expected 0 resamples or more, got -1"):
         weights_of(stratum, None, resamples=-1, seed=1)
+
+
+def test_rows_of_weights_come_in_chunks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stratum, block = np.repeat([0, 1], [30, 20]), np.repeat(np.arange(10), 5).astype(str)
+    generator = np.random.default_rng(0)
+    validation = ScoreTable(
+        groups=(),
+        columns={},
+        label=np.where(stratum == 1, "anomaly", "normal").astype(object),
+        scores=generator.normal(size=(2, 50)) + stratum,
+        block=block,
+    )
+    table = replace(validation, block=np.char.add("test ", block), validation=validation)
+    [weights] = weights_of(stratum, block, resamples=40, seed=2)
+    whole = holdout(table, resamples=40)
+    monkeypatch.setattr(resampling, "CHUNK", 350)
+    chunks = list(weights_of(stratum, block, resamples=40, seed=2))
+    assert [len(chunk) for chunk in chunks] == [7, 7, 7, 7, 7, 6]
+    np.testing.assert_array_equal(np.concatenate(chunks), weights)
+    assert holdout(table, resamples=40) == whole
+
+
+def test_weights_are_those_that_published_intervals_were_drawn_with() -> None:
+    [weights] = weights_of(np.array([0, 0, 0, 1, 1]), None, resamples=3, seed=1)
+    generator = np.random.default_rng(1)
+    drawn = [generator.integers(size, size=(3, size)) for size in (3, 2)]
+    counts = [np.stack([np.bincount(row, minlength=len(row)) for row in rows]) for rows in drawn]
+    np.testing.assert_array_equal(weights[1:], np.concatenate(counts, axis=1))
 
 
 def test_a_classifiers_figures_are_of_each_database_and_of_all() -> None:

@@ -297,7 +297,7 @@ def test_a_section_interval_is_that_of_the_bootstrap_and_contains_the_figure() -
     other = bootstrap_areas(np.array(labels) == "anomaly", scores, resamples=300, seed=7)
     assert result.value is not None
     assert 0 < low < result.value < high <= 1
-    np.testing.assert_allclose((low, high), interval(other[0, 0]), atol=0.06)
+    np.testing.assert_allclose((low, high), interval(other[0, 0], result.value), atol=0.06)
 
 
 def test_a_section_keeps_its_interval_whatever_else_is_in_the_table_and_in_any_order() -> None:

@@ -305,6 +305,25 @@ def test_a_scope_that_a_user_asks_for_must_be_there(cache: Path, tmp_path: Path)
         planned(tmp_path, cache, ("pca", {"scope": "machine"}), dataset=ROBOT)
 
 
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_folds_that_test_an_item_again_are_refused(
+    repeats: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = Synthetic.folds
+
+    def repeated(self: Synthetic, rows: Sequence[Row]) -> Sequence[Fold]:
+        [whole] = folds(self, rows)
+        first = msgspec.structs.replace(whole, name="0", test=whole.test[:-2])
+        again = msgspec.structs.replace(whole, test=whole.test[-5:])
+        return [first, *(msgspec.structs.replace(again, name=f"{k}") for k in range(1, repeats))]
+
+    monkeypatch.setattr(Synthetic, "folds", repeated)
+    places = " and in ".join(map(str, range(repeats)))
+    message = rf"synthetic tests {3 if repeats == 2 else 5} of 32 items more than once \(first: .*\.wav, in {places}\)"
+    with pytest.raises(DataError, match=message):
+        planned(tmp_path, cache)
+
+
 def test_a_test_item_that_is_a_copy_of_a_training_item_is_told_as_a_known_leak(
     cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

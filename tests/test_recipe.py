@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import types
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,26 @@ from msgspec.structs import replace
 
 from asdbench.errors import ConfigError, PluginError
 from asdbench.hookspecs import hookimpl
-from asdbench.recipe import Recipe, config_of, configure, identifier, resolve
-from asdbench.registry import NotOffered, Registry, load_plugin, load_registry
+from asdbench.recipe import (
+    COMPUTING,
+    COMPUTING_FILES,
+    Knobs,
+    Recipe,
+    _harness,
+    config_of,
+    configure,
+    identifier,
+    resolve,
+)
+from asdbench.registry import (
+    Kind,
+    NotOffered,
+    Registry,
+    _imports,
+    _sources,
+    load_plugin,
+    load_registry,
+)
 from asdbench.values import Config, Entry, Method, Setting, lazy
 
 PARTS = """
@@ -335,3 +354,59 @@ def test_a_config_with_a_type_that_cannot_be_read_is_the_plugins_fault() -> None
 
     with pytest.raises(PluginError, match=r"odd: Odd is not a valid Config: .*array-like"):
         configure(Odd, {"both": "1"}, of="odd")
+
+
+COMPUTES_NOTHING = {
+    "asdbench",
+    "asdbench.atomic",
+    "asdbench.contracts",
+    "asdbench.environment",
+    "asdbench.errors",
+    "asdbench.hookspecs",
+    "asdbench.recipe",
+    "asdbench.registry",
+    "asdbench.store",
+    "asdbench.values",
+    "asdbench.weights",
+}
+"""Modules of the harness that jobs use and that say what is computed, or keep it; their hash is in no identifier."""
+
+
+def is_hashed(module: str) -> bool:
+    return module in COMPUTING_FILES or module.startswith(COMPUTING)
+
+
+def test_what_a_job_runs_is_hashed_or_computes_nothing() -> None:
+    used = set(_sources("asdbench.job"))
+    assert {module for module in used if not is_hashed(module)} == COMPUTES_NOTHING - {"asdbench"}
+    assert set(COMPUTING_FILES) <= used
+
+
+def test_what_the_shipped_parts_take_from_the_harness_is_hashed_or_computes_nothing() -> None:
+    listed = load_registry()
+    kinds: tuple[Kind, ...] = ("featurizer", "model", "scorer")
+    modules = {
+        listed.entry(kind, name).build.path.partition(":")[0] for kind in kinds for name in listed.names(kind)
+    }
+    contents = {content for module in modules for content in _sources(module).values()}
+    taken = {base for content in contents for base, _ in _imports(content) if base.startswith("asdbench.")}
+    assert {module for module in taken if not is_hashed(module)} <= COMPUTES_NOTHING
+    assert {"asdbench.training", "asdbench.data.items"} <= taken
+
+
+def test_the_harness_is_part_of_what_a_model_depends_on(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = identifier(toy(registry).trained())
+    monkeypatch.setattr("asdbench.recipe.file_hash_of", lambda module: f"{module} edited")
+    _harness.cache_clear()
+    assert identifier(toy(registry).trained()) != before
+    monkeypatch.undo()
+    _harness.cache_clear()
+    assert identifier(toy(registry).trained()) == before
+
+
+def test_the_option_precision_says_that_fp32_is_no_tf32() -> None:
+    hint = typing.get_type_hints(Knobs, include_extras=True)["precision"]
+    [meta] = [meta for meta in typing.get_args(hint) if isinstance(meta, msgspec.Meta)]
+    assert "fp32: no TF32" in (meta.description or "")

@@ -17,12 +17,23 @@ import click
 import msgspec
 import pytest
 
+import asdbench.registry as registry_module
 from asdbench.cli import status_of
 from asdbench.contracts import Dataset, Featurizer, Model
+from asdbench.describe import describe
 from asdbench.errors import ConfigError, PluginError
 from asdbench.hookspecs import hookimpl
 from asdbench.recipe import config_of, configure, resolve
-from asdbench.registry import HOOKS, Kind, NotOffered, Registry, load_plugin, load_registry
+from asdbench.registry import (
+    HOOKS,
+    Kind,
+    NotOffered,
+    Registry,
+    file_hash_of,
+    load_plugin,
+    load_registry,
+    source_hash_of,
+)
 from asdbench.values import Config, Entry, lazy
 
 HEAD = """
@@ -88,14 +99,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 def test_a_broken_plugin_is_reported_with_distribution_version_and_cause_and_skipped(
     code: str, cause: str, install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = {kind: load_registry().names(kind) for kind in HOOKS}
+    undisturbed = load_registry()
+    before = {kind: undisturbed.names(kind) for kind in HOOKS}
     install(code)
     with caplog.at_level(logging.WARNING):
         registry = load_registry()
     [plugin] = [plugin for plugin in registry.plugins if plugin.name == "stranger"]
     assert (plugin.distribution, plugin.version, plugin.offers) == ("stranger-sounds", "1.2", ())
     assert {kind: registry.names(kind) for kind in HOOKS} == before
-    assert len(list(registry.printed())) == len(list(load_registry(without=["stranger"]).printed()))
+    assert len(list(registry.printed())) == len(list(undisturbed.printed()))
     assert re.search(cause, plugin.broken or "")
     assert [f"plugin stranger (stranger-sounds 1.2) is skipped: {plugin.broken}"] == caplog.messages
 
@@ -157,11 +169,10 @@ def test_a_plugin_of_no_distribution_is_told_as_unknown() -> None:
     assert str(registry.plugins[0]) == "loose (unknown unknown)"
 
 
-def test_a_plugin_is_left_out_by_argument_by_environment_and_by_option(
+def test_a_plugin_is_left_out_by_environment_and_by_option(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "knn" in load_registry().names("scorer")
-    assert "knn" not in load_registry(without=["scorers"]).names("scorer")
     assert status_of(["--no-plugin", "scorers", "--no-plugin", "features", "plugins", "--json"]) == 0
     names = {row["plugin"] for row in json.loads(capsys.readouterr().out)}
     assert "baselines" in names
@@ -176,8 +187,6 @@ def test_a_plugin_is_left_out_by_argument_by_environment_and_by_option(
 def test_leaving_out_a_plugin_that_is_not_installed_names_the_nearest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(ConfigError, match="unknown plugin 'scorer'; did you mean 'scorers'"):
-        load_registry(without=["scorer"])
     monkeypatch.setenv("ASDBENCH_DISABLE_PLUGINS", "baseline")
     with pytest.raises(ConfigError, match="unknown plugin 'baseline'; did you mean 'baselines'"):
         load_registry()
@@ -193,26 +202,136 @@ def test_an_unknown_name_lists_the_known_and_the_nearest() -> None:
         load_registry().entry("method", "idnn")
 
 
-def hashed_scorers() -> list[Entry]:
-    return [Entry(name="thing", build=lazy("hashed_package.thing:Thing"), summary="for its files alone")]
+NET = "from hashed_package.losses import loss\n\n\nclass Net:\n    pass\n"
+PACKAGE = {
+    "__init__.py": "from asdbench import lazy\n\nDEPTH = 3\nlazy('hashed_package.models.net:Net')\n"
+    "lazy('hashed_package.unused:Thing')\n",
+    "models/__init__.py": "",
+    "models/net.py": NET,
+    "losses.py": "from . import shapes\n",
+    "shapes.py": "from hashed_package.models import net\n",
+    "unused.py": "import hashed_package.models.net\n",
+}
 
 
-def test_the_source_hash_changes_with_any_file_of_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "hashed_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "thing.py").write_text("class Thing: pass\n")
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stranger's package whose net imports losses, which import shapes, which import the net again."""
+    folder = tmp_path / "hashed_package"
+    for name, text in PACKAGE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "hashed_package", raising=False)
-    plugin = types.SimpleNamespace(asdbench_scorers=hookimpl(hashed_scorers))
+    return folder
+
+
+def hash_of_net() -> str:
+    entry = Entry(name="net", build=lazy("hashed_package.models.net:Net"), summary="for its files alone")
     registry = Registry()
-    load_plugin(registry, "hashed", lambda: plugin)
-    before = registry.source_hash("scorer", "thing")
-    assert before == registry.source_hash("scorer", "thing")
-    (package / "other.py").write_text("x = 1\n")
-    assert registry.source_hash("scorer", "thing") != before
+    load_plugin(registry, "hashed", lambda: types.SimpleNamespace(asdbench_models=hookimpl(lambda: [entry])))
+    return registry.source_hash("model", "net")
+
+
+def edit(file: Path) -> None:
+    file.write_text(file.read_text() + "x = 1\n")
+
+
+@pytest.mark.parametrize("name", ["models/net.py", "losses.py", "shapes.py"])
+def test_the_source_hash_changes_with_every_module_that_is_imported_and_a_ring_of_imports_ends(
+    package: Path, name: str
+) -> None:
+    before = hash_of_net()
+    assert before == hash_of_net()
+    edit(package / name)
+    assert hash_of_net() != before
+
+
+@pytest.mark.parametrize("name", ["unused.py", "__init__.py", "models/__init__.py", "new.py"])
+def test_the_source_hash_stays_when_a_module_is_edited_that_nobody_imports(package: Path, name: str) -> None:
+    (package / "new.py").write_text("")
+    before = hash_of_net()
+    edit(package / name)
+    assert hash_of_net() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import hashed_package.losses as losses",
+        "from hashed_package import losses",
+        "from .. import losses",
+        "from ..losses import (\n    loss,  # (the first)\n)",
+        "from hashed_package.losses import *",
+        "def late():\n    from hashed_package import losses",
+        "try: import torch, hashed_package.losses\nexcept ImportError: pass",
+        "lazy('hashed_package.losses:Loss')",
+        "values.Lazy('hashed_package.losses:Loss')",
+        "importlib.import_module('hashed_package.losses')",
+        "import_module('..losses', __package__)",
+    ],
+)
+def test_the_source_hash_follows_every_way_to_import(package: Path, text: str) -> None:
+    (package / "models/net.py").write_text(text + "\n")
+    before = hash_of_net()
+    edit(package / "losses.py")
+    assert hash_of_net() != before
+
+
+@pytest.mark.parametrize("text", ["from hashed_package import DEPTH", "from .. import DEPTH"])
+def test_a_package_counts_where_something_is_imported_from_it(package: Path, text: str) -> None:
+    (package / "models/net.py").write_text(text + "\n")
+    before = hash_of_net()
+    edit(package / "__init__.py")
+    assert hash_of_net() != before
+
+
+def test_what_a_package_in_two_places_imports_counts(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "__init__.py").unlink()
+    other = tmp_path / "elsewhere" / "hashed_package" / "more"
+    other.mkdir(parents=True)
+    (other / "parts.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    (package / "models/net.py").write_text("from ..more import parts\n")
+    before = hash_of_net()
+    edit(other / "parts.py")
+    assert hash_of_net() != before
+
+
+def test_a_module_without_source_counts_by_its_content_and_one_without_a_file_by_its_name(
+    package: Path,
+) -> None:
+    (package / "fast.abi3.so").write_bytes(b"\x7fELF one")
+    (package / "models/net.py").write_text("from hashed_package import fast\nimport hashed_package.missing\n")
+    before = hash_of_net()
+    (package / "fast.abi3.so").write_bytes(b"\x7fELF two")
+    assert hash_of_net() != before
+    assert source_hash_of("sys") != source_hash_of("no_such_module")
+
+
+def test_a_module_that_cannot_be_parsed_counts_by_its_content(package: Path) -> None:
+    (package / "losses.py").write_text("print 'of another Python'\n")
+    before = hash_of_net()
+    edit(package / "losses.py")
+    assert hash_of_net() != before
+
+
+@pytest.mark.parametrize("text", ["import decoding.waves", "from decoding import waves"])
+def test_what_decodes_counts_where_it_is_imported(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    assert "asdbench.data.audio" in registry_module.DECODING
+    monkeypatch.setattr(registry_module, "DECODING", ("decoding.waves",))
+    (tmp_path / "decoding").mkdir()
+    for name in ("waves.py", "others.py"):
+        (tmp_path / "decoding" / name).write_text("")
+    (package / "models/net.py").write_text(f"{text}\nimport decoding.others\n")
+    before = hash_of_net()
+    edit(tmp_path / "decoding" / "others.py")
+    assert hash_of_net() == before
+    edit(tmp_path / "decoding" / "waves.py")
+    assert hash_of_net() != before
 
 
 LISTED = load_registry()
@@ -221,6 +340,24 @@ VALUES = {"method", "ensemble", "preset"}
 ENTRIES = [(kind, name) for kind in HOOKS if kind not in VALUES for name in LISTED.names(kind)]
 METHODS = LISTED.names("method")
 CONFIGURED: tuple[Kind, ...] = ("dataset", "featurizer", "model", "scorer")
+
+
+def test_no_two_shipped_datasets_of_different_modules_share_a_source_hash() -> None:
+    hashes: dict[str, set[str]] = {}
+    for name in LISTED.names("dataset"):
+        module = LISTED.entry("dataset", name).build.path.partition(":")[0]
+        hashes.setdefault(LISTED.source_hash("dataset", name), set()).add(module)
+    assert all(len(modules) == 1 for modules in hashes.values())
+    assert len(hashes) > 10
+
+
+def test_the_hash_of_a_file_is_that_of_one_module_or_of_a_whole_package(package: Path) -> None:
+    losses, whole = file_hash_of("hashed_package.losses"), file_hash_of("hashed_package")
+    edit(package / "shapes.py")
+    assert file_hash_of("hashed_package.losses") == losses
+    assert file_hash_of("hashed_package") != whole
+    with pytest.raises(PluginError, match=r"module hashed_package\.missing has no file"):
+        file_hash_of("hashed_package.missing")
 
 
 def test_the_shipped_plugins_all_load_and_something_of_every_main_kind_is_listed() -> None:
@@ -311,6 +448,14 @@ def test_every_command_that_is_offered_is_a_click_command_with_a_summary() -> No
     for name in LISTED.names("command"):
         assert isinstance(LISTED.build("command", name), click.Command)
         assert LISTED.entry("command", name).summary
+
+
+def test_the_description_of_a_method_cites_the_papers_that_its_parts_come_from() -> None:
+    cited = describe(LISTED, ("stgram_afpa", {"scorer": "gmm"}))["cites"]
+    parts: list[tuple[Kind, str]] = [("featurizer", "logmel"), ("model", "stgram"), ("scorer", "gmm")]
+    known = {part: LISTED.entry(part, name).cites for part, name in parts}
+    assert cited == {part: paper for part, paper in known.items() if paper}
+    assert cited["model"]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+import torch
 
 from asdbench.detector import Detector
 from asdbench.errors import ConfigError, DataError, RunError
@@ -295,7 +297,7 @@ def test_a_method_asked_for_twice_is_refused(cache: Path, tmp_path: Path) -> Non
 
 
 def test_a_folder_in_use_is_refused(cache: Path, tmp_path: Path) -> None:
-    with Store(tmp_path).held(), pytest.raises(RunError, match="another run is using"):
+    with Store(tmp_path).exclusive(), pytest.raises(RunError, match="another run is using"):
         go(tmp_path, cache=cache)
 
 
@@ -446,3 +448,22 @@ def test_importing_a_plugin_is_no_part_of_its_cost(
     assert fitted is not None
     assert scored is not None
     assert max(fitted.cost.seconds, scored.cost.seconds) < 1e6
+
+
+@pytest.fixture
+def tf32_allowed() -> Iterator[None]:
+    """Start from what torch allows by default, and leave it as it was found."""
+    found = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = found
+
+
+@pytest.mark.usefixtures("tf32_allowed")
+def test_no_job_computes_in_tf32(cache: Path, tmp_path: Path) -> None:
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # type: ignore[attr-defined]
+    jobs_in_this_process(tmp_path, cache)
+    assert torch.backends.cudnn.allow_tf32 is False
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    places = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    assert "tf32" not in [place.fp32_precision for place in places]

@@ -16,6 +16,7 @@ from scipy.stats import gamma
 
 from asdbench.cli import status_of
 from asdbench.errors import ConfigError, DataError, RunError
+from asdbench.recipe import as_typed
 from asdbench.report import Report
 from asdbench.runner import run
 from asdbench_leaderboards.challenge.grading import GradeRequest, grade
@@ -265,6 +266,15 @@ def test_the_latest_run_is_taken_unless_another_is_named(tmp_path: Path) -> None
     assert [one.method for one in written(tmp_path, tmp_path / "there", run="bbbb")] == ["old"]
     for place, options in (("by-name", {}), ("by-options", {"k": "2"})):
         assert len(written(tmp_path, tmp_path / place, methods=[("new", options)])) == 1
+
+
+def test_a_method_whose_options_are_quoted_is_found(tmp_path: Path) -> None:
+    options = {"path": "a,b", "k": "2"}
+    record(tmp_path, label=as_typed("new", options))
+    [one] = written(tmp_path, tmp_path / "to", methods=[("new", options)])
+    assert one.method == 'new[k=2,path="a,b"]'
+    with pytest.raises(ConfigError, match=r"unknown method of run aaaa 'new\[path=\"a,c\"\]'"):
+        written(tmp_path, tmp_path / "there", methods=[("new", {"path": "a,c"})])
 
 
 def test_what_is_not_of_the_run_is_refused(tmp_path: Path) -> None:

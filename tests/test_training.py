@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +110,22 @@ def test_a_fit_that_saves_rarely_starts_from_its_last_save(tmp_path: Path) -> No
     with pytest.raises(Killed):
         fit(tmp_path / "killed", die_at=9, resume_every_s=3600)
     assert same(whole, fit(tmp_path / "killed")[0])
+
+
+@pytest.mark.parametrize("factor", [2, 2.0, lambda epoch, step: 2])
+def test_a_learning_rate_factor_is_a_number_or_a_function(factor: Any, tmp_path: Path) -> None:
+    layer = nn.Linear(1, 1)
+    before = layer.bias.item()
+
+    def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        yield "sgd", layer(batch).sum()
+
+    stage = Stage(
+        name="only", module=layer, optimizers={"sgd": torch.optim.SGD(layer.parameters(), lr=0.25)}, epochs=1,
+        batches=lambda generator: [torch.zeros(1, 1)], losses=losses, factor=factor,
+    )  # fmt: skip
+    Trainer(layer, TrainerSettings(seed=1, folder=tmp_path)).run(stage)
+    assert layer.bias.item() == pytest.approx(before - 0.5)
 
 
 def test_parts_that_a_stage_does_not_train_stay_as_they_are(tmp_path: Path) -> None:

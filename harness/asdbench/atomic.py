@@ -38,6 +38,7 @@ def writing(path: Path) -> Iterator[Path]:
 
     Raises:
         RunError: The disk is full or not writable; the old file is untouched.
+        OSError: The block could not read a file that lies elsewhere.
     """
     temporary = _beside(path)
     try:
@@ -47,6 +48,8 @@ def writing(path: Path) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
     except OSError as error:
+        if _lies_elsewhere(path, error):
+            raise
         raise write_error(path, error) from error
     finally:
         with contextlib.suppress(OSError):  # it is gone, or was never there
@@ -61,6 +64,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         RunError: The disk is full or not writable; nothing appears at ``path``.
+        OSError: The block could not read a file that lies elsewhere.
     """
     temporary = _beside(path)
     try:
@@ -73,6 +77,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         with contextlib.suppress(FileExistsError):
             _rename_folder(temporary, path)
     except OSError as error:
+        if _lies_elsewhere(path, error):
+            raise
         raise write_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -82,17 +88,26 @@ def new_folder(path: Path) -> Iterator[Path]:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path`` while the block runs; the kernel frees it when its holder dies.
 
+    The file is removed at the end. Whoever has waited for it then holds a file that is no longer there, and tries anew.
+
     Raises:
         RunError: It cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("w")
-    except OSError as error:
-        raise write_error(path, error) from error
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("w")
+        except OSError as error:
+            raise write_error(path, error) from error
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_at(handle.fileno(), path):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+        return
 
 
 def check_writable(path: Path) -> None:
@@ -117,6 +132,21 @@ def write_error(path: Path, error: OSError) -> RunError:
             "free some space and run the same command again, finished work is kept"
         )
     return RunError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _lies_elsewhere(path: Path, error: OSError) -> bool:
+    """Tell whether an error names a file that is neither beside or below ``path`` nor on the way to it."""
+    if not isinstance(error.filename, str | bytes):
+        return False  # a write to an open file names none
+    named, parent = Path(os.fsdecode(error.filename)).resolve(), path.parent.resolve()
+    return not (named.is_relative_to(parent) or parent.is_relative_to(named))
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _beside(path: Path) -> Path:

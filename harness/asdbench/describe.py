@@ -11,14 +11,14 @@ import msgspec
 from asdbench.contracts import Dataset, LocatedDataset
 from asdbench.detector import Detector, size_of
 from asdbench.errors import DataError
-from asdbench.recipe import PARTS, Knobs, Recipe, config_of, resolve
+from asdbench.recipe import PARTS, Knobs, Recipe, config_of, resolve, resolve_ensemble
 from asdbench.registry import Registry
 from asdbench.runner import open_dataset
-from asdbench.values import Card, Config, Info, Words
+from asdbench.values import Card, Config, Ensemble, Info, Words
 
 
 def describe(registry: Registry, words: Words, dataset_words: Words | None = None) -> dict[str, Any]:
-    """Describe a method with its options on a dataset, by default the one of its paper.
+    """Describe a method with its options on a dataset, by default the one of its paper; of an ensemble its members.
 
     Raises:
         PluginError: Nobody offers the method or the dataset.
@@ -26,6 +26,8 @@ def describe(registry: Registry, words: Words, dataset_words: Words | None = Non
         DataError: The dataset's card does not say how many classes it has, or how large its items are.
     """
     name, options = words
+    if (ensemble := registry.ensemble(name)) is not None:
+        return _ensemble(registry, ensemble, options, dataset_words or (ensemble.home, {}))
     method = registry.method(name)
     dataset = open_dataset(registry, dataset_words or (method.home, {}))
     recipe = resolve(registry, name, options, dataset=dataset.card.name)
@@ -49,10 +51,37 @@ def describe(registry: Registry, words: Words, dataset_words: Words | None = Non
         "parameters_with_buffers": size.stored,
         "flops_per_item": size.flops,
         "approximate": method.approximate,
+        "cites": _cites(registry, recipe),
         "units": {unit: dict(values) for unit, values in method.units.items()},
         "presets": {preset: dict(values) for preset, values in method.presets.items()},
         "options": _options(registry, recipe),
     }
+
+
+def _ensemble(
+    registry: Registry, ensemble: Ensemble, options: Mapping[str, str], dataset_words: Words
+) -> dict[str, Any]:
+    dataset = open_dataset(registry, dataset_words)
+    combination = resolve_ensemble(registry, ensemble, options, dataset=dataset.card.name)
+    members = combination.members
+    return {
+        "method": ensemble.name,
+        "ensemble_of": ", ".join(member.label for member in members),
+        "title": ensemble.title,
+        "paper": ensemble.paper,
+        "licence": ensemble.licence,
+        "plugin": registry.owner("ensemble", ensemble.name).name,
+        "dataset": dataset.card.name,
+        "reduced": combination.reduced,
+        "approximate": ensemble.approximate,
+        "members": [describe(registry, (member.method, member.changed), dataset_words) for member in members],
+    }
+
+
+def _cites(registry: Registry, recipe: Recipe) -> dict[str, str]:
+    """Return the papers that the parts of a method come from, by part; nothing of those that have none."""
+    told = {part: registry.entry(part, getattr(recipe, part).name).cites for part in PARTS}
+    return {part: paper for part, paper in told.items() if paper}
 
 
 def expected_info(recipe: Recipe, dataset: Dataset) -> Info:

@@ -22,8 +22,8 @@ from asdbench.training import Trainer
 from asdbench.values import Aggregate, Info, Lazy
 from asdbench.weights import load_file, save_file
 
-BATCH = {"cpu": 16, "cuda": 256}
-"""Items whose outputs are computed at once; on a CPU larger batches fall out of its caches."""
+BATCH = {"cpu": 16, "cuda": 64}
+"""Items whose outputs are computed at once; on a CPU larger batches fall out of its caches, and small GPUs must do."""
 
 
 class Detector:

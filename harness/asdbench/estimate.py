@@ -29,10 +29,14 @@ Built = tuple[Detector, Size]
 def estimate(planned: Planned) -> list[dict[str, Any]]:
     """Return one row per task: what it is, how large, how long (s, one slot), and what is known of its jobs.
 
-    ``estimate_s`` is None where the task cannot be run, or where nothing tells how long its training is.
+    ``estimate_s`` is None where the task cannot be run, or where nothing tells how long its training is. ``note`` says
+    why a task cannot be run, or why it failed last; it is there where there is something to say.
     """
-    known = {outcome.id: outcome.status for outcome in known_outcomes(planned)}
-    speed = matmul_peak() * REACHED
+    outcomes = known_outcomes(planned)
+    known = {outcome.id: outcome.status for outcome in outcomes}
+    notes = {outcome.id: outcome.message for outcome in outcomes}
+    resources = planned.resources
+    speed = matmul_peak(device=resources.device, threads=resources.threads) * REACHED
     sizes: dict[tuple[int, int, int], Built] = {}
     rows = [_row(task, known, sizes, speed) for task in planned.tasks]
     seen: set[str] = set()
@@ -40,8 +44,11 @@ def estimate(planned: Planned) -> list[dict[str, Any]]:
         fit_s, score_s = row.pop("fit_s"), row.pop("score_s")
         if task.fit.job_id in seen or row["fit"] == "ok":
             fit_s = 0.0  # another row trains the model, or it is there
-        seen.add(task.fit.job_id)
+        if task.inapplicable is None:
+            seen.add(task.fit.job_id)
         row["estimate_s"] = None if fit_s is None or score_s is None else round(fit_s + score_s, 1)
+        if note := task.inapplicable or notes[task.fit.job_id] or notes[task.score.job_id]:
+            row["note"] = note
     return rows
 
 
@@ -64,14 +71,38 @@ def shown_by_options(options: Mapping[str, Any], train: int) -> int | None:
     return None if steps is None or batch is None else steps * batch
 
 
-def matmul_peak(*, size: int = 1024, repeats: int = 4) -> float:
-    """Return the float32 operations per second that a matrix product reaches here."""
-    left = torch.rand(size, size)
-    left @ left
+def matmul_peak(*, device: str = "cpu", threads: int = 1, size: int | None = None, repeats: int = 4) -> float:
+    """Return the float32 operations per second that a matrix product reaches on a device.
+
+    Args:
+        device: Where, such as ``cpu`` or ``cuda``.
+        threads: With how many; a GPU does not mind.
+        size: Rows and columns of what is multiplied; None: enough to keep the device busy.
+        repeats: The quickest of so many counts.
+    """
+    size = size or (1024 if device == "cpu" else 4096)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        left, right = (torch.rand(size, size, device=device) for _ in range(2))
+        best = min(_seconds_of_product(left, right) for _ in range(repeats))
+    finally:
+        torch.set_num_threads(before)
+    return float(2.0 * size**3 / best)
+
+
+def _seconds_of_product(left: torch.Tensor, right: torch.Tensor) -> float:
+    _wait_for(left.device)
     started = time.perf_counter()
-    for _ in range(repeats):
-        left @ left
-    return repeats * 2 * size**3 / (time.perf_counter() - started)
+    left @ right
+    _wait_for(left.device)
+    return time.perf_counter() - started
+
+
+def _wait_for(device: torch.device) -> None:
+    """Let a GPU end what it was told, which it does behind our back."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _row(
@@ -97,7 +128,7 @@ def _row(
         return row | {"fit": "inapplicable", "score": "inapplicable"}
     key = (id(task.fit.recipe), task.fit.length, len(task.fit.classes))
     if key not in sizes:
-        detector = detector_of(task.fit)
+        detector = detector_of(task.fit, device="cpu")
         sizes[key] = detector, size_of(detector)
     detector, size = sizes[key]
     items, item_s = shown(detector, row["train"]), size.flops / speed

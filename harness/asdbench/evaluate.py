@@ -191,7 +191,8 @@ class Judge:
             ]
             if any(len(piece) for piece in pieces):
                 joined = pd.concat(pieces)
-                # An item may be held out, or validate, in several folds; any one score of it will do.
+                # An item may be held out, or validate, in several folds, and any one score of it will do; tested
+                # it is in one alone, as the plan made sure.
                 scores[seed] = joined[~joined.index.duplicated()]
         return self.joined(scores, seeds)
 
@@ -272,7 +273,8 @@ class Judge:
         inside = [task for task in missing if self._concerns(task, result)]
         failed = sorted({task.place for task in inside if task.inapplicable is None})
         if failed:
-            return replace(result, value=None, low=None, high=None, why=f"no scores of {listed(failed)}")
+            why = f"no scores of {listed(failed)}"
+            return replace(result, value=None, low=None, high=None, why=why, per_seed=(), thresholds=())
         if not inside:
             return result
         skipped = f"left out, inapplicable: {listed(sorted({task.place for task in inside}))}"
@@ -296,7 +298,8 @@ class Judge:
             average = [result for result in results if not any(result.groups.values())]
             return sum(result.value or 0.0 for result in average if result.metric not in LOWER_IS_BETTER)
 
-        return max(found.fit.checkpoints, key=goodness)
+        # Of equals the most trained, as where no label is known.
+        return max(reversed(found.fit.checkpoints), key=goodness)
 
 
 def _whole_seeds(tasks: Sequence[Task], unfinished: Sequence[Task]) -> tuple[int, ...]:
@@ -309,6 +312,8 @@ def _whole_seeds(tasks: Sequence[Task], unfinished: Sequence[Task]) -> tuple[int
 
 
 def _finished(task: Task, store: Store) -> Finished | None:
+    if task.inapplicable is not None:
+        return None  # what lies there is of another method, which shares its jobs
     fit, score = store.fit_record(task.fit.model_id), store.score_record(task.score.job_id)
     if fit is None or score is None:
         return None

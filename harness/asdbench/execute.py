@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from asdbench.executors.base import Event, Executor
@@ -76,12 +76,13 @@ class _Ledger:
         self._jobs: dict[str, JobSpec] = {}
         self._ended: dict[str, Event] = {}
         self._new: set[str] = set()
-        for task in tasks:
+        for task in sorted(tasks, key=lambda task: task.inapplicable is not None):
             for job in (task.fit, task.score):
-                self._tasks.setdefault(job.job_id, task)
-                self._jobs.setdefault(job.job_id, job)
-            if task.inapplicable is not None:
-                self._skip((task.fit, task.score), task.inapplicable)
+                if job.job_id in self._jobs:
+                    continue  # tasks share jobs; one that can be run comes first, and then the job is run
+                self._tasks[job.job_id], self._jobs[job.job_id] = task, job
+                if task.inapplicable is not None:
+                    self._skip(job, task.inapplicable)
         for job in self._jobs.values():
             if job.job_id not in self._ended and self._has_result(job):
                 self._ended[job.job_id] = Event(job_id=job.job_id, status="ok")
@@ -142,14 +143,18 @@ class _Ledger:
             place=task.place,
             seed=task.seed,
             status=(event.status or "planned") if event else "planned",
-            message=event.message if event else "",
+            message=event.message if event else self._last_failure(job),
             detail=event.detail if event else "",
             new=job.job_id in self._new,
         )
 
-    def _skip(self, jobs: Iterable[JobSpec], why: str) -> None:
-        for job in jobs:
-            self._ended[job.job_id] = Event(job_id=job.job_id, status="inapplicable", message=why)
+    def _last_failure(self, job: JobSpec) -> str:
+        """Return why a job that is still to be run had no result when it was last tried; empty: it was not."""
+        failure = self._store.failure(job.job_id)
+        return f"last time: {failure.status} {failure.message}" if failure is not None else ""
+
+    def _skip(self, job: JobSpec, why: str) -> None:
+        self._ended[job.job_id] = Event(job_id=job.job_id, status="inapplicable", message=why)
 
     def _has_result(self, job: JobSpec) -> bool:
         if job.kind == "fit":

@@ -74,12 +74,21 @@ class JobSpec(Config, frozen=True, kw_only=True):
 def run_job(spec: JobSpec, report: Report) -> None:
     """Run one job to its end; its result is in the store when this returns."""
     torch.set_num_threads(spec.threads)
+    _forbid_tf32()
     # The bits of a matrix product depend on its threads, also in numpy and scikit-learn.
     with threadpool_limits(spec.threads):
         if spec.kind == "fit":
             _fit(spec, report)
         else:
             _score(spec, report)
+
+
+def _forbid_tf32() -> None:
+    """Let fp32 be fp32 on a GPU too: by default cuDNN rounds what it convolves to TF32, a mantissa of 10 bits."""
+    # By these switches alone: torch refuses to tell of them once those named ``fp32_precision`` are set as well, and
+    # compiled convolutions ask for them.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _fit(spec: JobSpec, report: Report) -> None:
@@ -129,6 +138,8 @@ def _fit_alone(spec: JobSpec, store: Store, work: Path, report: Report) -> None:
             feature_shape=list(size.feature_shape),
             cost=_cost(spec, max(spent, sum(entry.seconds for entry in log))),
             resumed=resumed,
+            device=spec.device,
+            threads=spec.threads,
             environment=environment(),
             rules=[*spec.rules, *trainer.rules],
             sizes=sizes_of(folder),
@@ -162,6 +173,9 @@ def _score(spec: JobSpec, report: Report) -> None:
             model_id=spec.model_id,
             ms_per_item=_ms_per_item(spec, detector, report),
             cost=_cost(spec, time.monotonic() - started),
+            device=spec.device,
+            threads=spec.threads,
+            environment=environment(),
             rules=spec.rules + _scorer_rules(detector),
             sizes=sizes_of(folder),
         )
@@ -179,8 +193,12 @@ def _ms_per_item(spec: JobSpec, detector: Detector, report: Report) -> float:
     return 1000 * (time.monotonic() - started) / len(some)
 
 
-def detector_of(spec: JobSpec) -> Detector:
+def detector_of(spec: JobSpec, *, device: str | None = None) -> Detector:
     """Build the detector that a job fits or scores with.
+
+    Args:
+        spec: The job.
+        device: Another device than the job's: the parent, which only looks at shapes, must hold no GPU.
 
     Raises:
         ConfigError: The method's options do not fit the shapes of the data.
@@ -189,7 +207,7 @@ def detector_of(spec: JobSpec) -> Detector:
     info = Info(
         item_shape=(spec.length, *trailing),
         sample_rate=spec.sample_rate,
-        device=spec.device,
+        device=device or spec.device,
         classes=tuple(spec.classes),
         targets=tuple(spec.targets),
         scaled=spec.scaled,

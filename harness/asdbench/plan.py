@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench.data.folds import twins
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared
 from asdbench.errors import ConfigError, DataError, unknown
@@ -77,13 +76,21 @@ def make_plan(
 
     Raises:
         ConfigError: A user asks for a scope that the dataset does not have, or for options that do not fit the data.
-        DataError: An item is to be tested whose class has no training item.
+        DataError: There is no fold, an item is tested more than once, or one whose class has no training item.
     """
     if not folds:
         raise DataError(f"{prepared.card.name} has no fold: no rows to train on or to test")
+    _check_tested_once(prepared, folds)
     pack = Pack(prepared.pack)
     tasks = [
-        _task(recipe, prepared, pack, fold, unit, seed, resources)
+        _Case(
+            recipe=recipe.on_unit(unit.name),
+            prepared=prepared,
+            pack=pack,
+            unit=unit,
+            seed=seed,
+            resources=resources,
+        ).task(recipe, fold)
         for recipe in recipes
         for fold in folds
         for unit in _units(recipe, prepared, fold, unseen=unseen)
@@ -105,27 +112,22 @@ class _Unit:
     classes: list[str]
 
 
-def known_leak(prepared: Prepared, folds: Sequence[Fold]) -> str | None:
-    """Tell of validation and test items that are copies of training items of their fold; None: there is none.
+def _check_tested_once(prepared: Prepared, folds: Sequence[Fold]) -> None:
+    """Refuse folds that test an item again, such as those of k folds drawn several times.
 
-    A release may well repeat itself, so this is no error; but a figure of such items must not pass for one of new data.
+    An item has one score of each seed; which of several it is would be chance, and the others would be lost.
     """
-    pack = Pack(prepared.pack)
-
-    def equal(*rows: int) -> bool:
-        one, other = (pack.view(int(prepared.ids[k])) for k in rows)
-        return np.array_equal(one, other)
-
-    found = twins(folds, prepared.rows, equal=equal)
-    if not found:
-        return None
-    first, twin = min(found.items())
-    names = [prepared.rows[k].source for k in (first, twin)]
-    tested = len({k for fold in folds for k in (*fold.validation, *fold.test)})
-    return (
-        f"{len(found)} of {tested} tested or validating items are copies of training items of their own fold "
-        f"(first: {names[0]} of {names[1]}), so that a method has seen them"
-    )
+    places: dict[int, list[str]] = {}
+    for fold in folds:
+        for k in fold.test:
+            places.setdefault(k, []).append(fold.name)
+    if again := {k: names for k, names in places.items() if len(names) > 1}:
+        first, names = next(iter(again.items()))
+        raise DataError(
+            f"{prepared.card.name} tests {len(again)} of {len(places)} items more than once (first: "
+            f"{prepared.rows[first].source}, in {' and in '.join(names)}); let its folds test each item once, and repeat "
+            "a run with several --seed instead"
+        )
 
 
 def _place(task: Task) -> str:
@@ -183,116 +185,159 @@ def _check_claims(prepared: Prepared, test: Sequence[int], classes: Sequence[str
         )
 
 
-def _task(
-    recipe: Recipe, prepared: Prepared, pack: Pack, fold: Fold, unit: _Unit, seed: int, resources: Resources
-) -> Task:
-    rules: list[str] = []
-    whole, recipe = recipe, recipe.on_unit(unit.name)
-    held = _held(recipe, prepared, unit.train, seed, rules)
-    kept_back = set(held)
-    train = [k for k in unit.train if k not in kept_back]
-    learn = _learn(recipe, prepared, train, held, rules)
-    held_foreign = _held(recipe, prepared, unit.auxiliary, seed, rules=[])
-    foreign = sorted(set(unit.auxiliary) - set(held_foreign))
-    length = _length(recipe, prepared, pack, unit, rules)
-    on_cpu = resources.device == "cpu"
-    model_id = identifier(
-        recipe.trained(), prepared.samples, _content(prepared, train, foreign, held, held_foreign),
-        unit.name, unit.classes, length, seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
-    )  # fmt: skip
-    fit = JobSpec(  # it is told nothing of the items to be scored
-        job_id=model_id,
-        kind="fit",
-        model_id=model_id,
-        recipe=recipe,
-        pack=str(prepared.pack),
-        store=resources.store,
-        classes=unit.classes,
-        targets=list(prepared.card.targets),
-        length=length,
-        sample_rate=prepared.card.sample_rate,
-        scaled=prepared.card.scaled,
-        train=_row_set(prepared, train + foreign, unit, training=True),
-        held=_row_set(prepared, held + held_foreign, unit, training=True),
-        seed=seed,
-        device=resources.device,
-        threads=resources.threads,
-        rules=rules,
-        resume_every_s=resources.resume_every_s,
-        feature_bytes=resources.feature_bytes,
-    )
-    score = msgspec.structs.replace(
-        fit,
-        job_id=identifier(model_id, recipe.scored(), _test_key(prepared, unit)),
-        kind="score",
-        rules=[*rules, *_short(pack.lengths(prepared.ids[unit.test]) if unit.test else np.zeros(0), length)],
-        train=_row_set(prepared, learn, unit, training=True),
-        held=_row_set(prepared, held, unit, training=True),
-        validation=_row_set(prepared, unit.validation, unit, training=False),
-        test=_row_set(prepared, unit.test, unit, training=False),
-    )
-    return Task(
-        recipe=whole,
-        fold=fold.name,
-        unit=unit.name,
-        place=unit.name,
-        seed=seed,
-        fit=fit,
-        score=score,
-        inapplicable=_inapplicable(recipe, prepared.card, unit, len(train)),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What the training rows of a unit are for."""
+
+    train: list[int]
+    held: list[int]
+    foreign: list[int]
+    """Of other units, as negatives; none where the method takes none."""
+    held_foreign: list[int]
 
 
-def _content(prepared: Prepared, *sets: Sequence[int]) -> str:
-    """Return a hash of what a model learns from: its rows, how they are used, and their labels where it is told them."""
-    told = bool(prepared.card.targets)
-    return identifier(
-        [
-            [
-                [row.sha256, row.start, row.length, sorted(row.columns.items()), row.label if told else None]
-                for row in (prepared.rows[k] for k in rows)
-            ]
-            for rows in sets
-        ]
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """One method on one unit with one seed: all that its two jobs follow from."""
 
+    recipe: Recipe
+    """That of the unit."""
+    prepared: Prepared
+    pack: Pack
+    unit: _Unit
+    seed: int
+    resources: Resources
 
-def _test_key(prepared: Prepared, unit: _Unit) -> str:
-    # Item ids belong to one pack; scores of another pack of the same data would carry other ids.
-    scored = (unit.validation, unit.test)
-    return identifier(prepared.pack.name, [[int(prepared.ids[k]) for k in rows] for rows in scored])
-
-
-def _held(recipe: Recipe, prepared: Prepared, rows: Sequence[int], seed: int, rules: list[str]) -> list[int]:
-    """Choose the held-out share of each class; a class keeps at least one item to train on."""
-    if recipe.knobs.held == 0:
-        return []
-    held: list[int] = []
-    spared: list[str] = []
-    for name, members in _by_class(prepared, rows).items():
-        count = int(recipe.knobs.held * len(members))
-        if count == 0:
-            spared.append(f"{name} ({len(members)})")
-        generator = np.random.default_rng(seed_for(seed, "held", name))
-        held += [members[i] for i in generator.permutation(len(members))[:count]]
-    if spared:
-        rules.append(f"nothing held out of classes with too few training items: {', '.join(spared)}")
-    return sorted(held)
-
-
-def _learn(
-    recipe: Recipe, prepared: Prepared, train: Sequence[int], held: Sequence[int], rules: list[str]
-) -> list[int]:
-    """Choose what the scorer learns from; a class that nothing was held out of lends its training items."""
-    if recipe.knobs.scorer_on == "train":
-        return list(train)
-    represented = _by_class(prepared, held)
-    lent = {name: rows for name, rows in _by_class(prepared, train).items() if name not in represented}
-    if lent:
-        rules.append(
-            f"the scorer learns from training items of {', '.join(lent)}: nothing is held out of them"
+    def task(self, whole: Recipe, fold: Fold) -> Task:
+        parts, held_rules = self._parts()
+        learn, learn_rules = self._learn(parts)
+        length, length_rules = self._length()
+        fit = self._fit(parts, length, rules=[*held_rules, *learn_rules, *length_rules])
+        return Task(
+            recipe=whole,
+            fold=fold.name,
+            unit=self.unit.name,
+            place=self.unit.name,
+            seed=self.seed,
+            fit=fit,
+            score=self._score(fit, learn, parts.held),
+            inapplicable=_inapplicable(self.recipe, self.prepared.card, self.unit, len(parts.train)),
         )
-    return sorted([*held, *(k for rows in lent.values() for k in rows)])
+
+    def _fit(self, parts: _Parts, length: int, *, rules: list[str]) -> JobSpec:
+        """Return the fit job, which is told nothing of the items to be scored."""
+        card, unit, resources = self.prepared.card, self.unit, self.resources
+        on_cpu = resources.device == "cpu"
+        model_id = identifier(
+            self.recipe.trained(), self.prepared.samples, _content(self.prepared, parts), unit.name, unit.classes, length,
+            self.seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
+        )  # fmt: skip
+        return JobSpec(
+            job_id=model_id,
+            kind="fit",
+            model_id=model_id,
+            recipe=self.recipe,
+            pack=str(self.prepared.pack),
+            store=resources.store,
+            classes=unit.classes,
+            targets=list(card.targets),
+            length=length,
+            sample_rate=card.sample_rate,
+            scaled=card.scaled,
+            train=self._row_set(parts.train + parts.foreign, training=True),
+            held=self._row_set(parts.held + parts.held_foreign, training=True),
+            seed=self.seed,
+            device=resources.device,
+            threads=resources.threads,
+            rules=rules,
+            resume_every_s=resources.resume_every_s,
+            feature_bytes=resources.feature_bytes,
+        )
+
+    def _score(self, fit: JobSpec, learn: Sequence[int], held: Sequence[int]) -> JobSpec:
+        unit, ids = self.unit, self.prepared.ids
+        # Item ids belong to one pack; scores of another pack of the same data would carry other ids.
+        scored = [[int(ids[k]) for k in rows] for rows in (unit.validation, unit.test)]
+        tested = self.pack.lengths(ids[unit.test]) if unit.test else np.zeros(0)
+        return msgspec.structs.replace(
+            fit,
+            job_id=identifier(
+                fit.model_id, self.recipe.scored(), identifier(self.prepared.pack.name, scored)
+            ),
+            kind="score",
+            rules=[*fit.rules, *_short(tested, fit.length)],
+            train=self._row_set(learn, training=True),
+            held=self._row_set(held, training=True),
+            validation=self._row_set(unit.validation, training=False),
+            test=self._row_set(unit.test, training=False),
+        )
+
+    def _parts(self) -> tuple[_Parts, list[str]]:
+        """Return the parts of the training rows, and what small data forced on them."""
+        held, rules = self._held(self.unit.train)
+        held_foreign, _ = self._held(self.unit.auxiliary)
+        kept_back = set(held)
+        parts = _Parts(
+            train=[k for k in self.unit.train if k not in kept_back],
+            held=held,
+            foreign=sorted(set(self.unit.auxiliary) - set(held_foreign)),
+            held_foreign=held_foreign,
+        )
+        return parts, rules
+
+    def _held(self, rows: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Choose the held-out share of each class; a class keeps at least one item to train on."""
+        share = self.recipe.knobs.held
+        if share == 0:
+            return [], []
+        held: list[int] = []
+        spared: list[str] = []
+        for name, members in _by_class(self.prepared, rows).items():
+            count = int(share * len(members))
+            if count == 0:
+                spared.append(f"{name} ({len(members)})")
+            generator = np.random.default_rng(seed_for(self.seed, "held", name))
+            held += [members[i] for i in generator.permutation(len(members))[:count]]
+        rule = f"nothing held out of classes with too few training items: {', '.join(spared)}"
+        return sorted(held), [rule] if spared else []
+
+    def _learn(self, parts: _Parts) -> tuple[list[int], list[str]]:
+        """Choose what the scorer learns from; a class that nothing was held out of lends its training items."""
+        if self.recipe.knobs.scorer_on == "train":
+            return parts.train, []
+        represented = _by_class(self.prepared, parts.held)
+        lent = {
+            name: rows
+            for name, rows in _by_class(self.prepared, parts.train).items()
+            if name not in represented
+        }
+        rule = f"the scorer learns from training items of {', '.join(lent)}: nothing is held out of them"
+        learn = sorted([*parts.held, *(k for rows in lent.values() for k in rows)])
+        return learn, [rule] if lent else []
+
+    def _length(self) -> tuple[int, list[str]]:
+        """Return how many positions of every item are used: those asked for, or those of the shortest training item."""
+        card, wanted_s = self.prepared.card, self.recipe.knobs.length_s
+        if not self.unit.train:
+            return card.item_shape[0], []
+        shortest = int(self.pack.lengths(self.prepared.ids[self.unit.train]).min())
+        if wanted_s is None or card.sample_rate is None:
+            return shortest, []
+        wanted = round(wanted_s * card.sample_rate)
+        rule = f"items cut to {shortest} positions, the shortest training item, not {wanted}"
+        return min(wanted, shortest), [rule] if shortest < wanted else []
+
+    def _row_set(self, chosen: Sequence[int], *, training: bool) -> RowSet:
+        card, rows = self.prepared.card, [self.prepared.rows[k] for k in chosen]
+        names = [card.claim_of(row.columns) for row in rows]
+        claim = [self.unit.classes.index(name) if name in self.unit.classes else -1 for name in names]
+        return RowSet(
+            ids=[int(k) for k in self.prepared.ids[list(chosen)]],
+            claim=claim,
+            own=[index >= 0 for index in claim],
+            target=[_target(card, row) if training else -1 for row in rows],
+            columns=_columns(rows, card.columns if training else (*card.claims, *card.known)),
+        )
 
 
 def _by_class(prepared: Prepared, rows: Sequence[int]) -> dict[str, list[int]]:
@@ -302,37 +347,30 @@ def _by_class(prepared: Prepared, rows: Sequence[int]) -> dict[str, list[int]]:
     return dict(sorted(by_class.items()))
 
 
-def _length(recipe: Recipe, prepared: Prepared, pack: Pack, unit: _Unit, rules: list[str]) -> int:
-    """Return how many positions of every item are used: as many as asked for, or as the shortest training item has."""
-    if not unit.train:
-        return prepared.card.item_shape[0]
-    shortest = int(pack.lengths(prepared.ids[unit.train]).min())
-    length = shortest
-    if recipe.knobs.length_s is not None and prepared.card.sample_rate is not None:
-        wanted = round(recipe.knobs.length_s * prepared.card.sample_rate)
-        length = min(wanted, shortest)
-        if shortest < wanted:
-            rules.append(f"items cut to {shortest} positions, the shortest training item, not {wanted}")
-    return length
+def _content(prepared: Prepared, parts: _Parts) -> str:
+    """Return a hash of what a model learns from: rows, how they are used, and labels where it is told them."""
+    told = bool(prepared.card.targets)
+    return identifier(
+        [
+            [
+                [
+                    row.sha256,
+                    row.start,
+                    row.length,
+                    sorted(row.columns.items()),
+                    row.label if told else None,
+                ]
+                for row in (prepared.rows[k] for k in rows)
+            ]
+            for rows in (parts.train, parts.foreign, parts.held, parts.held_foreign)
+        ]
+    )
 
 
 def _short(tested: NDArray[Any], length: int) -> list[str]:
     if short := int((tested < length).sum()):
         return [f"{short} test items are shorter than {length} positions and repeated from their beginning"]
     return []
-
-
-def _row_set(prepared: Prepared, chosen: Sequence[int], unit: _Unit, *, training: bool) -> RowSet:
-    card, rows = prepared.card, [prepared.rows[k] for k in chosen]
-    names = [card.claim_of(row.columns) for row in rows]
-    claim = [unit.classes.index(name) if name in unit.classes else -1 for name in names]
-    return RowSet(
-        ids=[int(k) for k in prepared.ids[list(chosen)]],
-        claim=claim,
-        own=[index >= 0 for index in claim],
-        target=[_target(card, row) if training else -1 for row in rows],
-        columns=_columns(rows, card.columns if training else (*card.claims, *card.known)),
-    )
 
 
 def _target(card: Card, row: Row) -> int:
@@ -381,7 +419,7 @@ def _misfit(task: Task, known: dict[tuple[Any, ...], str | None]) -> str | None:
     shape = (id(task.recipe), id(spec.recipe), len(spec.classes), spec.length)
     if shape not in known:
         try:
-            detector_of(spec)
+            detector_of(spec, device="cpu")
             known[shape] = None
         except ConfigError as error:
             if task.recipe.changed:

@@ -16,13 +16,21 @@ import msgspec
 from msgspec import Meta, inspect
 
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.registry import Registry, file_hash_of, source_hash_of
+from asdbench.registry import Registry, file_hash_of
 from asdbench.values import Aggregate, Config, Ensemble, Method, Selection, Setting
 
 Parts = Literal["featurizer", "model", "scorer"]
 COMPUTING = ("asdbench.dsp", "asdbench.blocks")
 """Packages of the harness that what is computed depends on."""
-COMPUTING_FILES = ("asdbench.training", "asdbench.resume", "asdbench.detector", "asdbench.data.items")
+COMPUTING_FILES = (
+    "asdbench.data.items",
+    "asdbench.data.pack",
+    "asdbench.detector",
+    "asdbench.job",
+    "asdbench.resume",
+    "asdbench.seeding",
+    "asdbench.training",
+)
 """Single modules of it."""
 PARTS: tuple[Parts, ...] = ("featurizer", "model", "scorer")
 
@@ -38,9 +46,10 @@ class Knobs(Config, frozen=True, kw_only=True):
     length_s: Annotated[
         float | None, Meta(description="seconds of each item from its start; none: the shortest item")
     ]
-    precision: Annotated[Literal["fp32", "bf16"], Meta(description="bf16: autocast where that is safe")] = (
-        "fp32"
-    )
+    precision: Annotated[
+        Literal["fp32", "bf16"],
+        Meta(description="fp32: no TF32 on a GPU either; bf16: autocast where that is safe"),
+    ] = "fp32"
     compile: Annotated[bool, Meta(description="compile the training step; pays for long trainings")] = False
 
 
@@ -203,8 +212,7 @@ def _resolve(
 
 @functools.cache
 def _harness() -> str:
-    packages = [source_hash_of(module) for module in COMPUTING]
-    return identifier([*packages, *(file_hash_of(module) for module in COMPUTING_FILES)])
+    return identifier([file_hash_of(module) for module in (*COMPUTING, *COMPUTING_FILES)])
 
 
 def as_typed(name: str, options: Mapping[str, str]) -> str:

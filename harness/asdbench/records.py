@@ -104,13 +104,34 @@ def read_method(out: Path, run: Mapping[str, Any], label: str) -> MethodRecord:
         raise RunError(
             f"the record {folder} of {label} is gone; run its command again, nothing is trained anew"
         )
+    document = _read(folder / "record.json")
+    _check_sizes(folder, document.get("sizes", {}), label)
     return MethodRecord(
         label=label,
-        document=_read(folder / "record.json"),
+        document=document,
         items=pd.read_parquet(folder / "items.parquet"),
         validation=_table(folder / "validation.parquet"),
         held=_table(folder / "held.parquet"),
     )
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int], label: str) -> None:
+    """Make sure that the files of a record are as large as they were written.
+
+    Raises:
+        RunError: One is not.
+    """
+    for name, size in sizes.items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != size:
+            found = (
+                f"has {file.stat().st_size} bytes, not the {size} that were written"
+                if file.is_file()
+                else "is gone"
+            )
+            raise RunError(
+                f"{file} of the record of {label} {found}; run its command again, nothing is trained anew"
+            )
 
 
 def _table(file: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from asdbench.atomic import write_json
 from asdbench.data.prepare import Prepared
+from asdbench.environment import differences
 from asdbench.evaluate import NAMED, Evaluation, Finished, listed
 from asdbench.execute import Outcome
 from asdbench.metrics.classification import confusion
@@ -92,6 +93,7 @@ class Report:
                 ],
                 "changed": list(completeness.changed),
                 "manifest": self.prepared.manifest,
+                "samples": self.prepared.samples,
                 "groups": list(self.prepared.card.groups),
                 "targets": list(self.prepared.card.targets),
                 "resample_by": self.prepared.card.resample_by,
@@ -105,7 +107,7 @@ class Report:
         """Return what belongs beside a method's figures: flags, costs, rules, recipe."""
         cost = cost_of(evaluation)
         rules = {rule for found in evaluation.finished for rule in (*found.fit.rules, *found.score.rules)}
-        rules |= {*evaluation.rules, *self._untested(evaluation)}
+        rules |= {*evaluation.rules, *self._untested(evaluation), *_unlike(evaluation)}
         if evaluation.selection == "validation":
             blind = sorted({found.task.place for found in evaluation.finished if not found.fit.validated})
             if blind:
@@ -259,12 +261,18 @@ def cost_of(evaluation: Evaluation) -> Cost | None:
     )
 
 
-def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
-    """Write all that repeats and verifies a method's figures; return the record's identifier."""
+def write_record(store: Store, document: Mapping[str, Any], evaluation: Evaluation) -> str:
+    """Write all that repeats and verifies a method's figures; return the record's identifier.
+
+    Args:
+        store: Where to.
+        document: That of the report.
+        evaluation: The method's.
+    """
+    label = evaluation.recipe.label
     scores = sorted(found.score.score_id for found in evaluation.finished)
-    record_id = identifier(evaluation.recipe.label, scores, evaluation.selection)
+    record_id = identifier(label, scores, evaluation.selection)
     folder = store.root / "records" / record_id
-    document = report.document()
     with store.filling(folder) as temporary:
         tables = {"items": evaluation.items, "validation": evaluation.validation, "held": evaluation.held}
         for name, table in tables.items():
@@ -274,23 +282,47 @@ def write_record(store: Store, report: Report, evaluation: Evaluation) -> str:
             temporary / "record.json",
             {
                 "record_id": record_id,
-                "run": report.run,
-                "method": document["methods"][evaluation.recipe.label],
-                "results": [row for row in document["results"] if row["method"] == evaluation.recipe.label],
+                "run": document["run"],
+                "method": document["methods"][label],
+                "results": [row for row in document["results"] if row["method"] == label],
                 "data": document["data"],
-                "models": {found.fit.model_id: _model(found) for found in evaluation.finished},
-                "scores": scores,
+                "models": {found.fit.model_id: _trained(found) for found in evaluation.finished},
+                "scores": {found.score.score_id: _scored(found) for found in evaluation.finished},
+                "environments": {
+                    identifier(job.environment): job.environment
+                    for found in evaluation.finished
+                    for job in (found.fit, found.score)
+                },
                 "sizes": sizes_of(temporary),
             },
         )
     return record_id
 
 
-def _model(found: Finished) -> dict[str, Any]:
-    """Return what a model was trained as, and all that its training left."""
+def _trained(found: Finished) -> dict[str, Any]:
+    """Return what a model was trained as and all that its training left; environments are told once, by their hash."""
     fit: dict[str, Any] = msgspec.to_builtins(found.fit)
     task = {"unit": found.task.unit, "fold": found.task.fold, "seed": found.task.seed}
-    return task | {name: value for name, value in fit.items() if name not in {"sizes", "model_id"}}
+    kept = {name: value for name, value in fit.items() if name not in {"sizes", "model_id"}}
+    return task | kept | {"environment": identifier(found.fit.environment)}
+
+
+def _scored(found: Finished) -> dict[str, Any]:
+    score: dict[str, Any] = msgspec.to_builtins(found.score)
+    kept = {name: value for name, value in score.items() if name not in {"sizes", "score_id"}}
+    return kept | {"environment": identifier(found.score.environment)}
+
+
+def _unlike(evaluation: Evaluation) -> list[str]:
+    """Tell of models and scores whose figures are averaged though they were computed by other versions or hardware."""
+    jobs = [job for found in evaluation.finished for job in (found.fit, found.score)]
+    # A GPU that was there and not used makes no difference.
+    used = [
+        job.environment if job.device != "cpu" else {**job.environment, "gpus": [], "cudnn": None}
+        for job in jobs
+    ]
+    names = differences(used)
+    return [f"not all models and scores were computed alike: {'; '.join(names)}"] if names else []
 
 
 def _matrices(items: pd.DataFrame, seeds: Sequence[int], targets: list[str]) -> dict[str, list[list[int]]]:

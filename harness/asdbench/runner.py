@@ -14,16 +14,27 @@ import msgspec
 from asdbench.atomic import write_json
 from asdbench.contracts import Dataset
 from asdbench.data.folds import leave_one_out
+from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.ensemble import combine
-from asdbench.environment import available_memory, environment
+from asdbench.environment import DISTRIBUTION, available_memory, environment, required_by
 from asdbench.errors import ConfigError, DataError, Interrupted, unknown
-from asdbench.evaluate import Evaluation, MetricSet, evaluate
+from asdbench.evaluate import RESAMPLES, Evaluation, MetricSet, evaluate
 from asdbench.execute import Observer, Outcome, execute, outcomes
 from asdbench.executors.local import LocalExecutor, cores
-from asdbench.plan import Resources, Task, known_leak, make_plan
-from asdbench.recipe import Combination, Recipe, config_of, configure, identifier, resolve, resolve_ensemble
-from asdbench.registry import Registry
+from asdbench.metrics.resampling import BOOTSTRAP_SEED
+from asdbench.plan import Resources, Task, make_plan
+from asdbench.recipe import (
+    PARTS,
+    Combination,
+    Recipe,
+    config_of,
+    configure,
+    identifier,
+    resolve,
+    resolve_ensemble,
+)
+from asdbench.registry import RUN, Kind, Registry
 from asdbench.report import Report, make_report, write_record
 from asdbench.store import Store
 from asdbench.values import Selection, Words
@@ -120,14 +131,15 @@ def run(request: Request, registry: Registry, observer: Observer) -> Report:
     """
     planned = plan_run(request, registry, observer)
     store = Store(request.out)
-    with store.held():
+    with store.exclusive():
         ended = _execute(planned, store, observer)
         report = report_on(planned, registry, store, ended)
+        document = report.document()
         records = {
-            evaluation.recipe.label: write_record(store, report, evaluation)
+            evaluation.recipe.label: write_record(store, document, evaluation)
             for evaluation in report.evaluations
         }
-        write_json(store.root / "runs" / f"{planned.run_id}.json", report.document() | {"records": records})
+        write_json(store.root / "runs" / f"{planned.run_id}.json", document | {"records": records})
     return report
 
 
@@ -146,14 +158,58 @@ def report_on(planned: Planned, registry: Registry, store: Store, ended: Sequenc
             "command": list(planned.request.command),
             "dataset": planned.prepared.card.name,
             "dataset_options": dict(planned.request.dataset[1]),
+            "dataset_options_resolved": _resolved_options(planned, registry),
             "methods": [recipe.label for recipe in planned.recipes],
             "seeds": list(planned.request.seeds),
             "selection": planned.request.selection,
             "device": planned.resources.device,
             "threads": planned.resources.threads,
+            "metric_set": planned.prepared.card.metrics,
+            "resamples": RESAMPLES,
+            "bootstrap_seed": BOOTSTRAP_SEED,
+            "plugins": _plugins(planned, registry),
             "environment": environment(),
         },
     )
+
+
+def _resolved_options(planned: Planned, registry: Registry) -> dict[str, Any]:
+    """Return every option of the dataset, its place as it was typed."""
+    words, _ = division(registry, planned.request.dataset)
+    options: dict[str, Any] = msgspec.to_builtins(open_dataset(registry, words))
+    return options
+
+
+def _plugins(planned: Planned, registry: Registry) -> list[dict[str, Any]]:
+    """Return whose plugin, of which version and source, offers each thing that the figures come from."""
+    used: dict[tuple[Kind, str], None] = {
+        ("dataset", planned.request.dataset[0]): None,
+        ("metrics", planned.prepared.card.metrics): None,
+    }
+    for recipe in planned.recipes:
+        if isinstance(recipe, Combination):
+            used["ensemble", recipe.method] = None
+    for recipe in _trained(planned.recipes):
+        used["method", recipe.method] = None
+        for one in (recipe, *recipe.units.values()):
+            used |= {(part, getattr(one, part).name): None for part in PARTS}
+    return [_origin(registry, kind, name) for kind, name in used]
+
+
+def _origin(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
+    owner = registry.owner(kind, name)
+    told = {
+        "kind": kind,
+        "name": name,
+        "plugin": owner.name,
+        "distribution": owner.distribution,
+        "version": owner.version,
+    }
+    if kind not in RUN:  # methods and ensembles are values; their recipe stands in the record
+        told["source_hash"] = registry.source_hash(kind, name)
+    if owner.distribution == DISTRIBUTION:
+        return told
+    return told | {"libraries": required_by(owner.distribution)}
 
 
 def known_outcomes(planned: Planned) -> list[Outcome]:

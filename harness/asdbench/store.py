@@ -1,7 +1,8 @@
 """The store: models, scores, failures and records of runs as plain files. Truth is what lies here and is whole.
 
 <root>/models/<model_id>/   fit.json, model.safetensors, checkpoints/
-<root>/scores/<score_id>/   score.json, scores.parquet, detector.safetensors
+<root>/scores/<score_id>/   score.json, scores.parquet, detector.safetensors: featurizer, model and scorer as fitted, of the
+                            last checkpoint whichever counts, so that what scored can be loaded from one file
 <root>/work/<model_id>/     resume file and checkpoints of a fit that has not ended
 <root>/failures/<job_id>.json
 <root>/records/<record_id>/ record.json, items.parquet, validation.parquet (where the protocol has validation items),
@@ -29,6 +30,8 @@ from asdbench.values import Config
 
 Status = Literal["ok", "error", "timeout", "oom", "crashed", "inapplicable", "blocked", "planned"]
 T = TypeVar("T", bound=Config)
+OLD = ".old.part"
+"""How the name of a folder ends that makes room for another."""
 
 
 class Cost(Config, frozen=True, kw_only=True):
@@ -53,6 +56,8 @@ class FitRecord(Config, frozen=True, kw_only=True):
     feature_shape: list[int]
     cost: Cost
     resumed: bool
+    device: str
+    threads: int
     environment: dict[str, Any]
     """Versions and hardware that it was trained with."""
     rules: list[str] = []
@@ -71,6 +76,10 @@ class ScoreRecord(Config, frozen=True, kw_only=True):
     model_id: str
     cost: Cost
     ms_per_item: float
+    device: str
+    threads: int
+    environment: dict[str, Any]
+    """Versions and hardware that it was computed with."""
     rules: list[str] = []
     sizes: dict[str, int]
 
@@ -121,7 +130,7 @@ class Store:
         shutil.rmtree(fresh, ignore_errors=True)
         with new_folder(fresh) as temporary:
             yield temporary
-        old = folder.with_name(f".{folder.name}.old.part")
+        old = folder.with_name(f".{folder.name}{OLD}")
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.rename(old)
@@ -142,7 +151,7 @@ class Store:
         self._failure_file(job_id).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Keep other runs out of this folder while the block runs, and sweep what killed runs left half-written.
 
         Raises:
@@ -167,7 +176,11 @@ class Store:
 
     def _sweep(self) -> None:
         for place in ("models", "scores", "records", "work", "runs", "failures"):
-            for rest in (self.root / place).glob("**/.*.part"):
+            for old in list((self.root / place).glob(f"**/.*{OLD}")):
+                folder = old.with_name(old.name.removeprefix(".").removesuffix(OLD))
+                if not folder.exists():  # killed after it had made room, before what replaces it stood there
+                    old.rename(folder)
+            for rest in list((self.root / place).glob("**/.*.part")):
                 shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
 
     def _failure_file(self, job_id: str) -> Path:

@@ -170,7 +170,7 @@ class Trainer:
 
     def _step(self, stage: Stage, batch: Any, rates: Mapping[str, list[float]]) -> None:
         place = self._place
-        factor = stage.factor if isinstance(stage.factor, float) else stage.factor(place.epoch, place.step)
+        factor = stage.factor(place.epoch, place.step) if callable(stage.factor) else stage.factor
         for name, optimizer in stage.optimizers.items():
             _set_rates(optimizer, [rate * factor for rate in rates[name]])
         losses = stage.losses(batch, place.step)

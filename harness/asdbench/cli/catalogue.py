@@ -46,7 +46,10 @@ def plugins(as_json: bool) -> None:
 def describe(
     method: tuple[str, dict[str, str]], dataset: tuple[str, dict[str, str]] | None, as_json: bool
 ) -> None:
-    """Tell what METHOD is: paper, licence, options, shapes, parameters, FLOPs. Needs no data."""
+    """Tell what METHOD is: paper, licence, options, shapes, parameters, FLOPs. Needs no data.
+
+    Of an ensemble its members are told, one after another.
+    """
     from asdbench.describe import describe as describe_method  # imports torch
 
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
@@ -54,13 +57,23 @@ def describe(
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    options, presets, targets = told.pop("options"), told.pop("presets"), told.pop("targets")
+    members = told.pop("members", [])
+    _tell(told)
+    for member in members:
+        click.echo()
+        _tell(member)
+
+
+def _tell(told: dict[str, Any]) -> None:
+    """Print what is known of a method, or of an ensemble, which has no options and shapes of its own."""
+    options, presets, targets = (told.pop(name, None) for name in ("options", "presets", "targets"))
     for name, value in told.items():
         if name == "classes" and targets:  # what the task tells apart, not what items claim to be
             name, value = "targets", ", ".join(targets)
         click.echo(f"{name.replace('_', ' '):<24} {_readable(value)}")
-    click.echo("\noptions, as in 'METHOD[option=value]':")
-    for row in options:
+    if options:
+        click.echo("\noptions, as in 'METHOD[option=value]':")
+    for row in options or []:
         meaning = f"{row['meaning']} ({row['part']}: {row['kind']})"
         click.echo(f"  {row['option']:<20} {_readable(row['value']):<26} {meaning}")
     if presets:

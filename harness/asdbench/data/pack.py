@@ -41,10 +41,12 @@ class PackCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     items: int
     samples: str
     """Hash of what was decoded, in the order of the rows: equal for equal samples, however they were read."""
+    ids: str
+    """Hash of the secret item ids in the order of the rows, which tells what was made together with this pack."""
     arrays: tuple[ArrayCard, ...]
 
 
-VERSION = 2
+VERSION = 3
 
 
 class Pack:
@@ -142,8 +144,13 @@ def build_pack(
     samples = hashlib.sha256(
         msgspec.json.encode([[digests[row.source], row.start, row.length] for row in rows])
     ).hexdigest()
-    card = PackCard(version=VERSION, items=len(rows), samples=samples, arrays=arrays)
+    card = PackCard(version=VERSION, items=len(rows), samples=samples, ids=digest_of(ids), arrays=arrays)
     (folder / "pack.json").write_bytes(msgspec.json.encode(card))
+
+
+def digest_of(ids: NDArray[np.int64]) -> str:
+    """Return what tells one secret permutation from every other."""
+    return hashlib.sha256(np.ascontiguousarray(ids, dtype="<i8").data).hexdigest()
 
 
 class _ArrayWriter:

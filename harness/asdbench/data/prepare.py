@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,12 +19,13 @@ from asdbench.atomic import locked, new_folder
 from asdbench.contracts import Dataset, LocatedDataset, MadeDataset
 from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.hashing import content_hashes
-from asdbench.data.pack import VERSION, Pack, build_pack
-from asdbench.data.vault import read_ids, write_vault
+from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
+from asdbench.data.vault import RESERVED, SCORES, read_ids, reserved, write_vault
 from asdbench.errors import DataError
 from asdbench.registry import source_hash_of
 from asdbench.values import Card, Row
 
+logger = logging.getLogger(__name__)
 Report = Callable[[str, int, int], None]
 """``report(what, done, total)``."""
 
@@ -54,20 +57,34 @@ def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Pre
     Two processes that prepare the same data at once wait for each other, and one does the work.
 
     Raises:
-        DataError: The data are absent or damaged; the message names the first file.
+        DataError: The data are absent or damaged, and the message names the first file; or a column has a name that
+            the harness keeps for itself.
     """
     dataset, root = placed(dataset, root, cache, report=report)
     card = dataset.card
-    rows = _hashed(list(dataset.index(root)), root, cache, report)
+    found = list(dataset.index(root))
+    _refuse_reserved(card, found)
+    rows = _hashed(found, root, cache, report)
     if not rows:
         raise DataError(f"{card.name} has no items under {root}")
     manifest = _manifest(rows)
     key = _key(dataset, manifest)
     pack = cache / "packs" / f"{card.name}-{key}"
-    vault = cache / "vaults" / hashlib.sha256(f"{key} {manifest}".encode()).hexdigest()[:32]
+
+    def vault_of(digest: str) -> Path:
+        return cache / "vaults" / hashlib.sha256(f"{key} {manifest} {digest}".encode()).hexdigest()[:32]
+
     with locked(pack.with_name(pack.name + ".lock")):
+        if pack.exists() and not _is_whole(vault := vault_of(digest := Pack(pack).card.ids), digest):
+            logger.warning(
+                "%s: the labels that belong to its pack are gone or damaged; both are made anew", card.name
+            )
+            shutil.rmtree(vault, ignore_errors=True)
+            shutil.rmtree(pack)
         if not pack.exists():
-            _build(dataset, root, rows, pack, vault, report)
+            _build(dataset, root, rows, pack, vault_of, report)
+    # Where locks do not hold, another's pack may have come first; its card names the vault that was made with it.
+    vault = vault_of(Pack(pack).card.ids)
     return Prepared(
         dataset=dataset,
         card=card,
@@ -129,13 +146,37 @@ def _key(dataset: Dataset, manifest: str) -> str:
     ).hexdigest()[:16]
 
 
+def _refuse_reserved(card: Card, rows: Sequence[Row]) -> None:
+    if kept := reserved({*card.columns, *(name for row in rows for name in row.columns)}):
+        raise DataError(
+            f"{card.name} has a column {kept[0]!r}, a name that the harness keeps for itself; rename it (kept: "
+            f"{', '.join(sorted(RESERVED))} and all that begin with {SCORES})"
+        )
+
+
+def _is_whole(vault: Path, digest: str) -> bool:
+    try:
+        return digest_of(read_ids(vault)) == digest
+    except (OSError, ValueError, KeyError):  # it is gone, or no parquet file, or not ours
+        return False
+
+
 def _build(
-    dataset: Dataset, root: Path, rows: Sequence[Row], pack: Path, vault: Path, report: Report
+    dataset: Dataset,
+    root: Path,
+    rows: Sequence[Row],
+    pack: Path,
+    vault_of: Callable[[str], Path],
+    report: Report,
 ) -> None:
     ids = np.array(_secret_permutation(len(rows)), dtype=np.int64)
+    vault = vault_of(digest_of(ids))
 
     def read(source: PurePosixPath) -> NDArray[np.generic]:
-        return dataset.read(root, source)
+        try:
+            return dataset.read(root, source)
+        except OSError as error:
+            raise DataError(f"cannot read {source} under {root}: {error.strerror or error}") from error
 
     with new_folder(pack) as temporary:
         build_pack(rows, ids, read, temporary, progress=lambda k, total: report("decoding", k, total))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,15 @@ from asdbench.atomic import writing
 from asdbench.values import Row
 
 FILE = "vault.parquet"
+RESERVED = ("item_id", "source", "start", "length", "sha256", "label")
+"""What the harness tells of items under these names, in the vault and beside scores; no dataset may."""
+SCORES = "score_"
+"""How the columns of scores begin."""
+
+
+def reserved(columns: Iterable[str]) -> list[str]:
+    """Return those of a dataset's public columns whose names the harness keeps for itself."""
+    return sorted({name for name in columns if name in RESERVED or name.startswith(SCORES)})
 
 
 def write_vault(rows: Sequence[Row], ids: NDArray[np.int64], folder: Path) -> None:

@@ -105,7 +105,7 @@ class LocalExecutor:
             while self._queue and self._free:
                 self._start(self._queue.popleft())
             yield from self._listen()
-            yield from self._watch()
+            self._watch()
 
     def _start(self, job: JobSpec) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
@@ -145,14 +145,14 @@ class LocalExecutor:
         if gone or running.last is not None:
             yield self._finish(running)
 
-    def _watch(self) -> Iterator[Event]:
+    def _watch(self) -> None:
+        """End jobs that ran past their time, and kill those that were asked to end and did not."""
         now = time.monotonic()
         for running in list(self._running.values()):
             if now > running.deadline and running.ending is None:
                 self._end(running, "timeout")
             if running.killed_at is not None and now > running.killed_at + PATIENCE_S:
                 running.process.kill()
-        yield from ()
 
     def _end(self, running: _Running, status: Status) -> None:
         running.ending, running.killed_at = status, time.monotonic()

@@ -20,6 +20,9 @@ from asdbench.job import JobSpec, run_job
 from asdbench.store import Status
 from asdbench.training import Progress
 
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+"""What torch says on the CPU, and CUDA, cuBLAS and cuDNN on a GPU, in errors of no kind of their own."""
+
 
 def work(message: bytes, pipe: Connection, cores: list[int]) -> None:
     """Run the job that ``message`` describes, pinned to ``cores``, and tell through ``pipe`` how it went."""
@@ -56,14 +59,8 @@ def _tell(pipe: Connection, event: Event) -> None:
 
 
 def _status(error: BaseException) -> Status:
-    text = str(error)
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in text
-    ):
-        return "oom"
-    return "error"
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return "oom" if named or any(words in str(error) for words in OUT_OF_MEMORY) else "error"
 
 
 def _message(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from asdbench.metrics.aggregate import DOMAIN, harmonic_mean
 from asdbench.metrics.bootstrap import bootstrap_areas, bootstrap_auc, bootstrap_partial_auc, interval
 from asdbench.metrics.classification import ClassTable, classification
-from asdbench.metrics.detection import average_precision, equal_error, f1_max
+from asdbench.metrics.detection import Decisions, average_precision, decisions, equal_error, f1_max
 from asdbench.metrics.holdout import holdout
 from asdbench.metrics.official import dcase2020, dcase2021, dcase2022, dcase2023, dcase2024, dcase2025
 from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
@@ -12,6 +12,7 @@ from asdbench.metrics.table import Metric, Result, ScoreTable, main_metric
 __all__ = [
     "DOMAIN",
     "ClassTable",
+    "Decisions",
     "Metric",
     "Result",
     "ScoreTable",
@@ -28,6 +29,7 @@ __all__ = [
     "dcase2023",
     "dcase2024",
     "dcase2025",
+    "decisions",
     "equal_error",
     "f1_max",
     "harmonic_mean",

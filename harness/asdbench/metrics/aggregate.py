@@ -12,18 +12,17 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from asdbench.errors import ConfigError, MetricError
 from asdbench.metrics.bootstrap import Area, View, bootstrap_views
+from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block
 from asdbench.metrics.roc import Bools, Floats, Ints, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 from asdbench.seeding import seed_for
 from asdbench.values import ANOMALY
 
 DOMAIN = "domain"
-BOOTSTRAP_SEED = 2020
-"""Intervals are part of a record, so they are drawn alike for everybody."""
 
 Path = tuple[str, ...]
 """Names of a result group, outermost first: ``()`` average, ``("fan",)`` type, ``("fan", "00")`` section."""
@@ -39,13 +38,16 @@ class Figure:
     items: int
     """Items with a known label."""
     draws: Floats | None
-    """Shape ``[seeds, 1 + resamples]``: of the items, then of each resample; None: undefined."""
+    """Shape ``[seeds, 1 + resamples]``: of the items, then of each resample; without resamples there is no
+    interval; None: undefined."""
     note: str | None
-    """Why it is undefined, or what it leaves out."""
+    """Why it is undefined or has no interval, or what it leaves out."""
     parts: int = 1
     """Of how many measured figures it is."""
     left_out: tuple[tuple[str, str], ...] = ()
     """Why a measured figure is undefined, and of what it is: those that no mean counts."""
+    fixed: tuple[str, ...] = ()
+    """The groups beneath whose items cannot be resampled, so that no mean above has an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +56,7 @@ class _Known:
 
     is_anomaly: Bools
     scores: Floats  # [seeds, items]
+    block: NDArray[np.str_] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +83,8 @@ def measure(table: ScoreTable, *, resamples: int) -> tuple[list[Figure], list[Fi
     """Return the AUC and the pAUC of each section, by path.
 
     All sections and seeds take one pass, each section's resamples another. What is drawn for a section comes
-    from its path and its scores, whatever the order of the items, and is the same for all seeds.
+    from its path and its scores, whatever the order of the items, and is the same for all seeds. Where the table
+    has blocks, whole blocks are drawn.
 
     Raises:
         ConfigError: ``resamples`` is negative.
@@ -105,7 +109,8 @@ def measure_domains(
 
     A domain's AUC sets its own normal items against the anomalies of all domains; the section's pAUC takes the
     items of all. Each resample of a section keeps the normals and the anomalies of each domain in number, and
-    is the same for all its figures. In a table without a column ``domain`` a section is its one domain.
+    is the same for all its figures; where the table has blocks, whole blocks are drawn instead. In a table without
+    a column ``domain`` a section is its one domain.
 
     Args:
         table: Scores and labels; the domain is its innermost group.
@@ -268,6 +273,7 @@ def _known(table: ScoreTable, code: Ints, *, groups: int) -> tuple[_Known, list[
     known = _Known(
         is_anomaly=table.label[is_known] == ANOMALY,
         scores=table.scores[:, is_known],
+        block=None if table.block is None else table.block[is_known],
     )
     own = code[is_known]
     return known, [np.flatnonzero(own == group) for group in range(groups)], secret.tolist()
@@ -290,7 +296,8 @@ def _measure(
                 draws = None
                 if reason is None:
                     draws = np.concatenate([points[area][:, number, None], next(samples)], axis=1)
-                figures.setdefault(metric, []).append(_leaf(part, draws, why=reason))
+                lone = _lone(known, stratum, part) if resamples else []
+                figures.setdefault(metric, []).append(_leaf(part, draws, why=reason, lone=lone))
             number += 1
     return {metric: sorted(found, key=lambda figure: figure.path) for metric, found in figures.items()}
 
@@ -330,32 +337,57 @@ def _resample(
         views,
         resamples=resamples,
         seed=seed_for(BOOTSTRAP_SEED, "bootstrap", *section.path),
+        block=None if known.block is None else known.block[section.rows],
     )
 
 
-def _leaf(part: _Part, draws: Floats | None, *, why: str | None) -> Figure:
+def _lone(known: _Known, stratum: Ints, part: _Part) -> list[str]:
+    """Return which items of a part all lie in one block, so that resamples say nothing of how far they would move."""
+    if known.block is None:
+        return []
+    anomalous = known.is_anomaly[part.rows]
+    lone = lone_block(2 * stratum[part.rows] + anomalous, known.block[part.rows])
+    return [
+        name for value, name in enumerate(("normal", "anomalous")) if any(kind % 2 == value for kind in lone)
+    ]
+
+
+def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[str]) -> Figure:
     reason = "no item with a known label" if part.known == 0 else why
-    partly = f"{part.secret} of {part.known + part.secret} items have no known label"
+    notes = [reason] if reason else []
+    name = "/".join(part.path)
+    if part.secret and part.known:
+        notes.append(f"{part.secret} of {part.known + part.secret} items have no known label")
+    if draws is not None and lone:
+        notes.append(f"no interval: {' and '.join(lone)} items lie in one block")
+        draws = draws[:, :1]
     return Figure(
         path=part.path,
         items=part.known,
         draws=draws if reason is None else None,
-        note="; ".join(filter(None, [reason, partly if part.secret and part.known else None])) or None,
-        left_out=((reason, "/".join(part.path)),) if reason else (),
+        note="; ".join(notes) or None,
+        left_out=((reason, name),) if reason else (),
+        fixed=(name,) if reason is None and lone else (),
     )
 
 
 def _reduced(path: Path, parts: Sequence[Figure], reduce: Reduce, *, items: int) -> Figure:
     defined = [part.draws for part in parts if part.draws is not None]
     left_out = tuple(pair for part in parts for pair in part.left_out)
+    fixed = tuple(dict.fromkeys(name for part in parts for name in part.fixed))
     count = sum(part.parts for part in parts)
+    notes = [_left_out(left_out, count)] if left_out else []
+    if fixed:
+        notes.append(f"no interval: {', '.join(fixed)} cannot be resampled")
+        defined = [draws[:, :1] for draws in defined]
     return Figure(
         path=path,
         items=items,
         draws=reduce(np.stack(defined)) if defined else None,
-        note=_left_out(left_out, count) if left_out else None,
+        note="; ".join(notes) or None,
         parts=count,
         left_out=left_out,
+        fixed=fixed,
     )
 
 

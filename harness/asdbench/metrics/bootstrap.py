@@ -2,13 +2,15 @@
 
 Conventions:
     * Normals and anomalies are drawn separately, with replacement, so each resample keeps both counts; where
-      a section has strata (its domains), each stratum's normals and anomalies are.
+      a section has strata (its domains), each stratum's normals and anomalies are. Where items hang together,
+      whole blocks of them are drawn, as many as there are; the counts of items then vary with the blocks' sizes.
     * A resample is a column of counts, how often each item was drawn. Its AUC is the product of both classes'
       counts with the indicator matrix (1 where the anomaly scores higher, 1/2 where they tie). Along sorted
       scores that matrix is a staircase, so the product is taken as a running sum and a gather, without the
       matrix; pAUC takes the same sums.
     * The samples follow from the scores and the seed: the order of the items does not matter, nor the size of
       the chunks that keep the work in the processor's cache, and the first of many samples are those of few.
+    * Intervals are percentiles of the samples, moved for bias on the scale of odds; ``interval`` tells how and why.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from asdbench.errors import ConfigError, MetricError
 from asdbench.metrics.roc import (
@@ -34,6 +36,8 @@ from asdbench.metrics.roc import (
 
 CHUNK = 2**16
 """Counts held at a time (items times resamples): half a MiB of float64."""
+CERTAIN = 1e-3
+"""A figure or median this close to 0 or 1 counts as this far from it where odds are compared: 0 and 1 have none."""
 
 Area = Literal["auc", "pauc"]
 
@@ -123,6 +127,7 @@ def bootstrap_views(
     resamples: int,
     seed: int,
     max_fpr: float = MAX_FPR,
+    block: NDArray[np.str_] | None = None,
 ) -> Floats:
     """Return areas of every resample for several views of one section, such as its domains.
 
@@ -136,6 +141,7 @@ def bootstrap_views(
         resamples: How many.
         seed: Equal seeds give equal samples; with one stratum and a view of all items, those of ``bootstrap_areas``.
         max_fpr: Largest false-positive rate that counts for pAUC.
+        block: Name of each item's block, shape ``[items]``; None: every item is drawn by itself.
 
     Returns:
         Shape ``[areas, scorings, resamples]``: the areas of the first view, then those of the next.
@@ -152,12 +158,12 @@ def bootstrap_views(
     order = np.lexsort(scores[::-1])
     is_anomaly, scores = is_anomaly[order], scores[:, order]
     kind = 2 * stratum[order] + is_anomaly
-    place = np.argsort(np.argsort(kind, kind="stable"))  # where the counts of each item will stand
+    sizes, place = _places(kind, None if block is None else block[order])
     rankings = [[_rank(row, view.rows[order], is_anomaly, place) for row in scores] for view in views]
     samples = np.empty((sum(len(view.areas) for view in views), scores.shape[0], resamples))
     start = 0
-    for drawn in draw_counts(*np.bincount(kind).tolist(), resamples=resamples, seed=seed):
-        counts = np.concatenate(drawn)  # [items, chunk]
+    for drawn in draw_counts(*sizes, resamples=resamples, seed=seed):
+        counts = np.concatenate(drawn)  # [items or blocks, chunk]
         stop, row = start + counts.shape[1], 0
         for view, of_view in zip(views, rankings, strict=True):
             for column, ranking in enumerate(of_view):
@@ -169,15 +175,23 @@ def bootstrap_views(
     return samples
 
 
-def interval(samples: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap samples: its lower and upper end.
+def interval(samples: ArrayLike, point: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a figure from its bootstrap samples, moved for bias: its lower and upper end.
+
+    Resampled figures are biased against the figure as the figure is against the truth: pAUC and F1max come out
+    too high twice over, and in a mean of many sections that outweighs the spread. So the samples' percentiles
+    are moved by twice the distance from their median to the figure. Distances are ratios of odds, x / (1 - x),
+    which keeps the ends within [0, 1] and lets the interval grow where it leaves a bound. A figure without such
+    bias, as AUC, keeps its percentiles but for the skewness of its samples. Where the bias is larger than half
+    the interval it would leave the figure out; it is widened to the figure.
 
     Args:
-        samples: Shape ``[resamples]``. NaN (undefined on that resample) is left out.
-        level: Share of the samples between the ends.
+        samples: Within [0, 1], shape ``[resamples]``. NaN (undefined on that resample) is left out.
+        point: The figure itself, of the items that were resampled.
+        level: Share of the samples between the percentiles.
 
     Raises:
-        MetricError: No sample is defined, or the shape is another.
+        MetricError: No sample is defined, a sample or the figure lies outside [0, 1], or the shape is another.
         ConfigError: ``level`` is not between 0 and 1.
     """
     values = np.asarray(samples, dtype=np.float64)
@@ -188,21 +202,24 @@ def interval(samples: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     defined = values[~np.isnan(values)]
     if defined.size == 0:
         raise MetricError(f"none of {values.size} bootstrap samples is defined")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    within = _within(np.append(defined, point))
+    figure = float(within[-1])
+    low, median, high = np.quantile(within[:-1], [(1 - level) / 2, 0.5, (1 + level) / 2]).tolist()
+    factor = (_odds(figure) / _odds(median)) ** 2
+    return min(_moved(low, factor), figure), max(_moved(high, factor), figure)
 
 
 def draw_counts(*sizes: int, resamples: int, seed: int) -> Iterator[tuple[Floats, ...]]:
     """Draw resamples chunk by chunk: how often each item came.
 
     Args:
-        *sizes: How many items there are of each kind that is drawn apart: normals, anomalies, those of the next
-            stratum.
+        *sizes: How many items (or blocks) there are of each kind that is drawn apart: normals, anomalies, those of
+            the next stratum.
         resamples: How many.
         seed: Equal seeds give equal samples.
 
     Yields:
-        Counts ``[items, chunk]`` of each kind; to the callers above they stand by rising score.
+        Counts ``[items, chunk]`` of each kind; to the callers above they stand by rising score, blocks by name.
     """
     streams = np.random.default_rng(seed).spawn(len(sizes))
     chunk = max(1, CHUNK // sum(sizes))
@@ -219,6 +236,33 @@ def _count(generator: np.random.Generator, n_items: int, resamples: int) -> Floa
     cells += np.arange(resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=n_items * resamples)
     return counts.reshape(n_items, resamples).astype(np.float64)
+
+
+def _within(values: Floats) -> Floats:
+    """Return figures with rounding beyond [0, 1] taken back."""
+    strange = values[~((values >= -1e-9) & (values <= 1 + 1e-9))]
+    if strange.size:
+        raise MetricError(f"an interval is of figures within [0, 1], met {strange[0]:g}")
+    return np.clip(values, 0, 1)
+
+
+def _odds(value: float) -> float:
+    bounded = min(max(value, CERTAIN), 1 - CERTAIN)
+    return bounded / (1 - bounded)
+
+
+def _moved(end: float, factor: float) -> float:
+    """Return the share whose odds are ``factor`` times those of ``end``; 0 and 1 stay."""
+    return end * factor / (end * factor + 1 - end)
+
+
+def _places(kind: Ints, block: NDArray[np.str_] | None) -> tuple[list[int], Ints]:
+    """Return how many rows of counts each kind has, and which row is that of each item."""
+    if block is None:
+        return np.bincount(kind).tolist(), np.argsort(np.argsort(kind, kind="stable"))
+    _, name = np.unique(block, return_inverse=True)
+    rows, place = np.unique(kind * (name.max() + 1) + name, return_inverse=True)
+    return np.bincount(rows // (name.max() + 1)).tolist(), place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,6 +282,7 @@ class _Resampled:
 
     ranking: _Ranking
     normals: Floats  # [K, chunk] drawn normals at each distinct score, falling
+    drawn: Floats  # [chunk] all drawn normals
     hits: Floats  # [n_anomaly + 1, chunk] drawn anomalies among the first so many, by falling score
 
 
@@ -285,7 +330,7 @@ def _resample(ranking: _Ranking, counts: Floats) -> _Resampled:
         normals = np.add.reduceat(normals, ranking.starts, axis=0)
     hits = np.zeros((ranking.anomalies.size + 1, counts.shape[1]))
     np.cumsum(counts[ranking.anomalies], axis=0, out=hits[1:])
-    return _Resampled(ranking=ranking, normals=normals, hits=hits)
+    return _Resampled(ranking=ranking, normals=normals, drawn=normals.sum(axis=0), hits=hits)
 
 
 def _auc(resampled: _Resampled) -> Floats:
@@ -295,8 +340,7 @@ def _auc(resampled: _Resampled) -> Floats:
     ties = wins
     if not np.array_equal(ranking.above, ranking.down_to):
         ties = np.einsum("kr,kr->r", normals, hits[ranking.down_to])
-    pairs = ranking.normals.size * ranking.anomalies.size
-    area: Floats = (wins + ties) / (2 * pairs)
+    area: Floats = (wins + ties) / (2 * resampled.drawn * hits[-1])
     return area
 
 
@@ -306,16 +350,15 @@ def _partial_auc(max_fpr: float) -> _Area:
 
     def area(resampled: _Resampled) -> Floats:
         ranking = resampled.ranking
-        limit = max_fpr * ranking.normals.size
+        limit = max_fpr * resampled.drawn
         passed = np.cumsum(resampled.normals, axis=0)
         # Below the score where the last resample reaches the limit no curve matters any more.
-        needed = 1 + int(np.argmax(passed.min(axis=1) >= limit))
+        needed = 1 + int(np.argmax((passed >= limit).all(axis=1)))
         normals, passed = resampled.normals[:needed], passed[:needed]
         width = np.clip(limit - (passed - normals), 0, normals)
         above, down_to = resampled.hits[ranking.above[:needed]], resampled.hits[ranking.down_to[:needed]]
         share = width / np.maximum(normals, 1)  # of the segment; where no normal was drawn there is none
         doubled = np.einsum("kr,kr->r", width, 2 * above + (down_to - above) * share)
-        pairs = ranking.normals.size * ranking.anomalies.size
-        return standardise(doubled / (2 * pairs), max_fpr)
+        return standardise(doubled / (2 * resampled.drawn * resampled.hits[-1]), max_fpr)
 
     return area

@@ -8,21 +8,19 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.errors import MetricError
-from asdbench.metrics.resampling import lone_block, weights_of
+from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block, weights_of
 from asdbench.metrics.roc import Floats, Ints, check_finite
 from asdbench.metrics.table import Metric, Result, result_of
 from asdbench.seeding import seed_for
 
 Counts = NDArray[np.float64]
-SEED = 2020
-"""Intervals are part of a record, so they are drawn alike for everybody."""
 UNKNOWN = "no item with a known class"
 LONE = "no interval: the items lie in one block"
 
@@ -96,7 +94,7 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
     groups: dict[str, str | None] = dict.fromkeys(table.groups)
     if name is not None:
         groups[table.groups[0]] = name
-    seeds, _, classes = table.scores.shape
+    seeds = table.scores.shape[0]
     if not known.any():
         return [
             result_of(None, groups=groups, metric=metric, items=0, seeds=seeds, why=UNKNOWN)
@@ -106,22 +104,22 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
     together = np.zeros(truth.size, dtype=np.int64)
     block = None if table.block is None else table.block[known]
     why = LONE if resamples and lone_block(together, block) else None
-    seed = seed_for(SEED, "classification", name or "")
-    weights = weights_of(together, block, resamples=0 if why else resamples, seed=seed)
-    matrices = np.stack(
-        [_confusions(truth, scores[known].argmax(axis=1), weights, classes) for scores in table.scores]
-    )  # [seeds, 1 + resamples, classes, classes]
+    seed = seed_for(BOOTSTRAP_SEED, "classification", name or "")
+    rows = weights_of(together, block, resamples=0 if why else resamples, seed=seed)
+    matrices = _confusions(truth, scores=table.scores[:, known], rows=rows)
     return [
         result_of(figure(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds, why=why)
         for metric, figure in FIGURES.items()
     ]
 
 
-def _confusions(truth: Ints, predicted: Ints, weights: Floats, classes: int) -> Counts:
-    """Return the confusion matrix under every row of weights, ``[1 + resamples, classes, classes]``."""
-    cell = np.zeros((truth.size, classes * classes))
-    cell[np.arange(truth.size), truth * classes + predicted] = 1
-    return np.asarray((weights @ cell).reshape(len(weights), classes, classes))
+def _confusions(truth: Ints, *, scores: Floats, rows: Iterable[Floats]) -> Counts:
+    """Return the confusion matrices under every row of weights, ``[seeds, 1 + resamples, classes, classes]``."""
+    seeds, items, classes = scores.shape
+    cell = np.zeros((seeds, items, classes * classes))
+    cell[np.arange(seeds)[:, None], np.arange(items), truth * classes + scores.argmax(axis=2)] = 1
+    matrices = np.concatenate([weights @ cell for weights in rows], axis=1)
+    return np.asarray(matrices.reshape(seeds, -1, classes, classes))
 
 
 def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Counts:

@@ -49,6 +49,11 @@ class Decisions:
         return self.found / self.anomalies
 
     @property
+    def alarm_rate(self) -> Floats:
+        """Share of the normal items that raise an alarm."""
+        return self.alarms / self.alarms[:, -1:]
+
+    @property
     def f1(self) -> Floats:
         """2 P R / (P + R)."""
         return 2 * self.found / (self.found + self.alarms + self.anomalies)
@@ -59,17 +64,21 @@ class Decisions:
 
     def area(self) -> Floats:
         """Return the area under the ROC curve, ties counted half, ``[resamples]``."""
-        rate = self.alarms / self.alarms[:, -1:]
         middle = self.recall - np.diff(self.recall, axis=1, prepend=0.0) / 2
-        return np.asarray((np.diff(rate, axis=1, prepend=0.0) * middle).sum(axis=1))
+        return np.asarray((np.diff(self.alarm_rate, axis=1, prepend=0.0) * middle).sum(axis=1))
 
     def best(self) -> Ints:
         """Return the position of the threshold with the largest F1, ``[resamples]``."""
         return np.asarray(self.f1.argmax(axis=1))
 
 
-def decisions(is_anomaly: Bools, scores: Floats, weights: Floats) -> Decisions:
-    """Return the decisions of all thresholds under every row of ``weights`` ``[resamples, items]``.
+def decisions(is_anomaly: Bools, scores: Floats, weights: Floats | None = None) -> Decisions:
+    """Return the decisions of all thresholds under every row of weights.
+
+    Args:
+        is_anomaly: True for anomalies, ``[items]``.
+        scores: Finite anomaly scores, ``[items]``, at least one.
+        weights: How often each item was drawn, ``[resamples, items]``; None: one row, every item once.
 
     Raises:
         MetricError: A row draws no anomaly.
@@ -77,7 +86,7 @@ def decisions(is_anomaly: Bools, scores: Floats, weights: Floats) -> Decisions:
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of items that tie
-    drawn = weights[:, order]
+    drawn = np.ones((1, scores.size)) if weights is None else weights[:, order]
     found = np.cumsum(drawn * is_anomaly[order], axis=1)[:, last]
     called = np.cumsum(drawn, axis=1)[:, last]
     if (found[:, -1] == 0).any():
@@ -119,7 +128,7 @@ def equal_error(is_anomaly: ArrayLike, scores: ArrayLike) -> tuple[float, float]
     """
     decided = _of(is_anomaly, scores)
     missed = 1 - decided.recall[0]
-    alarms = decided.alarms[0] / decided.alarms[0, -1]
+    alarms = decided.alarm_rate[0]
     closest = int(np.abs(missed - alarms).argmin())
     return float(missed[closest] + alarms[closest]) / 2, float(decided.thresholds[closest])
 
@@ -143,4 +152,4 @@ def _of(is_anomaly: ArrayLike, scores: ArrayLike) -> Decisions:
     anomalies = int(anomalous.sum())
     if why := absent(values.size - anomalies, anomalies):
         raise MetricError(f"precision and recall are undefined: {why}")
-    return decisions(anomalous, values, np.ones((1, values.size)))
+    return decisions(anomalous, values)

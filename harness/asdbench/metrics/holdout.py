@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.metrics.detection import decisions, f1_max, share_at_or_above
-from asdbench.metrics.resampling import lone_block, weights_of
+from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block, weights_of
 from asdbench.metrics.roc import Bools, Floats, absent
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 from asdbench.seeding import seed_for
@@ -27,8 +27,6 @@ from asdbench.values import ANOMALY
 
 FIGURES: tuple[Metric, ...] = ("ap", "f1", "recall", "false_alarms", "auc")
 AT_THRESHOLD: tuple[Metric, ...] = ("f1", "recall", "false_alarms")
-SEED = 2020
-"""Intervals are part of a record, so they are drawn alike for everybody."""
 NO_VALIDATION = "a threshold is chosen on validation items, and there are none; use another protocol"
 NORMAL_VALIDATION, ANOMALOUS_VALIDATION, NORMAL_TEST, ANOMALOUS_TEST = range(4)
 STRATA = ("normal validation", "anomalous validation", "normal test", "anomalous test")
@@ -124,13 +122,17 @@ def _draws(
     anomalous, tested = validation.anomalous, test.anomalous
     stratum = np.concatenate([anomalous.astype(np.int64), NORMAL_TEST + tested])
     block = _joined(validation.block, test.block)
-    weights = weights_of(stratum, block, resamples=resamples, seed=seed_for(SEED, "holdout"))
-    on_validation, on_test = weights[:, : anomalous.size], weights[:, anomalous.size :]
-    of_seeds = [
-        _one_seed(anomalous, scores, on_validation, tested, test_scores, on_test)
-        for scores, test_scores in zip(validation.scores, test.scores, strict=True)
-    ]
-    draws = {metric: np.stack([figures[metric] for figures in of_seeds]) for metric in of_seeds[0]}
+    seed = seed_for(BOOTSTRAP_SEED, "holdout")
+    chunks: dict[Metric, list[Floats]] = {}
+    for weights in weights_of(stratum, block, resamples=resamples, seed=seed):
+        on_validation, on_test = weights[:, : anomalous.size], weights[:, anomalous.size :]
+        of_seeds = [
+            _one_seed(anomalous, scores, on_validation, tested, test_scores, on_test)
+            for scores, test_scores in zip(validation.scores, test.scores, strict=True)
+        ]
+        for metric in of_seeds[0]:
+            chunks.setdefault(metric, []).append(np.stack([figures[metric] for figures in of_seeds]))
+    draws = {metric: np.concatenate(found, axis=1) for metric, found in chunks.items()}
     lone = [STRATA[value] for value in lone_block(stratum, block)]
     why: dict[Metric, str] = {}
     for metric in draws if resamples else ():

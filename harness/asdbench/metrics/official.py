@@ -11,8 +11,8 @@ Conventions:
     * With several seeds a figure is the mean over seeds. Its interval is that of the mean too: each resample
       draws the same items for all seeds, so the interval tells of the test items, ``per_seed`` of the
       training.
-    * Sections are resampled independently (2021: their domains); the interval of a mean is that of the means of
-      their resamples.
+    * Sections are resampled independently (2021: their domains), by whole blocks where the table has them; the
+      interval of a mean is that of the means of their resamples.
 """
 
 from __future__ import annotations

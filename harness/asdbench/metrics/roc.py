@@ -35,8 +35,6 @@ class SectionRoc:
 
     auc: Floats
     partial_auc: Floats
-    n_normal: Ints
-    n_anomaly: Ints
     why: tuple[str | None, ...]
     """Why a section's areas are undefined; None where they are defined."""
 
@@ -201,8 +199,6 @@ def _areas(is_anomaly: Bools, scores: Floats, section: Ints, *, n_items: Ints, m
     return SectionRoc(
         auc=area / pairs,
         partial_auc=standardise(partial / pairs, max_fpr),
-        n_normal=n_normal,
-        n_anomaly=n_anomaly,
         why=tuple(map(absent, n_normal.tolist(), n_anomaly.tolist())),
     )
 

@@ -72,7 +72,7 @@ class Result:
     value: float | None
     """In [0, 1], the mean over seeds; None: undefined."""
     low: float | None
-    """Lower end of the 95 % bootstrap interval; None where undefined or not asked for."""
+    """Lower end of the 95 % bootstrap interval, never above the value; None where undefined or not asked for."""
     high: float | None
     """Upper end of it."""
     why: str | None
@@ -114,7 +114,7 @@ def result_of(
         overall = draws.mean(axis=0)  # [1 + resamples]
         value = float(overall[0])
         if overall.size > 1:
-            low, high = interval(overall[1:])
+            low, high = interval(overall[1:], value)
     return Result(
         groups=groups,
         metric=metric,

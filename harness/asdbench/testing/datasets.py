@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from asdbench.contracts import Dataset
+from asdbench.data.vault import reserved
 from asdbench.registry import load_registry
 from asdbench.values import Card
 
@@ -47,6 +48,10 @@ class DatasetContract:
         assert named <= set(card.columns)
         assert all(set(count.columns) <= set(card.columns) for count in card.expected)
         assert card.scopes["all"] == ()
+
+    def test_its_columns_have_names_of_their_own(self, card: Card) -> None:
+        """What a record tells of every item must not be told twice under one name."""
+        assert not reserved(card.columns)
 
     def test_its_metric_set_exists(self, card: Card) -> None:
         """Or a run would fail at its end."""

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from asdbench.atomic import new_folder, write_json
 from asdbench.errors import ConfigError, DataError, RunError, unknown
+from asdbench.recipe import as_typed
 from asdbench.records import MethodRecord, find_run, read_method
 from asdbench_leaderboards.challenge.scorefiles import clip_key, clip_words, read_scores
 
@@ -161,12 +162,12 @@ def _labels(run: Mapping[str, Any], wanted: Sequence[tuple[str, Mapping[str, str
         return known
     labels: list[str] = []
     for name, options in wanted:
-        typed = f"{name}[{','.join(f'{key}={value}' for key, value in sorted(options.items()))}]"
+        typed = as_typed(name, options)
         found = [
             label for label in known if label == typed or (not options and label.partition("[")[0] == name)
         ]
         if not found:
-            raise ConfigError(unknown(f"method of run {run['run']['id']}", typed if options else name, known))
+            raise ConfigError(unknown(f"method of run {run['run']['id']}", typed, known))
         labels += found
     return list(dict.fromkeys(labels))
 

@@ -1,4 +1,4 @@
-"""The arithmetic behind curves: what every threshold decides, and mean curves whose areas are the table's means.
+"""The arithmetic behind curves: mean curves whose areas are the table's means, and what thresholds pass over.
 
 Conventions, as in ``asdbench.metrics``: an item is called anomalous when its score is at least the threshold, and
 scores that tie are one step.
@@ -12,38 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench.metrics import roc_by_section
+from asdbench.metrics import Decisions, decisions, roc_by_section
 from asdbench_leaderboards.figures.scored import Scored
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Steps:
-    """What every threshold decides, arrays ``[thresholds]``, from the highest threshold down."""
-
-    thresholds: Floats
-    """The distinct scores."""
-    found: Floats
-    """Anomalies at or above each."""
-    alarms: Floats
-    """Normal items at or above each."""
-
-    @property
-    def precision(self) -> Floats:
-        """Share of anomalies among what is called anomalous."""
-        return np.asarray(self.found / (self.found + self.alarms))
-
-    @property
-    def recall(self) -> Floats:
-        """Share of the anomalies that is found."""
-        return np.asarray(self.found / self.found[-1])
-
-    @property
-    def alarm_rate(self) -> Floats:
-        """Share of the normal items that raise an alarm."""
-        return np.asarray(self.alarms / self.alarms[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,21 +30,12 @@ class MeanCurve:
     """Sections in which a class is missing."""
 
 
-def steps(is_anomaly: Bools, scores: Floats) -> Steps:
-    """Return what every threshold decides, of at least one item."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of items that tie
-    found = np.cumsum(is_anomaly[order])[last].astype(np.float64)
-    return Steps(thresholds=ranked[last], found=found, alarms=last + 1 - found)
-
-
-def mean_precision(curves: Sequence[Steps], recall: Floats) -> Floats:
+def mean_precision(curves: Sequence[Decisions], recall: Floats) -> Floats:
     """Return the mean precision at each recall above 0; the area under it is the mean of the average precisions.
 
-    The precision at a recall is that of the highest threshold which reaches it.
+    The precision at a recall is that of the highest threshold which reaches it; of each curve the first row counts.
     """
-    reached = [curve.precision[np.searchsorted(curve.recall, recall - 1e-9)] for curve in curves]
+    reached = [curve.precision[0, np.searchsorted(curve.recall[0], recall - 1e-9)] for curve in curves]
     return np.asarray(np.mean(reached, axis=0))
 
 
@@ -118,7 +82,7 @@ def shares_at_or_above(scores: Floats, thresholds: Floats) -> Floats:
 
 
 def _roc(is_anomaly: Bools, scores: Floats, alarm_rate: Floats) -> Floats:
-    curve = steps(is_anomaly, scores)
+    curve = decisions(is_anomaly, scores)
     # Where the curve rises straight up, its upper end counts: numpy takes the last of equal places.
-    rates = np.interp(alarm_rate, np.append(0.0, curve.alarm_rate), np.append(0.0, curve.recall))
+    rates = np.interp(alarm_rate, np.append(0.0, curve.alarm_rate[0]), np.append(0.0, curve.recall[0]))
     return np.asarray(rates, dtype=np.float64)

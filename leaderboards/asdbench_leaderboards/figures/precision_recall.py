@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from asdbench.metrics import average_precision, f1_max
+from asdbench.metrics import Decisions, average_precision, decisions, f1_max
 from asdbench.records import MethodRecord, RunRecord
-from asdbench_leaderboards.figures.curves import Floats, Steps, mean_precision, steps
+from asdbench_leaderboards.figures.curves import Floats, mean_precision
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
     PERCENT,
@@ -96,14 +96,14 @@ def _prevalence(parts: Mapping[str, Mapping[int, Scored]]) -> float:
 def _draw(
     axes: Axes, parts: Mapping[int, Scored], thresholds: Mapping[int, float], *, style: Style, width: float
 ) -> None:
-    curves = {seed: steps(part.is_anomaly, part.scores) for seed, part in parts.items()}
+    curves = {seed: decisions(part.is_anomaly, part.scores) for seed, part in parts.items()}
     several = len(curves) > 1
     for seed, curve in curves.items():
         thin, alpha = (0.6, 0.5) if several else (width, 1.0)
-        _line(axes, curve.recall, curve.precision, style=style, linewidth=thin, alpha=alpha)
+        _line(axes, curve.recall[0], curve.precision[0], style=style, linewidth=thin, alpha=alpha)
         at = _called(curve, thresholds[seed])
         if at is not None:
-            place = (PERCENT * curve.recall[at], PERCENT * curve.precision[at])
+            place = (PERCENT * curve.recall[0, at], PERCENT * curve.precision[0, at])
             axes.plot(
                 *place, "o", color=style["color"], markerfacecolor="white", markersize=4 if several else 6
             )
@@ -133,13 +133,13 @@ def _line(
     )
 
 
-def _called(curve: Steps, threshold: float) -> int | None:
+def _called(curve: Decisions, threshold: float) -> int | None:
     """Return the lowest observed threshold that is not below ``threshold``; None: nothing is called anomalous."""
     above = int(np.count_nonzero(curve.thresholds >= threshold))
     return above - 1 if above else None
 
 
-def _recalls(curves: Sequence[Steps]) -> Floats:
+def _recalls(curves: Sequence[Decisions]) -> Floats:
     """Return the recalls above 0 that some curve reaches."""
-    every = np.unique(np.concatenate([curve.recall for curve in curves]))
+    every = np.unique(np.concatenate([curve.recall[0] for curve in curves]))
     return every[every > 0]

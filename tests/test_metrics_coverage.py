@@ -1,0 +1,291 @@
+"""How often an interval holds the truth, where the truth is known: the table of docs/scoring.md.
+
+Scores are drawn from distributions whose figures can be integrated or measured on very many items. The stated
+coverages are those of this simulation; ``pytest -m slow -s tests/test_metrics_coverage.py`` prints all of them
+beside those of plain percentiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from asdbench.metrics import ClassTable, ScoreTable, bootstrap_areas, classification, interval, roc_by_section
+from asdbench.metrics.aggregate import harmonic, mean, minimum
+from asdbench.metrics.holdout import FIGURES, holdout
+
+pytestmark = pytest.mark.slow
+
+Floats = NDArray[np.float64]
+RESAMPLES, TABLES, POOL = 500, 1000, 2000
+TOLERANCE = 3
+"""Points of coverage: the standard error of 93 % in 1000 tables is 0.8."""
+
+
+class Section(NamedTuple):
+    """Normals around 0 and anomalies around ``apart``, both with deviation 1."""
+
+    normals: int
+    anomalies: int
+    apart: float
+    tied: bool = False
+    """Scores are rounded to halves."""
+
+
+class Pool(NamedTuple):
+    """Many sections of one kind, AUC first: what is measured with its resamples, and what is true."""
+
+    draws: Floats  # [sections, 2, 1 + resamples]
+    truth: Floats  # [2]
+
+
+EVEN = {n: {apart: Section(n, n, apart) for apart in (0.0, 1.0, 2.0, 2.9)} for n in (10, 25, 50, 100, 400)}
+TIED = Section(50, 50, 1.0, tied=True)
+UNEVEN = Section(100, 400, 1.0)
+
+# Coverage in percent, of AUC and of pAUC: of one section, and of the mean of so many.
+AREAS: Sequence[tuple[Section, int, int, int]] = [
+    (EVEN[10][1.0], 1, 97, 87),
+    (EVEN[25][1.0], 1, 96, 94),
+    (EVEN[50][1.0], 1, 95, 95),
+    (EVEN[400][1.0], 1, 95, 95),
+    (UNEVEN, 1, 95, 91),
+    (TIED, 1, 95, 95),
+    (EVEN[10][2.9], 1, 61, 60),
+    (EVEN[25][2.9], 1, 94, 90),
+    (EVEN[50][2.9], 1, 94, 93),
+    (EVEN[400][2.9], 1, 96, 94),
+    (EVEN[10][1.0], 5, 96, 90),
+    (EVEN[50][1.0], 5, 94, 95),
+    (EVEN[10][1.0], 23, 95, 92),
+    (EVEN[25][1.0], 23, 95, 92),
+    (EVEN[50][1.0], 23, 94, 94),
+    (EVEN[100][1.0], 23, 94, 96),
+    (EVEN[400][1.0], 23, 95, 96),
+    (UNEVEN, 23, 94, 92),
+    (TIED, 23, 95, 94),
+    (EVEN[50][2.9], 23, 95, 94),
+    (EVEN[50][0.0], 23, 95, 96),
+    (EVEN[50][1.0], 41, 95, 94),
+]
+# Of the harmonic mean of the AUCs and pAUCs of so many sections, a third each at 0, 1 and 2 deviations.
+OMEGA: Sequence[tuple[int, int, int]] = [(25, 15, 95), (50, 15, 96), (100, 15, 95), (50, 42, 96)]
+# Blocks of normal and of anomalous items, items in each, distance of the classes, share of the deviation within a block.
+HOLDOUT: Sequence[tuple[tuple[int, int, int, float, float], Mapping[str, int]]] = [
+    ((30, 10, 10, 1.5, 0.5), {"ap": 91, "f1": 89, "recall": 91, "false_alarms": 89, "auc": 90}),
+    ((100, 30, 1, 1.5, 0.0), {"ap": 92, "f1": 92, "recall": 93, "false_alarms": 91, "auc": 94}),
+    ((60, 20, 5, 4.0, 0.4), {"ap": 91, "f1": 90, "recall": 91, "false_alarms": 94, "auc": 83}),
+]
+# Subjects, items of each, distance of the classes (accuracies of 62 %, 74 % and 99 %).
+CLASSES: Sequence[tuple[tuple[int, int, float], Mapping[str, int]]] = [
+    ((25, 8, 1.0), {"accuracy": 93, "macro_f1": 93, "mean_recall": 93}),
+    ((68, 6, 1.5), {"accuracy": 94, "macro_f1": 93, "mean_recall": 94}),
+    ((25, 8, 4.0), {"accuracy": 73, "macro_f1": 73, "mean_recall": 73}),
+]
+# The mean over six types of the smallest AUC among four sections: all alike, and of different difficulty.
+SMALLEST: Sequence[tuple[int, Sequence[float], int]] = [
+    (50, (1.0, 1.0, 1.0, 1.0), 48),
+    (50, (1.0, 2.0, 2.0, 2.9), 93),
+    (400, (1.0, 1.0, 1.0, 1.0), 50),
+]
+
+
+@pytest.mark.parametrize(("kind", "sections", "auc", "partial_auc"), AREAS)
+def test_the_interval_of_a_mean_over_sections_holds_the_truth(
+    kind: Section, sections: int, auc: int, partial_auc: int
+) -> None:
+    pool = pool_of(kind)
+    groups = groups_of([len(pool.draws)] * sections)
+    for area, stated in enumerate((auc, partial_auc)):
+        draws = np.stack([mean(pool.draws[group, area]) for group in groups])
+        name = f"{('AUC', 'pAUC')[area]} of {kind}, mean of {sections}"
+        assert coverage(name, draws, pool.truth[area]) == pytest.approx(stated, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("items", "sections", "stated"), OMEGA)
+def test_the_interval_of_a_harmonic_mean_holds_the_truth(items: int, sections: int, stated: int) -> None:
+    pools = [pool_of(EVEN[items][apart]) for apart in (0.0, 1.0, 2.0)] * (sections // 3)
+    groups = groups_of([len(pool.draws) for pool in pools])
+    draws = np.stack(
+        [
+            harmonic(np.concatenate([pool.draws[row] for pool, row in zip(pools, group, strict=True)]))
+            for group in groups
+        ]
+    )
+    truth = float(harmonic(np.concatenate([pool.truth for pool in pools])))
+    assert coverage(f"Omega of {sections} sections, {items} + {items}", draws, truth) == pytest.approx(
+        stated, abs=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize(("items", "apart", "stated"), SMALLEST)
+def test_the_interval_of_a_smallest_auc_holds_the_truth_where_one_section_is_hardest(
+    items: int, apart: Sequence[float], stated: int
+) -> None:
+    pools = [pool_of(EVEN[items][distance]) for distance in apart]
+    types = [groups_of([len(pool.draws) for pool in pools], seed=10 + number) for number in range(6)]
+    parts = [
+        np.stack(
+            [minimum(np.stack([p.draws[row, 0] for p, row in zip(pools, rows, strict=True)])) for rows in of]
+        )
+        for of in types
+    ]
+    truth = min(float(pool.truth[0]) for pool in pools)
+    name = f"smallest AUC among {apart}, {items} + {items}"
+    assert coverage(name, mean(np.stack(parts)), truth) == pytest.approx(stated, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("shape", "stated"), HOLDOUT)
+def test_the_intervals_of_a_hold_out_protocol_hold_the_truth(
+    shape: tuple[int, int, int, float, float], stated: Mapping[str, int]
+) -> None:
+    normal, anomalous, length, apart, within = shape
+    generator = np.random.default_rng(1)
+    truth = true_decisions(apart, anomalous / (normal + anomalous))
+    held = dict.fromkeys(FIGURES, 0)
+    for _ in range(TABLES):
+        validation, test = (blocks(generator, normal, anomalous, length, apart, within) for _ in range(2))
+        table = ScoreTable(
+            groups=(),
+            columns={},
+            label=test.label,
+            scores=test.scores,
+            block=np.char.add("test ", test.block) if test.block is not None else None,
+            validation=validation,
+        )
+        for result in holdout(table, resamples=RESAMPLES):
+            assert result.low is not None
+            assert result.high is not None
+            held[result.metric] += result.low <= truth[result.metric] <= result.high
+    found = {metric: 100 * count / TABLES for metric, count in held.items()}
+    tell(f"\nhold-out {shape}: {found}")
+    assert found == pytest.approx(stated, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("shape", "stated"), CLASSES)
+def test_the_intervals_of_a_classifier_hold_the_truth(
+    shape: tuple[int, int, float], stated: Mapping[str, int]
+) -> None:
+    subjects, items, apart = shape
+    generator = np.random.default_rng(2)
+    population = classification(class_table(generator, 20_000, items, apart), resamples=0)
+    truth = {result.metric: result.value for result in population}
+    held = dict.fromkeys(stated, 0)
+    for _ in range(TABLES):
+        for result in classification(class_table(generator, subjects, items, apart), resamples=RESAMPLES):
+            if result.metric in stated:
+                assert result.low is not None
+                assert result.high is not None
+                value = truth[result.metric]
+                assert value is not None
+                held[result.metric] += result.low <= value <= result.high
+    found = {metric: 100 * count / TABLES for metric, count in held.items()}
+    tell(f"\nclassifier {shape}: {found}")
+    assert found == pytest.approx(stated, abs=TOLERANCE)
+
+
+def coverage(name: str, draws: Floats, truth: float) -> float:
+    """Return how many percent of the intervals of ``draws`` ``[tables, 1 + resamples]`` hold the truth."""
+    bounds = np.array([interval(samples, point) for point, *samples in draws])
+    plain = np.quantile(draws[:, 1:], [0.025, 0.975], axis=1).T
+    held, percentiles = (
+        100 * float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1]))) for ends in (bounds, plain)
+    )
+    width = 100 * float(np.mean(bounds[:, 1] - bounds[:, 0]))
+    bias = 100 * float(draws[:, 0].mean() - truth)
+    tell(
+        f"\n{name}: {held:.0f} % (percentiles {percentiles:.0f} %), width {width:.1f}, figure {bias:+.1f} off"
+    )
+    return held
+
+
+def tell(line: str) -> None:
+    print(line)  # noqa: T201 - what the table of the documentation is copied from
+
+
+def groups_of(pools: Sequence[int], *, seed: int = 3) -> NDArray[np.int64]:
+    """Return which section of each pool every table takes, ``[tables, sections]``."""
+    return np.random.default_rng(seed).integers(pools, size=(TABLES, len(pools)))
+
+
+@cache
+def pool_of(kind: Section) -> Pool:
+    generator = np.random.default_rng(0)
+    is_anomaly = np.repeat([False, True], kind[:2])
+    draws = np.empty((POOL, 2, 1 + RESAMPLES))
+    for number in range(POOL):
+        scores = generator.normal(size=is_anomaly.size) + kind.apart * is_anomaly
+        if kind.tied:
+            scores = np.round(2 * scores) / 2
+        roc = roc_by_section(is_anomaly, scores, np.zeros_like(scores, dtype=np.int64))
+        draws[number, :, 0] = roc.auc[0], roc.partial_auc[0]
+        draws[number, :, 1:] = bootstrap_areas(is_anomaly, scores[None], resamples=RESAMPLES, seed=number)[
+            :, 0
+        ]
+    return Pool(draws=draws, truth=true_areas(kind))
+
+
+def true_areas(kind: Section) -> Floats:
+    """Return AUC and standardised pAUC of the distributions, integrated along the ROC curve."""
+    # Between thresholds the curve is straight: exact where scores tie, else as good as the grid is fine.
+    thresholds = np.arange(25, -20, -1) / 2 - 0.25 if kind.tied else np.linspace(12, -9, 200_001)
+    alarms, found = norm.sf(thresholds), norm.sf(thresholds - kind.apart)
+    alarms, found = (np.concatenate([[0.0], curve, [1.0]]) for curve in (alarms, found))
+    inside = alarms < 0.1
+    cut = np.interp(0.1, alarms, found)
+    partial = np.trapezoid(np.append(found[inside], cut), np.append(alarms[inside], 0.1))
+    return np.array([np.trapezoid(found, alarms), 0.5 * (1 + (partial - 0.005) / (0.1 - 0.005))])
+
+
+def true_decisions(apart: float, prevalence: float) -> dict[str, float]:
+    """Return the figures of a hold-out protocol at the best of all thresholds, of normals around 0 with deviation 1."""
+    thresholds = np.linspace(12, -9, 200_001)
+    found, alarms = norm.sf(thresholds - apart), norm.sf(thresholds)
+    called = prevalence * found + (1 - prevalence) * alarms
+    f1 = 2 * prevalence * found / (called + prevalence)
+    best = int(f1.argmax())
+    return {
+        "ap": float(np.sum(np.diff(found, prepend=0) * prevalence * found / called)),
+        "f1": float(f1[best]),
+        "recall": float(found[best]),
+        "false_alarms": float(alarms[best]),
+        "auc": float(np.trapezoid(found, alarms)),
+    }
+
+
+def blocks(
+    generator: np.random.Generator, normal: int, anomalous: int, length: int, apart: float, within: float
+) -> ScoreTable:
+    """Return blocks of ``length`` items whose scores share a part of deviation ``within``; of 1: items by themselves."""
+    is_anomaly = np.repeat([False, True], [normal * length, anomalous * length])
+    shared = np.repeat(within * generator.normal(size=normal + anomalous), length)
+    own = np.sqrt(1 - within**2) * generator.normal(size=is_anomaly.size)
+    names = np.repeat(np.arange(normal + anomalous), length).astype(str)
+    return ScoreTable(
+        groups=(),
+        columns={},
+        label=np.where(is_anomaly, "anomaly", "normal").astype(object),
+        scores=(shared + own + apart * is_anomaly)[None],
+        block=names if length > 1 else None,
+    )
+
+
+def class_table(generator: np.random.Generator, subjects: int, items: int, apart: float) -> ClassTable:
+    """Return three uneven classes, which some subjects show more plainly than others."""
+    truth = generator.choice(3, p=(0.5, 0.3, 0.2), size=subjects * items)
+    scores = generator.normal(size=(truth.size, 3))
+    plain = np.repeat(0.5 * generator.normal(size=subjects), items)
+    scores[np.arange(truth.size), truth] += apart + plain
+    return ClassTable(
+        groups=(),
+        columns={},
+        truth=truth,
+        scores=scores[None],
+        block=np.repeat(np.arange(subjects), items).astype(str),
+    )

@@ -1,0 +1,152 @@
+"""Pack and vault belong together: where they do not, both are made anew, and columns that they keep are refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from asdbench.data.pack import Pack
+from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.vault import open_vault
+from asdbench.errors import DataError
+from asdbench.testing import DatasetContract
+from asdbench.values import Card, Config, Row
+
+
+class Numbers(Config, frozen=True):
+    """Twelve items of which each holds its own number, the upper half anomalies."""
+
+    column: str = "machine"
+    broken: bool = False
+
+    @property
+    def card(self) -> Card:
+        return Card(
+            name="numbers", title="numbers", task="detection", modality="none", licence="none", citation="",
+            columns={self.column: "which"}, claims=(), scopes={"all": ()}, groups=(), metrics="dcase2020",
+            item_shape=(4,),
+        )  # fmt: skip
+
+    def index(self, root: Path) -> Iterator[Row]:
+        for k in range(12):
+            label = "anomaly" if k >= 6 else "normal"
+            yield Row(source=PurePosixPath(f"{k}"), columns={self.column: "a"}, label=label)
+
+    def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+        if self.broken:
+            return np.frombuffer((root / f"{source}.gone").read_bytes(), np.uint8)
+        return np.full(4, int(str(source)), dtype=np.int16)
+
+    def folds(self, rows: Any) -> Any:
+        return []
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for k in range(12):
+        (folder / f"{k}").write_text(f"{k}")
+    return folder
+
+
+def ready(root: Path, cache: Path, **options: Any) -> Prepared:
+    return prepare(Numbers(**options), root, cache, report=lambda what, done, total: None)
+
+
+def check_labels(prepared: Prepared) -> None:
+    pack, vault = Pack(prepared.pack), open_vault(prepared.vault)
+    assert len(vault) == 12
+    for item, row in vault.iterrows():
+        number = pack.view(int(str(item)))[0]
+        assert (str(number), "anomaly" if number >= 6 else "normal") == (row["source"], row["label"])
+
+
+def test_a_pack_whose_vault_is_gone_is_made_anew_with_it(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    (prepared.vault / "vault.parquet").unlink()
+    with caplog.at_level(logging.WARNING):
+        again = ready(root, tmp_path / "cache")
+    assert (
+        "numbers: the labels that belong to its pack are gone or damaged; both are made anew" in caplog.text
+    )
+    check_labels(again)
+    assert list(again.vault.parent.iterdir()) == [again.vault]
+
+
+def test_a_damaged_vault_is_made_anew(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    (prepared.vault / "vault.parquet").write_bytes(b"PAR1 damaged")
+    with caplog.at_level(logging.WARNING):
+        check_labels(ready(root, tmp_path / "cache"))
+    assert "both are made anew" in caplog.text
+
+
+def test_the_vault_of_another_pack_of_the_same_data_is_not_taken_for_this_ones(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = ready(root, tmp_path / "one"), ready(root, tmp_path / "two")
+    assert one.ids.tolist() != two.ids.tolist()
+    (one.vault / "vault.parquet").write_bytes((two.vault / "vault.parquet").read_bytes())
+    with caplog.at_level(logging.WARNING):
+        check_labels(ready(root, tmp_path / "one"))
+    assert "both are made anew" in caplog.text
+
+
+def test_two_that_build_at_once_without_a_lock_take_the_vault_of_the_pack_that_stays(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slower = prepare.__globals__["write_vault"]
+
+    def overtaken(*given: Any) -> None:
+        monkeypatch.undo()  # the other is quicker: its pack and its vault are there before ours
+        nested = tmp_path / "cache"
+        for lock in nested.rglob("*.lock"):
+            lock.unlink()  # as on a disk where locks do not hold between machines
+        check_labels(ready(root, nested))
+        slower(*given)
+
+    monkeypatch.setattr("asdbench.data.prepare.write_vault", overtaken)
+    check_labels(ready(root, tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("column", ["source", "start", "length", "sha256", "label", "item_id", "score_42"])
+def test_columns_that_the_harness_keeps_for_itself_are_refused(
+    column: str, root: Path, tmp_path: Path
+) -> None:
+    message = (
+        f"numbers has a column '{column}', a name that the harness keeps for itself; rename it "
+        r"\(kept: item_id, label, length, sha256, source, start and all that begin with score_\)"
+    )
+    with pytest.raises(DataError, match=message):
+        ready(root, tmp_path / "cache", column=column)
+    contract = DatasetContract()
+    with pytest.raises(AssertionError):
+        contract.test_its_columns_have_names_of_their_own(Numbers(column=column).card)
+    contract.test_its_columns_have_names_of_their_own(Numbers().card)
+
+
+def test_a_kept_column_that_the_card_does_not_declare_is_refused_too(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Numbers.index
+    monkeypatch.setattr(
+        Numbers, "index",
+        lambda self, root: (replace(row, columns={**row.columns, "start": "3"}) for row in index(self, root)),
+    )  # fmt: skip
+    with pytest.raises(DataError, match="numbers has a column 'start'"):
+        ready(root, tmp_path / "cache")
+
+
+def test_a_source_that_cannot_be_read_is_no_error_of_writing(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read \d+ under .*root: No such file or directory"):
+        ready(root, tmp_path / "cache", broken=True)
