@@ -25,7 +25,7 @@ FACE = "asdbench"
 """Says the public names; no module of the harness imports from it."""
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "values"),
-    ("hookspecs", "seeding", "atomic", "weights", "environment", "metrics", "dsp", "blocks"),
+    ("hookspecs", "seeding", "sources", "atomic", "weights", "environment", "metrics", "dsp", "blocks"),
     ("registry", "store", "data", "resume", "training", "contracts"),
     ("recipe", "detector", "job", "plan", "evaluate", "ensemble"),
     (

@@ -32,11 +32,10 @@ from asdbench.registry import (
     Kind,
     NotOffered,
     Registry,
-    _imports,
-    _sources,
     load_plugin,
     load_registry,
 )
+from asdbench.sources import _imports, _sources
 from asdbench.values import Config, Entry, Method, Setting, lazy
 
 PARTS = """
@@ -365,6 +364,7 @@ COMPUTES_NOTHING = {
     "asdbench.hookspecs",
     "asdbench.recipe",
     "asdbench.registry",
+    "asdbench.sources",
     "asdbench.store",
     "asdbench.values",
     "asdbench.weights",

@@ -17,7 +17,7 @@ import click
 import msgspec
 import pytest
 
-import asdbench.registry as registry_module
+import asdbench.sources as sources_module
 from asdbench.cli import status_of
 from asdbench.contracts import Dataset, Featurizer, Model
 from asdbench.describe import describe
@@ -29,11 +29,10 @@ from asdbench.registry import (
     Kind,
     NotOffered,
     Registry,
-    file_hash_of,
     load_plugin,
     load_registry,
-    source_hash_of,
 )
+from asdbench.sources import file_hash_of, source_hash_of
 from asdbench.values import Config, Entry, lazy
 
 HEAD = """
@@ -321,8 +320,8 @@ def test_a_module_that_cannot_be_parsed_counts_by_its_content(package: Path) -> 
 def test_what_decodes_counts_where_it_is_imported(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    assert "asdbench.data.audio" in registry_module.DECODING
-    monkeypatch.setattr(registry_module, "DECODING", ("decoding.waves",))
+    assert "asdbench.data.audio" in sources_module.DECODING
+    monkeypatch.setattr(sources_module, "DECODING", ("decoding.waves",))
     (tmp_path / "decoding").mkdir()
     for name in ("waves.py", "others.py"):
         (tmp_path / "decoding" / name).write_text("")

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Meta, inspect
 
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.registry import Registry, file_hash_of
+from asdbench.registry import Registry
+from asdbench.sources import file_hash_of
 from asdbench.values import Aggregate, Config, Ensemble, Method, Selection, Setting
 
 Parts = Literal["featurizer", "model", "scorer"]

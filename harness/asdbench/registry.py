@@ -7,14 +7,12 @@ what it offers, or for what nobody offers, is an error that says so.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -43,8 +41,6 @@ Kind = Literal[
 Thing = Entry | Method | Ensemble | Preset
 RUN: tuple[Kind, ...] = ("method", "ensemble")
 """What ``asdbench run --plugin`` names: no two of them may share a name."""
-DECODING = ("asdbench.data.audio",)
-"""Modules of the harness that what a dataset reads depends on, where it imports them."""
 HOOKS: dict[Kind, str] = {
     "dataset": "asdbench_datasets",
     "featurizer": "asdbench_featurizers",
@@ -170,6 +166,8 @@ class Registry:
 
     def source_hash(self, kind: Kind, name: str) -> str:
         """Return a hash of the code behind an entry: of its module and of all that this imports from its package."""
+        from asdbench.sources import source_hash_of  # loads OpenSSL, which a list of plugins does not need
+
         return source_hash_of(self.entry(kind, name).build.path.partition(":")[0])
 
     def add(self, plugin: Plugin, module: object) -> None:
@@ -283,108 +281,3 @@ def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
 
 def _cause(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def source_hash_of(module: str) -> str:
-    """Return a hash of the source of a module and of all that it imports, however far, from its own top-level package.
-
-    Imports within functions count, and so do constant paths in ``lazy`` and ``import_module``. A package's ``__init__``
-    counts where something is imported from it, not for standing above a module: it lists all that a plugin offers.
-    Of other packages those of ``DECODING`` count alone.
-    """
-    import hashlib  # loads OpenSSL, which a list of plugins does not need
-
-    digest = hashlib.sha256()
-    for name, content in sorted(_sources(module).items()):
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()[:16]
-
-
-def file_hash_of(module: str) -> str:
-    """Return a hash of the file of one module alone, or of all Python files of a package."""
-    import hashlib  # as above
-
-    file = _file_of(module)
-    if file is None:
-        raise PluginError(f"module {module} has no file")
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _sources(module: str) -> dict[str, bytes]:
-    """Return the content of the files behind a module by name; empty for one that has no file, as in a namespace."""
-    top = module.partition(".")[0]
-    found: dict[str, bytes] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        file = _file_of(name)
-        found[name] = file.read_bytes() if file is not None else b""
-        if file is None or file.suffix != ".py":
-            continue
-        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        for base, member in _imports(found[name]):
-            target = _absolute(base, package)
-            if target.partition(".")[0] == top or target in DECODING:
-                inner = f"{target}.{member}"  # ``from package import module`` takes a module, or else a name
-                waiting.append(inner if member and _file_of(inner) is not None else target)
-            elif f"{target}.{member}" in DECODING:
-                waiting.append(f"{target}.{member}")
-    return found
-
-
-def _absolute(name: str, package: str) -> str:
-    try:
-        return importlib.util.resolve_name(name, package)
-    except ImportError:  # more dots than there are packages: importing it fails, and tells it
-        return ""
-
-
-@functools.cache
-def _imports(content: bytes) -> Sequence[tuple[str, str]]:
-    """Return what a file imports as (module, name), the module with its dots and the name empty for a whole module."""
-    import ast  # as above
-
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # what cannot be read imports nothing
-        return ()
-    found: list[tuple[str, str]] = []
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                found += [(alias.name, "") for alias in names]
-            case ast.ImportFrom(module=module, names=names, level=level):
-                found += [("." * level + (module or ""), alias.name) for alias in names]
-            case ast.Call(
-                func=ast.Name(id=called) | ast.Attribute(attr=called),
-                args=[ast.Constant(value=str(path)), *_],
-            ) if called in {"lazy", "Lazy", "import_module"}:
-                found.append((path.partition(":")[0], ""))
-    return found
-
-
-def _file_of(module: str) -> Path | None:
-    """Return the file of a module without importing the packages above it; None where there is none."""
-    top, *inner = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # no name of a module, or one that was made by hand
-        return None
-    if spec is None:
-        return None
-    if not inner:
-        return Path(spec.origin) if spec.has_location and spec.origin else None
-    path = "/".join(inner)
-    endings = ["/__init__.py", *importlib.machinery.all_suffixes()]
-    for place in spec.submodule_search_locations or ():
-        for ending in endings:
-            file = f"{place}/{path}{ending}"
-            if os.path.isfile(file):  # noqa: PTH113 - a tenth of the time, and there are hundreds of names
-                return Path(file)
-    return None

@@ -94,6 +94,7 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
     dataset = open_dataset(registry, words)
     recipes = [_resolve(registry, words, dataset.card.name) for words in request.methods]
     _check_labels(recipes)
+    resources = _resources(request)
     prepared = prepare(dataset, request.data_root, request.cache, report=observer.preparing)
     if not prepared.completeness.complete and not request.allow_partial:
         raise DataError(
@@ -101,7 +102,6 @@ def plan_run(request: Request, registry: Registry, observer: Observer) -> Planne
             "gaps; with --allow-partial the run goes on and its numbers are marked as of partial data"
         )
     _check_task(recipes, prepared)
-    resources = _resources(request)
     folds = prepared.dataset.folds(prepared.rows)
     if by is not None:
         if any(fold.validation for fold in folds):
@@ -129,8 +129,17 @@ def run(request: Request, registry: Registry, observer: Observer) -> Report:
         Interrupted: The user interrupted; what is finished is kept, and the same request continues.
         AsdbenchError: The request cannot be run at all.
     """
-    planned = plan_run(request, registry, observer)
-    store = Store(request.out)
+    return run_planned(plan_run(request, registry, observer), registry, observer)
+
+
+def run_planned(planned: Planned, registry: Registry, observer: Observer) -> Report:
+    """Run what was planned to its end and return its report.
+
+    Raises:
+        Interrupted: The user interrupted; what is finished is kept, and the same request continues.
+        RunError: Another run is using the folder of results.
+    """
+    store = Store(planned.request.out)
     with store.exclusive():
         ended = _execute(planned, store, observer)
         report = report_on(planned, registry, store, ended)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from asdbench.cli.settings import WORDS, folders_in_use, json_option
-from asdbench.registry import load_registry
+from asdbench.registry import Plugin, Registry, load_registry
 
 
 @click.command(epilog="Example: asdbench plugins --json")
@@ -24,6 +24,7 @@ def plugins(as_json: bool) -> None:
             "distribution": plugin.distribution,
             "version": plugin.version,
             "offers": [f"{kind} {name}" for kind, name in plugin.offers],
+            "cites": _cites(registry, plugin),
             "broken": plugin.broken,
         }
         for plugin in registry.plugins
@@ -118,3 +119,13 @@ def _summary(registry: Any, kind: Any, name: str) -> str:
             return str(registry.preset(name).summary)
         case _:
             return str(registry.entry(kind, name).summary)
+
+
+def _cites(registry: Registry, plugin: Plugin) -> dict[str, str]:
+    """Return what the parts of a plugin cite."""
+    entries = {
+        f"{kind} {name}": registry.entry(kind, name)
+        for kind, name in plugin.offers
+        if kind not in ("method", "ensemble", "preset")
+    }
+    return {name: entry.cites for name, entry in entries.items() if entry.cites}

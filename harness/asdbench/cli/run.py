@@ -223,14 +223,14 @@ def _estimates(registry: Registry, requests: Sequence[Request]) -> list[dict[str
 
 def _reports(registry: Registry, requests: Sequence[Request]) -> list[Report]:
     from asdbench.cli.progress import ProgressBars
-    from asdbench.runner import plan_run
-    from asdbench.runner import run as run_request
+    from asdbench.executors.local import start_server
+    from asdbench.runner import plan_run, run_planned
 
+    start_server()  # its imports run beside the planning
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        if len(requests) > 1:  # what is wrong with the last of them must not come out after the first has run
-            for request in requests:
-                plan_run(request, registry, bars)
-        return [run_request(request, registry, bars) for request in requests]
+        # All are planned first: what is wrong with the last of them must not come out after the first has run.
+        plans = [plan_run(request, registry, bars) for request in requests]
+        return [run_planned(planned, registry, bars) for planned in plans]
 
 
 def _show(

@@ -22,7 +22,7 @@ from asdbench.data.hashing import content_hashes
 from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
 from asdbench.data.vault import RESERVED, SCORES, read_ids, reserved, write_vault
 from asdbench.errors import DataError
-from asdbench.registry import source_hash_of
+from asdbench.sources import source_hash_of
 from asdbench.values import Card, Row
 
 logger = logging.getLogger(__name__)
