@@ -43,14 +43,14 @@ def key_of(groups: Mapping[str, str | None], metric: str) -> Key:
 
 
 def covers(prepared: Prepared, printed: Iterable[Printed]) -> bool:
-    """Tell whether the data are all that the numbers are of, so that figures of the whole are comparable.
+    """Tell whether the data hold something of all that the numbers are of, so that figures of the whole may be compared.
 
-    They must hold as many items as the release says, where it says, and every outermost group that has a number.
+    They must hold every outermost group that has a number, or an official count. Where items of a group are missing,
+    the data are partial, which stands beside every figure.
     """
-    if prepared.completeness.expected is not None and not prepared.completeness.complete:
-        return False
     outermost = _outermost(prepared)
-    wanted = {number.groups[outermost] for number in printed if outermost in number.groups}
+    told = [*(number.groups for number in printed), *(count.columns for count in prepared.card.expected)]
+    wanted = {groups[outermost] for groups in told if outermost in groups}
     return wanted <= {row.columns.get(outermost, "") for row in prepared.rows}
 
 

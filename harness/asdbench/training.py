@@ -2,7 +2,7 @@
 
 A stage's randomness comes from (seed, stage, epoch) alone. Now and then the trainer saves all that the next step
 depends on (parameters, buffers, optimizer states, torch's random state, the place in the epoch), so that a fit that
-was killed at any instant goes on from there and ends with the same bits as one that was not.
+was killed at any instant goes on from there and ends, on a CPU, with the same bits as one that was not.
 """
 
 from __future__ import annotations
