@@ -63,6 +63,7 @@ def test_training_tells_plain_classes_apart(tmp_path: Path) -> None:
     trainer = trained(model, items, tmp_path)
     losses = [entry.losses["adam"] for entry in trainer.log]
     assert all(0 <= entry.losses["accuracy"] <= 1 for entry in trainer.log)
+    assert trainer.log[-1].losses["accuracy"] > trainer.log[0].losses["accuracy"]
     assert losses[-1] < 0.7 * losses[0]
     assert [entry.checkpoint for entry in trainer.log] == [False] * 5 + [True]
     model.eval()

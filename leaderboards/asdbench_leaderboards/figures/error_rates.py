@@ -19,10 +19,8 @@ from asdbench_leaderboards.figures.panels import (
     Style,
     add_legend,
     add_title,
-    edges,
-    panel_grid,
+    group_panels,
     say,
-    short,
 )
 from asdbench_leaderboards.figures.scored import (
     Scored,
@@ -78,13 +76,10 @@ def error_rates_figure(run: RunRecord) -> Figure | None:
     }
     if not any(found is not None for of_group in rates.values() for found in of_group.values()):
         return None
-    figure, panels = panel_grid(len(groups))
-    for group, (axes, first, lowest) in zip(groups, edges(panels), strict=True):
+    figure, panels = group_panels(groups, x="threshold, normalised", y="share of items, %")
+    for group, axes in panels.items():
         _draw(axes, rates[group])
-        axes.set_title(short(group, width=24), fontsize="medium")
         axes.set(xlim=(0, 1), ylim=(0, 102))
-        axes.set_xlabel("threshold, normalised" if lowest else "")
-        axes.set_ylabel("share of items, %" if first else "")
     written = ", in numbers too" if len(run.methods) <= MOST_WRITTEN else ""
     add_title(figure, run.document, NOTE + written)
     drawn = [record.label for record in run.methods if any(of[record.label] for of in rates.values())]

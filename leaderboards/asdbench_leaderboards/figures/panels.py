@@ -57,6 +57,16 @@ def panel_grid(
     return figure, every[:panels]
 
 
+def group_panels(groups: Sequence[str], *, x: str, y: str) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a panel for each group, which its title names; labels stand below and at the left."""
+    figure, panels = panel_grid(len(groups))
+    for group, (axes, first, lowest) in zip(groups, edges(panels), strict=True):
+        axes.set_title(short(group, width=24), fontsize="medium")
+        axes.set_xlabel(x if lowest else "")
+        axes.set_ylabel(y if first else "")
+    return figure, dict(zip(groups, panels, strict=True))
+
+
 def edges(axes: Sequence[Axes]) -> Iterator[tuple[Axes, bool, bool]]:
     """Yield each panel of a grid, whether it is the first of its row, and whether none lies below it."""
     places = {(_place(one).rowspan.start, _place(one).colspan.start) for one in axes}

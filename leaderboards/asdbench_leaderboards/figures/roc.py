@@ -15,13 +15,11 @@ from asdbench_leaderboards.figures.panels import (
     PERCENT,
     add_legend,
     add_title,
-    edges,
+    group_panels,
     line_style,
     line_width,
-    panel_grid,
     remark,
     say,
-    short,
 )
 from asdbench_leaderboards.figures.scored import is_classifier, measured_levels, outer_groups, rows_of, scored
 
@@ -44,13 +42,10 @@ def roc_figure(run: RunRecord) -> Figure | None:
     curves = _curves(run, groups)
     if not any(curve is not None for found in curves.values() for curve in found.values()):
         return None
-    figure, panels = panel_grid(len(groups))
-    for group, (axes, first, lowest) in zip(groups, edges(panels), strict=True):
+    figure, panels = group_panels(groups, x="false-positive rate, %", y="true-positive rate, %")
+    for group, axes in panels.items():
         _draw(axes, curves[group])
-        axes.set_title(short(group, width=24), fontsize="medium")
         axes.set(xlim=(0, 100), ylim=(0, 102))
-        axes.set_xlabel("false-positive rate, %" if lowest else "")
-        axes.set_ylabel("true-positive rate, %" if first else "")
     drawn = [
         record.label for record in run.methods if any(found.get(record.label) for found in curves.values())
     ]
