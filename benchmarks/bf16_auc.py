@@ -1,7 +1,7 @@
 """Does bf16 change AUC? Trains ASD-AFPA on the synthetic data in both precisions and shows means and spreads.
 
-``python benchmarks/bf16_auc.py --out FOLDER [--seeds 3]``; a run that was stopped goes on from where it was.
-The difference of the means stands beside its standard error over seeds.
+``python benchmarks/bf16_auc.py --out FOLDER [--seeds 3]``; run the same command to resume a stopped run.
+The difference of the means is shown with its standard error over seeds.
 """
 
 from __future__ import annotations
@@ -11,37 +11,35 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from asdbench.evaluate import Evaluation
-from asdbench.metrics.table import Result
-from asdbench.registry import load_registry
-from asdbench.report import Report
-from asdbench.runner import Request, run
-from asdbench.training import Progress
+from asdbench import RunDocument, Selector, load_registry
+from asdbench.messages.progress import Progress
+from asdbench.runs.request import Request
+from asdbench.runs.run import run
 
 METHOD, DATASET = "stgram_afpa", "synthetic"
 PRECISIONS = ("fp32", "bf16")
 
 
 class Lines:
-    """An observer who writes a line for each job that ends."""
+    """An observer that prints a line for each job that ends."""
 
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Say nothing: that takes seconds."""
+    def preparing(self, progress: Progress) -> None:
+        """Print nothing: this takes seconds."""
 
     def jobs(self, done: int, total: int) -> None:
-        """Say how many jobs have ended."""
+        """Print how many jobs have ended."""
         print(f"{done} of {total} jobs", flush=True)
 
     def job(self, title: str, progress: Progress | None) -> None:
-        """Say nothing of the steps between."""
+        """Print nothing for the steps of a job."""
 
 
 def main() -> None:
-    """Run both precisions and print what they came to."""
+    """Run both precisions and print their results."""
     arguments = _arguments()
     request = Request(
-        methods=[(METHOD, {"precision": precision}) for precision in PRECISIONS],
-        dataset=(DATASET, {}),
+        methods=[Selector(METHOD, {"precision": precision}) for precision in PRECISIONS],
+        dataset=Selector(DATASET),
         data_root=arguments.out,
         cache=arguments.out / "cache",
         out=arguments.out / "runs",
@@ -49,21 +47,15 @@ def main() -> None:
         slots=arguments.jobs,
         device="cpu",
     )
-    report = run(request, load_registry(), Lines())
+    document = run(request, load_registry(), observer=Lines())
     for metric in ("auc", "pauc"):
-        _show(metric, _averages(report, metric))
+        _show(metric, _averages(document, metric))
 
 
-def _averages(report: Report, metric: str) -> list[Sequence[float]]:
+def _averages(document: RunDocument, metric: str) -> list[Sequence[float]]:
     """Return each precision's average over all machines, one per seed."""
-    results = [_of_everything(evaluation, metric) for evaluation in report.evaluations]
-    return [[value for value in result.per_seed if value is not None] for result in results]
-
-
-def _of_everything(evaluation: Evaluation, metric: str) -> Result:
-    return next(
-        result for result in evaluation.results if result.metric == metric and not any(result.groups.values())
-    )
+    rows = [row for row in document.results if row.metric == metric and row.is_whole]
+    return [[value for value in row.per_seed if value is not None] for row in rows]
 
 
 def _show(metric: str, averages: list[Sequence[float]]) -> None:

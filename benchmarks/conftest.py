@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from asdbench.environment import environment
+from asdbench.core.environment import environment
 
-# The programs that are compared lie beside the tests and import each other by name.
+# The programs that are compared are beside the tests and import each other by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sides.clips import make_clips
@@ -23,7 +23,7 @@ StartSide = Callable[..., Side]
 
 @pytest.fixture
 def start_side() -> Iterator[StartSide]:
-    """Start programs, which end with the test."""
+    """Start programs; they end with the test."""
     started: list[Side] = []
 
     def start(module: str, *arguments: str, variables: Mapping[str, str]) -> Side:
@@ -44,12 +44,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """Leave in a results file what matters: the ratios, a few statistics, the hardware and the versions."""
-    about = environment()
+    """Keep in a results file only the ratios, a few statistics, the hardware and the versions."""
+    here = environment()
     output_json["machine_info"] = {
-        name: about[name] for name in ("processor", "cores", "memory_bytes", "gpus", "python")
+        name: getattr(here, name) for name in ("processor", "cores", "memory_bytes", "gpus", "python")
     }
-    output_json["machine_info"]["libraries"] = about["libraries"]
+    output_json["machine_info"]["libraries"] = here.libraries
     output_json["commit_info"] = {
         name: output_json["commit_info"].get(name) for name in ("id", "dirty", "branch")
     }

@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
-from asdbench.recipe import configure
-from asdbench.registry import load_registry
-from asdbench.values import Info
+from asdbench import Info, configure, load_registry
 
 WARM_UP, STEPS = 3, 12
 SIZES = {

@@ -117,5 +117,5 @@ def test_frame_windows_to_train_on_take_a_tenth_of_the_memory_of_copies(benchmar
     times = {way: round(taken / grown, 2) for way, taken in copied.items()}
     benchmark.extra_info.update(clips=clips, ours_mb=round(grown / 1e6, 1), times_memory=times)
     print(f"windows of {clips} clips: {grown / 1e6:.1f} MB; copies take times as much: {times}")
-    # Told, not judged: the float64 array alone, of which 2 * 5 * 309 / 313 = 9.87 times the frames is the most.
+    # Reported, not judged: the float64 array alone, which is at most 2 * 5 * 309 / 313 = 9.87 times the frames.
     assert times["baseline"] >= 10

@@ -16,19 +16,20 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sides.comparing import Compared, report, timed
 
-from asdbench.executors.local import LocalExecutor
-from asdbench.job import JobSpec
-from asdbench.registry import load_registry
-from asdbench.runner import Request, plan_run
-from asdbench.training import Progress
+from asdbench import Selector, load_registry
+from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.messages.jobs import JobSpec
+from asdbench.messages.progress import Progress
+from asdbench.runs.plan import plan_run
+from asdbench.runs.request import Request
 
 ROUNDS = 2
 
 
 class Quiet:
-    """An observer who does not look."""
+    """An observer that shows nothing."""
 
-    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def preparing(self, progress: Progress) -> None: ...
 
     def jobs(self, done: int, total: int) -> None: ...
 
@@ -40,8 +41,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[JobSpec]:
     """Two fit jobs of STgram-MFN, small enough for a benchmark: 240 clips of 1.5 s, 4 epochs."""
     folder = tmp_path_factory.mktemp("jobs")
     request = Request(
-        methods=[("stgram_mfn", {"epochs": "4"})],
-        dataset=("synthetic", {"machines": "fan+pump"}),
+        methods=[Selector("stgram_mfn", {"epochs": "4"})],
+        dataset=Selector("synthetic", {"machines": "fan+pump"}),
         data_root=folder,
         cache=folder / "cache",
         out=folder / "out",
@@ -49,7 +50,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[JobSpec]:
         slots=2,
         device="cpu",
     )
-    return [task.fit for task in plan_run(request, load_registry(), Quiet()).tasks]
+    return [case.fit for case in plan_run(request, load_registry(), observer=Quiet()).cases]
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +58,15 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> list[JobSpec]:
     """Six fit jobs of STSTNet, a subject left out of each, which share one pack."""
     folder = tmp_path_factory.mktemp("folds")
     request = Request(
-        methods=[("waspp", {"variant": "ststnet", "epochs": "20"})],
-        dataset=("synthetic_faces", {"subjects": "2"}),
+        methods=[Selector("waspp", {"variant": "ststnet", "epochs": "20"})],
+        dataset=Selector("synthetic_faces", {"subjects": "2"}),
         data_root=folder,
         cache=folder / "cache",
         out=folder / "out",
         slots=2,
         device="cpu",
     )
-    return [task.fit for task in plan_run(request, load_registry(), Quiet()).tasks]
+    return [case.fit for case in plan_run(request, load_registry(), observer=Quiet()).cases]
 
 
 NEEDS_TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")

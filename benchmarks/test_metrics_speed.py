@@ -30,7 +30,7 @@ def test_areas_of_all_sections_against_a_loop(benchmark: BenchmarkFixture) -> No
         parts = [(is_anomaly[section == code], scores[section == code]) for code in range(SECTIONS)]
         return [(roc_auc_score(*part), roc_auc_score(*part, max_fpr=0.1)) for part in parts]
 
-    roc = benchmark(roc_by_section, is_anomaly, scores, section)
+    roc = benchmark(roc_by_section, is_anomaly, scores, section=section)
     expected = record_ratio(benchmark, loop, rounds=3, at_least=50)
     np.testing.assert_allclose(np.stack([roc.auc, roc.partial_auc], axis=1), expected, rtol=0, atol=1e-12)
 

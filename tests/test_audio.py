@@ -1,3 +1,5 @@
+"""Recordings are read exactly as stored, and damaged ones are refused with their name."""
+
 from __future__ import annotations
 
 import struct
@@ -7,8 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asdbench.data.audio import read_wave, wave_info
-from asdbench.errors import DataError
+from asdbench import DataError, read_wave, wave_info
 
 RATE = 16000
 
@@ -22,7 +23,7 @@ def write(path: Path, wave: np.ndarray, *, rate: int = RATE, subtype: str = "PCM
     return path
 
 
-def patched(path: Path, offset: int, content: bytes) -> Path:
+def patched(path: Path, content: bytes, *, offset: int) -> Path:
     whole = bytearray(path.read_bytes())
     whole[offset : offset + len(content)] = content
     path.write_bytes(whole)
@@ -30,14 +31,14 @@ def patched(path: Path, offset: int, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_sixteen_bit_samples_are_given_exactly_as_stored(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bit_samples_are_returned_exactly_as_stored(tmp_path: Path, suffix: str) -> None:
     stored = np.array([-32768, -1, 0, 1, 32767], dtype=np.int16)
     read = read_wave(write(tmp_path / f"a.{suffix}", stored), sample_rate=RATE)
     assert read.dtype == np.int16
     np.testing.assert_array_equal(read, stored)
 
 
-def test_float_and_24_bit_samples_come_as_float32(tmp_path: Path) -> None:
+def test_float_and_24_bit_samples_are_read_as_float32(tmp_path: Path) -> None:
     wave = tone().astype(np.float32)
     for subtype, tolerance in (("FLOAT", 0.0), ("PCM_24", 2.0**-22)):
         read = read_wave(write(tmp_path / f"{subtype}.wav", wave, subtype=subtype))
@@ -45,7 +46,7 @@ def test_float_and_24_bit_samples_come_as_float32(tmp_path: Path) -> None:
         np.testing.assert_allclose(read, wave, rtol=0, atol=tolerance)
 
 
-def test_ogg_is_read_as_float32_close_to_what_was_written(tmp_path: Path) -> None:
+def test_ogg_is_read_as_float32_close_to_the_original(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.ogg", tone(16000), RATE)
     read = read_wave(tmp_path / "a.ogg")
     assert read.dtype == np.float32
@@ -53,7 +54,7 @@ def test_ogg_is_read_as_float32_close_to_what_was_written(tmp_path: Path) -> Non
     assert np.corrcoef(read, tone(16000))[0, 1] > 0.99
 
 
-def test_each_channel_of_several_can_be_taken_and_the_first_is_the_default(tmp_path: Path) -> None:
+def test_each_channel_of_several_can_be_read_and_the_first_is_the_default(tmp_path: Path) -> None:
     stored = np.arange(24, dtype=np.int16).reshape(3, 8)
     path = write(tmp_path / "eight.wav", stored)
     np.testing.assert_array_equal(read_wave(path), stored[:, 0])
@@ -75,21 +76,21 @@ def test_a_tone_keeps_its_pitch_and_loudness_when_resampled(tmp_path: Path) -> N
     np.testing.assert_allclose(read[200:-200], tone(16000)[200:-200], atol=1e-3)
 
 
-def test_another_rate_is_refused_where_resampling_is_off(tmp_path: Path) -> None:
+def test_another_rate_is_refused_without_resampling(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone(100), rate=8000)
-    with pytest.raises(DataError, match=r"a\.wav is sampled at 8000 Hz, not at 16000 Hz"):
+    with pytest.raises(DataError, match=r"a\.wav has a sample rate of 8000 Hz, expected 16000 Hz"):
         read_wave(path, sample_rate=RATE, resample=False)
 
 
 @pytest.mark.parametrize("lost", [1, 2, 1000])
-def test_a_wave_that_was_cut_short_is_refused(tmp_path: Path, lost: int) -> None:
+def test_a_truncated_wave_is_refused(tmp_path: Path, lost: int) -> None:
     path = write(tmp_path / "cut.wav", tone())
     path.write_bytes(path.read_bytes()[:-lost])
-    with pytest.raises(DataError, match=r"cut\.wav is cut short: its header announces 3244 bytes"):
+    with pytest.raises(DataError, match=r"cut\.wav is truncated: its header announces 3244 bytes"):
         read_wave(path)
 
 
-def test_a_flac_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_flac_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "cut.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 20000))
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(DataError, match=r"cut\.flac"):
@@ -98,11 +99,11 @@ def test_a_flac_that_was_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_a_wave_written_into_a_pipe_without_its_size_is_read(tmp_path: Path) -> None:
     stored = np.arange(100, dtype=np.int16)
-    path = patched(write(tmp_path / "piped.wav", stored), 40, struct.pack("<I", 0xFFFFFFFF))
+    path = patched(write(tmp_path / "piped.wav", stored), struct.pack("<I", 0xFFFFFFFF), offset=40)
     np.testing.assert_array_equal(read_wave(path), stored)
 
 
-def test_chunks_around_the_samples_do_not_disturb(tmp_path: Path) -> None:
+def test_chunks_around_the_samples_are_skipped(tmp_path: Path) -> None:
     stored = np.arange(50, dtype=np.int16)
     whole = write(tmp_path / "a.wav", stored).read_bytes()
     odd = b"note" + struct.pack("<I", 3) + b"abc\0"  # chunks of odd length are padded
@@ -140,7 +141,7 @@ def test_text_named_as_a_wave_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [0, 1, 4_000_000])
 def test_a_header_with_an_absurd_rate_is_refused(tmp_path: Path, rate: int) -> None:
-    path = patched(write(tmp_path / "rate.wav", tone()), 24, struct.pack("<I", rate))
+    path = patched(write(tmp_path / "rate.wav", tone()), struct.pack("<I", rate), offset=24)
     with pytest.raises(DataError, match=r"rate\.wav"):
         read_wave(path)
 
@@ -151,7 +152,7 @@ def test_a_folder_named_as_a_wave_is_refused(tmp_path: Path) -> None:
         read_wave(tmp_path / "folder.wav")
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "secret.wav", tone())
 
     def refuse(*_: object, **__: object) -> None:
@@ -162,12 +163,12 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
         read_wave(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.wav cannot be read: No such file"):
         read_wave(tmp_path / "absent.wav")
 
 
-def test_the_header_tells_length_and_rate(tmp_path: Path) -> None:
+def test_the_header_gives_length_and_rate(tmp_path: Path) -> None:
     assert wave_info(write(tmp_path / "a.wav", np.zeros((30, 2)), rate=8000)) == (30, 8000)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asdbench.data.items import Items
+from asdbench.core.info import Info
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import ConfigError
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
 from asdbench_plugins.baselines.models import (
     Autoencoder,
     AutoencoderConfig,
@@ -151,5 +151,5 @@ def test_clips_shorter_than_a_window_and_windows_without_a_centre_are_refused() 
         Autoencoder(AutoencoderConfig(), info_of(frames=4))
     with pytest.raises(ConfigError, match="frames=4 has no centre frame: use an odd number"):
         Interpolator(InterpolatorConfig(frames=4), info_of())
-    with pytest.raises(ConfigError, match=r"reads features \[mels, frames\], got \[10\]"):
+    with pytest.raises(ConfigError, match=r"needs features \[mels, frames\], found \[10\]"):
         Autoencoder(AutoencoderConfig(), Info(item_shape=(10,), sample_rate=None, feature_shape=(10,)))

@@ -14,12 +14,13 @@ import torch
 from scipy.signal import resample_poly
 from torch import Tensor, nn
 
-from asdbench.data.items import Items
+from asdbench.core.info import Info
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import ConfigError, DataError
-from asdbench.recipe import resolve
+from asdbench.plugin.entries import Selector
+from asdbench.recipes.resolve import resolve
 from asdbench.testing import make_items
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
 from asdbench_plugins.baselines.encoder import EncoderConfig, FrozenEncoder
 from asdbench_plugins.baselines.methods import METHODS
 
@@ -105,7 +106,7 @@ def test_another_file_under_the_same_name_is_refused_after_the_fit(tmp_path: Pat
     saved(Blocks(2000), path)
     other = encoder(path, items)
     other.load_state_dict(model.state_dict())
-    with pytest.raises(ConfigError, match="is not the file that this was fitted with"):
+    with pytest.raises(ConfigError, match="is not the file that this model was fitted with"):
         other.outputs(items)
 
 
@@ -128,7 +129,9 @@ def test_the_recipe_holds_what_is_in_the_file(tmp_path: Path) -> None:
     recipes = []
     for size in (1000, 2000):
         saved(Blocks(size), path)
-        recipes.append(resolve(tiny.registry(), "encoder_knn", {"encoder": str(path)}, dataset="synthetic"))
+        recipes.append(
+            resolve(tiny.registry(), Selector("encoder_knn", {"encoder": str(path)}), dataset="synthetic")
+        )
     digests = [recipe.model.options["encoder_sha256"] for recipe in recipes]
     assert digests[1] == hashlib.sha256(path.read_bytes()).hexdigest() != digests[0]
     assert recipes[0].trained() != recipes[1].trained()
@@ -147,7 +150,9 @@ def test_files_that_are_no_encoder_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.pt"
     text.write_text("an encoder")
     for path in (pickled, text):
-        with pytest.raises(ConfigError, match=r"is not a TorchScript archive; write one by torch\.jit\.save"):
+        with pytest.raises(
+            ConfigError, match=r"is not a TorchScript archive; write one with torch\.jit\.save"
+        ):
             encoder(path, items)
     features = Info(item_shape=(60, 8), sample_rate=None, feature_shape=(60, 8))
     with pytest.raises(ConfigError, match=r"an encoder reads mono waves, but items have shape \[60, 8\]"):

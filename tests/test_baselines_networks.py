@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
+from asdbench.core.info import Info
+from asdbench.detector.contracts import Model
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
+from asdbench.detector.weights import load_file
 from asdbench.errors import ConfigError, DataError
 from asdbench.testing import make_items
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
-from asdbench.weights import load_file
 from asdbench_plugins.baselines.classifier import ClassifierConfig, PatchClassifier
 from asdbench_plugins.baselines.contrastive import Contrastive, ContrastiveConfig, pair_loss
 from asdbench_plugins.baselines.convolutional import ConvolutionalAutoencoder, ConvolutionalConfig
@@ -240,7 +240,7 @@ def test_an_epoch_of_the_classifier_sees_every_patch_once_but_a_last_one_alone(t
         trainer = fit(model, items, tmp_path / f"fit{size}")
         assert sizes == expected
         sizes.clear()
-    assert trainer.rules == ["a last batch of one patch is left out: batch norm has no statistics of it"]
+    assert trainer.rules == ["a last batch of one patch is dropped: batch norm needs at least two"]
 
 
 def coupled(*, levels: int = 2) -> Glow:
@@ -348,9 +348,9 @@ def test_contrastive_training_repeats_and_leaves_a_last_item_alone_out(tmp_path:
         model = contrastive(train.info)
         trainer = fit(model, train, tmp_path / name)
         states.append(model.state_dict())
-    assert trainer.rules == ["a last batch of one item is left out: it has no other to keep away from"]
+    assert trainer.rules == ["a last batch of one item is dropped: the contrastive loss needs at least two"]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert trainer.log[1].losses["adam"] < math.log(15)
+    assert trainer.log[1].losses["contrastive"] < math.log(15)
     assert model.outputs(train)["embedding"].shape == (17, 1, 8)
 
 
@@ -380,7 +380,7 @@ def test_a_convolutional_autoencoder_rebuilds_what_it_knows_better_than_what_it_
     assert errors.shape == (16, 2)
     assert given(model, test, "embedding").shape == (16, 2, 6)
     assert float(errors[::2].mean()) < float(errors[1::2].mean())
-    assert trainer.log[-1].losses["adam"] < trainer.log[0].losses["adam"]
+    assert trainer.log[-1].losses["reconstruction"] < trainer.log[0].losses["reconstruction"]
     torch.testing.assert_close(torch.tensor(trainer.log[-1].validation), errors[::2].mean())
 
 
@@ -399,7 +399,7 @@ def test_a_fit_that_was_killed_in_an_epoch_ends_with_the_same_bits(
 
     settings = {"seed": 0, "folder": tmp_path / "killed", "resume_every_s": 0.0, "report_every_s": 0.0}
     model = make(train.info, epochs=3)
-    trainer = Trainer(model, TrainerSettings(**settings, report=kill))  # type: ignore[arg-type]
+    trainer = Trainer(model, TrainerSettings(**settings, on_progress=kill))  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt, match="killed in step 5"):
         model.fit(train, held, trainer)
     torch.manual_seed(99)
@@ -412,21 +412,25 @@ def test_a_fit_that_was_killed_in_an_epoch_ends_with_the_same_bits(
 
 
 REFUSED: list[tuple[Callable[[Info], Model], Info, str]] = [
-    (classifier, info_of(frames=7), "frames=8 is more than the 7 frames of a clip"),
-    (density, info_of(frames=7), "frames=8 is more than the 7 frames of a clip"),
-    (density, info_of(mels=6), "n_mels=6 and frames=8 must be multiples of 4, as levels=2"),
-    (convolutional, info_of(frames=7), r"patches of frames=8 are cut from features .* got \[8, 7\]"),
-    (convolutional, info_of(mels=6), "n_mels=6 and frames=8 must be multiples of 4, as layers=2"),
-    (contrastive, info_of(frames=3), r"layers=2 reads features \[mels, frames\] of at least 4 each"),
+    (
+        classifier,
+        info_of(frames=7),
+        "frames=8 is more than the 7 frames of a clip: use fewer, or longer clips",
+    ),
+    (density, info_of(frames=7), "frames=8 is more than the 7 frames of a clip: use fewer, or longer clips"),
+    (density, info_of(mels=6), "n_mels=6 and frames=8 must be multiples of 4 with levels=2"),
+    (convolutional, info_of(frames=7), r"patches of frames=8 need features .* found \[8, 7\]"),
+    (convolutional, info_of(mels=6), "n_mels=6 and frames=8 must be multiples of 4 with layers=2"),
+    (contrastive, info_of(frames=3), r"layers=2 needs features \[mels, frames\] of at least 4 each"),
     (
         classifier,
         Info(item_shape=(9,), sample_rate=None, feature_shape=(9,)),
-        r"features \[mels, frames\], got \[9\]",
+        r"patches need features \[mels, frames\], found \[9\]",
     ),
     (
         density,
         Info(item_shape=(9,), sample_rate=None, feature_shape=(9,)),
-        r"features \[mels, frames\], got \[9\]",
+        r"patches need features \[mels, frames\], found \[9\]",
     ),
 ]
 
@@ -441,9 +445,7 @@ def test_features_that_do_not_fit_are_refused(
 
 def test_too_few_items_are_refused_by_name(tmp_path: Path) -> None:
     one = items_of(tmp_path / "one", [0])
-    with pytest.raises(
-        DataError, match="views are told apart from those of another item: two are needed, got 1"
-    ):
+    with pytest.raises(DataError, match="contrastive training needs at least 2 training items, found 1"):
         fit(contrastive(one.info), one, tmp_path / "contrastive")
-    with pytest.raises(DataError, match="batch norm needs at least two training patches, got 1"):
+    with pytest.raises(DataError, match="batch norm needs at least 2 training patches, found 1"):
         fit(classifier(one.info, frames=20), one, tmp_path / "classifier")

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asdbench.data.items import Items
+from asdbench.core.info import Info
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.dsp import ModulationConfig, ModulationSpectrum
 from asdbench.errors import ConfigError
-from asdbench.runner import run
+from asdbench.plugin.entries import Selector
+from asdbench.runs.run import run
 from asdbench.testing import make_items
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
 from asdbench_plugins.baselines.statistics import Statistics, StatisticsConfig
 from asdbench_plugins.features.featurizers import ModSpec, ModSpecConfig
 
@@ -85,7 +86,7 @@ def test_tiny_features_are_standardised_as_large_ones_are(tmp_path: Path) -> Non
 def test_a_class_of_one_item_takes_the_deviations_of_all_and_says_so(tmp_path: Path) -> None:
     items = items_of(FEATURES, tmp_path / "pack", [0] * 11 + [1])
     model, trainer = fitted(items, tmp_path, take="flat")
-    assert trainer.rules == ["deviations of all classes are used for classes of one item: fan/01"]
+    assert trainer.rules == ["classes of one item use the standard deviations of all classes: fan/01"]
     own = model.outputs(items)["embedding"][11, 0]
     assert torch.equal(own, torch.zeros(21))
     deviations = torch.from_numpy(FEATURES.reshape(12, -1).std(axis=0)).float()
@@ -111,7 +112,7 @@ def test_statistics_travel_with_the_state_and_need_no_epoch(tmp_path: Path) -> N
 
 def test_statistics_of_features_without_an_axis_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"take=mean_std reads features \[..., frames\], got \[10\]: use take=flat"
+        ConfigError, match=r"take=mean_std needs features \[..., frames\], found \[10\]: use take=flat"
     ):
         Statistics(StatisticsConfig(), Info(item_shape=(10,), sample_rate=None, feature_shape=(10,)))
 
@@ -148,9 +149,9 @@ def test_a_modulation_spectrum_is_the_mean_magnitude_over_windows_of_the_envelop
 
 
 def test_bins_that_a_window_does_not_have_and_clips_shorter_than_it_are_refused() -> None:
-    with pytest.raises(ConfigError, match="bins=8: a window of 8 frames has 5 modulation frequencies"):
+    with pytest.raises(ConfigError, match="bins=8: a window of 8 frames has only 5 modulation frequencies"):
         ModulationSpectrum(ModulationConfig(window=8), sample_rate=RATE)
-    with pytest.raises(ConfigError, match="window=32 is more than the 7 frames of a clip"):
+    with pytest.raises(ConfigError, match="window=32 exceeds the 7 frames of a clip"):
         ModulationSpectrum(ModulationConfig(), sample_rate=RATE)(torch.zeros(1, 1600))
 
 
@@ -172,11 +173,11 @@ def test_modspec_of_waves_is_the_logarithm_of_their_modulation_spectrum() -> Non
 
 
 def test_scorers_share_the_statistics_of_a_run_and_find_the_faults_of_made_machines(tmp_path: Path) -> None:
-    methods = [("modspec_mahalanobis", {}), ("modspec_knn", {"scorer": "kde"})]
+    methods = [Selector("modspec_mahalanobis"), Selector("modspec_knn", {"scorer": "kde"})]
     request = tiny.request(tmp_path, *methods, cache=tmp_path / "cache")
-    document = run(request, tiny.registry(), tiny.Silent()).document()
-    assert {job["status"] for job in document["jobs"]} == {"ok"}
+    document = run(request, tiny.registry(), observer=tiny.Silent())
+    assert {job.status for job in document.jobs} == {"ok"}
     assert len(list((tmp_path / "models").iterdir())) == 2  # one a machine, for both scorers
-    averages = [row["value"] for row in document["results"] if row["metric"] == "auc" and not row["machine"]]
+    averages = [row.value for row in document.results if row.metric == "auc" and row.is_whole]
     assert len(averages) == 2
-    assert all(value > 0.6 for value in averages)
+    assert all(value is not None and value > 0.6 for value in averages)

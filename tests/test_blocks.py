@@ -1,3 +1,5 @@
+"""Blocks: heads with the values of their papers, layers that train in less memory, pinned files."""
+
 from __future__ import annotations
 
 import copy
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench import ConfigError
 from asdbench.blocks import (
     AdaCos,
     ArcFace,
@@ -21,14 +24,13 @@ from asdbench.blocks import (
     pinned_file,
     rounded_channels,
 )
-from asdbench.errors import ConfigError
 
-# All values of ArcFace are those of the specification, section 9: scale 30.
+# The values of ArcFace come from specs/asd_afpa.md, section 9: scale 30.
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Two threads on cores that others use too wait for each other more than they compute."""
+    """Use one thread: on shared cores several threads mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,7 +54,7 @@ def test_a_margin_of_one_radian_lowers_the_logit_of_the_true_class(cosine: float
     assert logit_at(cosine, margin=1.0) == pytest.approx(logit, abs=1e-5)
 
 
-def test_past_the_switch_point_the_logit_is_the_cosine_less_an_offset() -> None:
+def test_beyond_the_switch_point_the_logit_is_the_cosine_minus_an_offset() -> None:
     switch, offset = math.cos(math.pi - 1), math.sin(math.pi - 1)
     assert (switch, offset) == pytest.approx((-0.540302, 0.841471), abs=1e-6)
     below, above = switch - 1e-3, switch + 1e-3
@@ -60,19 +62,19 @@ def test_past_the_switch_point_the_logit_is_the_cosine_less_an_offset() -> None:
     assert logit_at(above, margin=1.0) == pytest.approx(30 * math.cos(math.acos(above) + 1), abs=1e-4)
 
 
-def test_an_easy_margin_leaves_angles_past_a_right_angle_alone() -> None:
+def test_an_easy_margin_does_not_change_angles_beyond_a_right_angle() -> None:
     assert logit_at(-0.2, margin=1.0, easy_margin=True) == pytest.approx(-6.0, abs=1e-5)
     assert logit_at(1.0, margin=1.0, easy_margin=True) == pytest.approx(16.20907, abs=1e-5)
 
 
-def test_all_zero_cosines_of_41_classes_score_as_specified_with_and_without_margin() -> None:
+def test_zero_cosines_of_41_classes_score_as_specified_with_and_without_a_margin() -> None:
     head, cosines = ArcFace(8, 41, margin=1.0), torch.zeros(1, 41)
     claim = torch.tensor([7])
     assert float(F.cross_entropy(head.logits(cosines, claim), claim)) == pytest.approx(28.93301, abs=1e-5)
     assert float(F.cross_entropy(head.logits(cosines), claim)) == pytest.approx(math.log(41), abs=1e-5)
 
 
-def test_the_gradient_is_finite_where_embedding_and_weight_coincide() -> None:
+def test_the_gradient_is_finite_if_embedding_and_weight_coincide() -> None:
     head = ArcFace(8, 3)
     embedding = head.weight.detach()[1:2].clone().requires_grad_()
     F.cross_entropy(head(embedding, torch.tensor([1])), torch.tensor([1])).backward()  # type: ignore[no-untyped-call]
@@ -81,7 +83,7 @@ def test_the_gradient_is_finite_where_embedding_and_weight_coincide() -> None:
         assert torch.isfinite(tensor.grad).all()
 
 
-def test_only_the_true_class_bears_the_margin() -> None:
+def test_only_the_true_class_has_the_margin() -> None:
     head, embedding, target = ArcFace(8, 5), torch.randn(4, 8), torch.tensor([0, 1, 2, 3])
     moved = head(embedding, target) != head(embedding)
     assert torch.equal(moved, F.one_hot(target, 5).bool())
@@ -94,7 +96,7 @@ def test_the_nearest_of_several_sub_centres_counts() -> None:
     torch.testing.assert_close(cosines[:, 1], torch.ones(4))
 
 
-def test_autocast_leaves_the_cosines_in_full_precision() -> None:
+def test_autocast_keeps_the_cosines_in_full_precision() -> None:
     head, embedding = ArcFace(8, 5), torch.randn(4, 8)
     expected = head(embedding)
     with torch.autocast("cpu", torch.bfloat16):
@@ -105,7 +107,7 @@ def test_the_head_of_41_classes_has_5248_parameters() -> None:
     assert sum(parameter.numel() for parameter in ArcFace(128, 41).parameters()) == 5248
 
 
-def test_a_margin_past_half_a_turn_and_a_head_without_classes_are_refused() -> None:
+def test_a_margin_above_pi_and_a_head_without_classes_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"margin=3\.5 is not an angle within 0\.\.pi"):
         ArcFace(8, 2, margin=3.5)
     with pytest.raises(ConfigError, match="classes=0 and sub_centers=1 must be at least 1"):
@@ -113,7 +115,7 @@ def test_a_margin_past_half_a_turn_and_a_head_without_classes_are_refused() -> N
 
 
 def with_weights(head: AdaCos, rows: list[list[float]]) -> AdaCos:
-    """Return the head with centres along the axes, so that cosines are the embedding's coordinates."""
+    """Return the head with the given centres; with axes as centres, cosines are the coordinates of the embedding."""
     head.weight.data.copy_(torch.tensor(rows))
     return head
 
@@ -121,7 +123,7 @@ def with_weights(head: AdaCos, rows: list[list[float]]) -> AdaCos:
 AXES = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 
 
-def test_the_fixed_scale_of_adacos_is_root_two_times_the_logarithm_of_the_other_classes() -> None:
+def test_the_fixed_scale_of_adacos_is_root_two_times_the_logarithm_of_the_number_of_other_classes() -> None:
     assert float(AdaCos(8, 41).scale) == pytest.approx(5.216863, abs=1e-6)
     assert float(SubclusterAdaCos(8, 6, sub_clusters=16).scale) == pytest.approx(6.440155, abs=1e-6)
     head, embedding = AdaCos(8, 5), torch.randn(4, 8)
@@ -130,7 +132,7 @@ def test_the_fixed_scale_of_adacos_is_root_two_times_the_logarithm_of_the_other_
     torch.testing.assert_close(head(embedding, torch.arange(4)), expected)
 
 
-def test_the_dynamic_scale_of_adacos_is_the_papers() -> None:
+def test_the_dynamic_scale_of_adacos_follows_the_paper() -> None:
     head = with_weights(AdaCos(3, 3, dynamic=True, scale=2.0), AXES)
     embedding = torch.tensor([[0.6, 0.8, 0.0], [0.8, 0.0, 0.6], [0.0, 0.6, 0.8]])
     target = torch.tensor([1, 0, 2])  # cosines of the true classes: 0.8 each, angle 0.6435 below pi/4
@@ -141,7 +143,7 @@ def test_the_dynamic_scale_of_adacos_is_the_papers() -> None:
     torch.testing.assert_close(logits, expected * embedding)
 
 
-def test_the_angle_of_a_dynamic_scale_is_an_eighth_of_a_turn_at_most_and_the_scale_one_at_least() -> None:
+def test_the_angle_of_a_dynamic_scale_is_at_most_an_eighth_of_a_turn_and_the_scale_at_least_one() -> None:
     head = with_weights(AdaCos(3, 3, dynamic=True, scale=4.0), AXES)
     head(torch.tensor([[0.0, 0.6, 0.8]]), torch.tensor([0]))
     expected = math.log(math.exp(2.4) + math.exp(3.2)) / math.cos(math.pi / 4)
@@ -150,7 +152,7 @@ def test_the_angle_of_a_dynamic_scale_is_an_eighth_of_a_turn_at_most_and_the_sca
     assert float(head.scale) == 1.0
 
 
-def test_a_dynamic_scale_stands_still_in_evaluation_and_without_targets_and_travels_with_the_state() -> None:
+def test_a_dynamic_scale_is_constant_in_evaluation_and_without_targets_and_part_of_the_state() -> None:
     head, embedding = AdaCos(8, 5, dynamic=True), torch.randn(4, 8)
     before = float(head.scale)
     head(embedding)
@@ -176,7 +178,7 @@ def test_the_dynamic_scale_of_sub_clusters_sums_all_centres_and_takes_the_neares
     assert float(head.scale) == pytest.approx(expected, rel=1e-6)
 
 
-def test_adacos_learns_in_bfloat16_and_lets_gradients_through() -> None:
+def test_adacos_trains_in_bfloat16_and_passes_gradients_on() -> None:
     head, embedding = SubclusterAdaCos(8, 4, dynamic=True), torch.randn(6, 8, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         loss = F.cross_entropy(head(embedding, torch.arange(6) % 4), torch.arange(6) % 4)
@@ -187,8 +189,8 @@ def test_adacos_learns_in_bfloat16_and_lets_gradients_through() -> None:
     assert float(head.weight.grad.abs().sum()) > 0
 
 
-def test_adacos_without_classes_or_for_two_of_them_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no scale of its own for 2 classes"):
+def test_adacos_for_two_classes_or_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no formula for the scale of 2 classes"):
         AdaCos(8, 2)
     with pytest.raises(ConfigError, match="classes=0 must be at least 1"):
         AdaCos(8, 0)
@@ -198,7 +200,7 @@ def test_adacos_without_classes_or_for_two_of_them_is_refused() -> None:
 
 
 def layers_of(channels: int = 4, *, out: int = 3) -> list[nn.Module]:
-    """Both kinds of joined steps: with a convolution behind, and without; slopes of any sign."""
+    """Return both kinds of joined steps, with a convolution afterwards and without; slopes of any sign."""
     torch.manual_seed(0)
     layers = [
         nn.Conv2d(2, channels, 1, bias=False),
@@ -224,7 +226,7 @@ def pair_of(layers: list[nn.Module]) -> tuple[FrugalSequential, nn.Sequential]:
 
 
 def gradients(module: nn.Module, maps: Tensor, *, autocast: bool = False) -> tuple[Tensor, list[Tensor]]:
-    """What the module makes of maps, and the gradients of maps and parameters."""
+    """Return the output of the module for maps, and the gradients of maps and parameters."""
     maps = maps.clone(memory_format=torch.preserve_format).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         made = module(maps)
@@ -233,7 +235,7 @@ def gradients(module: nn.Module, maps: Tensor, *, autocast: bool = False) -> tup
 
 
 def kept(module: nn.Module, maps: Tensor) -> int:
-    """Count the bytes of maps that the module keeps for the backward pass."""
+    """Return the bytes of maps that the module stores for the backward pass."""
     parameters = {parameter.data_ptr() for parameter in module.parameters()}
     storages: dict[int, Tensor] = {}
 
@@ -247,7 +249,7 @@ def kept(module: nn.Module, maps: Tensor) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
-def test_the_gradients_of_frugal_layers_are_those_of_finite_differences() -> None:
+def test_the_gradients_of_frugal_layers_equal_finite_differences() -> None:
     frugal = FrugalSequential(*layers_of()).double()
     maps = torch.randn(3, 2, 5, 4, dtype=torch.float64, requires_grad=True)
     names, values = zip(*frugal.named_parameters(), strict=True)
@@ -260,7 +262,7 @@ def test_the_gradients_of_frugal_layers_are_those_of_finite_differences() -> Non
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_frugal_layers_train_as_plain_ones_do(layout: torch.memory_format) -> None:
+def test_frugal_layers_train_like_plain_ones(layout: torch.memory_format) -> None:
     frugal, plain = (layers.to(memory_format=layout) for layers in pair_of(layers_of(16)))  # type: ignore[call-overload]
     maps = torch.randn(6, 2, 16, 9).contiguous(memory_format=layout)
     made, found = gradients(frugal, maps)
@@ -273,8 +275,8 @@ def test_frugal_layers_train_as_plain_ones_do(layout: torch.memory_format) -> No
     assert int(state["1.num_batches_tracked"]) == 1
 
 
-@pytest.mark.parametrize(("first", "channels"), [(0, 2), (1, 16)])  # maps come in bfloat16, and in float32
-def test_frugal_layers_train_in_bfloat16_as_plain_ones_do(first: int, channels: int) -> None:
+@pytest.mark.parametrize(("first", "channels"), [(0, 2), (1, 16)])  # maps in bfloat16, and in float32
+def test_frugal_layers_train_in_bfloat16_like_plain_ones(first: int, channels: int) -> None:
     frugal, plain = pair_of(layers_of(16)[first:])
     maps = torch.randn(6, channels, 16, 9)
     made, found = gradients(frugal, maps, autocast=True)
@@ -286,7 +288,7 @@ def test_frugal_layers_train_in_bfloat16_as_plain_ones_do(first: int, channels: 
         assert float((gradient - other).norm()) <= 0.02 * float(other.norm())
 
 
-def test_a_gradient_that_frugal_layers_are_given_is_left_as_it_is() -> None:
+def test_frugal_layers_do_not_change_the_incoming_gradient() -> None:
     frugal, maps = FrugalSequential(*layers_of()), torch.randn(2, 2, 5, 4)
     made = frugal(maps)
     gradient = torch.randn_like(made)
@@ -295,7 +297,7 @@ def test_a_gradient_that_frugal_layers_are_given_is_left_as_it_is() -> None:
     assert torch.equal(gradient, before)
 
 
-def test_frugal_layers_evaluate_as_plain_ones_do() -> None:
+def test_frugal_layers_evaluate_like_plain_ones() -> None:
     frugal, plain = (layers.eval() for layers in pair_of(layers_of()))
     maps = torch.randn(2, 2, 5, 4)
     assert torch.equal(frugal(maps), plain(maps))
@@ -307,16 +309,16 @@ def test_frugal_layers_evaluate_as_plain_ones_do() -> None:
     )
 
 
-def test_frugal_layers_keep_one_map_a_layer_where_plain_ones_keep_three() -> None:
+def test_frugal_layers_store_one_map_per_layer_where_plain_ones_store_three() -> None:
     frugal, plain = pair_of(layers_of(8, out=8))
     maps = torch.randn(2, 2, 16, 16)
     size = 2 * 16 * 16 * 4  # bytes of one channel of both maps
-    large, small = 8 * size, 8 * size // 4  # before and behind the stride
+    large, small = 8 * size, 8 * size // 4  # before and after the stride
     assert kept(plain, maps) == 2 * size + 3 * large + 5 * small
     assert kept(frugal, maps) == 2 * size + large + 2 * small
 
 
-def test_compiled_frugal_layers_are_the_plain_ones() -> None:
+def test_compiled_frugal_layers_are_plain_ones() -> None:
     frugal, plain = pair_of(layers_of())
     maps = torch.randn(2, 2, 5, 4)
     compiled = torch.compile(frugal, backend="eager", fullgraph=True)
@@ -337,7 +339,7 @@ def test_compiled_frugal_layers_are_the_plain_ones() -> None:
         [nn.BatchNorm2d(2), nn.PReLU(2), nn.Conv2d(2, 3, 1)],
     ],
 )
-def test_layers_with_other_options_are_left_as_they_are(layers: list[nn.Module]) -> None:
+def test_layers_with_other_options_are_not_joined(layers: list[nn.Module]) -> None:
     frugal, plain = pair_of(layers)
     maps = torch.randn(3, 2, 6, 5)
     made, found = gradients(frugal, maps)
@@ -357,7 +359,7 @@ def test_frugal_layers_have_no_gradients_of_gradients() -> None:
         gradient.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def test_channels_are_the_nearest_multiple_and_lose_a_tenth_at_most() -> None:
+def test_channels_are_the_nearest_multiple_and_lose_at_most_a_tenth() -> None:
     assert [rounded_channels(width) for width in (5.6, 12, 16, 11.9, 44, 35.6)] == [8, 16, 16, 16, 48, 40]
     assert [rounded_channels(0.25 * width) for width in (32, 16, 24, 112, 320)] == [8, 8, 8, 32, 80]
     assert [rounded_channels(width, step=4) for width in (1, 18, 17.9, 13.9, 13, 13.4)] == [
@@ -370,7 +372,7 @@ def test_channels_are_the_nearest_multiple_and_lose_a_tenth_at_most() -> None:
     ]
 
 
-def test_of_claim_takes_the_value_of_each_items_claim_and_nothing_for_a_foreign_one() -> None:
+def test_of_claim_returns_the_value_of_each_claim_and_nan_for_an_unknown_one() -> None:
     values = torch.arange(12.0).view(2, 2, 3)
     assert of_claim(values, torch.tensor([2, 1])).tolist() == [[2.0, 5.0], [7.0, 10.0]]
     found = of_claim(values, torch.tensor([-1, 0]))
@@ -386,7 +388,7 @@ def test_claim_nll_is_the_cross_entropy_of_the_claim() -> None:
     assert bool(found[4, 0].isnan())
 
 
-def test_a_pinned_file_is_told_by_its_whole_path_and_its_content(
+def test_a_pinned_file_is_identified_by_its_absolute_path_and_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -396,7 +398,7 @@ def test_a_pinned_file_is_told_by_its_whole_path_and_its_content(
     assert pinned_file("weights", option="weights", hint="any") == wanted
     assert pinned_file("weights", digest.upper(), option="weights", hint="any") == wanted
     with pytest.raises(
-        ConfigError, match=f"weights='weights' has SHA-256 {digest}, not 00: give the file that"
+        ConfigError, match=f"weights='weights' has SHA-256 {digest}, not 00: give the original file"
     ):
         pinned_file("weights", "00", option="weights", hint="any")
     for path in ("", "nowhere", "."):

@@ -1,4 +1,4 @@
-"""The command line: help with examples, what light commands tell, exit statuses, JSON alone on request."""
+"""The command line: help with examples, what light commands show, exit statuses, JSON alone on request."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 import pytest
 
+from asdbench import Entry, Registry, Selector, hookimpl, lazy
 from asdbench.cli import COMMANDS, cli, main, status_of
+from asdbench.data.card import CardDocument
 from asdbench.errors import Interrupted
-from asdbench.hookspecs import hookimpl
-from asdbench.registry import Registry, load_plugin
-from asdbench.values import Entry, lazy
+from asdbench.plugin.registry import load_plugin
+from asdbench.runs.describe import MethodDescription
 
 Capture = pytest.CaptureFixture[str]
 TINY = "synthetic[machines=fan,ids=1,train_clips=2,test_clips=1,length_s=1]"
@@ -51,7 +52,7 @@ def test_every_shipped_command_is_there() -> None:
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_help_shows_what_the_command_is_for_and_an_example_that_is_understood(
+def test_help_states_the_purpose_of_a_command_and_an_example_that_is_understood(
     words: tuple[str, ...], capsys: Capture
 ) -> None:
     assert status_of([*words, "--help"]) == 0
@@ -60,9 +61,9 @@ def test_help_shows_what_the_command_is_for_and_an_example_that_is_understood(
     [example] = [line for line in (command.epilog or command.help or "").splitlines() if "Example: " in line]
     assert "Example: asdbench" in shown
     assert (command.help or "").splitlines()[0].split()[0] in shown
-    said = shlex.split(example.partition("Example: asdbench")[2])
-    known = max((names for names in ALL if said[: len(names)] == list(names)), key=len)
-    ALL[known].make_context("example", said[len(known) :])  # a word that is not understood raises
+    given = shlex.split(example.partition("Example: asdbench")[2])
+    known = max((names for names in ALL if given[: len(names)] == list(names)), key=len)
+    ALL[known].make_context("example", given[len(known) :])  # raises on a word that is not understood
 
 
 def test_help_lists_every_command_with_a_line(capsys: Capture) -> None:
@@ -71,25 +72,32 @@ def test_help_lists_every_command_with_a_line(capsys: Capture) -> None:
     assert all(f"  {name} " in shown and summary in shown for name, (_, summary) in COMMANDS.items())
 
 
-def test_the_version_is_that_of_the_distribution(capsys: Capture) -> None:
+def test_the_version_is_the_distributions(capsys: Capture) -> None:
     assert status_of(["--version"]) == 0
     assert capsys.readouterr().out.startswith("asdbench, version 0.")
 
 
+def described(*words: str, capsys: Capture) -> MethodDescription:
+    """Return what ``asdbench describe --json`` prints of a method."""
+    assert status_of(["describe", *words, "--json"]) == 0
+    return msgspec.json.decode(capsys.readouterr().out, type=MethodDescription)
+
+
+def card_of(dataset: str, *, capsys: Capture) -> CardDocument:
+    """Return what ``asdbench datasets info --json`` prints."""
+    assert status_of(["datasets", "info", dataset, "--json"]) == 0
+    return msgspec.json.decode(capsys.readouterr().out, type=CardDocument)
+
+
 def test_describe_gives_the_published_size_of_asd_afpa(capsys: Capture) -> None:
-    assert status_of(["describe", "stgram_afpa", "-d", "dcase2020", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["parameters"], told["classes"]) == (1_637_072, 41)
-    assert (told["item_shape"], told["feature_shape"]) == ([160_000], [128, 312])
-    assert (told["method"], told["dataset"], told["reduced"]) == ("stgram_afpa", "dcase2020", False)
-    assert told["flops_per_item"] > 1e9
-    options = {row["option"]: row for row in told["options"]}
-    assert (options["heads"]["value"], options["heads"]["kind"], options["heads"]["part"]) == (
-        6,
-        "int",
-        "model",
-    )
-    assert all(row["meaning"] for row in told["options"])
+    method = described("stgram_afpa", "-d", "dcase2020", capsys=capsys)
+    assert (method.parameters, method.classes) == (1_637_072, 41)
+    assert (method.item_shape, method.feature_shape) == ([160_000], [128, 312])
+    assert (method.method, method.dataset, method.reduced) == ("stgram_afpa", "dcase2020", False)
+    assert method.flops_per_item > 1e9
+    [heads] = [row for row in method.options if row.option == "heads"]
+    assert (heads.value, heads.kind, heads.part) == (6, "int", "model")
+    assert all(row.meaning for row in method.options)
 
 
 def test_describe_shows_people_the_options_with_what_the_user_changed(capsys: Capture) -> None:
@@ -104,45 +112,45 @@ def test_describe_shows_people_the_options_with_what_the_user_changed(capsys: Ca
     ("dataset", "shape"),
     [
         ("ur3_cobotops", [10, 19]),
-        ("ur3_cobotops[window=20]", [20, 19]),  # no official counts: the card alone tells
+        ("ur3_cobotops[window=20]", [20, 19]),  # no official counts: the card alone states it
         ("synthetic_robot", [30, 86]),
         ("synthetic_robot[bounds=action]", [30, 86]),
         ("kuka[window=50,bounds=action]", [50, 86]),
     ],
 )
-def test_describe_tells_shapes_of_data_without_claims_from_the_card_alone(
+def test_describe_shows_shapes_of_data_without_claims_from_the_card_alone(
     dataset: str, shape: list[int], capsys: Capture
 ) -> None:
-    assert status_of(["describe", "robot_ae", "-d", dataset, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["item_shape"], told["classes"], told["targets"]) == (shape, 1, [])
-    assert told["parameters"] > 0
+    method = described("robot_ae", "-d", dataset, capsys=capsys)
+    assert (method.item_shape, method.classes, method.targets) == (shape, 1, [])
+    assert method.parameters > 0
 
 
 def test_describe_knows_a_table_by_its_absolute_path_alone(tmp_path: Path, capsys: Capture) -> None:
     table = tmp_path / "own.csv"
     table.write_text("a,b,c\n" + "1,2,3\n" * 40)
-    assert status_of(["describe", "pca", "-d", f"timeseries[path={table}]", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["item_shape"] == [30, 3]
+    assert described("pca", "-d", f"timeseries[path={table}]", capsys=capsys).item_shape == [30, 3]
     assert status_of(["describe", "pca", "-d", "timeseries[path=own.csv]"]) == 2
+    message = capsys.readouterr().err
     assert (
-        "timeseries does not say which shape its items have (known so far: [30, 0]) before its data are read; "
-        "give its place as an absolute path, or leave -d out"
-    ) in capsys.readouterr().err
+        "the shape of the items of timeseries (so far [30, 0]) is known only once its data are read"
+        in message
+    )
+    assert "give an absolute path, or leave out -d" in message
 
 
-def test_classes_to_tell_apart_are_named_by_describe_and_info(capsys: Capture) -> None:
+def test_classes_to_separate_are_named_by_describe_and_info(capsys: Capture) -> None:
+    method = described("waspp", "-d", "synthetic_faces", capsys=capsys)
+    for document in (method, card_of("synthetic_faces", capsys=capsys)):
+        assert (document.classes, document.targets) == (1, ["negative", "positive", "surprise"])
     for words in (["describe", "waspp", "-d", "synthetic_faces"], ["datasets", "info", "synthetic_faces"]):
-        assert status_of([*words, "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert (told["classes"], told["targets"]) == (1, ["negative", "positive", "surprise"])
         assert status_of(words) == 0
         lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
         assert ["targets", "negative, positive, surprise"] in lines
         assert not any(line[:1] == ["classes"] for line in lines)
 
 
-def test_data_without_classes_to_tell_apart_have_no_line_of_targets(capsys: Capture) -> None:
+def test_data_without_classes_to_separate_have_no_line_of_targets(capsys: Capture) -> None:
     for words in (["describe", "idnn", "-d", "synthetic"], ["datasets", "info", "synthetic"]):
         assert status_of(words) == 0
         names = [
@@ -163,23 +171,23 @@ def test_datasets_list_names_every_dataset(capsys: Capture) -> None:
     assert all(row["name"] in shown and row["summary"] in shown for row in rows)
 
 
-def test_datasets_info_tells_licence_citation_counts_and_archives(capsys: Capture) -> None:
-    assert status_of(["datasets", "info", "dcase2020", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["classes"], told["sample_rate"], told["made_on_the_machine"]) == (41, 16_000, False)
-    assert "CC BY-NC-SA 4.0" in told["licence"]
-    assert "Koizumi" in told["citation"]
-    assert all(len(archive["md5"]) == 32 for archive in told["archives"])
+def test_datasets_info_shows_licence_citation_counts_and_archives(capsys: Capture) -> None:
+    card = card_of("dcase2020", capsys=capsys)
+    assert (card.classes, card.sample_rate, card.generated) == (41, 16_000, False)
+    assert "CC BY-NC-SA 4.0" in card.licence
+    assert "Koizumi" in card.citation
+    assert card.archives
+    assert all(len(archive.md5 or "") == 32 for archive in card.archives)
     assert status_of(["datasets", "info", "dcase2020[machines=fan]"]) == 0
     assert "item shape" in capsys.readouterr().out
 
 
-def test_datasets_fetch_makes_what_is_made_on_the_machine_and_verify_finds_it(
+def test_datasets_fetch_generates_a_generated_dataset_and_verify_finds_it(
     tmp_path: Path, capsys: Capture
 ) -> None:
     place = ["--cache", str(tmp_path / "cache"), "--data-root", str(tmp_path / "data")]
     assert status_of(["datasets", "fetch", TINY, *place]) == 0
-    assert "synthetic lies under" in capsys.readouterr().out
+    assert "synthetic is in " in capsys.readouterr().out
     assert status_of(["datasets", "verify", TINY, *place, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "complete": True,
@@ -202,20 +210,20 @@ def test_datasets_verify_ends_with_1_and_lists_the_gaps_of_an_incomplete_release
     assert status_of(words) == 1
     assert "dcase2020: incomplete, 1 of " in capsys.readouterr().out
     assert status_of([*words, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert (told["complete"], told["items"]) == (False, 1)
+    verified = json.loads(capsys.readouterr().out)
+    assert (verified["complete"], verified["items"]) == (False, 1)
     assert {"name": "fan/00 train", "found": 1, "expected": 911} in [
-        gap | {"name": gap["name"].removesuffix(" normal")} for gap in told["missing"]
+        gap | {"name": gap["name"].removesuffix(" normal")} for gap in verified["missing"]
     ]
 
 
-def test_sys_info_tells_versions_hardware_and_folders(capsys: Capture) -> None:
+def test_sys_info_shows_versions_hardware_and_folders(capsys: Capture) -> None:
     assert status_of(["sys-info", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["libraries"]["asdbench"].startswith("0.")
-    assert told["cores"] >= 1
-    assert told["memory_bytes"] > 2**28
-    assert {"gpus", "commit", "data_root", "cache", "out"} <= set(told)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["libraries"]["asdbench"].startswith("0.")
+    assert shown["cores"] >= 1
+    assert shown["memory_bytes"] > 2**28
+    assert {"gpus", "commit", "data_root", "cache", "out"} <= set(shown)
     assert status_of(["sys-info"]) == 0
     assert "libraries" in capsys.readouterr().out
 
@@ -226,7 +234,7 @@ WRONG = {
     "an unknown command of a group": ("datasets inf", "Did you mean 'info'?"),
     "an unknown option": ("describe idnn --jsn", "--json"),
     "a missing argument": ("describe", "Missing argument 'METHOD'"),
-    "a missing option": ("run -p idnn", "-d DATASET is missing; say -p METHOD -d DATASET"),
+    "a missing option": ("run -p idnn", "-d DATASET is missing; give -p METHOD -d DATASET"),
     "a preset and a method": ("run -p idnn --preset x/table1", "--preset names methods and dataset itself"),
     "an unknown preset": ("run --preset x/table1", "unknown preset 'x/table1'"),
     "words without a value": ("describe idnn[k]", "option 'k' is not of the form key=value"),
@@ -253,28 +261,30 @@ WRONG = {
     "jobs out of range": ("run -p idnn -d synthetic -j 0", "0 is not in the range x>=1"),
     "jobs that are no number": ("run -p idnn -d synthetic -j x", "'x' is not a valid integer."),
     "a seed below zero": ("run -p idnn -d synthetic --seed -1", "-1 is not in the range x>=0"),
-    "no time at all": ("run -p idnn -d synthetic --timeout 0s", "'0s' is no time at all; say 90, 30s, 15m, 2h or 1d"),
+    "no time at all": ("run -p idnn -d synthetic --timeout 0s", "'0s' is not longer than 0; use for example 90, 30s"),
     "one dataset twice": (
         "run -p idnn -d synthetic[ids=1,seed=2] -d synthetic[seed=2,ids=1]",
-        "synthetic[ids=1,seed=2] is asked for twice; repeat a run with several --seed instead",
+        "synthetic[ids=1,seed=2] is given twice; to repeat a run, give --seed several times instead",
     ),
     "an unknown dataset after a known one": (
         "run -p idnn -d synthetic -d synthetik", "unknown dataset 'synthetik'; did you mean 'synthetic'?",
     ),
     "a figure of no known format": ("run -p idnn -d synthetic --figure auc.gif", "not as 'auc.gif'"),
     "quotes that do not close": ('describe \'idnn[weights="a,b]\'', "not of the form NAME or NAME[key=value,...]"),
-    "a time that is none": ("run -p idnn -d synthetic --timeout soon", "'soon' is not a duration such as"),
+    "a time that is none": ("run -p idnn -d synthetic --timeout soon", "'soon' is not a duration; use for example 90"),
     "a licence not accepted": ("datasets fetch dcase2020", "--accept-licence"),
-    "classes that nobody knows": ("describe idnn -d folder", "folder does not say which classes it has before"),
+    "classes that are not known": ("describe idnn -d folder", "the classes of folder are known only once its data are"),
     "no data": ("datasets verify dcase2020 --data-root .", "no clips of fan"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("line", "told"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_word_ends_with_2_and_says_what_would_be_right(line: str, told: str, capsys: Capture) -> None:
+@pytest.mark.parametrize(("line", "message"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_command_line_ends_with_2_and_states_what_would_be_right(
+    line: str, message: str, capsys: Capture
+) -> None:
     assert status_of(shlex.split(line)) == 2
     output = capsys.readouterr()
-    assert told in output.err
+    assert message in output.err
     assert output.out == ""
 
 
@@ -291,9 +301,9 @@ def test_a_wrong_word_ends_with_2_and_says_what_would_be_right(line: str, told: 
         ("folder[path=it's here]", "folder", {"path": "it's here"}),
     ],
 )
-def test_words_are_a_name_with_options(words: str, name: str, options: dict[str, str]) -> None:
+def test_a_selector_is_a_name_with_options(words: str, name: str, options: dict[str, str]) -> None:
     context = ALL[("describe",)].make_context("describe", [words])
-    assert context.params["method"] == (name, options)
+    assert context.params["method"] == Selector(name, options)
 
 
 def test_main_exits_with_the_status() -> None:
@@ -318,7 +328,7 @@ Offer = Callable[..., None]
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Offer commands by name as a plugin does; what is no command is a path that leads nowhere."""
+    """Offer commands by name as a plugin does; one that is None is a path to nothing."""
 
     def offered(**commands: click.Command | None) -> None:
         module = types.ModuleType("strange_commands")
@@ -330,7 +340,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
         ]
         plugin = types.SimpleNamespace(asdbench_commands=hookimpl(lambda: entries))
         registry = Registry()
-        load_plugin(registry, "strange", lambda: plugin)
+        load_plugin(registry, "strange", load=lambda: plugin)
         monkeypatch.setattr("asdbench.cli.load_registry", lambda: registry)
 
     return offered
@@ -356,12 +366,12 @@ def test_a_plugins_command_that_cannot_be_imported_ends_with_4(offer: Offer, cap
     assert "command 'lost' of plugin strange (unknown unknown) cannot be imported" in capsys.readouterr().err
 
 
-def test_a_broken_plugin_does_not_keep_other_commands_from_their_work(
+def test_a_broken_plugin_leaves_other_commands_working(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = Registry()
     with caplog.at_level(logging.WARNING):
-        load_plugin(registry, "gone", lambda: 1 / 0)
+        load_plugin(registry, "gone", load=lambda: 1 / 0)
     monkeypatch.setattr("asdbench.cli.catalogue.load_registry", lambda: registry)
     assert status_of(["plugins"]) == 0
     assert "gone (unknown unknown)\n  broken: ZeroDivisionError: division by zero" in capsys.readouterr().out
@@ -384,5 +394,4 @@ JSON: dict[str, list[str]] = {
 @pytest.mark.parametrize("words", JSON.values(), ids=JSON.keys())
 def test_json_is_one_document_and_nothing_else(words: list[str], capsys: Capture) -> None:
     assert status_of([*words, "--json"]) == 0
-    told: Any = json.loads(capsys.readouterr().out)
-    assert told
+    assert json.loads(capsys.readouterr().out)

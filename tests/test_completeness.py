@@ -6,11 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from asdbench import Card, Count, DataError, Row, completeness
 from asdbench.data import hashing
-from asdbench.data.completeness import completeness
 from asdbench.data.hashing import content_hashes, digest_of
-from asdbench.errors import DataError
-from asdbench.values import Card, Count, Row
 
 
 def card(*expected: Count) -> Card:
@@ -76,7 +74,7 @@ def test_normal_items_do_not_stand_in_for_anomalous_ones() -> None:
     ]
 
 
-def test_more_items_than_the_release_holds_are_not_complete() -> None:
+def test_more_items_than_the_release_has_are_not_complete() -> None:
     found = completeness(card(EXPECTED[0]), rows(4))
     assert not found.complete
     assert found.summary() == "4 of 3 items: fan/00 train 4 of 3"
@@ -95,7 +93,7 @@ def test_a_long_list_of_gaps_is_cut() -> None:
     assert summary.endswith("fan/04 0 of 1,000 and 3 more groups")
 
 
-SOURCES = [PurePosixPath("a.wav"), PurePosixPath("sub/b.wav")]
+SOURCES = ["a.wav", "sub/b.wav"]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 
 
@@ -109,7 +107,12 @@ def root(tmp_path: Path) -> Path:
 
 def test_hashes_are_the_sha256_of_the_content(root: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    hashes = content_hashes(root, SOURCES, tmp_path, progress=lambda done, total: calls.append((done, total)))
+    hashes = content_hashes(
+        root,
+        SOURCES,
+        cache=tmp_path,
+        on_progress=lambda progress: calls.append((progress.step, progress.steps)),
+    )
     assert hashes[SOURCES[0]] == ABC
     assert hashes[SOURCES[1]].startswith("e3b0c44298fc1c14")
     assert calls == [(0, 2), (1, 2), (2, 2)]
@@ -118,7 +121,7 @@ def test_hashes_are_the_sha256_of_the_content(root: Path, tmp_path: Path) -> Non
 def test_unchanged_files_are_not_read_again(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = content_hashes(root, SOURCES, tmp_path)
+    first = content_hashes(root, SOURCES, cache=tmp_path)
     read: list[str] = []
 
     def note(path: Path, algorithm: str) -> str:
@@ -126,32 +129,32 @@ def test_unchanged_files_are_not_read_again(
         return f"new {algorithm}"
 
     monkeypatch.setattr(hashing, "digest_of", note)
-    assert content_hashes(root, SOURCES, tmp_path) == first
+    assert content_hashes(root, SOURCES, cache=tmp_path) == first
     assert read == []
     os.utime(root / "a.wav", ns=(1, 1))
-    assert content_hashes(root, SOURCES, tmp_path)[SOURCES[0]] == "new sha256"
+    assert content_hashes(root, SOURCES, cache=tmp_path)[SOURCES[0]] == "new sha256"
     assert read == ["a.wav"]
 
 
-def test_two_data_roots_do_not_share_what_is_known(root: Path, tmp_path: Path) -> None:
+def test_two_data_roots_do_not_share_hashes(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.wav").write_bytes(b"abd")
     stat = (root / "a.wav").stat()
-    content_hashes(root, SOURCES[:1], tmp_path)
+    content_hashes(root, SOURCES[:1], cache=tmp_path)
     os.utime(other / "a.wav", ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert content_hashes(other, SOURCES[:1], tmp_path)[SOURCES[0]] != ABC
+    assert content_hashes(other, SOURCES[:1], cache=tmp_path)[SOURCES[0]] != ABC
 
 
-def test_a_damaged_memory_of_hashes_is_made_anew(
+def test_a_damaged_cache_of_hashes_is_rebuilt(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content_hashes(root, SOURCES, tmp_path / "cache")
+    content_hashes(root, SOURCES, cache=tmp_path / "cache")
     [store] = (tmp_path / "cache").glob("hashes-*.json")
     store.write_bytes(store.read_bytes()[:-9])
-    assert content_hashes(root, SOURCES, tmp_path / "cache")[SOURCES[0]] == ABC
+    assert content_hashes(root, SOURCES, cache=tmp_path / "cache")[SOURCES[0]] == ABC
     assert "is damaged" in caplog.text
-    assert content_hashes(root, SOURCES, tmp_path / "cache")[SOURCES[0]] == ABC
+    assert content_hashes(root, SOURCES, cache=tmp_path / "cache")[SOURCES[0]] == ABC
 
 
 def test_what_was_hashed_before_a_failure_is_kept(
@@ -164,11 +167,11 @@ def test_what_was_hashed_before_a_failure_is_kept(
 
     monkeypatch.setattr(hashing, "digest_of", fail_on_b)
     with pytest.raises(DataError, match=r"b\.wav cannot be read"):
-        content_hashes(root, SOURCES, tmp_path)
+        content_hashes(root, SOURCES, cache=tmp_path)
     monkeypatch.setattr(hashing, "digest_of", lambda path, _: f"again {path.name}")
-    assert content_hashes(root, SOURCES, tmp_path) == {SOURCES[0]: ABC, SOURCES[1]: "again b.wav"}
+    assert content_hashes(root, SOURCES, cache=tmp_path) == {SOURCES[0]: ABC, SOURCES[1]: "again b.wav"}
 
 
 def test_a_source_that_is_missing_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.wav cannot be read: No such file"):
-        content_hashes(root, [PurePosixPath("gone.wav")], tmp_path)
+        content_hashes(root, ["gone.wav"], cache=tmp_path)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from asdbench.contracts import Scorer
-from asdbench.registry import load_registry
+from asdbench import Scorer, load_registry
 from asdbench.testing import DatasetContract, MethodContract, ScorerContract
 
 INSTALLED = load_registry()

@@ -12,12 +12,13 @@ import tiny
 import torch
 from torch import Tensor
 
-from asdbench.data.items import Items
+from asdbench.core.info import Info
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
+from asdbench.detector.weights import load_file
 from asdbench.errors import ConfigError, DataError
-from asdbench.runner import run
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
-from asdbench.weights import load_file
+from asdbench.plugin.entries import Selector
+from asdbench.runs.run import run
 from asdbench_plugins.contrastive_ensemble import PRESETS, asdbench_methods
 from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
 from asdbench_plugins.contrastive_ensemble.features import PlanesConfig, SpectralPlanes
@@ -289,16 +290,16 @@ def test_a_last_batch_of_one_is_left_out_by_a_rule_and_a_small_set_is_one_batch(
     trainer = Trainer(model, TrainerSettings(seed=0, folder=tmp_path))
     model.fit(clips(items), clips(0), trainer)
     assert seen == sizes
-    expected = [f"stage {stage}: the last batch of an epoch, of one item, is left out" for stage in rules]
+    expected = [f"stage {stage}: the last batch of each epoch has one item and is dropped" for stage in rules]
     assert trainer.rules == expected
 
 
 def test_what_cannot_be_trained_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least two training items, got 1"):
+    with pytest.raises(DataError, match="at least 2 training items, found 1"):
         fitted(tmp_path, items=1)
-    with pytest.raises(ConfigError, match=r"reads features \[3, mels, frames\], got \[128, 9\]"):
+    with pytest.raises(ConfigError, match=r"needs features \[3, mels, frames\], found \[128, 9\]"):
         EnsembleModel(EnsembleConfig(), info_of(feature_shape=(128, 9)))
-    with pytest.raises(ConfigError, match="tells classes apart, but this unit has 1"):
+    with pytest.raises(ConfigError, match="needs at least 2 classes, found 1"):
         EnsembleModel(EnsembleConfig(), info_of(classes=1))
 
 
@@ -343,13 +344,13 @@ def test_a_run_from_end_to_end_trains_once_for_all_scorers(tmp_path: Path) -> No
         for name, value in (SMALL | {"n_mels": 16, "length_s": 0.5, "pretrain_batch": 8}).items()
     }
     methods = [
-        ("contrastive_ensemble", options),
-        ("contrastive_ensemble", options | {"preset": "wo_stat"}),
-        ("contrastive_ensemble", options | {"scorer": "negative_log_probability"}),
+        Selector("contrastive_ensemble", options),
+        Selector("contrastive_ensemble", options | {"preset": "wo_stat"}),
+        Selector("contrastive_ensemble", options | {"scorer": "negative_log_probability"}),
     ]
     request = tiny.request(tmp_path, *methods, cache=tmp_path / "cache")
-    report = run(request, tiny.registry(), tiny.Silent())
-    outcomes = [(job.kind, job.status) for job in report.jobs]
+    document = run(request, tiny.registry(), observer=tiny.Silent())
+    outcomes = [(job.kind, job.status) for job in document.jobs]
     assert outcomes == [("fit", "ok"), ("score", "ok"), ("score", "ok"), ("score", "ok")]
-    values = [averages["auc"] for averages in report.document()["summary"].values()]
+    values = [averages["auc"] for averages in document.summary.values()]
     assert all(0 <= value <= 1 for value in values)

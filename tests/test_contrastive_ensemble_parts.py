@@ -209,8 +209,8 @@ def test_the_options_of_eq_6_do_what_they_say() -> None:
 def test_arcface_of_mixed_clips_is_the_mixture_of_their_losses() -> None:
     head, embedding, claim = ArcFace(8, 3, margin=0.5), torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
     partner = torch.tensor([1, 2, 3, 0])
-    mixed = mixed_arcface_loss(head, embedding, claim, partner=partner, share=torch.full((4,), 0.4))
-    both = arcface_loss(head, embedding, claim), arcface_loss(head, embedding, claim[partner])
+    mixed = mixed_arcface_loss(head, embedding, claim=claim, partner=partner, share=torch.full((4,), 0.4))
+    both = arcface_loss(head, embedding, claim=claim), arcface_loss(head, embedding, claim=claim[partner])
     torch.testing.assert_close(mixed, 0.6 * both[0] + 0.4 * both[1])
 
 
@@ -221,7 +221,9 @@ def test_arcface_without_margin_is_a_softmax_of_scaled_cosines() -> None:
         torch.tensor([0, 1, 2, 0]),
     )
     cosines = F.normalize(embedding) @ F.normalize(head.weight).T
-    torch.testing.assert_close(arcface_loss(head, embedding, claim), F.cross_entropy(30 * cosines, claim))
+    torch.testing.assert_close(
+        arcface_loss(head, embedding, claim=claim), F.cross_entropy(30 * cosines, claim)
+    )
 
 
 def test_simsiam_heads_have_the_parameters_of_the_specification() -> None:

@@ -18,13 +18,13 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asdbench.atomic import check_writable, locked, new_folder, write_bytes
-from asdbench.data.items import Items, ItemSource
+from asdbench import Card, Config, DataError, Fold, Info, Items, Row, RunError, new_folder
+from asdbench.core.files import check_writable, locked, write_bytes
 from asdbench.data.pack import Pack, build_pack
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.data.vault import open_vault
-from asdbench.errors import DataError, RunError
-from asdbench.values import Card, Config, Fold, Info, Row
+from asdbench.detector.items import ItemSource, gather
+from asdbench.messages.progress import ignore_progress
 
 
 class Waves(Config, frozen=True):
@@ -65,7 +65,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def ready(root: Path, cache: Path, dataset: Waves | None = None) -> Prepared:
-    return prepare(dataset or Waves(), root, cache, report=lambda what, done, total: None)
+    return prepare(dataset or Waves(), root, cache=cache, on_progress=ignore_progress)
 
 
 def items_of(prepared: Prepared, *, length: int, **options: Any) -> Items:
@@ -86,7 +86,7 @@ def test_every_sample_of_the_pack_is_that_of_its_file(root: Path, tmp_path: Path
         samples, _ = soundfile.read(root / str(row.source), dtype="int16")
         assert np.array_equal(pack.view(int(item)), samples)
         floats, _ = soundfile.read(root / str(row.source), dtype="float32")
-        whole = pack.gather(np.array([item]), offsets=np.zeros(1, dtype=np.int64), length=len(floats))
+        whole = gather(pack, np.array([item]), offsets=np.zeros(1, dtype=np.int64), length=len(floats))
         assert np.array_equal(whole[0], floats)
 
 
@@ -148,12 +148,12 @@ def test_a_full_disk_leaves_no_pack(root: Path, tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(RunError, match=r"no room to write .*No space left on device.*finished work is kept"):
+    with pytest.raises(RunError, match=r"no space to write .*No space left on device.*finished work is kept"):
         ready(root, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache" / "packs").iterdir() if path.suffix != ".lock"]
 
 
-def test_the_vault_lies_where_the_pack_does_not_tell(root: Path, tmp_path: Path) -> None:
+def test_nothing_in_the_pack_points_to_the_vault(root: Path, tmp_path: Path) -> None:
     prepared = ready(root, tmp_path / "cache")
     assert prepared.vault.name not in str(prepared.pack)
     assert prepared.pack.name.rpartition("-")[2] not in str(prepared.vault)
@@ -162,7 +162,7 @@ def test_the_vault_lies_where_the_pack_does_not_tell(root: Path, tmp_path: Path)
     assert "vault.parquet" not in around
 
 
-def test_other_samples_of_the_same_files_are_told_apart(root: Path, tmp_path: Path) -> None:
+def test_other_samples_of_the_same_files_have_another_hash(root: Path, tmp_path: Path) -> None:
     class Louder(Waves, frozen=True):
         def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
             return super().read(root, source) // self.gain
@@ -173,39 +173,39 @@ def test_other_samples_of_the_same_files_are_told_apart(root: Path, tmp_path: Pa
     assert plain.samples == ready(root, tmp_path / "other", Waves()).samples
 
 
-def test_a_name_that_is_no_utf8_is_told_before_anything_is_hashed(root: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_no_utf8_is_refused_before_anything_is_hashed(root: Path, tmp_path: Path) -> None:
     odd = os.fsdecode(b"a_normal_\xe9.wav")
     (root / "a_normal_0.wav").rename(root / odd)
-    with pytest.raises(DataError, match=r"the name 'a_normal_\\udce9\.wav' under .* is no UTF-8; rename it"):
+    with pytest.raises(DataError, match=r"the name 'a_normal_\\udce9\.wav' under .* is not UTF-8; rename it"):
         ready(root, tmp_path / "cache")
     (root / odd).rename(root / "a_normal_0.wav")
     assert len(ready(root, tmp_path / "cache").rows) == 12
 
 
-def test_a_folder_whose_name_is_no_utf8_is_told(root: Path, tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_no_utf8_is_refused(root: Path, tmp_path: Path) -> None:
     odd = root.rename(tmp_path / os.fsdecode(b"caf\xe9"))
     with pytest.raises(
-        DataError, match=r"the name '.*caf\\udce9' of the data's folder is no UTF-8; rename it"
+        DataError, match=r"the name '.*caf\\udce9' of the data's folder is not UTF-8; rename it"
     ):
         ready(odd, tmp_path / "cache")
 
 
-def test_a_broken_link_is_told_as_one(root: Path, tmp_path: Path) -> None:
+def test_a_broken_link_is_named_as_one(root: Path, tmp_path: Path) -> None:
     (root / "b_normal_99.wav").symlink_to(tmp_path / "gone.wav")
     with pytest.raises(
         DataError,
-        match=r"b_normal_99\.wav is a symbolic link to .*gone\.wav, where nothing is; remove the link",
+        match=r"b_normal_99\.wav is a symbolic link to .*gone\.wav, which does not exist; remove the link",
     ):
         ready(root, tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_made_is_told(root: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"cannot write .*file/cache/hashes-.*: Not a directory"):
         ready(root, tmp_path / "file" / "cache")
 
 
-def test_what_is_written_may_be_read_by_whoever_the_mask_lets(tmp_path: Path) -> None:
+def test_what_is_written_has_the_modes_that_the_mask_allows(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_bytes(tmp_path / "file", b"1")
@@ -238,7 +238,7 @@ def enter(context: contextlib.AbstractContextManager[Any]) -> None:
         raise AssertionError("it was entered")
 
 
-def test_what_could_be_written_is_told_without_writing(tmp_path: Path) -> None:
+def test_whether_a_path_can_be_written_is_checked_without_writing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     check_writable(tmp_path / "deep" / "er" / "x.png")
     check_writable(tmp_path)
@@ -262,7 +262,9 @@ def test_windows_share_their_source(tmp_path: Path) -> None:
     ]
     folder = tmp_path / "pack"
     folder.mkdir()
-    build_pack(rows, np.array([2, 0, 1]), lambda source: recording, folder, progress=lambda done, total: None)
+    build_pack(
+        rows, np.array([2, 0, 1]), read=lambda source: recording, folder=folder, on_progress=ignore_progress
+    )
     pack = Pack(folder)
     assert pack.card.arrays[0].shape == (20, 2)
     assert np.array_equal(pack.view(1), recording[14:20])
@@ -271,9 +273,13 @@ def test_windows_share_their_source(tmp_path: Path) -> None:
 
 def test_a_window_beyond_its_source_is_an_error(tmp_path: Path) -> None:
     row = Row(source=PurePosixPath("short"), columns={}, label=None, start=3, length=6)
-    with pytest.raises(DataError, match="short holds 8 positions, but an item asks for 6 from 3 on"):
+    with pytest.raises(DataError, match="short has length 8, but an item needs 6 positions from 3 on"):
         build_pack(
-            [row], np.array([0]), lambda source: np.zeros(8, np.float32), tmp_path, progress=lambda *_: None
+            [row],
+            np.array([0]),
+            read=lambda source: np.zeros(8, np.float32),
+            folder=tmp_path,
+            on_progress=ignore_progress,
         )
 
 

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asdbench.contracts import Dataset
-from asdbench.data.completeness import completeness
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import Card, Row
-from asdbench_datasets.dcase2020 import MACHINES, Dcase2020
+from asdbench import Card, ConfigError, DataError, Dataset, Row, completeness
+from asdbench_datasets.dcase.dcase2020 import MACHINES, Dcase2020
 
 MACHINE_IDS = {"fan": "00 02 04 06", "ToyCar": "01 02 03 04", "ToyConveyor": "01 02 03"}
 
@@ -53,7 +50,7 @@ def total(card: Card, **wanted: str | None) -> int:
     )
 
 
-def test_the_dataset_keeps_the_contract() -> None:
+def test_the_dataset_satisfies_the_contract() -> None:
     assert isinstance(Dcase2020(), Dataset)
 
 
@@ -66,7 +63,7 @@ def test_the_release_holds_41_classes_and_47151_clips() -> None:
     assert total(card) == 47_151
 
 
-def test_its_tested_ids_are_the_23_of_the_development_data() -> None:
+def test_the_tested_ids_are_the_23_of_the_development_data() -> None:
     card = Dcase2020().card
     tested = {card.claim_of(count.columns) for count in card.expected if count.columns["part"] == "test"}
     assert len(tested) == 23
@@ -76,7 +73,7 @@ def test_its_tested_ids_are_the_23_of_the_development_data() -> None:
         }
 
 
-def test_official_counts_of_some_ids_are_those_of_the_release() -> None:
+def test_official_counts_match_the_release() -> None:
     card = Dcase2020().card
     assert total(card, machine="pump", section="02", part="train") == 905
     assert total(card, machine="pump", section="02", part="test", label="normal") == 100
@@ -86,14 +83,14 @@ def test_official_counts_of_some_ids_are_those_of_the_release() -> None:
     assert total(card, machine="slider", section="05", part="additional") == 434
 
 
-def test_development_training_alone_is_20119_clips_of_23_classes() -> None:
+def test_development_training_has_20119_clips_of_23_classes() -> None:
     card = Dcase2020(train="dev").card
     training = [count for count in card.expected if count.columns["part"] != "test"]
     assert sum(count.items for count in training) == 20_119
     assert len({card.claim_of(count.columns) for count in card.expected}) == 23
 
 
-def test_archives_are_those_that_the_options_need() -> None:
+def test_the_options_decide_which_archives_are_needed() -> None:
     remotes = Dcase2020().card.remotes
     assert Counter(remote.part for remote in remotes) == {"dev": 6, "additional": 6}
     assert {remote.part for remote in Dcase2020(train="dev").card.remotes} == {"dev"}
@@ -105,7 +102,7 @@ def test_archives_are_those_that_the_options_need() -> None:
     assert (additional.file, evaluation.file) == ("eval_data_train_valve.zip", "eval_data_test_valve.zip")
 
 
-def test_each_archive_unpacks_to_where_its_clips_are_looked_for() -> None:
+def test_each_archive_unpacks_to_the_folder_of_its_clips() -> None:
     dataset = Dcase2020(test="evaluation")
     assert {(remote.part, str(dataset.archive_target(remote))) for remote in dataset.card.remotes} == {
         ("dev", "dcase2020/dev_data"),
@@ -114,7 +111,7 @@ def test_each_archive_unpacks_to_where_its_clips_are_looked_for() -> None:
     }
 
 
-def test_selections_of_machines_are_equal_however_they_are_written() -> None:
+def test_equal_selections_of_machines_are_equal_configurations() -> None:
     written = msgspec.convert({"machines": "pump+fan"}, Dcase2020, strict=False)
     assert written == Dcase2020(machines=("fan", "pump")) == Dcase2020(machines="fan+pump+fan")
     assert written.machines == ("fan", "pump")
@@ -122,7 +119,7 @@ def test_selections_of_machines_are_equal_however_they_are_written() -> None:
     assert {count.columns["machine"] for count in written.card.expected} == {"fan", "pump"}
 
 
-def test_an_unknown_machine_type_is_told_with_the_nearest() -> None:
+def test_an_unknown_machine_type_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"unknown machine type 'toycar'; did you mean 'ToyCar'"):
         Dcase2020(machines="fan+toycar")
 
@@ -132,7 +129,7 @@ def test_evaluation_clips_need_the_additional_training_clips() -> None:
         Dcase2020(train="dev", test="evaluation")
 
 
-def test_rows_tell_machine_id_part_and_label(root: Path) -> None:
+def test_rows_have_machine_id_part_and_label(root: Path) -> None:
     rows = {str(row.source.relative_to("dcase2020")): row for row in Dcase2020().index(root)}
     assert len(rows) == 6
     anomalous = rows["dev_data/fan/test/anomaly_id_00_00000000.wav"]
@@ -158,7 +155,7 @@ def test_options_choose_parts_and_machines(root: Path) -> None:
     assert [row.columns["machine"] for row in Dcase2020(machines="ToyCar").index(root)] == ["ToyCar"]
 
 
-def test_the_fold_trains_on_additional_clips_too_and_tests_on_test_clips(root: Path) -> None:
+def test_the_fold_trains_on_additional_clips_too(root: Path) -> None:
     rows = rows_of(Dcase2020(), root)
     [fold] = Dcase2020().folds(rows)
     assert fold.name == "dev"
@@ -176,21 +173,21 @@ def test_the_fold_trains_on_additional_clips_too_and_tests_on_test_clips(root: P
         "eval_data/fan/train/notes.txt",
     ],
 )
-def test_a_name_that_is_not_of_the_release_is_told(root: Path, name: str) -> None:
+def test_a_name_that_is_not_of_the_release_is_refused(root: Path, name: str) -> None:
     (root / "dcase2020" / name).touch()
-    with pytest.raises(DataError, match=rf"{Path(name).name} is not named as the release names"):
+    with pytest.raises(DataError, match=rf"{Path(name).name} does not have a clip name of this release"):
         rows_of(Dcase2020(), root)
 
 
-def test_an_anomalous_clip_in_a_training_folder_is_told(root: Path) -> None:
+def test_an_anomalous_clip_in_a_training_folder_is_refused(root: Path) -> None:
     clip(root, "dev_data/fan/train/anomaly_id_00_00000003.wav")
     with pytest.raises(DataError, match=r"anomaly_id_00_00000003\.wav is an anomalous clip in a training"):
         rows_of(Dcase2020(), root)
 
 
-def test_a_machine_id_that_the_release_does_not_have_is_told(root: Path) -> None:
+def test_a_machine_id_that_is_not_of_the_release_is_refused(root: Path) -> None:
     clip(root, "dev_data/fan/train/normal_id_01_00000000.wav")
-    with pytest.raises(DataError, match=r"dev_data of fan has the machine IDs 00, 02, 04, 06, not 01"):
+    with pytest.raises(DataError, match=r"dev_data of fan has machine IDs 00, 02, 04, 06, not 01"):
         rows_of(Dcase2020(), root)
 
 
@@ -200,7 +197,7 @@ def test_hidden_files_are_ignored(root: Path) -> None:
     assert len(rows_of(Dcase2020(), root)) == 6
 
 
-def test_where_nothing_is_the_error_says_how_to_get_it(tmp_path: Path) -> None:
+def test_the_error_without_clips_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"no clips of fan under .*dcase2020; `asdbench datasets fetch dcase2020`"
     ):
@@ -218,7 +215,7 @@ def test_clips_are_read_as_stored_or_resampled(root: Path) -> None:
 
 
 @pytest.mark.data
-def test_the_real_sample_is_read_and_is_told_to_be_incomplete(shared_data: Path) -> None:
+def test_the_real_sample_is_read_and_reported_as_incomplete(shared_data: Path) -> None:
     dataset = Dcase2020()
     rows = rows_of(dataset, shared_data)
     assert len(rows) == 231

@@ -1,8 +1,8 @@
 """Every model on another device than the CPU: on a GPU (``-m gpu``), and without one.
 
-For the latter, tensors lie on the CPU and say that they do not. Such a tensor refuses what a GPU's would: a tensor of
-the CPU beside it, numpy, a generator of the CPU. All else it computes on the CPU, so that a fit runs to its end as it
-is. It says ``meta``, the one other device that any torch has.
+Without one, tensors are on the CPU and report another device. Such a tensor refuses what a GPU's would: a CPU tensor
+beside it, numpy, a CPU generator. It computes everything else on the CPU, so a fit runs unchanged. The device that it
+reports is ``meta``, the only other one that every torch has.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from asdbench.data.items import Items, ItemSource
+from asdbench import Info, Items, Row, Selector, Trainer, config_of, load_registry
 from asdbench.data.pack import Pack, build_pack
-from asdbench.describe import expected_info
-from asdbench.detector import Detector, size_of
-from asdbench.recipe import config_of, resolve
-from asdbench.registry import load_registry
-from asdbench.runner import open_dataset
-from asdbench.training import Precision, Trainer, TrainerSettings
-from asdbench.values import Info, Row
+from asdbench.detector.detector import Detector
+from asdbench.detector.items import ItemSource, gather
+from asdbench.detector.size import size_of
+from asdbench.detector.trainer import Precision, TrainerSettings
+from asdbench.messages.progress import ignore_progress
+from asdbench.recipes.resolve import resolve
+from asdbench.runs.describe import expected_info
+from asdbench.runs.request import open_dataset
 
 # load_state_dict takes the device at its word; the copy that it calls without effect has one here.
 pytestmark = pytest.mark.filterwarnings("ignore:for .* a no-op")
@@ -55,7 +56,7 @@ INDEXING = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.de
 
 
 class Elsewhere(Tensor):
-    """A tensor that keeps its values in ``held``, on the CPU, and says that it lies on another device."""
+    """A tensor that keeps its values in ``held``, on the CPU, and reports another device."""
 
     held: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -162,11 +163,13 @@ def detector_on(device: str, model: str, *, precision: Precision = "fp32") -> De
     if model in ("contrastive", "convolutional_autoencoder"):
         options["model.width"] = "4"
     options["precision"] = precision
-    made = (each for each in REGISTRY.method(name).on if open_dataset(REGISTRY, (each, {})).card.made)
-    dataset = next(made, "synthetic")
-    recipe = resolve(REGISTRY, name, options, dataset=dataset)
+    generated = (
+        each for each in REGISTRY.method(name).on if open_dataset(REGISTRY, Selector(each)).card.generated
+    )
+    dataset = next(generated, "synthetic")
+    recipe = resolve(REGISTRY, Selector(name, options), dataset=dataset)
     info = msgspec.structs.replace(
-        expected_info(recipe, open_dataset(REGISTRY, (dataset, {}))), device=device
+        expected_info(recipe, open_dataset(REGISTRY, Selector(dataset))), device=device
     )
     if info.sample_rate is not None:
         info = msgspec.structs.replace(info, item_shape=(SAMPLES,))
@@ -182,9 +185,9 @@ def source_of(samples: Sequence[np.ndarray[Any, Any]], info: Info, folder: Path)
     build_pack(
         rows,
         np.arange(len(rows)),
-        lambda source: samples[int(str(source))],
-        folder,
-        progress=lambda done, total: None,
+        read=lambda source: samples[int(str(source))],
+        folder=folder,
+        on_progress=ignore_progress,
     )
     length = min(len(each) for each in samples)
     return ItemSource(pack=Pack(folder), ids=np.arange(len(rows)), info=info, length=length)
@@ -285,9 +288,9 @@ def test_what_is_cut_on_the_device_is_what_the_pack_holds(
         samples, Info(item_shape=(20, 2), sample_rate=None, device=elsewhere), tmp_path / "pack"
     )
     rows, offsets = np.array([3, 1, 0, 3, 2]), np.array([12, 10, 0, 0, 18])
-    expected = source.pack.gather(source.ids[rows], offsets=offsets, length=13)
+    expected = gather(source.pack, source.ids[rows], offsets=offsets, length=13)
     source.keep_on_device_if_it_fits()
-    monkeypatch.setattr(source.pack, "gather", None)  # no file is read from now on
+    monkeypatch.setattr("asdbench.detector.items.gather", None)  # no file is read from now on
     cut = source.raw(rows, offsets=offsets, length=13)
     assert cut.device.type == elsewhere
     np.testing.assert_array_equal(cut.cpu().numpy(), expected)

@@ -1,3 +1,5 @@
+"""Signal processing: equal to librosa, independent of the batch, and clear about unsuitable input."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asdbench import Config, ConfigError, DataError, Info
 from asdbench.dsp import FrameWindows, LogMelConfig, LogMelSpectrogram, bands_of, mel_filters
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import Config, Info
 from asdbench_plugins.features.featurizers import LogMel, Raw
 
 RATE = 16000
@@ -20,7 +21,7 @@ LOGMEL = LogMelSpectrogram(LogMelConfig(), sample_rate=RATE)
 
 
 def machine_like(*, clips: int, samples: int, seed: int = 0) -> Tensor:
-    """Harmonics, clicks and noise some 20 to 40 dB below: ``[clips, samples]`` within [-1, 1]."""
+    """Return harmonics, clicks and noise about 20 to 40 dB below: ``[clips, samples]`` within [-1, 1]."""
     random = np.random.default_rng(seed)
     time = np.arange(samples) / RATE
     waves = 10 ** random.uniform(-2, -1, (clips, 1)) * random.standard_normal((clips, samples))
@@ -67,13 +68,13 @@ def test_log_mel_agrees_with_librosa_within_a_thousandth_of_a_decibel(config: Lo
     assert np.abs(actual.numpy() - expected).max() < 1e-3
 
 
-def test_log_mel_in_tiles_as_on_an_accelerator_agrees_with_the_one_clip_by_clip() -> None:
+def test_log_mel_in_tiles_agrees_with_log_mel_clip_by_clip() -> None:
     waves = machine_like(clips=35, samples=RATE // 2)
     torch.testing.assert_close(LOGMEL._in_tiles(waves), LOGMEL(waves), atol=1e-3, rtol=0)
 
 
 @pytest.mark.data
-def test_log_mel_of_recordings_agrees_with_librosa_where_float32_can(shared_data: Path) -> None:
+def test_log_mel_of_recordings_agrees_with_librosa_as_far_as_float32_allows(shared_data: Path) -> None:
     files = sorted(shared_data.glob("dcase2020/**/*.wav"))[::10]
     assert files
     for file in files:
@@ -85,21 +86,21 @@ def test_log_mel_of_recordings_agrees_with_librosa_where_float32_can(shared_data
 
 
 @pytest.mark.parametrize("way", [LOGMEL._clip_by_clip, LOGMEL._in_tiles], ids=["clip_by_clip", "in_tiles"])
-def test_a_row_of_log_mel_has_the_same_bits_whatever_the_batch_around_it(way: torch.nn.Module) -> None:
+def test_a_row_of_log_mel_has_the_same_bits_in_any_batch(way: torch.nn.Module) -> None:
     waves = machine_like(clips=5, samples=RATE // 2)
     together = way(waves)
     assert all(torch.equal(way(waves[i : i + 1])[0], together[i]) for i in range(5))
     assert torch.equal(way(waves.flip(0)).flip(0), together)
 
 
-def test_a_change_of_length_and_back_leaves_the_result_as_it_was() -> None:
+def test_a_change_of_length_and_back_does_not_change_the_result() -> None:
     waves = machine_like(clips=2, samples=RATE)
     before = LOGMEL(waves)
     LOGMEL(waves[:, : RATE // 2])
     assert torch.equal(LOGMEL(waves), before)
 
 
-def test_log_mel_works_in_inference_mode_and_then_outside_of_it() -> None:
+def test_log_mel_works_in_inference_mode_and_afterwards_outside_of_it() -> None:
     spectrogram = LogMelSpectrogram(LogMelConfig(), sample_rate=RATE)
     waves = machine_like(clips=1, samples=RATE)
     with torch.inference_mode():
@@ -112,11 +113,11 @@ def test_autocast_does_not_lower_the_precision_of_log_mel() -> None:
     expected = LOGMEL(waves), LOGMEL._in_tiles(waves)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(LOGMEL(waves), expected[0])
-    # An accelerator's way is guarded by the same line of forward.
+    # The same line of forward protects the tiles of an accelerator.
     assert expected[1].dtype == torch.float32
 
 
-def test_dropping_the_last_frame_gives_312_of_313_frames_and_changes_no_other() -> None:
+def test_dropping_the_last_frame_leaves_312_of_313_frames_unchanged() -> None:
     waves = machine_like(clips=1, samples=10 * RATE)
     dropped = LogMelSpectrogram(LogMelConfig(drop_last_frame=True), sample_rate=RATE)
     assert LOGMEL(waves).shape == (1, 128, 313)
@@ -124,7 +125,7 @@ def test_dropping_the_last_frame_gives_312_of_313_frames_and_changes_no_other() 
     assert torch.equal(dropped(waves), LOGMEL(waves)[:, :, :312])
 
 
-def test_silence_lies_at_the_floor() -> None:
+def test_silence_is_at_the_floor() -> None:
     assert torch.equal(LOGMEL(torch.zeros(1, RATE)), torch.full((1, 128, 32), -100.0))
 
 
@@ -138,22 +139,27 @@ def test_log_mel_refuses_stereo_and_waves_shorter_than_a_frame() -> None:
         DataError, match=r"expected mono waves of shape \[clips, samples\], got \[1, 2, 16000\]"
     ):
         LOGMEL(torch.zeros(1, 2, RATE))
-    with pytest.raises(DataError, match="a wave of 512 samples is too short for n_fft=1024: at least 513"):
+    with pytest.raises(
+        DataError,
+        match=r"a wave of 512 samples \(32 ms\) is too short for n_fft=1024, which needs at least 513",
+    ):
         LOGMEL(torch.zeros(1, 512))
-    remedy = r"needed \(32\.1 ms; it has 10 ms\); use longer clips, as all are cut to the shortest, or a smaller n_fft= "
+    remedy = (
+        r"513 \(32\.1 ms\); use longer clips, since all are cut to the shortest, or a smaller n_fft= and hop="
+    )
     with pytest.raises(DataError, match=remedy):
         LOGMEL(torch.zeros(1, 160))
     assert LOGMEL(torch.zeros(1, 513)).shape == (1, 128, 2)
 
 
-def test_mel_filters_refuse_frequencies_past_half_the_sample_rate() -> None:
+def test_mel_filters_refuse_frequencies_above_half_the_sample_rate() -> None:
     with pytest.raises(
         ConfigError, match=r"f_min=0 Hz and f_max=8000 Hz are not a range within 0\.\.4000 Hz"
     ):
         mel_filters(sample_rate=8000, f_max=8000)
 
 
-def test_bands_hold_every_weight_of_the_filters_and_few_zeros() -> None:
+def test_bands_contain_every_weight_of_the_filters_and_few_zeros() -> None:
     filters = mel_filters(sample_rate=RATE)
     rebuilt = torch.zeros_like(filters)
     for band in bands_of(filters):
@@ -172,7 +178,7 @@ def test_frame_windows_gather_neighbouring_frames_of_one_clip() -> None:
     assert torch.equal(windows.view().flatten(0, 1), torch.stack(expected))
 
 
-def test_frame_windows_hold_every_frame_once_and_share_features_that_are_stored_by_frames() -> None:
+def test_frame_windows_store_every_frame_once_and_share_features_stored_by_frames() -> None:
     features = torch.randn(3, 9, 4).transpose(1, 2)
     view = FrameWindows(features, frames=5).view()
     assert view.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
@@ -181,13 +187,13 @@ def test_frame_windows_hold_every_frame_once_and_share_features_that_are_stored_
 
 
 def test_frame_windows_refuse_clips_shorter_than_a_window() -> None:
-    with pytest.raises(DataError, match="a window takes 5 frames but the clips have 4: use longer clips"):
+    with pytest.raises(DataError, match="a window has 5 frames but the clips have 4: use longer clips"):
         FrameWindows(torch.zeros(1, 8, 4), frames=5)
     with pytest.raises(DataError, match=r"expected features of shape \[clips, mels, frames\], got \[8, 4\]"):
         FrameWindows(torch.zeros(8, 4))
 
 
-def test_windows_of_pieces_are_those_of_the_whole_laid_out_once() -> None:
+def test_windows_of_pieces_equal_those_of_the_whole_and_are_stored_once() -> None:
     features = torch.randn(7, 8, 12)
     whole = FrameWindows(features, frames=3)
     pieces = FrameWindows.of_pieces(features.split(3), clips=7, frames=3)
@@ -195,7 +201,7 @@ def test_windows_of_pieces_are_those_of_the_whole_laid_out_once() -> None:
     assert pieces.view().untyped_storage().nbytes() == features.untyped_storage().nbytes()
     with pytest.raises(DataError, match="expected features of 8 clips, got 7"):
         FrameWindows.of_pieces(features.split(3), clips=8, frames=3)
-    with pytest.raises(DataError, match="a window takes 13 frames but the clips have 12"):
+    with pytest.raises(DataError, match="a window has 13 frames but the clips have 12"):
         FrameWindows.of_pieces(features.split(3), clips=7, frames=13)
 
 
@@ -206,11 +212,11 @@ def test_the_featurizer_logmel_is_the_spectrogram_and_stores_nothing() -> None:
     assert not featurizer.state_dict()
 
 
-def test_the_featurizer_logmel_refuses_items_that_are_no_waves() -> None:
+def test_the_featurizer_logmel_refuses_items_that_are_not_waves() -> None:
     with pytest.raises(ConfigError, match=r"items have shape \[50, 86\] and sample rate None"):
         LogMel(LogMelConfig(), Info(item_shape=(50, 86), sample_rate=None))
 
 
-def test_the_featurizer_raw_gives_the_items_as_they_are() -> None:
+def test_the_featurizer_raw_returns_the_items_unchanged() -> None:
     items = torch.randn(2, 50, 86)
     assert Raw(Config(), Info(item_shape=(50, 86), sample_rate=None))(items) is items

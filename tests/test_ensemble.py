@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import tiny
 
+from asdbench import ConfigError, RunDocument, Selector
 from asdbench.cli import status_of
-from asdbench.describe import describe
-from asdbench.ensemble import standardise
-from asdbench.errors import ConfigError
-from asdbench.report import Report
-from asdbench.runner import run
+from asdbench.recipes.recipe import EnsembleRecipe
+from asdbench.results.ensemble import standardise
+from asdbench.results.evaluator import Evaluation
+from asdbench.results.finished import Finished
+from asdbench.runs.describe import EnsembleDescription, describe
+from asdbench.runs.plan import plan_run
+from asdbench.runs.run import evaluations_of, run_planned
 
 
 @pytest.fixture(scope="module")
@@ -24,38 +27,51 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, Report]:
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, go(folder, ("toys", {}), cache=cache)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the results of ``finished``."""
+    return tmp_path_factory.mktemp("finished")
 
 
-def go(folder: Path, *methods: tuple[str, dict[str, str]], cache: Path) -> Report:
-    return run(tiny.request(folder, *methods, cache=cache), tiny.registry(), tiny.Silent())
+@pytest.fixture(scope="module")
+def finished(folder: Path, cache: Path) -> tuple[RunDocument, list[Evaluation]]:
+    return go(folder, Selector("toys"), cache=cache)
+
+
+def go(folder: Path, *methods: Selector, cache: Path) -> tuple[RunDocument, list[Evaluation]]:
+    registry, observer = tiny.registry(), tiny.Silent()
+    planned = plan_run(tiny.request(folder, *methods, cache=cache), registry, observer=observer)
+    document = run_planned(planned, registry, observer=observer)
+    return document, evaluations_of(planned, registry)
 
 
 def test_scores_are_counted_in_deviations_of_the_held_out_scores_of_their_class() -> None:
     held, held_claim = np.array([1.0, 3.0, 10.0, 30.0]), np.array([0, 0, 1, 1])
-    standard = standardise(np.array([4.0, 40.0]), np.array([0, 1]), held, held_claim)
+    standard = standardise(np.array([4.0, 40.0]), held, claim=np.array([0, 1]), held_claim=held_claim)
     assert standard.tolist() == [2.0, 2.0]
 
 
 def test_a_class_with_one_held_out_score_takes_those_of_the_unit() -> None:
-    standard = standardise(np.array([5.0]), np.array([1]), np.array([1.0, 3.0, 2.0]), np.array([0, 0, 1]))
+    standard = standardise(
+        np.array([5.0]), np.array([1.0, 3.0, 2.0]), claim=np.array([1]), held_claim=np.array([0, 0, 1])
+    )
     assert standard == pytest.approx([3 / np.std([1, 2, 3])])
 
 
 def test_one_held_out_score_in_all_standardises_nothing() -> None:
-    assert np.isnan(standardise(np.array([5.0]), np.array([0]), np.array([1.0]), np.array([0]))).all()
+    one = np.array([0])
+    assert np.isnan(standardise(np.array([5.0]), np.array([1.0]), claim=one, held_claim=one)).all()
 
 
 def test_equal_held_out_scores_take_off_the_mean_alone() -> None:
-    assert standardise(np.array([5.0]), np.array([0]), np.array([2.0, 2.0]), np.array([0, 0])).tolist() == [
-        3.0
-    ]
+    held, held_claim = np.array([2.0, 2.0]), np.array([0, 0])
+    standard = standardise(np.array([5.0]), held, claim=np.array([0]), held_claim=held_claim)
+    assert standard.tolist() == [3.0]
 
 
-def test_the_row_is_the_mean_of_the_members_standardised_scores(finished: tuple[Path, Report]) -> None:
-    [evaluation] = finished[1].evaluations
+def test_a_score_is_the_mean_of_the_members_standardised_scores(
+    finished: tuple[RunDocument, list[Evaluation]],
+) -> None:
+    [evaluation] = finished[1]
     table = evaluation.items["score_42"]
     assert table.notna().all()
     assert len(table) == 32
@@ -63,29 +79,30 @@ def test_the_row_is_the_mean_of_the_members_standardised_scores(finished: tuple[
     assert table.sort_index().to_numpy() == pytest.approx(expected.sort_index().to_numpy())
 
 
-def test_members_that_were_run_are_not_run_again(finished: tuple[Path, Report], cache: Path) -> None:
-    report = go(finished[0], ("toy_by_machine", {}), ("toys", {}), cache=cache)
-    assert not any(job.new for job in report.jobs)
-    assert [evaluation.recipe.label for evaluation in report.evaluations] == ["toy_by_machine", "toys"]
-    again = report.evaluations[1].items["score_42"]
-    assert again.equals(finished[1].evaluations[0].items["score_42"])
+def test_members_that_were_run_are_not_run_again(
+    finished: tuple[RunDocument, list[Evaluation]], folder: Path, cache: Path
+) -> None:
+    document, evaluations = go(folder, Selector("toy_by_machine"), Selector("toys"), cache=cache)
+    assert not any(job.new for job in document.jobs)
+    assert [evaluation.recipe.label for evaluation in evaluations] == ["toy_by_machine", "toys"]
+    assert evaluations[1].items["score_42"].equals(finished[1][0].items["score_42"])
 
 
-def test_the_record_and_the_table_name_the_members(finished: tuple[Path, Report]) -> None:
-    about = finished[1].document()["methods"]["toys"]
-    assert [member["label"] for member in about["recipe"]["members"]] == [
-        "toy_by_machine",
-        "toy_with_foreign[epochs=2]",
-    ]
-    assert "[APPROXIMATE: a guess]" in tiny.registry().build("table", "results")(finished[1])
-    assert list(finished[0].glob("records/*/record.json"))
+def test_the_record_and_the_table_name_the_members(
+    finished: tuple[RunDocument, list[Evaluation]], folder: Path
+) -> None:
+    recipe = finished[0].methods["toys"].recipe
+    assert isinstance(recipe, EnsembleRecipe)
+    assert [member.label for member in recipe.members] == ["toy_by_machine", "toy_with_foreign[epochs=2]"]
+    assert "[APPROXIMATE: a guess]" in tiny.registry().build("table", "results")(finished[0])
+    assert list(folder.glob("records/*/record.json"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"members": "toy_by_machine"}, "combines at least two methods, got 1"),
-        ({"members": "toy+toy_by_machine"}, "toy keeps none; choose members with held > 0"),
+        ({"members": "toy_by_machine"}, "needs at least two members, got 1"),
+        ({"members": "toy+toy_by_machine"}, "toy has held=0; choose members with held > 0"),
         ({"member": "toy"}, "unknown option 'member'"),
     ],
 )
@@ -93,21 +110,23 @@ def test_members_that_cannot_be_combined_are_refused(
     options: dict[str, str], message: str, cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        go(tmp_path, ("toys", options), cache=cache)
+        go(tmp_path, Selector("toys", options), cache=cache)
 
 
-def test_describe_tells_of_what_an_ensemble_is_and_what_its_members_are() -> None:
-    told = describe(tiny.registry(), ("toys", {}), tiny.DATASET)
-    assert told["ensemble_of"] == "toy_by_machine, toy_with_foreign[epochs=2]"
-    assert (told["plugin"], told["dataset"], told["approximate"]) == ("toy", "synthetic", "a guess")
-    assert [member["method"] for member in told["members"]] == ["toy_by_machine", "toy_with_foreign"]
-    assert all(member["parameters"] > 0 for member in told["members"])
-    [epochs] = [row["value"] for row in told["members"][1]["options"] if row["option"] == "epochs"]
+def test_describe_shows_an_ensemble_and_each_of_its_members() -> None:
+    described = describe(tiny.registry(), Selector("toys"), dataset=tiny.DATASET)
+    assert isinstance(described, EnsembleDescription)
+    assert described.ensemble_of == "toy_by_machine, toy_with_foreign[epochs=2]"
+    assert (described.plugin, described.dataset, described.approximate) == ("toy", "synthetic", "a guess")
+    assert [member.method for member in described.members] == ["toy_by_machine", "toy_with_foreign"]
+    assert all(member.parameters > 0 for member in described.members)
+    [epochs] = [row.value for row in described.members[1].options if row.option == "epochs"]
     assert epochs == 2
-    other = describe(tiny.registry(), ("toys", {"members": "toy_by_machine+idnn"}))
-    assert other["ensemble_of"] == "toy_by_machine, idnn"
-    with pytest.raises(ConfigError, match="combines at least two methods, got 1"):
-        describe(tiny.registry(), ("toys", {"members": "idnn"}))
+    other = describe(tiny.registry(), Selector("toys", {"members": "toy_by_machine+idnn"}))
+    assert isinstance(other, EnsembleDescription)
+    assert other.ensemble_of == "toy_by_machine, idnn"
+    with pytest.raises(ConfigError, match="needs at least two members, got 1"):
+        describe(tiny.registry(), Selector("toys", {"members": "idnn"}))
 
 
 def test_the_command_describes_an_ensemble_and_its_members(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,13 +136,13 @@ def test_the_command_describes_an_ensemble_and_its_members(capsys: pytest.Captur
     assert [line.split()[1] for line in text.splitlines() if line.startswith("method ")] == [
         "parallel", "serial_method", "serial_oe_only_product", "mobilenetv2", "stgram_mfn", "glow_aff",
     ]  # fmt: skip
-    assert text.count("options, as in") == 5
+    assert text.count("options, for METHOD") == 5
     assert status_of(["describe", "parallel", "-d", "dcase2021", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["members"]) == 5
 
 
-def _standard(found: object) -> pd.Series[float]:
-    scores, spec = found.scores, found.task.score  # type: ignore[attr-defined]
+def _standard(found: Finished) -> pd.Series[float]:
+    scores, spec = found.scores, found.case.score
     last = scores[scores["checkpoint"] == scores["checkpoint"].max()]
     held, test = (last[last["role"] == role].set_index("item_id")["score"] for role in ("held", "test"))
     own = pd.Series(spec.held.claim, index=spec.held.ids)

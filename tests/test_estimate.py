@@ -1,21 +1,25 @@
-"""The estimate of a plan: how long a training is, where anything tells, and no number where nothing does."""
+"""The estimate of a plan: how long a training is where that is stated, and no number where it is not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import tiny
 import torch
 import toy_plugin
 
-from asdbench.estimate import estimate, matmul_peak, shown, shown_by_options
-from asdbench.job import detector_of
-from asdbench.recipe import resolve
-from asdbench.registry import load_registry
-from asdbench.runner import plan_run
+from asdbench import Selector, load_registry
+from asdbench.jobs.measure import matmul_peak, measure
+from asdbench.messages.jobs import Case
+from asdbench.messages.measures import Measure, MeasureTask, SpeedTask
+from asdbench.recipes.resolve import resolve
+from asdbench.runs.estimate import CaseEstimate, estimate, shown, shown_by_options
+from asdbench.runs.plan import plan_run
 
 INSTALLED = load_registry()
 PRESETS = [
@@ -23,38 +27,38 @@ PRESETS = [
 ]
 
 
-def estimated(folder: Path, *methods: tuple[str, dict[str, str]], **options: Any) -> list[dict[str, Any]]:
+def estimated(folder: Path, *methods: Selector, **options: Any) -> list[CaseEstimate]:
     request = tiny.request(folder, *methods, cache=folder / "cache", **options)
-    return estimate(plan_run(request, tiny.registry(), tiny.Silent()))
+    return estimate(plan_run(request, tiny.registry(), observer=tiny.Silent()))
 
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS, ids=[f"{name}-{preset}" for name, preset in PRESETS])
-def test_the_options_of_every_preset_tell_the_length_of_its_training_or_that_nothing_does(
+def test_the_options_of_every_preset_state_the_length_of_its_training_or_nothing(
     method: str, preset: str
 ) -> None:
     options = {"preset": preset} if preset else {}
-    recipe = resolve(INSTALLED, method, options, dataset=INSTALLED.method(method).home)
+    recipe = resolve(INSTALLED, Selector(method, options), dataset=INSTALLED.method(method).home)
     items = shown_by_options(recipe.model.options, 10)
     assert items is None or items >= 0
 
 
 def test_a_method_whose_epochs_are_those_of_its_paper_can_be_planned(tmp_path: Path) -> None:
-    faces = ("synthetic_faces", {"subjects": "1", "size": "28"})
+    faces = Selector("synthetic_faces", {"subjects": "1", "size": "28"})
     small = {"width": "0.0625", "input_size": "18", "epochs": "none"}
-    rows = estimated(tmp_path, ("waspp", small), dataset=faces)
-    assert [row["fit"] for row in rows] == ["planned"] * 3
-    assert all(row["estimate_s"] is None or row["estimate_s"] > 0 for row in rows)
+    rows = estimated(tmp_path, Selector("waspp", small), dataset=faces)
+    assert [row.fit for row in rows] == ["planned"] * 3
+    assert all(row.estimate_s is None or row.estimate_s > 0 for row in rows)
 
 
-def test_a_training_of_which_nothing_tells_how_long_it_is_has_no_estimate(
+def test_a_training_of_unknown_length_has_no_estimate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asdbench.estimate.shown_by_options", lambda options, train: None)
-    [row] = estimated(tmp_path, ("toy", {}))
-    assert row["estimate_s"] is None
+    monkeypatch.setattr("asdbench.runs.estimate.shown_by_options", lambda options, train: None)
+    [row] = estimated(tmp_path, Selector("toy"))
+    assert row.estimate_s is None
 
 
-def test_the_length_of_a_training_is_read_from_what_its_options_are_called() -> None:
+def test_the_length_of_a_training_is_read_from_the_names_of_its_options() -> None:
     assert shown_by_options({"epochs": 3}, 10) == 30
     assert shown_by_options({"time_epochs": 2, "fusion_epochs": 1, "start_epoch": 9}, 10) == 30
     assert shown_by_options({"iterations": 5, "batch_size": 4}, 10) == 20
@@ -62,40 +66,66 @@ def test_the_length_of_a_training_is_read_from_what_its_options_are_called() -> 
     assert shown_by_options({"width": 1.0}, 10) is None
 
 
-def test_a_model_may_tell_its_epochs_and_one_without_gradient_has_none(
+def test_a_model_may_state_its_epochs_and_one_without_gradient_sees_its_items_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = tiny.request(tmp_path, ("toy", {}), ("logmel_knn", {"scope": "all"}), cache=tmp_path / "cache")
-    toy, statistics = (
-        detector_of(task.fit) for task in plan_run(request, tiny.registry(), tiny.Silent()).tasks
-    )
-    assert shown(toy, 10) == 30
-    assert not any(value.requires_grad for value in statistics.model.parameters())
-    assert shown(statistics, 10) == 10
-    monkeypatch.setattr(toy_plugin.Toy, "epochs", 7, raising=False)
-    assert isinstance(toy.model, torch.nn.Module)
-    assert shown(toy, 10) == 70
+    methods = (Selector("toy"), Selector("logmel_knn", {"scope": "all"}))
+    request = tiny.request(tmp_path, *methods, cache=tmp_path / "cache")
+    cases = plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
+    toy, statistics = measured(cases)
+    options = [case.fit.recipe.model.options for case in cases]
+    assert (toy.epochs, toy.trains, toy.learns) == (None, True, False)
+    assert shown(toy, options[0], train=10) == 30
+    assert (statistics.trains, statistics.learns) == (False, True)
+    assert shown(statistics, options[1], train=10) == 10
+    monkeypatch.setattr(toy_plugin.Toy, "epochs", 7)
+    assert shown(measured(cases)[0], options[0], train=10) == 70
+
+
+def measured(cases: Sequence[Case]) -> list[Measure]:
+    """Measure the detectors of fit jobs in this process."""
+    task = MeasureTask(specs=[case.fit for case in cases])
+    return msgspec.msgpack.decode(measure(msgspec.msgpack.encode(task)), type=list[Measure])
 
 
 def test_the_speed_is_measured_on_the_device_and_with_the_threads_of_the_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = answered(monkeypatch, cpu=1e3, cuda=1e4)
+    request = tiny.request(tmp_path, Selector("toy"), cache=tmp_path / "cache", threads=2)
+    planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
+    on_gpu = replace(planned, resources=replace(planned.resources, device="cuda"))
+    slow, fast = (row.estimate_s for each in (planned, on_gpu) for row in estimate(each))
+    assert asked == [("cpu", 2), ("cuda", 2)]
+    assert slow is not None
+    assert fast is not None
+    assert slow == pytest.approx(10 * fast, rel=0.01)
+    assert [row.estimate_s for row in estimate(planned)] == [slow]
+    assert len(asked) == 2  # the speed of a device is measured once
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, **speeds: float) -> list[tuple[str, int]]:
+    """Answer questions for the speed of a device; return the devices and threads that are asked for."""
     asked: list[tuple[str, int]] = []
 
-    def peak(*, device: str, threads: int) -> float:
-        asked.append((device, threads))
-        return 1e4 if device == "cuda" else 1e3
+    def answer(function: str, message: bytes) -> bytes:
+        assert function == "asdbench.jobs.measure:speed"
+        task = msgspec.msgpack.decode(message, type=SpeedTask)
+        asked.append((task.device, task.threads))
+        return msgspec.msgpack.encode(speeds[task.device])
 
-    monkeypatch.setattr("asdbench.estimate.matmul_peak", peak)
-    request = tiny.request(tmp_path, ("toy", {}), cache=tmp_path / "cache", threads=2)
-    planned = plan_run(request, tiny.registry(), tiny.Silent())
-    [on_cpu] = estimate(planned)
-    [on_gpu] = estimate(replace(planned, resources=replace(planned.resources, device="cuda")))
-    assert asked == [("cpu", 2), ("cuda", 2)]
-    assert on_cpu["estimate_s"] == pytest.approx(10 * on_gpu["estimate_s"], rel=0.01)
+    monkeypatch.setattr("asdbench.runs.estimate.ask", answer)
+    return asked
 
 
-def test_measuring_the_speed_uses_the_threads_it_is_told_and_puts_them_back(
+def test_the_process_of_a_worker_measures_the_speed(tmp_path: Path) -> None:
+    [row] = estimated(tmp_path, Selector("toy"))
+    assert row.estimate_s is not None
+    [file] = (tmp_path / "cache" / "measures").glob("speed-*.json")
+    assert float(file.read_text()) > 1e6
+
+
+def test_measuring_the_speed_uses_the_threads_it_is_given_and_restores_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used: list[int] = []
@@ -120,12 +150,13 @@ def test_a_gpu_is_measured_itself() -> None:
 def test_a_method_that_is_inapplicable_does_not_hide_the_training_that_it_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = tiny.request(tmp_path, ("toy", {}), ("toy", {"scorer": "knn"}), cache=tmp_path / "cache")
-    planned = plan_run(request, tiny.registry(), tiny.Silent())
-    monkeypatch.setattr("asdbench.estimate.matmul_peak", lambda **_: 1e6)
+    methods = (Selector("toy"), Selector("toy", {"scorer": "knn"}))
+    request = tiny.request(tmp_path, *methods, cache=tmp_path / "cache")
+    planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
+    answered(monkeypatch, cpu=1e4)
     both = estimate(planned)
-    first, second = planned.tasks
-    alone = estimate(replace(planned, tasks=[replace(first, inapplicable="too small"), second]))
-    assert [row["fit"] for row in alone] == ["inapplicable", "planned"]
-    assert [row.get("note") for row in alone] == ["too small", None]
-    assert alone[1]["estimate_s"] > both[1]["estimate_s"]
+    first, second = planned.cases
+    alone = estimate(replace(planned, cases=[replace(first, inapplicable="too small"), second]))
+    assert [row.fit for row in alone] == ["inapplicable", "planned"]
+    assert [row.note for row in alone] == ["too small", ""]
+    assert (alone[1].estimate_s or 0.0) > (both[1].estimate_s or 0.0) > 0.0

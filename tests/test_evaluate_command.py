@@ -1,20 +1,26 @@
-"""``asdbench evaluate``: the scores of anyone, graded; and everything that may be wrong with them."""
+"""``asdbench evaluate``: scores of any system, graded by the official rules, and every error in them."""
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from asdbench import ConfigError, DataError, Selector, load_registry, print_json
 from asdbench.cli import status_of
-from asdbench.errors import ConfigError, DataError
 from asdbench.metrics import harmonic_mean
-from asdbench.registry import load_registry
-from asdbench_leaderboards.challenge.grading import Grade, GradeRequest, grade, official_table, totals
+from asdbench_leaderboards.challenge.grading import (
+    Grade,
+    GradeDocument,
+    GradeRequest,
+    grade,
+    official_table,
+    totals,
+)
 from asdbench_leaderboards.challenge.scorefiles import read_scores
 
 Capture = pytest.CaptureFixture[str]
@@ -24,7 +30,7 @@ TRUTH = {
 }
 """Labels of the evaluation clips of section 03, by machine type and domain."""
 SCORES = (0.25, 1.5, 0.75, 2.0)
-"""Of the four clips of every domain."""
+"""Scores of the four clips of each domain."""
 
 
 @pytest.fixture
@@ -64,16 +70,19 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def graded(scores: Path, root: Path, dataset: str = "dcase2021", **options: Any) -> Grade:
-    chosen: dict[str, Any] = {"options": {}, "part": "eval", "resamples": 0} | options
-    return grade(GradeRequest(scores=scores, dataset=dataset, data_root=root, **chosen), load_registry())
+    chosen: dict[str, Any] = {"part": "eval", "resamples": 0} | options
+    selector = Selector.parse(dataset)
+    return grade(GradeRequest(scores=scores, dataset=selector, data_root=root, **chosen), load_registry())
 
 
 def value(found: Grade, metric: str, **groups: str | None) -> float | None:
     wanted = {"machine": None, "section": None, "domain": None} | groups
-    rows = [row for row in found.document()["results"] if row["metric"] == metric]
-    [row] = [row for row in rows if all(row[name] == word for name, word in wanted.items())]
-    figure: float | None = row["value"]
-    return figure
+    [row] = [row for row in found.document().results if (row.metric, row.groups) == (metric, wanted)]
+    return row.value
+
+
+def printed_grade(text: str) -> GradeDocument:
+    return msgspec.json.decode(text, type=GradeDocument)
 
 
 def test_official_files_are_graded_by_the_ground_truth(folder: Path, root: Path) -> None:
@@ -86,7 +95,7 @@ def test_official_files_are_graded_by_the_ground_truth(folder: Path, root: Path)
     assert found.summary["auc"] == pytest.approx(harmonic_mean([0.75, 1.0, 0.5, 0.5]), abs=1e-12)
 
 
-def test_a_table_gives_the_same_figures_as_official_files(folder: Path, root: Path, tmp_path: Path) -> None:
+def test_a_table_gives_the_same_values_as_official_files(folder: Path, root: Path, tmp_path: Path) -> None:
     lines = ["score,note,clip,machine,section"]
     for file in sorted(folder.iterdir()):
         machine = file.name.split("_")[2]
@@ -94,7 +103,7 @@ def test_a_table_gives_the_same_figures_as_official_files(folder: Path, root: Pa
             f"{line.split(',')[1]},x,{line.split(',')[0]},{machine},03" for line in file.read_text().split()
         ]
     table = write(tmp_path / "table/scores.csv", *lines).parent
-    assert graded(table, root).document()["results"] == graded(folder, root).document()["results"]
+    assert graded(table, root).document().results == graded(folder, root).document().results
 
 
 def test_the_command_prints_the_official_table_and_json_alone_on_request(
@@ -118,13 +127,13 @@ def test_the_command_prints_the_official_table_and_json_alone_on_request(
     assert "Omega total: " in shown
     assert "[" in shown
     assert status_of([*words, "--resamples", "0", "--metrics", "omega,auc", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert list(told["summary"]) == ["omega", "auc"]
-    assert (told["clips"], told["complete"], told["dataset_options"]["test"]) == (16, True, "eval")
-    assert {row["low"] for row in told["results"]} == {None}
+    found = printed_grade(capsys.readouterr().out)
+    assert list(found.summary) == ["omega", "auc"]
+    assert (found.clips, found.complete, found.dataset_options["test"]) == (16, True, "eval")
+    assert {row.low for row in found.results} == {None}
 
 
-def test_clips_of_later_years_are_told_apart_by_the_ground_truth_alone(root: Path, tmp_path: Path) -> None:
+def test_the_ground_truth_alone_gives_labels_and_domains_in_later_years(root: Path, tmp_path: Path) -> None:
     lines = [f"section_03_{k:04}.wav,{score}" for k, score in enumerate((0, 3, 1, 4, 2, 1, 0, 5))]
     scores = write(tmp_path / "later/anomaly_score_fan_section_03_test.csv", *lines).parent
     found = graded(scores, root, "dcase2022", metrics=("auc", "pauc", "omega", "pauc_domain"))
@@ -139,7 +148,7 @@ def test_clips_of_later_years_are_told_apart_by_the_ground_truth_alone(root: Pat
     assert any("contradict" in line for line in totals(found))
 
 
-def test_a_first_challenges_files_are_read(tmp_path: Path) -> None:
+def test_files_of_the_first_challenge_are_read(tmp_path: Path) -> None:
     for section in ("00", "02"):
         lines = [f"{label}_id_{section}_{k:08}.wav,{k}" for label in ("normal", "anomaly") for k in range(2)]
         write(tmp_path / "s" / f"anomaly_score_fan_id_{section}.csv", *lines)
@@ -150,23 +159,26 @@ def test_a_first_challenges_files_are_read(tmp_path: Path) -> None:
     assert found.notes[-1].startswith("PARTIAL: 8 of 10,868 items: ")
 
 
-def test_without_ground_truth_figures_are_undefined_and_it_is_said(folder: Path, tmp_path: Path) -> None:
+def test_without_ground_truth_values_are_undefined_with_a_note(
+    folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
     found = graded(folder, tmp_path / "nothing", allow_partial=True)
     assert set(found.summary.values()) == {None}
     assert found.notes[0].startswith("PARTIAL: ")
-    assert "16 of 16 clips have no known label: no ground truth of theirs lies under" in found.notes[-1]
-    assert json.dumps(found.document(), allow_nan=False)
+    assert found.notes[-1].startswith("16 of 16 clips have no known label: ")
+    assert found.notes[-1].endswith("nothing has no ground truth for them")
+    print_json(found.document())
+    assert printed_grade(capsys.readouterr().out).results == found.document().results
 
 
 def test_clips_without_a_score_must_be_allowed_and_are_marked(folder: Path, root: Path) -> None:
     (folder / "anomaly_score_pump_section_03_target_test.csv").unlink()
     file = folder / "anomaly_score_fan_section_03_source_test.csv"
     write(file, *file.read_text().split()[:3])
-    told = (
-        r"5 of 16 listed clips have no score: fan/section_03_source_test_0003.wav, .*; "
-        r"nothing at all of pump/03/target"
-    )
-    with pytest.raises(DataError, match=told + "; with --allow-partial what is there is scored and marked"):
+    missing = r"5 of 16 listed clips have no score: fan/section_03_source_test_0003.wav, .*; none at all in pump/03/target"
+    with pytest.raises(
+        DataError, match=missing + "; use --allow-partial to grade the rest, marked as partial"
+    ):
         graded(folder, root)
     found = graded(folder, root, allow_partial=True)
     assert (found.clips, found.complete) == (11, False)
@@ -174,13 +186,13 @@ def test_clips_without_a_score_must_be_allowed_and_are_marked(folder: Path, root
     assert found.summary["auc"] is not None
 
 
-def test_challenge_files_of_a_part_that_nothing_lists_must_have_the_releases_counts(tmp_path: Path) -> None:
+def test_challenge_files_of_an_unlisted_part_must_have_the_counts_of_the_release(tmp_path: Path) -> None:
     clip = "section_00_source_test_normal_0000.wav"
     write(tmp_path / "s/anomaly_score_fan_section_00_source_test.csv", f"{clip},1")
-    with pytest.raises(DataError, match=r"is not whole, 1 of [\d,]+ items: .*with --allow-partial"):
+    with pytest.raises(DataError, match=r"is incomplete, 1 of [\d,]+ items: .*use --allow-partial"):
         graded(tmp_path / "s", tmp_path, part="dev")
     write(tmp_path / "t/scores.csv", "machine,section,clip,score", f"fan,00,{clip},1")
-    assert graded(tmp_path / "t", tmp_path, part="dev").complete is False  # a table is of what one has
+    assert graded(tmp_path / "t", tmp_path, part="dev").complete is False  # a table may be partial
 
 
 BROKEN = {
@@ -189,19 +201,19 @@ BROKEN = {
     "no number": ("a.wav,high", "line 2: the score 'high' is not a number$"),
     "no score": ("a.wav", "line 2: expected 'clip name,score', got 'a.wav'"),
     "too many fields": ("a.wav,1,2", "line 2: expected 'clip name,score', got 'a.wav,1,2'"),
-    "an unknown clip": ("section_03_source_test_0009.wav,1", "line 2: .*0009.wav is not among the clips"),
-    "a clip of no release": ("a.wav,1", "line 2: .*a.wav is not named as the release names its clips"),
-    "another section": ("section_04_source_test_0000.wav,1", "under section 03, but is of section 04"),
+    "an unknown clip": ("section_03_source_test_0009.wav,1", "line 2: .*0009.wav is missing from the ground truth"),
+    "a clip of no release": ("a.wav,1", "line 2: .*a.wav does not have a clip name of this release"),
+    "another section": ("section_04_source_test_0000.wav,1", "is listed under section 03, but belongs to section 04"),
     "another domain": (
         "section_03_target_test_0000.wav,1",
-        "line 2: fan/section_03_target_test_0000.wav stands under domain source, but is of domain target",
+        "line 2: fan/section_03_target_test_0000.wav is listed under domain source, but belongs to domain target",
     ),
-    "the same clip": ("section_03_source_test_0000.wav,1", "line 2: .*0000.wav has a score already, in .*line 1"),
+    "the same clip": ("section_03_source_test_0000.wav,1", "line 2: .*0000.wav already has a score, in .*line 1"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("line", "message"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_line_is_told_with_its_file_and_number(
+def test_a_broken_line_is_reported_with_its_file_and_number(
     line: str, message: str, root: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "one" / "anomaly_score_fan_section_03_source_test.csv"
@@ -212,10 +224,10 @@ def test_a_broken_line_is_told_with_its_file_and_number(
 
 TABLES = {
     "no header": (["fan,03,a.wav,1"], "expected a header with each of machine, section, clip, score once, got 'fan,03"),
-    "a missing column": (["machine,clip,score", "fan,a.wav,1"], r"once, got 'machine,clip,score' \(wrong: section\)"),
-    "a column twice": (["machine,section,clip,score,score"], r"\(wrong: score\)"),
-    "a header alone": (["machine,section,clip,score"], "holds no scores below its header"),
-    "nothing": ([], r"got '' \(wrong: machine, section, clip, score\)"),
+    "a missing column": (["machine,clip,score", "fan,a.wav,1"], r"'machine,clip,score' \(missing or repeated: section\)"),
+    "a column twice": (["machine,section,clip,score,score"], r"\(missing or repeated: score\)"),
+    "a header alone": (["machine,section,clip,score"], "contains no scores below its header"),
+    "nothing": ([], r"got '' \(missing or repeated: machine, section, clip, score\)"),
     "a short line": (["machine,section,clip,score", "fan,03,a.wav"], "line 2: expected 4 fields as in the header, got 3"),
     "no number": (["machine,section,clip,score", "fan,03,a.wav,x"], "line 2: the score 'x' is not a number$"),
 }  # fmt: skip
@@ -233,7 +245,7 @@ def test_a_label_that_contradicts_the_datasets_is_refused(root: Path, tmp_path: 
     clip = "fan,03,section_03_source_test_0000.wav,1"
     write(tmp_path / "scores.csv", head, f"{clip},1")
     with pytest.raises(
-        DataError, match=r"line 2: is_anomaly is 1, but dcase2021 says that fan/.*0000.wav is normal"
+        DataError, match=r"line 2: is_anomaly is 1, but in dcase2021 fan/.*0000.wav is normal"
     ):
         graded(tmp_path, root)
     write(tmp_path / "scores.csv", head, f"{clip},no")
@@ -250,7 +262,7 @@ def test_a_clip_under_two_spellings_is_refused(root: Path, tmp_path: Path) -> No
         "section_03_test_0000.wav,1",
     )
     with pytest.raises(
-        DataError, match=r"line 2: fan/section_03_test_0000.wav is the clip section_03_0000.wav of .*line 1"
+        DataError, match=r"section_03_test_0000.wav is the same clip as section_03_0000.wav in .*line 1"
     ):
         graded(tmp_path, root, "dcase2022")
 
@@ -260,23 +272,23 @@ def test_a_folder_without_scores_or_with_both_forms_is_refused(folder: Path, tmp
         read_scores(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        DataError, match=r"empty holds no scores: expected scores.csv, or files anomaly_score_<machine>"
+        DataError, match=r"empty contains no scores: expected scores.csv, or files anomaly_score_<machine>"
     ):
         read_scores(tmp_path / "empty")
     write(folder / "scores.csv", "machine,section,clip,score")
-    with pytest.raises(DataError, match=r"holds scores.csv and anomaly_score_fan_.*keep the one"):
+    with pytest.raises(DataError, match=r"contains both scores.csv and anomaly_score_fan_.*keep the one"):
         read_scores(folder)
 
 
 def test_a_file_of_another_name_or_without_lines_or_text_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "anomaly_score_fan_03.csv", "a.wav,1")
     with pytest.raises(
-        DataError, match=r"anomaly_score_fan_03.csv is not named as the challenges name their files: "
+        DataError, match=r"anomaly_score_fan_03.csv does not have the name of a challenge file: "
     ):
         read_scores(tmp_path)
     file.unlink()
     file = write(tmp_path / "anomaly_score_fan_section_03_test.csv")
-    with pytest.raises(DataError, match=r"is empty: expected a line 'clip name,score' for every test clip"):
+    with pytest.raises(DataError, match=r"is empty: expected a line 'clip name,score' for each test clip"):
         read_scores(tmp_path)
     write(file, "clip,score", "a.wav,1")
     with pytest.raises(
@@ -290,14 +302,16 @@ def test_a_file_of_another_name_or_without_lines_or_text_is_refused(tmp_path: Pa
 
 def test_a_dataset_or_part_that_cannot_be_graded_is_refused(folder: Path, root: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"scores of synthetic cannot be graded.*can be: dcase2020, .*dcase2025"
+        ConfigError, match=r"scores of synthetic cannot be graded.*can be graded: dcase2020, .*dcase2025"
     ):
         graded(folder, root, "synthetic")
-    with pytest.raises(ConfigError, match="--part eval is test=eval, but the dataset's options say test=dev"):
-        graded(folder, root, options={"test": "dev"})
-    assert graded(folder, root, part=None, options={"test": "eval"}).complete is True
+    with pytest.raises(
+        ConfigError, match="--part eval means test=eval, but the options of the dataset set test=dev"
+    ):
+        graded(folder, root, "dcase2021[test=dev]")
+    assert graded(folder, root, "dcase2021[test=eval]", part=None).complete is True
     with pytest.raises(ConfigError, match="unknown option 'tset'; did you mean 'test'"):
-        graded(folder, root, options={"tset": "dev"})
+        graded(folder, root, "dcase2021[tset=dev]")
     with pytest.raises(ConfigError, match=r"unknown metric 'mauc'"):
         graded(folder, root, metrics=("mauc",))
 
@@ -308,7 +322,7 @@ def test_a_wrong_folder_ends_with_2(capsys: Capture, tmp_path: Path) -> None:
         == 2
     )
     output = capsys.readouterr()
-    assert "holds no scores" in output.err
+    assert "contains no scores" in output.err
     assert output.out == ""
 
 
@@ -339,10 +353,10 @@ def test_all_known_answers_are_reproduced_from_the_command_line(
     ]
     words += ["--metrics", "auc,pauc,pauc_domain"] if dataset == "dcase2023" else []
     assert status_of([*words, "--resamples", "0", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    figures = {
-        (row["metric"], row["machine"], row["section"], row["domain"]): row["value"]
-        for row in told["results"]
+    found = printed_grade(capsys.readouterr().out)
+    values = {
+        (row.metric, row.groups["machine"], row.groups["section"], row.groups["domain"]): row.value
+        for row in found.results
     }
     columns: dict[str, tuple[str, str | None]] = {
         "auc": ("auc", None), "pauc": ("pauc", None), "pAUC": ("pauc", None)
@@ -355,12 +369,10 @@ def test_all_known_answers_are_reproduced_from_the_command_line(
             for column, (metric, of_domain) in columns.items():
                 if column in row:
                     place = (metric, row["machine"], row["section"], of_domain or row.get("domain"))
-                    assert figures[place] == pytest.approx(float(row[column]), abs=1e-9)
+                    assert values[place] == pytest.approx(float(row[column]), abs=1e-9)
                     compared += 1
     assert compared >= 5
-    assert told["complete"] is (
-        system not in {"dcase2020_dev_4", "dcase2020_dev_5"} and dataset != "dcase2023"
-    )
+    assert found.complete is (system not in {"dcase2020_dev_4", "dcase2020_dev_5"} and dataset != "dcase2023")
 
 
 @pytest.mark.data
@@ -368,7 +380,7 @@ def test_all_known_answers_are_reproduced_from_the_command_line(
 def test_the_shared_ground_truth_grades_a_whole_evaluation(
     shared_data: Path, dataset: str, clips: int, tmp_path: Path
 ) -> None:
-    """Scores that are the labels themselves are perfect; the folder is whole by the ground truth's own list."""
+    """Scores equal to the labels are perfect; the folder is complete by the list of the ground truth."""
     for file in sorted((shared_data / "ground_truth" / dataset / "ground_truth_data").glob("*.csv")):
         write(tmp_path / file.name.replace("ground_truth", "anomaly_score"), *file.read_text().split())
     found = graded(tmp_path, shared_data, dataset)
@@ -376,6 +388,6 @@ def test_the_shared_ground_truth_grades_a_whole_evaluation(
     assert found.summary == {"auc": 1.0, "pauc": 1.0, "omega": 1.0}
     for file in tmp_path.glob("anomaly_score_valve_section_03_*"):
         file.unlink()
-    told = r"\d+ of [\d,]+ listed clips have no score: valve/section_03.*; nothing at all of valve/03/"
-    with pytest.raises(DataError, match=told):
+    missing = r"\d+ of [\d,]+ listed clips have no score: valve/section_03.*; none at all in valve/03/"
+    with pytest.raises(DataError, match=missing):
         graded(tmp_path, shared_data, dataset)

@@ -11,17 +11,16 @@ import pytest
 import tiny
 import toy_plugin
 
-from asdbench.execute import execute
-from asdbench.executors.local import LocalExecutor
-from asdbench.hookspecs import hookimpl
-from asdbench.job import JobSpec
-from asdbench.report import Report
-from asdbench.runner import plan_run, run
-from asdbench.store import Store
-from asdbench.values import Method, Row
-from asdbench_datasets.synthetic import Synthetic
+from asdbench import Method, Row, RunDocument, Selector, hookimpl, read_method
+from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.messages.jobs import JobSpec
+from asdbench.results.store import Store
+from asdbench.runs.plan import plan_run
+from asdbench.runs.run import run
+from asdbench.runs.scheduler import execute
+from asdbench_datasets.synthetic.synthetic import Synthetic
 
-ONE_ID = (
+ONE_ID = Selector(
     "synthetic",
     {"machines": "fan", "ids": "1", "train_clips": "6", "test_clips": "4", "length_s": "1"},
 )
@@ -33,12 +32,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def go(folder: Path, *methods: tuple[str, dict[str, str]], cache: Path, **options: object) -> Report:
-    return run(tiny.request(folder, *methods, cache=cache, **options), tiny.registry(), tiny.Silent())
+def go(folder: Path, *methods: Selector, cache: Path, **options: Any) -> RunDocument:
+    request = tiny.request(folder, *methods, cache=cache, **options)
+    return run(request, tiny.registry(), observer=tiny.Silent())
 
 
 def also_with_one_class() -> Callable[[], list[Method]]:
-    """Offer the toy, which needs two classes, once more under a name that is content with one."""
+    """Offer the toy, which needs two classes, under another name too that needs one."""
     [toy, *others] = toy_plugin.asdbench_methods()
 
     @hookimpl
@@ -53,38 +53,35 @@ def test_a_method_that_is_inapplicable_does_not_cancel_the_fit_that_another_shar
     names: tuple[str, str], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("toy_plugin.asdbench_methods", also_with_one_class())
-    methods = [(name, {"scorer": "knn"} if name == "toy_of_one" else {}) for name in names]
-    report = go(tmp_path, *methods, cache=cache, dataset=ONE_ID)
-    told = {(job.method, job.kind): job.status for job in report.jobs}
-    assert told == {
+    methods = [Selector(name, {"scorer": "knn"} if name == "toy_of_one" else {}) for name in names]
+    document = go(tmp_path, *methods, cache=cache, dataset=ONE_ID)
+    assert {(job.method, job.kind): job.status for job in document.jobs} == {
         ("toy_of_one[scorer=knn]", "fit"): "ok",
         ("toy_of_one[scorer=knn]", "score"): "ok",
         ("toy", "score"): "inapplicable",
     }
-    assert report.failed == []
-    summary = report.document()["summary"]
-    assert summary["toy"] == {}
-    assert summary["toy_of_one[scorer=knn]"]["auc"] is not None
+    assert document.failed == []
+    assert document.summary["toy"] == {}
+    assert document.summary["toy_of_one[scorer=knn]"]["auc"] is not None
 
 
-def test_a_method_that_is_inapplicable_takes_no_figures_from_scores_that_another_shares(
+def test_a_method_that_is_inapplicable_takes_no_results_from_scores_that_another_shares(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("toy_plugin.asdbench_methods", also_with_one_class())
-    report = go(tmp_path, ("toy", {}), ("toy_of_one", {}), cache=cache, dataset=ONE_ID)
-    assert [(job.method, job.kind, job.status) for job in report.jobs] == [
+    document = go(tmp_path, Selector("toy"), Selector("toy_of_one"), cache=cache, dataset=ONE_ID)
+    assert [(job.method, job.kind, job.status) for job in document.jobs] == [
         ("toy_of_one", "fit", "ok"),
         ("toy_of_one", "score", "ok"),
     ]
-    document = report.document()
-    assert document["summary"]["toy"] == {}
-    assert document["methods"]["toy"]["ungraded"].startswith("needs at least 2 classes")
-    assert document["summary"]["toy_of_one"]["auc"] is not None
+    assert document.summary["toy"] == {}
+    assert (document.methods["toy"].ungraded or "").startswith("needs at least 2 classes")
+    assert document.summary["toy_of_one"]["auc"] is not None
 
 
 def fits(folder: Path, cache: Path, **options: str) -> list[JobSpec]:
-    request = tiny.request(folder, ("toy_by_machine", options), cache=cache)
-    return [task.fit for task in plan_run(request, tiny.registry(), tiny.Silent()).tasks]
+    request = tiny.request(folder, Selector("toy_by_machine", options), cache=cache)
+    return [case.fit for case in plan_run(request, tiny.registry(), observer=tiny.Silent()).cases]
 
 
 def test_a_job_that_is_cancelled_ends_and_one_that_waits_never_starts(cache: Path, tmp_path: Path) -> None:
@@ -107,11 +104,11 @@ def test_a_job_that_is_cancelled_ends_and_one_that_waits_never_starts(cache: Pat
 
 
 def test_a_finished_run_leaves_no_lock_of_its_models(cache: Path, tmp_path: Path) -> None:
-    request = tiny.request(tmp_path, ("toy", {"epochs": "1"}), cache=cache)
-    tasks = plan_run(request, tiny.registry(), tiny.Silent()).tasks
+    request = tiny.request(tmp_path, Selector("toy", {"epochs": "1"}), cache=cache)
+    cases = plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
     executor = LocalExecutor(slots=1, threads=1)
     try:
-        outcomes = execute(tasks, executor, Store(tmp_path), tiny.Silent())
+        outcomes = execute(cases, executor, store=Store(tmp_path), observer=tiny.Silent())
     finally:
         executor.close()
     assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
@@ -128,18 +125,18 @@ def test_without_known_labels_the_last_checkpoint_counts_whatever_the_selection(
 
     monkeypatch.setattr(Synthetic, "index", secret)
     options: dict[str, Any] = {"cache": cache, "allow_partial": True}
-    last = go(tmp_path, selection="last", **options)
-    chosen = go(tmp_path, selection="test", **options)
-    [first], [second] = (report.evaluations for report in (last, chosen))
-    assert first.items["score_42"].nunique() > 1
-    assert second.items["score_42"].equals(first.items["score_42"])
+    runs = [go(tmp_path, selection=selection, **options) for selection in ("last", "test")]
+    first, second = (read_method(tmp_path, document, label="toy").items["score_42"] for document in runs)
+    assert first.nunique() > 1
+    assert second.equals(first)
 
 
-def test_a_figure_that_is_taken_back_keeps_nothing_of_what_it_was_made_of(
+def test_a_result_that_is_taken_back_keeps_nothing_of_what_it_was_computed_from(
     cache: Path, tmp_path: Path
 ) -> None:
-    report = go(tmp_path, ("toy_by_machine", {"trouble": "raise", "on": "valve"}), cache=cache)
-    taken_back = [row for row in report.document()["results"] if row["why"] == "no scores of valve"]
-    assert {row["metric"] for row in taken_back} == {"auc", "pauc"}
+    failing = Selector("toy_by_machine", {"trouble": "raise", "on": "valve"})
+    document = go(tmp_path, failing, cache=cache)
+    taken_back = [row for row in document.results if row.why == "no scores for valve"]
+    assert {row.metric for row in taken_back} == {"auc", "pauc"}
     for row in taken_back:
-        assert (row["value"], row["per_seed"], row["thresholds"]) == (None, [], [])
+        assert (row.value, row.per_seed, row.thresholds) == (None, [], [])

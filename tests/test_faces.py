@@ -1,4 +1,4 @@
-"""Datasets of micro-expressions: the composite from frames or flow, and the made one."""
+"""Datasets of micro-expressions: the composite from frames or flow, and the generated one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asdbench.data.completeness import completeness
-from asdbench.errors import DataError
-from asdbench.values import Row
-from asdbench_datasets import flow as flows
-from asdbench_datasets.faces import SIDE
-from asdbench_datasets.flow import flow_picture, normalised, optical_flow, optical_strain, read_flow, resized
-from asdbench_datasets.micro_expression import MicroExpression, clips_per_class
-from asdbench_datasets.synthetic_faces import SUBJECTS, SyntheticFaces
+from asdbench import DataError, Row, completeness
+from asdbench_datasets.faces import flow as flows
+from asdbench_datasets.faces.faces import SIDE
+from asdbench_datasets.faces.flow import (
+    flow_picture,
+    normalised,
+    optical_flow,
+    optical_strain,
+    read_flow,
+    resized,
+)
+from asdbench_datasets.faces.micro_expression import MicroExpression, clips_per_class
+from asdbench_datasets.faces.synthetic_faces import SUBJECTS, SyntheticFaces
 
 COLUMNS = ("name", "database", "subject", "class", "flow", "onset", "apex", "frames")
 SAMPLES = (
@@ -39,7 +44,7 @@ def write_table(root: Path, lines: Sequence[Mapping[str, str]]) -> Path:
 
 
 def blob(x: float, y: float, *, side: int = 40) -> NDArray[np.float32]:
-    """A soft bright spot on an even ground."""
+    """A soft bright spot on an even background."""
     down, right = np.mgrid[:side, :side]
     spot = np.exp(-((right - x) ** 2 + (down - y) ** 2) / 60)
     return np.asarray(0.7 * spot + 0.1, dtype=np.float32)
@@ -67,7 +72,7 @@ def test_clips_become_rows_with_prefixed_subjects(root: Path) -> None:
     assert set(MicroExpression().card.columns) == {"database", "subject"}
 
 
-def test_each_subject_is_a_fold_that_all_others_train(root: Path) -> None:
+def test_each_subject_is_a_fold_trained_on_all_others(root: Path) -> None:
     rows = list(MicroExpression().index(root))
     folds = MicroExpression().folds(rows)
     assert sorted(fold.name for fold in folds) == [
@@ -102,11 +107,11 @@ def test_the_composite_has_441_or_442_clips() -> None:
     card = MicroExpression().card
     assert sum(count.items for count in card.expected) == 441
     assert card.published_as
-    assert any("not known" in note for note in card.notes)
+    assert any("it is unknown which SAMM clip" in note for note in card.notes)
     assert not MicroExpression(samm_n=133).card.published_as
 
 
-def test_one_surprise_of_samm_is_left_out_or_those_that_are_named(tmp_path: Path) -> None:
+def test_one_surprise_of_samm_or_the_named_clips_are_left_out(tmp_path: Path) -> None:
     surprises = [
         {"name": f"s{k:02d}", "database": "samm", "subject": "006", "class": "surprise", "flow": f"{k}.npy"}
         for k in range(15)
@@ -134,36 +139,37 @@ def test_one_surprise_of_samm_is_left_out_or_those_that_are_named(tmp_path: Path
         ({**SAMPLES[0], "flow": ""}, "line 2: give either flow, or onset and apex, or frames"),
         ({**SAMPLES[0], "onset": "o.png", "apex": "a.png"}, "line 2: give either flow"),
         ({**SAMPLES[0], "flow": "../a.npy"}, "must be relative to the folder of the table"),
-        ({**SAMPLES[0], "flow": "", "frames": "clip"}, "line 2: clip holds 0 frames"),
+        ({**SAMPLES[0], "flow": "", "frames": "clip"}, "line 2: clip has 0 frames"),
     ],
 )
-def test_a_line_that_cannot_be_understood_is_named(
-    tmp_path: Path, line: Mapping[str, str], message: str
-) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, line: Mapping[str, str], message: str) -> None:
     write_table(tmp_path, [line])
     with pytest.raises(DataError, match=message):
         list(MicroExpression().index(tmp_path))
 
 
-def test_clips_listed_twice_and_no_table_at_all_are_errors(tmp_path: Path) -> None:
+def test_clips_listed_twice_and_a_missing_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"docs/faces\.md says how to get them"):
         list(MicroExpression().index(tmp_path))
     write_table(tmp_path, [])
     with pytest.raises(DataError, match="lists no clip"):
         list(MicroExpression().index(tmp_path))
     write_table(tmp_path, [SAMPLES[0], {**SAMPLES[1], "name": "a"}])
-    with pytest.raises(DataError, match="line 3: the name a is that of line 2"):
+    with pytest.raises(DataError, match="line 3: the name a is already used in line 2"):
         list(MicroExpression().index(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((5, 5), np.float32), r"float32 \[5, 5\], a flow is \[height, width, 2 or 3\]"),
+        (
+            np.zeros((5, 5), np.float32),
+            r"should hold a flow, numbers \[height, width, 2 or 3\]; found float32 \[5, 5\]",
+        ),
         (np.full((5, 5, 2), np.nan, np.float32), "not finite"),
     ],
 )
-def test_an_array_that_is_no_flow_is_refused(
+def test_an_array_that_is_not_a_flow_is_refused(
     tmp_path: Path, array: NDArray[np.float32], message: str
 ) -> None:
     np.save(tmp_path / "a.npy", array)
@@ -178,9 +184,9 @@ def test_an_array_that_is_no_flow_is_refused(
         read_flow(tmp_path / "c.npy")
 
 
-def test_numbers_too_large_for_single_precision_are_not_finite(tmp_path: Path) -> None:
+def test_numbers_too_large_for_single_precision_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.full((5, 5, 2), 1e300))
-    with pytest.raises(DataError, match=r"a\.npy holds values that are not finite or beyond 1e\+15"):
+    with pytest.raises(DataError, match=r"a\.npy has values that are not finite or beyond 1e\+15"):
         read_flow(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.full((5, 5, 2), 1e30))  # its strain would be no single precision number
     with pytest.raises(DataError, match="not finite or beyond"):
@@ -188,16 +194,16 @@ def test_numbers_too_large_for_single_precision_are_not_finite(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 2), (1, 20, 2), (20, 1, 3)])
-def test_a_flow_without_two_pixels_a_side_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_a_flow_with_a_side_of_one_pixel_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
-    with pytest.raises(DataError, match=r"a\.npy is \d+ x \d+ pixels, each side needs at least 2"):
+    with pytest.raises(DataError, match=r"a\.npy has \d+ x \d+ pixels; each side needs at least 2"):
         read_flow(tmp_path / "a.npy")
 
 
-def test_a_frame_without_two_pixels_a_side_is_refused(tmp_path: Path) -> None:
+def test_a_frame_with_a_side_of_one_pixel_is_refused(tmp_path: Path) -> None:
     opencv = pytest.importorskip("cv2")
     opencv.imwrite(str(tmp_path / "a.png"), np.zeros((1, 1), np.uint8))
-    with pytest.raises(DataError, match=r"a\.png is 1 x 1 pixels, each side needs at least 2"):
+    with pytest.raises(DataError, match=r"a\.png has 1 x 1 pixels; each side needs at least 2"):
         flows.read_frames([tmp_path / "a.png"])
 
 
@@ -211,18 +217,18 @@ def test_the_smallest_frames_have_a_flow(algorithm: flows.Algorithm, shape: tupl
     assert np.isfinite(flow_picture(flow, size=8, channels=3)).all()
 
 
-def test_the_ending_of_an_array_may_be_in_capitals(tmp_path: Path) -> None:
+def test_the_suffix_of_an_array_may_be_in_capitals(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((5, 6, 2), np.float32))
     (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
     assert read_flow(tmp_path / "A.NPY").shape == (5, 6, 2)
 
 
-def test_a_grey_image_is_no_flow(tmp_path: Path) -> None:
+def test_a_grey_image_is_not_a_flow(tmp_path: Path) -> None:
     opencv = pytest.importorskip("cv2")
     grey = np.random.default_rng(0).integers(0, 255, (6, 7), np.uint8)
     for image in (grey, np.stack([grey] * 3, axis=2)):
         opencv.imwrite(str(tmp_path / "a.png"), image)
-        with pytest.raises(DataError, match=r"a\.png is grey all over: a flow image has u in red"):
+        with pytest.raises(DataError, match=r"a\.png is a grey image; a flow image has u in red"):
             read_flow(tmp_path / "a.png")
 
 
@@ -233,10 +239,10 @@ def test_frames_of_16_bits_keep_their_levels(tmp_path: Path) -> None:
     assert len(np.unique(flows.read_frames([tmp_path / "a.png"])[0])) == len(np.unique(image))
     opencv.imwrite(str(tmp_path / "b.png"), (image >> 4).astype(np.uint8))
     np.testing.assert_allclose(flows.read_frames([tmp_path / "b.png"])[0], (image >> 4) / 255, rtol=1e-6)
-    with pytest.raises(DataError, match=r"b\.png has uint8 pixels, but .*a\.png uint16"):
+    with pytest.raises(DataError, match=r"b\.png has uint8 pixels, but .*a\.png has uint16"):
         flows.read_frames([tmp_path / "a.png", tmp_path / "b.png"])
     opencv.imwrite(str(tmp_path / "c.tiff"), np.zeros((4, 4), np.float32))
-    with pytest.raises(DataError, match=r"c\.tiff has float32 pixels, a frame has 8 or 16 bits"):
+    with pytest.raises(DataError, match=r"c\.tiff has float32 pixels; a frame should have 8 or 16 bits"):
         flows.read_frames([tmp_path / "c.tiff"])
 
 
@@ -251,13 +257,13 @@ def test_twelve_bits_in_sixteen_give_the_flow_of_twelve_bits(algorithm: flows.Al
     assert not optical_flow(black, black, algorithm=algorithm).any()
 
 
-def test_channels_may_stand_first(tmp_path: Path) -> None:
+def test_channels_may_come_first(tmp_path: Path) -> None:
     flow = np.random.default_rng(0).normal(size=(2, 6, 7)).astype(np.float32)
     np.save(tmp_path / "a.npy", flow)
     np.testing.assert_array_equal(read_flow(tmp_path / "a.npy"), np.moveaxis(flow, 0, -1))
 
 
-def test_resizing_takes_means_of_areas_and_keeps_the_mean() -> None:
+def test_resizing_averages_areas_and_keeps_the_mean() -> None:
     maps = np.random.default_rng(0).normal(size=(56, 42, 2)).astype(np.float32)
     small = resized(maps, 14)
     assert small.shape == (14, 14, 2)
@@ -272,7 +278,7 @@ def test_a_constant_channel_becomes_zero() -> None:
     assert rising.min() == pytest.approx(-1)
 
 
-def test_strain_is_zero_for_turns_and_known_for_a_shear() -> None:
+def test_strain_is_zero_for_rotations_and_known_for_a_shear() -> None:
     y, x = (axis.astype(np.float32) for axis in np.mgrid[:9, :9])
     np.testing.assert_allclose(optical_strain(np.stack([-y, x], axis=2)), 0, atol=1e-6)
     np.testing.assert_allclose(optical_strain(np.stack([y, 0 * x], axis=2)), np.sqrt(0.5), rtol=1e-6)
@@ -340,11 +346,11 @@ def test_flow_images_hold_u_in_red_and_v_in_green(tmp_path: Path) -> None:
     flow = read_flow(tmp_path / "a.png")
     assert flow[2, 3].tolist() == [10, 20, 30]
     (tmp_path / "b.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"b\.png is no image"):
+    with pytest.raises(DataError, match=r"b\.png is not an image"):
         read_flow(tmp_path / "b.png")
 
 
-def test_made_faces_have_the_composites_subjects_and_counts() -> None:
+def test_generated_faces_have_the_subjects_and_counts_of_the_composite() -> None:
     assert [len(names) for names in SUBJECTS.values()] == [24, 28, 16]
     for samm_n in (132, 133):
         clips = SyntheticFaces(samm_n=samm_n).clips()
@@ -358,16 +364,16 @@ def test_made_faces_have_the_composites_subjects_and_counts() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
+def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
     """Six faces."""
-    folder = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("generated")
     dataset = SyntheticFaces(subjects=2)
-    dataset.make(folder, lambda done, total: None)
+    dataset.generate(folder, lambda done, total: None)
     return folder, list(dataset.index(folder))
 
 
-def test_made_faces_are_complete_and_divided_by_subject(made: tuple[Path, list[Row]]) -> None:
-    _, rows = made
+def test_generated_faces_are_complete_and_divided_by_subject(generated: tuple[Path, list[Row]]) -> None:
+    _, rows = generated
     dataset = SyntheticFaces(subjects=2)
     assert completeness(dataset.card, rows).complete
     folds = dataset.folds(rows)
@@ -375,8 +381,10 @@ def test_made_faces_are_complete_and_divided_by_subject(made: tuple[Path, list[R
     assert sorted(k for fold in folds for k in fold.test) == list(range(len(rows)))
 
 
-def test_equal_options_give_equal_faces_and_other_seeds_others(made: tuple[Path, list[Row]]) -> None:
-    folder, rows = made
+def test_equal_options_give_equal_faces_and_other_seeds_give_others(
+    generated: tuple[Path, list[Row]],
+) -> None:
+    folder, rows = generated
     clip = SyntheticFaces(subjects=2).clips()[0]
     stored = np.load(folder / clip.source)
     np.testing.assert_array_equal(SyntheticFaces(size=28).motion(clip), stored)
@@ -388,8 +396,10 @@ def test_equal_options_give_equal_faces_and_other_seeds_others(made: tuple[Path,
     assert np.abs(item).max() == pytest.approx(1)
 
 
-def test_a_missing_clip_says_what_makes_it(made: tuple[Path, list[Row]], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="fetch synthetic_faces` makes it"):
+def test_a_missing_clip_is_refused_with_the_command_that_generates_it(
+    generated: tuple[Path, list[Row]], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="fetch synthetic_faces` generates it"):
         list(SyntheticFaces(subjects=2).index(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""The table of micro-expressions: order of frames, one spelling a person, which clip is left out, what is refused."""
+"""The table of micro-expressions: order of frames, one spelling per person, the clip left out, and errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asdbench.contracts import LocatedDataset
-from asdbench.errors import DataError
-from asdbench.values import Card, Row
-from asdbench_datasets.face_table import CLIPS, TARGETS
-from asdbench_datasets.micro_expression import SUBJECTS, MicroExpression
+from asdbench import Card, DataError, Row
+from asdbench.data.dataset import LocatedDataset
+from asdbench_datasets.faces.face_table import CLIPS, TARGETS
+from asdbench_datasets.faces.micro_expression import SUBJECTS, MicroExpression
 
 HEADER = "name,database,subject,class,flow,onset,apex,frames"
 LINE = "a,casme2,sub01,positive,a.npy,,,"
@@ -37,7 +36,7 @@ def subjects_of(root: Path) -> list[str]:
 
 
 def card_of(root: Path, **options: object) -> Card:
-    """The card once it is known where the table lies."""
+    """The card once the place of the table is known."""
     dataset = MicroExpression(**options)  # type: ignore[arg-type]
     assert isinstance(dataset, LocatedDataset)
     return dataset.located(root)[0].card
@@ -56,7 +55,7 @@ def composite(*, subjects: Mapping[str, int] = SUBJECTS, lonely: str = "") -> li
     return lines
 
 
-def test_the_composite_that_these_tests_make_is_whole(tmp_path: Path) -> None:
+def test_the_composite_of_these_tests_is_complete(tmp_path: Path) -> None:
     write(tmp_path, *composite())
     assert len(rows_of(tmp_path)) == 441
     assert {name: len({s for s in subjects_of(tmp_path) if s.startswith(name)}) for name in CLIPS} == SUBJECTS
@@ -84,7 +83,7 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path, apex: str) ->
     np.testing.assert_array_equal(dataset.read(root, sequence.source), dataset.read(root, pair.source))
 
 
-def test_hidden_files_are_no_frames(tmp_path: Path) -> None:
+def test_hidden_files_are_not_frames(tmp_path: Path) -> None:
     folder = write(tmp_path, "q,smic,s01,positive,,,,q")
     (folder / "q").mkdir()
     for name in ("._img1.png", "img1.png", "img2.png"):
@@ -103,26 +102,24 @@ def test_a_subject_in_two_unicode_forms_is_one_person(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["Sub1", "SUB1", "sub01", "sub001"])
 def test_two_spellings_of_a_subject_are_refused_with_their_lines(tmp_path: Path, other: str) -> None:
     write(tmp_path, "b,casme2,sub1,negative,b.npy,,,", f"c,casme2,{other},negative,c.npy,,,")
-    message = (
-        f"line 3: subject '{other}' of casme2 is written 'sub1' in line 2; give each person one spelling"
-    )
+    message = f"line 3: subject '{other}' of casme2 is spelled 'sub1' in line 2; use one spelling per person"
     with pytest.raises(DataError, match=message):
         subjects_of(tmp_path)
 
 
-def test_spellings_may_differ_between_databases_and_numbers_may(tmp_path: Path) -> None:
+def test_spellings_may_differ_between_databases_and_in_their_numbers(tmp_path: Path) -> None:
     people = [("casme2", "sub1"), ("smic", "Sub01"), ("samm", "006"), ("samm", "060"), ("samm", "106")]
     write(tmp_path, *(f"c{k},{db},{who},negative,{k}.npy,,," for k, (db, who) in enumerate(people)))
     assert len(set(subjects_of(tmp_path))) == 5
 
 
-def test_a_table_with_other_numbers_of_subjects_is_told(tmp_path: Path) -> None:
+def test_a_note_names_databases_with_another_number_of_subjects(tmp_path: Path) -> None:
     write(tmp_path, *composite())
     assert not any("subjects" in note for note in card_of(tmp_path).notes)
     assert card_of(tmp_path).published_as == "micro_expression/loso"
     write(tmp_path, *composite(subjects={**SUBJECTS, "smic": 17, "casme2": 20}))
-    told = [note for note in card_of(tmp_path).notes if "subjects" in note]
-    assert [note.partition(":")[0] for note in told] == [
+    notes = [note for note in card_of(tmp_path).notes if "subjects" in note]
+    assert [note.partition(":")[0] for note in notes] == [
         "casme2 lists 20 subjects, the composite has 24",
         "smic lists 17 subjects, the composite has 16",
     ]
@@ -132,12 +129,12 @@ def test_a_table_with_other_numbers_of_subjects_is_told(tmp_path: Path) -> None:
     assert note.startswith("samm lists 27 subjects, the composite has 28")
 
 
-def test_fewer_subjects_of_fewer_clips_are_no_news(tmp_path: Path) -> None:
+def test_fewer_subjects_with_fewer_clips_need_no_note(tmp_path: Path) -> None:
     write(tmp_path, LINE)
     assert card_of(tmp_path).notes == ()
 
 
-def test_the_left_out_surprise_leaves_nobody_without_a_clip(tmp_path: Path) -> None:
+def test_every_subject_keeps_a_clip_when_a_surprise_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, *composite(lonely="037"))
     whole = {row.source for row in rows_of(tmp_path, samm_n=133)}
     assert len(set(subjects_of(tmp_path))) == 68
@@ -147,20 +144,20 @@ def test_the_left_out_surprise_leaves_nobody_without_a_clip(tmp_path: Path) -> N
     assert "samm_n=132 leaves out samm_131" in note
 
 
-def test_the_last_by_name_is_the_one_with_the_largest_number(tmp_path: Path) -> None:
+def test_the_last_clip_by_name_has_the_largest_number(tmp_path: Path) -> None:
     lines = [f"s{k},samm,006,surprise,{k}.npy,,," for k in range(15)]
     write(tmp_path, *lines)
     assert "14.npy" not in {row.source.name for row in rows_of(tmp_path)}
 
 
-def test_where_nobody_has_two_clips_the_last_surprise_is_left_out_and_named(tmp_path: Path) -> None:
+def test_if_no_subject_has_two_clips_the_last_surprise_is_left_out_and_named(tmp_path: Path) -> None:
     write(tmp_path, *(f"s{k},samm,{k:03d},surprise,{k}.npy,,," for k in range(15)))
     assert len(rows_of(tmp_path)) == 14
     [note] = card_of(tmp_path).notes
     assert "leaves out s14, the last surprise clip by name" in note
 
 
-def test_nothing_is_said_of_a_clip_that_is_not_left_out(tmp_path: Path) -> None:
+def test_no_note_names_a_clip_that_is_not_left_out(tmp_path: Path) -> None:
     write(tmp_path, *composite())
     assert any("samm_n=132" in note for note in card_of(tmp_path).notes)
     assert card_of(tmp_path, samm_n=133).notes == ()
@@ -169,12 +166,12 @@ def test_nothing_is_said_of_a_clip_that_is_not_left_out(tmp_path: Path) -> None:
     assert card_of(tmp_path).notes == ()
 
 
-def test_a_card_without_a_table_says_what_holds_of_a_whole_one(tmp_path: Path) -> None:
+def test_a_card_without_a_table_describes_a_complete_one(tmp_path: Path) -> None:
     assert card_of(tmp_path).notes == MicroExpression().card.notes
     assert card_of(tmp_path).published_as == "micro_expression/loso"
 
 
-def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
+def test_the_table_may_be_anywhere(tmp_path: Path) -> None:
     write(tmp_path, LINE).rename(tmp_path / "elsewhere")
     np.save(tmp_path / "elsewhere" / "a.npy", np.random.default_rng(0).normal(size=(9, 8, 2)))
     dataset, root = MicroExpression(folder="elsewhere").located(tmp_path)
@@ -189,26 +186,24 @@ def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
         ("name,database,class,flow", "a,casme2,positive,a.npy", "no column subject; its columns are name, database"),
         ("name,database,subject,class", "a,casme2,1,positive", "no column flow, nor onset and apex, nor frames"),
         ("name,database,subject,class,apex", "a,casme2,1,positive,a.png", "no column flow, nor onset and apex"),
-        (HEADER.replace(",", ";"), LINE.replace(",", ";"), "separated by ';', but this table wants ','"),
-        (HEADER.replace(",", "\t"), LINE.replace(",", "\t"), r"separated by '\\t', but this table wants ','"),
-        (HEADER + ",Class", LINE + ",negative", "two columns are called class"),
+        (HEADER.replace(",", ";"), LINE.replace(",", ";"), "separated by ';'; separate them by ','"),
+        (HEADER.replace(",", "\t"), LINE.replace(",", "\t"), r"separated by '\\t'; separate them by ','"),
+        (HEADER + ",Class", LINE + ",negative", "two columns are named class"),
     ],
 )  # fmt: skip
-def test_a_header_that_cannot_be_used_is_refused_first(
-    tmp_path: Path, header: str, line: str, message: str
-) -> None:
+def test_an_invalid_header_is_refused_first(tmp_path: Path, header: str, line: str, message: str) -> None:
     write(tmp_path, line, header=header)
     with pytest.raises(DataError, match=message):
         rows_of(tmp_path)
 
 
-def test_capitals_in_header_database_and_class_and_further_columns_do_not_matter(tmp_path: Path) -> None:
+def test_capitals_and_further_columns_do_not_matter(tmp_path: Path) -> None:
     write(tmp_path, "a,CASME2,Sub01,Negative,a.npy,happy", header="Name,DATABASE,Subject, Class,FLOW,emotion")
     [row] = rows_of(tmp_path)
     assert (row.columns["subject"], row.label) == ("casme2_Sub01", "negative")
 
 
-def test_blank_lines_are_skipped_and_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+def test_blank_lines_are_skipped_and_lines_are_counted_as_in_an_editor(tmp_path: Path) -> None:
     write(tmp_path, ",,,,,,,", "", LINE, " , ,,,,,,", "b,casme2,sub02,happy,b.npy,,,")
     with pytest.raises(DataError, match="line 6: unknown class 'happy'"):
         rows_of(tmp_path)
@@ -222,21 +217,21 @@ def test_blank_lines_are_skipped_and_lines_are_counted_as_an_editor_does(tmp_pat
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([LINE + ",x"], "line 2 has 9 cells, the header 8: quote what holds a comma"),
+        ([LINE + ",x"], "line 2 has 9 cells, the header 8: quote cells that contain a comma"),
         ([LINE + ","], "line 2 has 9 cells, the header 8"),
-        (["a,casme2,s\x001,positive,a.npy,,,"], r"line 2: subject 's\\x001' holds the invisible character U\+0000"),
-        (["a,casme2,s\u200b1,positive,a.npy,,,"], r"line 2: subject .* holds the invisible character U\+200B"),
-        (["a,casme2,s1,positive,a\x00.npy,,,"], r"line 2: flow .* holds the invisible character U\+0000"),
-        (["a,casme2,s1,positive,a.npy,o.png,,"], "line 2: give either flow, or onset .*, not flow and onset"),
-        (["a,casme2,s1,positive,,,a.png,f"], "line 2: give either flow, or onset .*, not apex and frames"),
-        (["a,casme2,s1,positive,,o.png,,"], "line 2: give either flow, or onset and apex, or frames, not onset alone"),
-        (["a,casme2,s1,positive,,,,"], "line 2: give either flow, or onset and apex, or frames, not nothing"),
-        ([LINE, "a,casme2,sub02,negative,b.npy,,,"], "line 3: the name a is that of line 2"),
+        (["a,casme2,s\x001,positive,a.npy,,,"], r"line 2: subject 's\\x001' contains the invisible character U\+0000"),
+        (["a,casme2,s\u200b1,positive,a.npy,,,"], r"line 2: subject .* contains the invisible character U\+200B"),
+        (["a,casme2,s1,positive,a\x00.npy,,,"], r"line 2: flow .* contains the invisible character U\+0000"),
+        (["a,casme2,s1,positive,a.npy,o.png,,"], "line 2: give either flow, or onset .*; found flow and onset"),
+        (["a,casme2,s1,positive,,,a.png,f"], "line 2: give either flow, or onset .*; found apex and frames"),
+        (["a,casme2,s1,positive,,o.png,,"], "line 2: give either flow, or onset and apex, or frames; found only onset"),
+        (["a,casme2,s1,positive,,,,"], "line 2: give either flow, or onset and apex, or frames; found none"),
+        ([LINE, "a,casme2,sub02,negative,b.npy,,,"], "line 3: the name a is already used in line 2"),
         (
             ["a,samm,1,positive,,o.png,a2.png,", LINE.replace("a,", "b,", 1), "c,samm,1,positive,a2.png,,,"],
             r"line 4: flow is a2\.png, as apex is in line 2",
         ),
-        (["a+b,casme2,s1,positive,a.npy,,,"], r"line 2: the name 'a\+b' holds a \+, which joins names in exclude"),
+        (["a+b,casme2,s1,positive,a.npy,,,"], r"line 2: the name 'a\+b' contains a \+, which separates names in exclude"),
         (["a,casmeii,s1,positive,a.npy,,,"], "line 2: unknown database 'casmeii'; did you mean 'casme2'"),
         (["a,casme2,s1,Negativ,a.npy,,,"], "line 2: unknown class 'negativ'; did you mean 'negative'"),
     ],
@@ -249,7 +244,7 @@ def test_a_line_is_refused_with_its_number_and_columns(
         rows_of(tmp_path)
 
 
-def test_frames_whose_last_is_anothers_apex_are_refused(tmp_path: Path) -> None:
+def test_frames_whose_last_is_the_apex_of_another_clip_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, "a,samm,1,positive,,f/1.png,f/2.png,", "b,samm,1,positive,,,,f")
     (folder / "f").mkdir()
     for name in ("1.png", "2.png"):
@@ -258,7 +253,7 @@ def test_frames_whose_last_is_anothers_apex_are_refused(tmp_path: Path) -> None:
         rows_of(tmp_path)
 
 
-def test_a_table_that_is_no_csv_or_not_utf_8_is_an_error_of_the_data(tmp_path: Path) -> None:
+def test_a_table_that_is_not_csv_or_not_utf_8_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "clips.csv").write_bytes(HEADER.encode() + b"\n" + b"a" * 200_000)
     with pytest.raises(DataError, match=r"clips\.csv, line 2: field larger than field limit"):

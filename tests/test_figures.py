@@ -1,10 +1,11 @@
-"""Figures of finished runs: every kind on made records, what curves pass through, what is left out."""
+"""Figures of finished runs: every kind on records built by hand, the points of curves, what is left out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,9 +16,11 @@ from made_runs import (
     classification,
     clips,
     detection,
+    ensemble_of,
     holdout,
     log_of,
-    record_of,
+    recorded,
+    row_of,
     run_of,
 )
 from matplotlib.axes import Axes
@@ -26,10 +29,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.text import Text
 
-from asdbench.figures import draw
 from asdbench.metrics import auc, average_precision, decisions, equal_error
-from asdbench.records import RunRecord
-from asdbench.registry import Registry, load_registry
+from asdbench.plugin.registry import Registry, load_registry
+from asdbench.results.plots import draw
+from asdbench.results.record import RecordedRun
 from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_range
 from asdbench_leaderboards.figures.panels import COLOURS, method_label, short
 from asdbench_leaderboards.figures.scored import Scored, measured_levels
@@ -45,8 +48,8 @@ def registry() -> Registry:
     return load_registry()
 
 
-def drawn(registry: Registry, name: str, run: RunRecord) -> Figure:
-    """The figure, laid out: what does not fit warns, which fails."""
+def drawn(registry: Registry, name: str, run: RecordedRun) -> Figure:
+    """The figure, laid out; a part that does not fit raises a warning, which fails the test."""
     figure: Figure | None = registry.build("figure", name)(run)
     assert figure is not None
     figure.canvas.draw()
@@ -78,7 +81,7 @@ def points(axes: Axes, line: int) -> list[tuple[float, float]]:
     ids=["detection", "hold-out", "classification"],
 )
 def test_a_run_has_the_figures_of_its_kind_and_no_others(
-    registry: Registry, run: RunRecord, expected: set[str], tmp_path: Path
+    registry: Registry, run: RecordedRun, expected: set[str], tmp_path: Path
 ) -> None:
     found = draw(registry, run, to=tmp_path, suffix="svg")
     assert {one.name for one in found} == set(registry.names("figure")) >= ALL
@@ -88,11 +91,11 @@ def test_a_run_has_the_figures_of_its_kind_and_no_others(
 
 
 @pytest.mark.parametrize("groups", [GROUPS, ()])
-def test_a_run_of_which_every_job_failed_has_nothing_to_draw_but_results(
+def test_a_run_without_finished_jobs_draws_only_results(
     registry: Registry, groups: tuple[str, ...], tmp_path: Path
 ) -> None:
     nothing = clips(("fan", "00", [1], [2])).iloc[:0]
-    run = run_of(record_of(nothing), record_of(pd.DataFrame(), label="idnn"), groups=groups)
+    run = run_of(recorded(nothing), recorded(pd.DataFrame(), label="idnn"), groups=groups)
     assert {one.name for one in draw(registry, run, to=tmp_path) if one.file} == {"results"}
 
 
@@ -101,14 +104,15 @@ def test_eight_methods_with_long_names_on_many_machines_fit(registry: Registry, 
     machines = [f"machine_type_{number}" for number in range(25 if name == "roc" else 7)]
     items = clips(*((machine, "00", [1, 2], [1.5, 3]) for machine in machines))
     labels = [f"ensemble[preset=without_the_fusion_model,epochs={number},lr=0.0001]" for number in range(8)]
-    records = [record_of(items, label=label) for label in labels]
-    figure = drawn(registry, name, run_of(*records, results=AUC_OF_SECTIONS, about={"reduced": True}))
+    methods = [recorded(items, label=label, about={"reduced": True}) for label in labels]
+    figure = drawn(registry, name, run_of(*methods, results=AUC_OF_SECTIONS))
     assert set(machines) <= set(panels(figure))
 
 
 def test_titles_name_dataset_and_partial_data_and_labels_name_reduced_settings(registry: Registry) -> None:
-    record = record_of(clips(("fan", "00", [1, 2], [3, 4])), logs=[log_of(1.0)])
-    run = run_of(record, results=AUC_OF_SECTIONS, complete=False, about={"reduced": True})
+    items = clips(("fan", "00", [1, 2], [3, 4]))
+    method = recorded(items, logs=[log_of(1.0)], about={"reduced": True})
+    run = run_of(method, results=AUC_OF_SECTIONS, complete=False)
     for name in DETECTION - {"results"}:
         figure = drawn(registry, name, run)
         shown = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
@@ -120,8 +124,8 @@ def test_long_labels_are_broken_where_options_end_and_flags_are_never_cut() -> N
     assert short("ensemble[preset=plain,epochs=3]", width=20) == "ensemble\n[preset=plain,\nepochs=3]"
     assert short("a" * 30, width=10, lines=2) == f"{'a' * 10}\n{'a' * 9}…"
     assert short("$x$") == r"\$x\$"
-    document = {"methods": {"a" * 300: {"reduced": True, "approximate": True}}}
-    label = method_label(document, "a" * 300, width=20)
+    long = recorded(pd.DataFrame(), label="a" * 300, about={"reduced": True, "approximate": "a guess"})
+    label = method_label(run_of(long).document, "a" * 300, width=20)
     assert label.endswith("…\n(reduced)\n(approximate)")
 
 
@@ -165,14 +169,14 @@ def test_the_area_under_the_mean_precision_is_the_mean_average_precision() -> No
 def test_validation_items_of_one_class_give_no_curve(registry: Registry) -> None:
     run = holdout()
     normal = run.methods[0].validation.query("label == 'normal'")
-    alone = record_of(run.methods[0].items, validation=normal)
+    alone = recorded(run.methods[0].items, validation=normal)
     assert registry.build("figure", "precision_recall")(run_of(alone, groups=("recording",))) is None
 
 
 # ROC curves.
 
 
-def test_sections_on_other_scales_do_not_spoil_each_others_roc_curve(registry: Registry) -> None:
+def test_roc_curves_of_sections_on_different_scales_are_not_mixed(registry: Registry) -> None:
     run = detection(clips(("fan", "00", [1, 2], [3, 4]), ("fan", "02", [10, 20], [30, 40])))
     axes = panels(drawn(registry, "roc", run))["fan"]
     line = np.asarray(axes.lines[0].get_xydata())
@@ -194,7 +198,7 @@ def test_the_area_of_the_mean_roc_curve_is_the_mean_auc() -> None:
     assert np.trapezoid(curve.values, places) == pytest.approx(np.mean(single), abs=1e-3)
 
 
-def test_what_lacks_a_class_is_left_out_of_roc_curves_and_it_is_said(registry: Registry) -> None:
+def test_sections_without_both_classes_are_left_out_of_roc_curves_with_a_remark(registry: Registry) -> None:
     items = clips(("fan", "00", [1], [2]), ("fan", "02", [], [3, 4]), ("valve", "00", [1, np.nan], []))
     found = panels(drawn(registry, "roc", detection(items)))
     assert texts(found["fan"]) == ["1 section without both classes"]
@@ -206,9 +210,9 @@ def test_what_lacks_a_class_is_left_out_of_roc_curves_and_it_is_said(registry: R
 
 def test_tested_normals_of_a_hold_out_protocol_give_one_curve_of_all_items(registry: Registry) -> None:
     run = holdout()
-    both = record_of(run.methods[0].validation.assign(recording=["a", "a", "b", "b"]))
+    both = recorded(run.methods[0].validation.assign(recording=["a", "a", "b", "b"]))
     for name in ("roc", "error_rates"):
-        found = panels(drawn(registry, name, RunRecord(document=run.document, methods=[both])))
+        found = panels(drawn(registry, name, RecordedRun(document=run.document, methods=[both])))
         assert list(found) == [""]
     assert texts(found[""]) == [
         "50.0 %"
@@ -217,14 +221,14 @@ def test_tested_normals_of_a_hold_out_protocol_give_one_curve_of_all_items(regis
 
 def test_a_method_without_scores_stays_in_the_legend(registry: Registry) -> None:
     items = clips(("fan", "00", [1, 2], [3, 4]))
-    run = run_of(record_of(items), record_of(items.iloc[:0], label="idnn"), results=AUC_OF_SECTIONS)
+    run = run_of(recorded(items), recorded(items.iloc[:0], label="idnn"), results=AUC_OF_SECTIONS)
     for name in ("roc", "error_rates"):
         assert legend(drawn(registry, name, run))[:2] == ["knn", "idnn (nothing to draw)"]
 
 
-def test_a_section_is_what_the_run_measured_the_pauc_of() -> None:
+def test_a_section_is_given_by_the_columns_of_the_pauc() -> None:
     def levels(*measured: tuple[str, str]) -> tuple[str, ...]:
-        rows = [{"method": "knn", "metric": metric, level: "x"} for metric, level in measured]
+        rows = [row_of(metric, groups={level: "x"}) for metric, level in measured]
         return measured_levels(run_of(results=rows).document)
 
     assert levels(("auc", "domain"), ("pauc", "section"), ("pauc", "machine")) == ("machine", "section")
@@ -299,7 +303,7 @@ def test_scores_over_decades_have_a_logarithmic_axis_and_equal_scores_are_one_ba
 
 def test_a_panel_shows_the_mean_of_all_models_within_their_band(registry: Registry) -> None:
     logs = [log_of(4.0, 2.0, 1.0, e3=0.5), log_of(8.0, 6.0, e2=0.7), []]
-    record = record_of(clips(("fan", "00", [1], [2])), logs=logs)
+    record = recorded(clips(("fan", "00", [1], [2])), logs=logs)
     figure = drawn(registry, "training", run_of(record))
     found = panels(figure)
     assert list(found) == ["adam", "validation"]
@@ -313,8 +317,8 @@ def test_a_panel_shows_the_mean_of_all_models_within_their_band(registry: Regist
 
 def test_stages_follow_one_another_behind_a_divider(registry: Registry) -> None:
     log = [*log_of(3.0, 2.0, stage="pretrain"), *log_of(9.0, stage="fusion")]
-    log[-1]["losses"]["r1"] = 0.25
-    record = record_of(clips(("fan", "00", [1], [2])), logs=[log])
+    log[-1].losses["r1"] = 0.25
+    record = recorded(clips(("fan", "00", [1], [2])), logs=[log])
     found = panels(drawn(registry, "training", run_of(record)))
     assert points(found["adam"], 0) == [(1, 3), (2, 2)]
     assert points(found["adam"], 1) == [(3, 9)]
@@ -323,18 +327,18 @@ def test_stages_follow_one_another_behind_a_divider(registry: Registry) -> None:
     assert texts(found["r1"]) == ["pretrain", "fusion"]
 
 
-@pytest.mark.parametrize("options", [{"logs": [[]]}, {"logs": [log_of(1.0)], "selection": "members"}])
-def test_no_training_is_drawn_of_methods_without_one_of_their_own(
+@pytest.mark.parametrize("options", [{"logs": [[]]}, {"logs": [log_of(1.0)], "recipe": ensemble_of("toys")}])
+def test_methods_without_models_of_their_own_have_no_training_figure(
     registry: Registry, options: dict[str, Any]
 ) -> None:
-    record = record_of(clips(("fan", "00", [1], [2])), **options)
+    record = recorded(clips(("fan", "00", [1], [2])), **options)
     assert registry.build("figure", "training")(run_of(record)) is None
 
 
 # Classifiers.
 
 
-def test_cells_show_counts_as_the_mean_over_seeds_and_percent_of_the_row(registry: Registry) -> None:
+def test_cells_show_mean_counts_over_seeds_and_percent_of_the_row(registry: Registry) -> None:
     [axes] = drawn(registry, "confusion", classification()).axes
     assert texts(axes) == ["2\n100 %", "0\n0 %", "2.5\n83 %", "0.5\n17 %"]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(TARGETS)
@@ -343,9 +347,10 @@ def test_cells_show_counts_as_the_mean_over_seeds_and_percent_of_the_row(registr
 
 def test_a_classifier_whose_jobs_failed_has_an_empty_panel_beside_the_others(registry: Registry) -> None:
     run = classification()
-    failed = record_of(run.methods[0].items.iloc[:0], label="idnn")
-    run.document["methods"]["idnn"] = {"reduced": False, "approximate": False, "confusion": None}
-    both = RunRecord(document=run.document, methods=[*run.methods, failed])
+    failed = recorded(run.methods[0].items.iloc[:0], label="idnn")
+    methods = run.document.methods | {"idnn": failed.record.method}
+    document = msgspec.structs.replace(run.document, methods=methods)
+    both = RecordedRun(document=document, methods=[*run.methods, failed])
     for name in ("confusion", "groups"):
         shown = " ".join(texts(panels(drawn(registry, name, both))["idnn"])).replace("\n", " ")
         assert shown == "no items with a known class"
@@ -366,5 +371,6 @@ def test_bars_are_the_accuracy_on_each_subject_best_first_in_the_colour_of_its_d
 
 def test_items_resampled_one_by_one_have_no_groups_to_draw(registry: Registry) -> None:
     run = classification()
-    run.document["data"]["resample_by"] = ""
-    assert registry.build("figure", "groups")(run) is None
+    data = msgspec.structs.replace(run.document.data, resample_by="")
+    one_by_one = msgspec.structs.replace(run.document, data=data)
+    assert registry.build("figure", "groups")(RecordedRun(document=one_by_one, methods=run.methods)) is None

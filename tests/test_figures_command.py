@@ -1,4 +1,4 @@
-"""``asdbench figures`` on a finished run, what its figures load, and what the manual says of them."""
+"""``asdbench figures`` on a finished run, the modules that its figures load, and its manual."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import tiny
 from made_runs import classification, detection
 
 from asdbench.cli import status_of
-from asdbench.figures import draw_one
-from asdbench.registry import Plugin, load_registry
+from asdbench.plugin.registry import Plugin, load_registry
+from asdbench.results.plots import draw_one
 
 DOCS = tiny.ROOT / "docs"
 DETECTION = {"results", "roc", "error_rates", "scores", "training"}
@@ -54,20 +54,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_draws_what_a_run_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["figures", "--out", str(folder)]) == 0
-    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    assert told.keys() >= ALL
-    assert {name for name, what in told.items() if what != "nothing to draw"} & ALL == DETECTION
+    shown = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert shown.keys() >= ALL
+    assert {name for name, file in shown.items() if file != "nothing to draw"} & ALL == DETECTION
     for name in DETECTION:
-        assert Path(told[name]).read_bytes().startswith(b"\x89PNG")
+        assert Path(shown[name]).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_draws_the_wanted_figures_in_the_wanted_format_and_tells_as_json(
+def test_the_command_draws_the_requested_figures_in_the_requested_format_and_prints_json(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["figures", "--out", str(folder), "--to", str(tmp_path), "--format", "svg", "--json"]
     assert status_of([*words, "--only", "roc", "--only", "confusion"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"]}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"]}
     assert "<!-- autoencoder[epochs=2] (reduced) -->" in (tmp_path / "roc.svg").read_text("utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["roc.svg"]
 
@@ -81,7 +81,7 @@ def test_the_command_draws_the_wanted_figures_in_the_wanted_format_and_tells_as_
     ],
     ids=["unknown figure", "unknown run", "unknown format"],
 )
-def test_wishes_that_cannot_be_met_are_usage_errors(
+def test_impossible_requests_are_usage_errors(
     folder: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status_of(["figures", "--out", str(folder), *words]) == 2

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asdbench.contracts import Dataset
-from asdbench.data.completeness import completeness
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import Row
+from asdbench import ConfigError, DataError, Dataset, Row, completeness
 from asdbench_datasets.folder import Folder
 
 
@@ -30,7 +27,7 @@ def seen(rows: list[Row]) -> set[tuple[str, str, str, str | None]]:
     return {(row.columns["machine"], row.columns["section"], row.columns["part"], row.label) for row in rows}
 
 
-def test_the_dataset_keeps_the_contract() -> None:
+def test_the_dataset_satisfies_the_contract() -> None:
     assert isinstance(Folder(), Dataset)
 
 
@@ -67,7 +64,7 @@ def test_labels_come_from_folders_below_test_too(tmp_path: Path) -> None:
     assert labels == {"1.wav": "normal", "2.wav": "anomaly", "3.wav": None}
 
 
-def test_words_that_only_begin_like_a_label_are_none(tmp_path: Path) -> None:
+def test_words_that_only_begin_like_a_label_give_none(tmp_path: Path) -> None:
     fill(tmp_path / "saw", "train/1.wav", "test/normally_open.wav", "test/anomaly2.wav")
     labels = {row.source.name: row.label for row in Folder(path="saw").index(tmp_path)}
     assert labels == {"1.wav": "normal", "normally_open.wav": None, "anomaly2.wav": "anomaly"}
@@ -78,7 +75,7 @@ def test_a_folder_of_one_machine_is_named_after_itself(tmp_path: Path) -> None:
     assert {row.columns["machine"] for row in Folder(path="saw").index(tmp_path)} == {"saw"}
 
 
-def test_a_flat_folder_of_normals_is_for_training_alone(tmp_path: Path) -> None:
+def test_a_flat_folder_of_normals_is_only_for_training(tmp_path: Path) -> None:
     fill(tmp_path / "saw", "1.wav", "id_07_2.ogg", ".3.wav")
     (tmp_path / "saw" / "notes.txt").touch()
     dataset = Folder(path="saw")
@@ -99,15 +96,15 @@ def test_the_fold_tests_the_test_recordings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["train/anomaly_1.wav", "train/abnormal/1.wav"])
-def test_an_anomalous_recording_among_the_training_ones_is_told(tmp_path: Path, name: str) -> None:
+def test_an_anomalous_training_recording_is_refused(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "saw", name)
-    with pytest.raises(DataError, match=rf"{Path(name).name} is named anomalous"):
+    with pytest.raises(DataError, match=rf"{Path(name).name} has the name of an anomaly"):
         list(Folder(path="saw").index(tmp_path))
 
 
-def test_an_anomalous_recording_in_a_flat_folder_is_told(tmp_path: Path) -> None:
+def test_an_anomalous_recording_in_a_flat_folder_is_refused(tmp_path: Path) -> None:
     fill(tmp_path / "saw", "1.wav", "anomaly_2.wav")
-    with pytest.raises(DataError, match=r"saw/anomaly_2\.wav is named anomalous"):
+    with pytest.raises(DataError, match=r"saw/anomaly_2\.wav has the name of an anomaly"):
         list(Folder(path="saw").index(tmp_path))
 
 
@@ -117,19 +114,19 @@ def test_a_path_must_be_given(tmp_path: Path) -> None:
     assert Folder().card.sample_rate is None
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no folder .*gone"):
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone is not a folder"):
         list(Folder(path="gone").index(tmp_path))
 
 
-def test_a_folder_without_recordings_is_told_with_the_layouts(tmp_path: Path) -> None:
+def test_a_folder_without_recordings_is_refused_with_the_layouts(tmp_path: Path) -> None:
     (tmp_path / "saw" / "train").mkdir(parents=True)
     (tmp_path / "saw" / "train" / "a.mp4").touch()
     with pytest.raises(DataError, match=r"no recordings \(\.flac, \.ogg, \.wav\) under .*<machine>/train"):
         list(Folder(path="saw").index(tmp_path))
 
 
-def test_sources_are_named_from_the_folder_itself(tmp_path: Path) -> None:
+def test_sources_are_relative_to_the_folder(tmp_path: Path) -> None:
     folder = fill(tmp_path / "saw", "train/1.wav")
     dataset, root = Folder(path="saw").located(tmp_path)
     [row] = dataset.index(root)
@@ -138,7 +135,7 @@ def test_sources_are_named_from_the_folder_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", ["0.wav", "9.wav"])
-def test_the_most_common_rate_counts_whatever_the_names(odd: str, tmp_path: Path) -> None:
+def test_the_most_common_rate_is_used_whatever_the_names(odd: str, tmp_path: Path) -> None:
     record(tmp_path / "saw" / "train" / odd, rate=8000, samples=800)
     for name in ("1.wav", "2.wav"):
         record(tmp_path / "saw" / "train" / name, rate=16000, samples=1600)
@@ -152,28 +149,29 @@ def test_the_most_common_rate_counts_whatever_the_names(odd: str, tmp_path: Path
     assert dataset.card.sample_rate == 16000
     assert dataset.card.notes == (
         "the recordings have several sample rates: 8000 Hz (1), 16000 Hz (2); all are read at 16000 Hz, the most "
-        "common one; folder[sample_rate=...] chooses another",
+        "common one; set sample_rate for another",
     )
 
 
 @pytest.mark.parametrize("names", [("1.wav", "2.wav"), ("2.wav", "1.wav")])
-def test_of_two_equally_common_rates_the_lower_counts(names: tuple[str, str], tmp_path: Path) -> None:
+def test_the_lower_of_two_equally_common_rates_is_used(names: tuple[str, str], tmp_path: Path) -> None:
     record(tmp_path / "saw" / "train" / names[0], rate=16000, samples=1600)
     record(tmp_path / "saw" / "test" / names[1], rate=8000, samples=800)
     assert Folder(path="saw").located(tmp_path)[0].card.sample_rate == 8000
 
 
-def test_a_rate_that_is_asked_for_is_told_beside_those_that_were_met(tmp_path: Path) -> None:
+def test_a_given_rate_is_noted_with_the_rates_found(tmp_path: Path) -> None:
     record(tmp_path / "saw" / "train" / "1.wav", rate=16000, samples=1600)
     record(tmp_path / "saw" / "train" / "2.wav", rate=8000, samples=800)
     card = Folder(path="saw", sample_rate=4000).located(tmp_path)[0].card
     assert (card.sample_rate, card.item_shape) == (4000, (400,))
     assert card.notes == (
-        "the recordings have several sample rates: 8000 Hz (1), 16000 Hz (1); all are read at 4000 Hz, as asked for",
+        "the recordings have several sample rates: 8000 Hz (1), 16000 Hz (1); all are read at 4000 Hz, "
+        "the sample_rate given",
     )
 
 
-def test_what_becomes_of_unequal_lengths_is_told_with_numbers(tmp_path: Path) -> None:
+def test_a_note_says_how_unequal_lengths_are_handled(tmp_path: Path) -> None:
     for name, samples in (
         ("train/1", 16000),
         ("train/2", 24000),
@@ -184,9 +182,9 @@ def test_what_becomes_of_unequal_lengths_is_told_with_numbers(tmp_path: Path) ->
     card = Folder(path="saw").located(tmp_path)[0].card
     assert card.item_shape == (16000,)
     assert card.notes == (
-        "the recordings are 0.5 to 2 s long: what is trained together is cut to its shortest training recording "
-        "(the shortest of all has 1 s), or to a method's length_s where that is less; test recordings that are "
-        "shorter (1 than 1 s) are repeated from their beginning",
+        "the recordings are 0.5 to 2 s long: recordings that train together are cut to the shortest of them (the "
+        "shortest of all has 1 s), or to a method's length_s if that is less; shorter test recordings (1 are shorter "
+        "than 1 s) are repeated from the beginning",
     )
 
 
@@ -197,7 +195,7 @@ def test_recordings_of_one_rate_and_almost_one_length_need_no_note(tmp_path: Pat
     assert (card.notes, card.item_shape) == ((), (16000,))
 
 
-def test_a_folder_that_has_changed_is_looked_at_anew(tmp_path: Path) -> None:
+def test_a_folder_that_has_changed_is_read_again(tmp_path: Path) -> None:
     record(tmp_path / "saw" / "train" / "1.wav", rate=16000, samples=1600)
     assert Folder(path="saw").located(tmp_path)[0].card.sample_rate == 16000
     record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=1600)
@@ -205,25 +203,25 @@ def test_a_folder_that_has_changed_is_looked_at_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"saw/train/caf\xe9.wav", b"caf\xe9/train/1.wav"])
-def test_a_name_that_is_no_utf8_is_told_with_its_remedy(name: bytes, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_refused_with_a_remedy(name: bytes, tmp_path: Path) -> None:
     inner = tmp_path / os.fsdecode(name)
     inner.parent.mkdir(parents=True)
     record(tmp_path / "1.wav").rename(inner)
     dataset = Folder(path=str(tmp_path))
-    for ask in (lambda: list(dataset.index(tmp_path)), lambda: dataset.card):
-        with pytest.raises(DataError, match=r"the name '.*caf\\udce9.*\.wav' is no UTF-8; rename it"):
-            ask()
+    for call in (lambda: list(dataset.index(tmp_path)), lambda: dataset.card):
+        with pytest.raises(DataError, match=r"the name '.*caf\\udce9.*\.wav' is not UTF-8; rename the file"):
+            call()
 
 
-def test_a_broken_link_among_the_recordings_is_told_as_one(tmp_path: Path) -> None:
+def test_a_broken_link_among_the_recordings_is_named(tmp_path: Path) -> None:
     fill(tmp_path / "saw", "train/1.wav")
     (tmp_path / "saw" / "train" / "2.wav").symlink_to("gone.wav")
-    told = r"saw/train/2\.wav is a symbolic link to gone\.wav, where nothing is; remove the link"
-    with pytest.raises(DataError, match=told):
+    message = r"saw/train/2\.wav is a symbolic link to gone\.wav, which does not exist; remove the link"
+    with pytest.raises(DataError, match=message):
         list(Folder(path="saw").index(tmp_path))
 
 
-def test_a_rate_that_is_given_is_kept_to(tmp_path: Path) -> None:
+def test_recordings_are_read_at_a_given_rate(tmp_path: Path) -> None:
     record(tmp_path / "saw" / "train" / "1.wav", rate=8000, samples=800)
     dataset = Folder(path="saw", sample_rate=16000).located(tmp_path)[0]
     [row] = dataset.index(tmp_path)

@@ -1,4 +1,4 @@
-"""Leave one out: every test row once, and never a training row of what is held out."""
+"""Leave one out: every row is tested once, and no fold trains on the value that it leaves out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asdbench.data.folds import by_part, leave_one_out, twins
-from asdbench.errors import ConfigError
-from asdbench.values import Fold, Row
+from asdbench import ConfigError, Fold, Row, by_part, leave_one_out
+from asdbench.data.folds import twins
 
 
 def rows_of(subjects: list[str]) -> list[Row]:
@@ -32,7 +31,7 @@ def test_a_fold_never_trains_on_its_subject_and_tests_each_item_once(subjects: l
         assert sorted([*fold.train, *fold.test]) == list(everything)
 
 
-def test_what_is_only_trained_on_is_never_tested() -> None:
+def test_training_rows_are_never_tested() -> None:
     rows = rows_of(["a", "a", "b", "b"])
     folds = leave_one_out([Fold(name="dev", train=[0, 2], test=[1, 3])], rows, by="subject")
     assert [(fold.name, list(fold.train), list(fold.test)) for fold in folds] == [
@@ -45,7 +44,7 @@ def test_an_unknown_column_and_a_single_value_are_refused() -> None:
     fold = Fold(name="all", train=[0], test=[0])
     with pytest.raises(ConfigError, match=r"by=subjects: unknown column 'subjects'.*subject"):
         leave_one_out([fold], rows_of(["a"]), by="subjects")
-    alone = "every item is of one subject, a: leaving it out leaves nothing to train on"
+    alone = "every item has subject=a: leaving it out leaves nothing to train on"
     with pytest.raises(ConfigError, match=f"^{alone}$"):
         leave_one_out([fold], rows_of(["a"]), by="subject")
 
@@ -56,10 +55,10 @@ def test_items_without_the_column_are_refused_and_the_first_is_named() -> None:
     with pytest.raises(ConfigError, match=r"by=subject: 2 of 4 items have no subject \(first: 2\)"):
         leave_one_out([Fold(name="all", train=range(4), test=range(4))], rows, by="subject")
     [one, two] = leave_one_out([Fold(name="all", train=[0, 1], test=[0, 1])], rows, by="subject")
-    assert (one.name, two.name) == ("loso:a", "loso:b")  # items of no fold may lack it
+    assert (one.name, two.name) == ("loso:a", "loso:b")  # only items of a fold need the column
 
 
-def test_data_that_leave_one_out_already_make_a_fold_for_each_value_asked_for() -> None:
+def test_folds_that_leave_one_out_already_are_merged_by_another_column() -> None:
     subjects = ["a1", "a2", "b1", "b2", "b3"]
     rows = [
         Row(source=PurePosixPath(f"{k}"), columns={"subject": name, "database": name[0]}, label=None)
@@ -101,14 +100,14 @@ def test_a_tested_copy_of_a_training_item_is_found_with_its_original() -> None:
     assert twins([fold], rows, equal=lambda k, j: k != 2) == {4: 1}
 
 
-def test_windows_of_one_source_and_items_of_other_folds_are_no_copies() -> None:
+def test_windows_of_one_source_and_items_of_other_folds_are_not_copies() -> None:
     rows = rows_with(("x", 0), ("x", 10), ("y", 0), ("y", 0))
     folds = [Fold(name="one", train=[0], test=[1, 2]), Fold(name="two", train=[1], test=[0, 3])]
     assert twins(folds, rows, equal=lambda k, j: True) == {}
     assert twins([Fold(name="all", train=[0, 1], test=[1])], rows, equal=lambda k, j: False) == {1: 1}
 
 
-def test_parts_make_one_fold_and_unnamed_parts_are_in_none() -> None:
+def test_parts_give_one_fold_without_the_unnamed_parts() -> None:
     parts = ["test", "train", "additional", "evaluation", "train"]
     rows = [
         Row(source=PurePosixPath(f"{k}"), columns={"part": part}, label=None) for k, part in enumerate(parts)

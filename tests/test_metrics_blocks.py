@@ -1,4 +1,4 @@
-"""Blocks in the challenges' figures: items that hang together are resampled together."""
+"""Blocks in the challenge metrics: dependent items are resampled together."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asdbench.metrics import Result, ScoreTable, dcase2020, dcase2021, dcase2022
 Year = Callable[..., list[Result]]
 YEARS = pytest.mark.parametrize("year", [dcase2020, dcase2021, dcase2022])
 LENGTH = 10
-"""Windows of a recording, whose scores are nearly equal."""
+"""Windows of a recording; their scores are nearly equal."""
 
 
 def recordings(*, each: int = 12) -> ScoreTable:
-    """Two sections of one machine, ``each`` normal and as many anomalous recordings in both, in overlapping windows."""
+    """Return two sections of one machine, each with ``each`` normal and anomalous recordings in overlapping windows."""
     generator = np.random.default_rng(0)
     label = np.tile(np.repeat(["normal", "anomaly"], each), 2)
     level = generator.normal(size=label.size) + (label == "anomaly")
@@ -40,7 +40,7 @@ def width(result: Result) -> float:
 
 
 @YEARS
-def test_blocks_widen_intervals_and_change_no_figure(year: Year) -> None:
+def test_blocks_widen_intervals_and_change_no_value(year: Year) -> None:
     table = replace(recordings(), scores=recordings().scores[:1])
     blocked, alone = year(table, resamples=200), year(replace(table, block=None), resamples=200)
     assert [result.value for result in blocked] == [result.value for result in alone]
@@ -65,7 +65,7 @@ def test_intervals_by_block_do_not_depend_on_the_order_of_items(year: Year) -> N
 
 
 @YEARS
-def test_items_of_one_block_have_no_interval_nor_do_the_means_above_them(year: Year) -> None:
+def test_items_of_one_block_and_the_means_above_them_have_no_interval(year: Year) -> None:
     table = recordings()
     assert table.block is not None
     lone = (table.columns["section"] == "01") & (table.label == "anomaly")
@@ -77,11 +77,11 @@ def test_items_of_one_block_have_no_interval_nor_do_the_means_above_them(year: Y
         assert result.value is not None
         assert (result.low, result.high) == (None, None)
     measured = [result for result in sections["01"] if result.metric in ("auc", "pauc")]
-    assert {r.why for r in measured} == {"no interval: anomalous items lie in one block"}
+    assert {r.why for r in measured} == {"no interval: anomalous items are in one block"}
     assert {result.why for result in means} == {"no interval: fan/01 cannot be resampled"}
 
 
-def test_without_resamples_nothing_is_said_of_blocks() -> None:
+def test_without_resamples_there_are_no_notes_on_blocks() -> None:
     table = recordings()
     one = replace(table, block=np.full(table.label.size, "one"))
     assert {result.why for result in dcase2020(one, resamples=0)} == {None}

@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("resample", [bootstrap_auc, bootstrap_partial_auc
 def section(
     *, normals: int = 30, anomalies: int = 20, seed: int = 0, levels: int | None = None
 ) -> tuple[Bools, Floats]:
-    """Overlapping scores; with ``levels`` they are whole numbers below it, so that they tie."""
+    """Return overlapping scores; with ``levels`` they are whole numbers below it, so some tie."""
     generator = np.random.default_rng(seed)
     is_anomaly = np.repeat([False, True], [normals, anomalies])
     scores = generator.normal(size=is_anomaly.size) + is_anomaly
@@ -34,7 +34,7 @@ def section(
 
 
 def drawn(is_anomaly: Bools, scores: Floats, *, resamples: int, seed: int) -> list[tuple[Bools, Floats]]:
-    """The resamples as lists of items, as a loop would score them."""
+    """Return the resamples as lists of items, which a loop can score."""
     normals, anomalies = np.sort(scores[~is_anomaly]), np.sort(scores[is_anomaly])
     chunks = list(bootstrap.draw_counts(normals.size, anomalies.size, resamples=resamples, seed=seed))
     columns = [
@@ -82,7 +82,7 @@ def test_each_resample_keeps_both_counts() -> None:
 
 
 @BOTH
-def test_equal_seeds_repeat_and_others_differ(resample: Bootstrap) -> None:
+def test_equal_seeds_repeat_and_different_ones_differ(resample: Bootstrap) -> None:
     first = resample(*section(), resamples=20, seed=4)
     np.testing.assert_array_equal(first, resample(*section(), resamples=20, seed=4))
     assert (first != resample(*section(), resamples=20, seed=5)).any()
@@ -100,7 +100,7 @@ def test_samples_do_not_depend_on_the_size_of_a_chunk(
 
 
 @BOTH
-def test_the_first_samples_of_many_are_the_samples_of_few(resample: Bootstrap) -> None:
+def test_the_first_of_many_samples_are_the_same_as_those_of_few(resample: Bootstrap) -> None:
     many = resample(*section(), resamples=60, seed=4)
     np.testing.assert_array_equal(many[:9], resample(*section(), resamples=9, seed=4))
 
@@ -115,7 +115,7 @@ def test_samples_do_not_depend_on_the_order_of_the_items(resample: Bootstrap) ->
     )
 
 
-def test_the_samples_scatter_around_the_figure_as_theory_says() -> None:
+def test_the_samples_scatter_around_the_estimate_as_predicted_by_theory() -> None:
     is_anomaly, scores = section(normals=100, anomalies=100)
     samples = bootstrap_auc(is_anomaly, scores, resamples=2000, seed=0)
     wins = scores[is_anomaly][:, None] > scores[~is_anomaly]  # [anomalies, normals]
@@ -146,14 +146,14 @@ def test_a_perfect_ranking_has_no_spread() -> None:
         assert interval(samples, 1.0) == (1.0, 1.0)
 
 
-def test_the_interval_of_samples_around_the_figure_is_that_of_percentiles_and_leaves_out_nan() -> None:
+def test_samples_around_the_estimate_keep_their_percentiles_and_nan_is_left_out() -> None:
     samples = np.append(np.arange(101) / 100, [np.nan, np.nan])
     np.testing.assert_allclose(interval(samples, 0.5, level=0.9), (0.05, 0.95))
     np.testing.assert_allclose(interval(samples, 0.5), (0.025, 0.975))
 
 
-def test_samples_that_lie_too_high_move_the_interval_down_twice_as_far() -> None:
-    samples = np.linspace(0.5, 0.9, 101)  # odds of the median 7 / 3, of the figure 3 / 2
+def test_samples_that_are_too_high_move_the_interval_down_twice_as_far() -> None:
+    samples = np.linspace(0.5, 0.9, 101)  # odds of the median 7 / 3, of the estimate 3 / 2
     low, high = interval(samples, 0.6)
     factor = ((3 / 2) / (7 / 3)) ** 2
     assert low / (1 - low) == pytest.approx(factor * 0.51 / 0.49)
@@ -162,22 +162,22 @@ def test_samples_that_lie_too_high_move_the_interval_down_twice_as_far() -> None
     assert mirrored == pytest.approx((1 - high, 1 - low))
 
 
-def test_an_interval_is_widened_to_the_figure() -> None:
+def test_an_interval_is_widened_to_include_the_estimate() -> None:
     assert interval([0.6, 0.61, 0.62], 0.5)[1] == 0.5
     assert interval([0.3, 0.31, 0.32], 0.5)[0] == 0.5
 
 
 @pytest.mark.parametrize("point", [0.0, 1.0])
-def test_a_figure_of_0_or_1_has_an_interval_within_bounds(point: float) -> None:
+def test_an_estimate_of_0_or_1_has_an_interval_within_bounds(point: float) -> None:
     low, high = interval(np.append(np.linspace(0.3, 0.7, 21), point), point)
     assert 0 <= low <= point <= high <= 1
     samples = np.append(np.full(60, point), np.linspace(0.4, 0.6, 40))
     assert (
         max(interval(samples, point)) - min(interval(samples, point)) > 0.3
-    )  # most are the figure: not moved
+    )  # most equal the estimate: not moved
 
 
-def test_an_interval_of_nothing_is_refused() -> None:
+def test_an_interval_without_samples_is_refused() -> None:
     with pytest.raises(MetricError, match="none of 2 bootstrap samples is defined"):
         interval([np.nan, np.nan], 0.5)
     with pytest.raises(MetricError, match=r"of shape \[resamples\], got \[1, 2\]"):
@@ -186,12 +186,12 @@ def test_an_interval_of_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize(("samples", "point"), [([0.5, 1.5], 0.5), ([0.5], -0.1), ([0.5], np.nan)])
 def test_an_interval_beyond_0_and_1_is_refused(samples: list[float], point: float) -> None:
-    with pytest.raises(MetricError, match=r"an interval is of figures within \[0, 1\], met"):
+    with pytest.raises(MetricError, match=r"an interval needs values within \[0, 1\], found"):
         interval(samples, point)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_a_level_that_is_no_share_is_refused(level: float) -> None:
+def test_a_level_outside_0_to_1_is_refused(level: float) -> None:
     with pytest.raises(ConfigError, match="level must be between 0 and 1"):
         interval([0.0, 1.0], 0.5, level=level)
 
@@ -206,14 +206,21 @@ def test_a_level_that_is_no_share_is_refused(level: float) -> None:
 def test_whole_blocks_are_drawn_and_each_sample_equals_scikit_learn_on_them(
     sizes: list[int], levels: int | None, seed: int, max_fpr: float
 ) -> None:
-    # Each block has normal and anomalous items; both are drawn by the block, apart from each other.
+    # Each block has normal and anomalous items; both are drawn by block, separately.
     block = np.tile(np.repeat([f"b{number}" for number in range(len(sizes))], sizes), 2)
     half = block.size // 2
     is_anomaly, scores = section(normals=half, anomalies=half, seed=seed, levels=levels)
     whole = bootstrap.View(rows=np.ones(block.size, dtype=np.bool_), areas=("auc", "pauc"))
     stratum = np.zeros(block.size, dtype=np.int64)
     samples = bootstrap.bootstrap_views(
-        is_anomaly, scores[None], stratum, [whole], resamples=5, seed=seed, max_fpr=max_fpr, block=block
+        is_anomaly,
+        scores[None],
+        stratum=stratum,
+        views=[whole],
+        resamples=5,
+        seed=seed,
+        max_fpr=max_fpr,
+        block=block,
     )[:, 0]
     [counts] = bootstrap.draw_counts(len(sizes), len(sizes), resamples=5, seed=seed)
     for number in range(5):
@@ -228,7 +235,7 @@ def test_whole_blocks_are_drawn_and_each_sample_equals_scikit_learn_on_them(
 
 @BOTH
 def test_one_class_alone_cannot_be_resampled(resample: Bootstrap) -> None:
-    with pytest.raises(MetricError, match="no anomalous item among 2: there is nothing to resample"):
+    with pytest.raises(MetricError, match="no anomalous item among 2: nothing to resample"):
         resample([0, 0], [1.0, 2.0], seed=0)
 
 
@@ -239,7 +246,7 @@ def test_scores_that_are_not_finite_are_refused(resample: Bootstrap) -> None:
 
 
 @BOTH
-def test_no_resample_at_all_is_refused(resample: Bootstrap) -> None:
+def test_zero_resamples_are_refused(resample: Bootstrap) -> None:
     with pytest.raises(ConfigError, match="at least 1 resample, got 0"):
         resample([0, 1], [1.0, 2.0], resamples=0, seed=0)
 

@@ -1,4 +1,4 @@
-"""Figures of confusion matrices: the public log of STSTNet and the paper's counts (specs/waspp_net.md, section 9)."""
+"""Metrics of confusion matrices: the public log of STSTNet and the paper's counts (specs/waspp_net.md, section 9)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_public_log_of_ststnet() -> None:
 
 
 @pytest.mark.parametrize("database", PARTS)
-def test_its_rows_by_database(database: str) -> None:
+def test_the_rows_of_the_log_by_database(database: str) -> None:
     counts, f1, recall = PARTS[database]
     matrix = np.array(counts, dtype=float)
     assert macro_f1(matrix) == pytest.approx(f1, abs=5e-5)
@@ -55,24 +55,24 @@ def test_the_majority_class_on_the_papers_counts() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
-def test_one_vs_rest_accuracy_is_that_of_each_class_averaged(pairs: list[tuple[int, int]]) -> None:
+def test_one_vs_rest_accuracy_is_the_mean_over_classes(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = (np.array(values) for values in zip(*pairs, strict=True))
     matrix = confusion(truth, predicted, classes=4)
     each = [np.mean((truth == k) == (predicted == k)) for k in range(4)]
     assert one_vs_rest_accuracy(matrix) == pytest.approx(np.mean(each))
 
 
-def test_many_matrices_take_one_pass() -> None:
+def test_many_matrices_are_measured_in_one_pass() -> None:
     both = np.stack([LOG, np.array(PARTS["SMIC"][0], dtype=float)])
     assert macro_f1(both).tolist() == [macro_f1(both[0]), macro_f1(both[1])]
 
 
-def test_a_class_that_is_not_there_is_left_out() -> None:
+def test_an_absent_class_is_left_out() -> None:
     assert mean_recall(np.array([[3.0, 1.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 0.0]])) == pytest.approx(0.875)
 
 
 def test_predictions_of_unknown_classes_are_refused() -> None:
-    with pytest.raises(MetricError, match="predicted classes must be 0 to 1, met 0 to 2"):
+    with pytest.raises(MetricError, match="predicted classes must be 0 to 1, found 0 to 2"):
         confusion(np.array([0, 1]), np.array([0, 2]), classes=2)
     with pytest.raises(MetricError, match=r"as many predictions as items, got \[1\] and \[2\]"):
         confusion(np.array([0, 1]), np.array([0]), classes=2)
@@ -83,13 +83,13 @@ def test_predictions_of_unknown_classes_are_refused() -> None:
     [
         ({"scores": np.full((1, 2, 3), np.nan)}, "6 of 6 scores are not finite"),
         ({"scores": np.array([[[0.0, 1.0, np.inf]] * 2])}, "2 of 6 scores are not finite"),
-        ({"truth": np.array([0, 3])}, r"true classes must be 0 to 2, or -1 \(secret\), met 0 to 3"),
-        ({"truth": np.array([-2, 1])}, "met -2 to 1"),
+        ({"truth": np.array([0, 3])}, r"true classes must be 0 to 2, or -1 \(secret\), found 0 to 3"),
+        ({"truth": np.array([-2, 1])}, "found -2 to 1"),
         ({"block": np.array(["a"])}, r"expected 2 items in 'block' as in the scores, got \[1\]"),
     ],
     ids=["nan", "infinite", "class too high", "class too low", "block"],
 )
-def test_a_table_that_cannot_be_right_is_refused(changed: dict[str, Any], message: str) -> None:
+def test_an_invalid_table_is_refused(changed: dict[str, Any], message: str) -> None:
     right: dict[str, Any] = {
         "groups": (), "columns": {}, "truth": np.array([0, -1]), "scores": np.zeros((1, 2, 3)),
         "block": np.array(["a", "b"]),

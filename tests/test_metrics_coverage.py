@@ -1,6 +1,6 @@
-"""How often an interval holds the truth, where the truth is known: the table of docs/scoring.md.
+"""How often an interval contains the true value: the table of docs/scoring.md.
 
-Scores are drawn from distributions whose figures can be integrated or measured on very many items. The stated
+Scores are drawn from distributions whose metrics can be integrated or measured on very many items. The stated
 coverages are those of this simulation; ``pytest -m slow -s tests/test_metrics_coverage.py`` prints all of them
 beside those of plain percentiles.
 """
@@ -18,14 +18,14 @@ from scipy.stats import norm
 
 from asdbench.metrics import ClassTable, ScoreTable, bootstrap_areas, classification, interval, roc_by_section
 from asdbench.metrics.aggregate import harmonic, mean, minimum
-from asdbench.metrics.holdout import FIGURES, holdout
+from asdbench.metrics.holdout import METRICS, holdout
 
 pytestmark = pytest.mark.slow
 
 Floats = NDArray[np.float64]
 RESAMPLES, TABLES, POOL = 500, 1000, 2000
 TOLERANCE = 3
-"""Points of coverage: the standard error of 93 % in 1000 tables is 0.8."""
+"""In points of coverage; the standard error of 93 % in 1000 tables is 0.8."""
 
 
 class Section(NamedTuple):
@@ -39,7 +39,7 @@ class Section(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Many sections of one kind, AUC first: what is measured with its resamples, and what is true."""
+    """Many sections of one kind, AUC first: estimates with their resamples, and the true values."""
 
     draws: Floats  # [sections, 2, 1 + resamples]
     truth: Floats  # [2]
@@ -97,7 +97,7 @@ SMALLEST: Sequence[tuple[int, Sequence[float], int]] = [
 
 
 @pytest.mark.parametrize(("kind", "sections", "auc", "partial_auc"), AREAS)
-def test_the_interval_of_a_mean_over_sections_holds_the_truth(
+def test_the_interval_of_a_mean_over_sections_contains_the_truth(
     kind: Section, sections: int, auc: int, partial_auc: int
 ) -> None:
     pool = pool_of(kind)
@@ -105,11 +105,11 @@ def test_the_interval_of_a_mean_over_sections_holds_the_truth(
     for area, stated in enumerate((auc, partial_auc)):
         draws = np.stack([mean(pool.draws[group, area]) for group in groups])
         name = f"{('AUC', 'pAUC')[area]} of {kind}, mean of {sections}"
-        assert coverage(name, draws, pool.truth[area]) == pytest.approx(stated, abs=TOLERANCE)
+        assert coverage(name, draws, truth=pool.truth[area]) == pytest.approx(stated, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(("items", "sections", "stated"), OMEGA)
-def test_the_interval_of_a_harmonic_mean_holds_the_truth(items: int, sections: int, stated: int) -> None:
+def test_the_interval_of_a_harmonic_mean_contains_the_truth(items: int, sections: int, stated: int) -> None:
     pools = [pool_of(EVEN[items][apart]) for apart in (0.0, 1.0, 2.0)] * (sections // 3)
     groups = groups_of([len(pool.draws) for pool in pools])
     draws = np.stack(
@@ -119,13 +119,13 @@ def test_the_interval_of_a_harmonic_mean_holds_the_truth(items: int, sections: i
         ]
     )
     truth = float(harmonic(np.concatenate([pool.truth for pool in pools])))
-    assert coverage(f"Omega of {sections} sections, {items} + {items}", draws, truth) == pytest.approx(
+    assert coverage(f"Omega of {sections} sections, {items} + {items}", draws, truth=truth) == pytest.approx(
         stated, abs=TOLERANCE
     )
 
 
 @pytest.mark.parametrize(("items", "apart", "stated"), SMALLEST)
-def test_the_interval_of_a_smallest_auc_holds_the_truth_where_one_section_is_hardest(
+def test_the_interval_of_a_smallest_auc_contains_the_truth_if_one_section_is_hardest(
     items: int, apart: Sequence[float], stated: int
 ) -> None:
     pools = [pool_of(EVEN[items][distance]) for distance in apart]
@@ -138,19 +138,19 @@ def test_the_interval_of_a_smallest_auc_holds_the_truth_where_one_section_is_har
     ]
     truth = min(float(pool.truth[0]) for pool in pools)
     name = f"smallest AUC among {apart}, {items} + {items}"
-    assert coverage(name, mean(np.stack(parts)), truth) == pytest.approx(stated, abs=TOLERANCE)
+    assert coverage(name, mean(np.stack(parts)), truth=truth) == pytest.approx(stated, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(("shape", "stated"), HOLDOUT)
-def test_the_intervals_of_a_hold_out_protocol_hold_the_truth(
+def test_the_intervals_of_a_hold_out_protocol_contain_the_truth(
     shape: tuple[int, int, int, float, float], stated: Mapping[str, int]
 ) -> None:
-    normal, anomalous, length, apart, within = shape
+    normal, anomalous, _, apart, _ = shape
     generator = np.random.default_rng(1)
     truth = true_decisions(apart, anomalous / (normal + anomalous))
-    held = dict.fromkeys(FIGURES, 0)
+    held = dict.fromkeys(METRICS, 0)
     for _ in range(TABLES):
-        validation, test = (blocks(generator, normal, anomalous, length, apart, within) for _ in range(2))
+        validation, test = (blocks(generator, shape) for _ in range(2))
         table = ScoreTable(
             groups=(),
             columns={},
@@ -164,21 +164,22 @@ def test_the_intervals_of_a_hold_out_protocol_hold_the_truth(
             assert result.high is not None
             held[result.metric] += result.low <= truth[result.metric] <= result.high
     found = {metric: 100 * count / TABLES for metric, count in held.items()}
-    tell(f"\nhold-out {shape}: {found}")
+    show(f"\nhold-out {shape}: {found}")
     assert found == pytest.approx(stated, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(("shape", "stated"), CLASSES)
-def test_the_intervals_of_a_classifier_hold_the_truth(
+def test_the_intervals_of_a_classifier_contain_the_truth(
     shape: tuple[int, int, float], stated: Mapping[str, int]
 ) -> None:
     subjects, items, apart = shape
     generator = np.random.default_rng(2)
-    population = classification(class_table(generator, 20_000, items, apart), resamples=0)
+    population = classification(class_table(generator, 20_000, items=items, apart=apart), resamples=0)
     truth = {result.metric: result.value for result in population}
     held = dict.fromkeys(stated, 0)
     for _ in range(TABLES):
-        for result in classification(class_table(generator, subjects, items, apart), resamples=RESAMPLES):
+        table = class_table(generator, subjects, items=items, apart=apart)
+        for result in classification(table, resamples=RESAMPLES):
             if result.metric in stated:
                 assert result.low is not None
                 assert result.high is not None
@@ -186,12 +187,12 @@ def test_the_intervals_of_a_classifier_hold_the_truth(
                 assert value is not None
                 held[result.metric] += result.low <= value <= result.high
     found = {metric: 100 * count / TABLES for metric, count in held.items()}
-    tell(f"\nclassifier {shape}: {found}")
+    show(f"\nclassifier {shape}: {found}")
     assert found == pytest.approx(stated, abs=TOLERANCE)
 
 
-def coverage(name: str, draws: Floats, truth: float) -> float:
-    """Return how many percent of the intervals of ``draws`` ``[tables, 1 + resamples]`` hold the truth."""
+def coverage(name: str, draws: Floats, *, truth: float) -> float:
+    """Return the percentage of intervals of ``draws`` ``[tables, 1 + resamples]`` that contain the truth."""
     bounds = np.array([interval(samples, point) for point, *samples in draws])
     plain = np.quantile(draws[:, 1:], [0.025, 0.975], axis=1).T
     held, percentiles = (
@@ -199,18 +200,16 @@ def coverage(name: str, draws: Floats, truth: float) -> float:
     )
     width = 100 * float(np.mean(bounds[:, 1] - bounds[:, 0]))
     bias = 100 * float(draws[:, 0].mean() - truth)
-    tell(
-        f"\n{name}: {held:.0f} % (percentiles {percentiles:.0f} %), width {width:.1f}, figure {bias:+.1f} off"
-    )
+    show(f"\n{name}: {held:.0f} % (percentiles {percentiles:.0f} %), width {width:.1f}, bias {bias:+.1f}")
     return held
 
 
-def tell(line: str) -> None:
-    print(line)  # noqa: T201 - what the table of the documentation is copied from
+def show(line: str) -> None:
+    print(line)  # noqa: T201 - the table of the documentation is copied from this output
 
 
 def groups_of(pools: Sequence[int], *, seed: int = 3) -> NDArray[np.int64]:
-    """Return which section of each pool every table takes, ``[tables, sections]``."""
+    """Return the section of each pool that every table uses, ``[tables, sections]``."""
     return np.random.default_rng(seed).integers(pools, size=(TABLES, len(pools)))
 
 
@@ -223,7 +222,7 @@ def pool_of(kind: Section) -> Pool:
         scores = generator.normal(size=is_anomaly.size) + kind.apart * is_anomaly
         if kind.tied:
             scores = np.round(2 * scores) / 2
-        roc = roc_by_section(is_anomaly, scores, np.zeros_like(scores, dtype=np.int64))
+        roc = roc_by_section(is_anomaly, scores, section=np.zeros_like(scores, dtype=np.int64))
         draws[number, :, 0] = roc.auc[0], roc.partial_auc[0]
         draws[number, :, 1:] = bootstrap_areas(is_anomaly, scores[None], resamples=RESAMPLES, seed=number)[
             :, 0
@@ -233,7 +232,7 @@ def pool_of(kind: Section) -> Pool:
 
 def true_areas(kind: Section) -> Floats:
     """Return AUC and standardised pAUC of the distributions, integrated along the ROC curve."""
-    # Between thresholds the curve is straight: exact where scores tie, else as good as the grid is fine.
+    # Between thresholds the curve is straight: exact for tied scores, otherwise as exact as the grid is fine.
     thresholds = np.arange(25, -20, -1) / 2 - 0.25 if kind.tied else np.linspace(12, -9, 200_001)
     alarms, found = norm.sf(thresholds), norm.sf(thresholds - kind.apart)
     alarms, found = (np.concatenate([[0.0], curve, [1.0]]) for curve in (alarms, found))
@@ -244,7 +243,7 @@ def true_areas(kind: Section) -> Floats:
 
 
 def true_decisions(apart: float, prevalence: float) -> dict[str, float]:
-    """Return the figures of a hold-out protocol at the best of all thresholds, of normals around 0 with deviation 1."""
+    """Return the metrics of a hold-out protocol at the best of all thresholds, for normals around 0 with deviation 1."""
     thresholds = np.linspace(12, -9, 200_001)
     found, alarms = norm.sf(thresholds - apart), norm.sf(thresholds)
     called = prevalence * found + (1 - prevalence) * alarms
@@ -259,10 +258,9 @@ def true_decisions(apart: float, prevalence: float) -> dict[str, float]:
     }
 
 
-def blocks(
-    generator: np.random.Generator, normal: int, anomalous: int, length: int, apart: float, within: float
-) -> ScoreTable:
-    """Return blocks of ``length`` items whose scores share a part of deviation ``within``; of 1: items by themselves."""
+def blocks(generator: np.random.Generator, shape: tuple[int, int, int, float, float]) -> ScoreTable:
+    """Return blocks of ``length`` items whose scores share a part of deviation ``within``; length 1: no blocks."""
+    normal, anomalous, length, apart, within = shape
     is_anomaly = np.repeat([False, True], [normal * length, anomalous * length])
     shared = np.repeat(within * generator.normal(size=normal + anomalous), length)
     own = np.sqrt(1 - within**2) * generator.normal(size=is_anomaly.size)
@@ -276,8 +274,8 @@ def blocks(
     )
 
 
-def class_table(generator: np.random.Generator, subjects: int, items: int, apart: float) -> ClassTable:
-    """Return three uneven classes, which some subjects show more plainly than others."""
+def class_table(generator: np.random.Generator, subjects: int, *, items: int, apart: float) -> ClassTable:
+    """Return three uneven classes, which some subjects show more clearly than others."""
     truth = generator.choice(3, p=(0.5, 0.3, 0.2), size=subjects * items)
     scores = generator.normal(size=(truth.size, 3))
     plain = np.repeat(0.5 * generator.normal(size=subjects), items)

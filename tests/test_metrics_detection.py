@@ -23,7 +23,7 @@ def test_the_known_answer_of_the_robot_paper() -> None:
 
 
 @given(SAMPLES)
-def test_average_precision_is_scikit_learns_with_ties_too(pairs: list[tuple[bool, int]]) -> None:
+def test_average_precision_equals_scikit_learn_even_with_ties(pairs: list[tuple[bool, int]]) -> None:
     labels, scores = (np.array(values, dtype=float) for values in zip(*pairs, strict=True))
     assert average_precision(labels, scores) == pytest.approx(
         average_precision_score(labels, scores), abs=1e-12
@@ -40,28 +40,28 @@ def test_f1_max_is_the_largest_over_all_thresholds(pairs: list[tuple[bool, int]]
 
 
 @given(SAMPLES, st.integers(0, 3))
-def test_weights_count_items_as_if_they_were_repeated(pairs: list[tuple[bool, int]], seed: int) -> None:
+def test_weighted_items_count_like_repeated_ones(pairs: list[tuple[bool, int]], seed: int) -> None:
     labels, scores = (np.array(values, dtype=float) for values in zip(*pairs, strict=True))
     weights = np.random.default_rng(seed).integers(1, 4, size=len(labels))
-    weighted = decisions(labels > 0, scores, weights[np.newaxis].astype(float))
+    weighted = decisions(labels > 0, scores, weights=weights[np.newaxis].astype(float))
     repeated = average_precision(np.repeat(labels, weights), np.repeat(scores, weights))
     assert weighted.average_precision()[0] == pytest.approx(repeated, abs=1e-12)
 
 
-def test_recall_falls_as_the_threshold_rises_and_below_all_it_is_one() -> None:
+def test_recall_falls_as_the_threshold_rises_and_is_one_below_all_scores() -> None:
     thresholds = np.array([-np.inf, 0.1, 0.36, 0.81])
-    shares = share_at_or_above(SCORES, np.ones((4, 4)), thresholds)
+    shares = share_at_or_above(SCORES, np.ones((4, 4)), thresholds=thresholds)
     assert shares.tolist() == [1.0, 1.0, 0.5, 0.0]
 
 
-def test_the_equal_error_rate_of_a_perfect_ranking_is_zero_and_of_a_reversed_one_is_one() -> None:
+def test_the_equal_error_rate_is_zero_for_a_perfect_ranking_and_one_for_a_reversed_one() -> None:
     assert equal_error([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0]) == (0.0, 3.0)
     assert equal_error([1, 1, 0, 0], [1.0, 2.0, 3.0, 4.0])[0] == 1.0
 
 
 def test_a_resample_without_anomalies_is_refused() -> None:
-    with pytest.raises(MetricError, match="at least one anomaly; a resample has none"):
-        decisions(np.array([True, False]), np.array([1.0, 2.0]), np.array([[0.0, 2.0]]))
+    with pytest.raises(MetricError, match="at least one anomaly, found a resample without any"):
+        decisions(np.array([True, False]), np.array([1.0, 2.0]), weights=np.array([[0.0, 2.0]]))
 
 
 def test_one_class_has_no_average_precision() -> None:

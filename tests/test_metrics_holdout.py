@@ -1,4 +1,4 @@
-"""Thresholds from validation items alone, recall among test items, intervals by block."""
+"""Thresholds from validation items only, recall among test items, intervals by block."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VALIDATION = table_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
 TEST = [0.2, 0.35, 0.5, 0.9]
 
 
-def figures(**more: object) -> dict[str, float | None]:
+def measured(**more: object) -> dict[str, float | None]:
     results = holdout(table_of([1, 1, 1, 1], TEST, validation=VALIDATION, **more), resamples=0)
     return {result.metric: result.value for result in results}
 
 
 def test_recall_is_taken_at_the_threshold_of_the_validation_items() -> None:
     assert f1_max([0, 0, 1, 1], VALIDATION.scores[0])[1] == 0.35
-    found = figures()
+    found = measured()
     assert found["recall"] == 0.75
     assert found["false_alarms"] == 0.5
     assert found["f1"] == pytest.approx(0.8)
@@ -40,7 +40,7 @@ def test_recall_is_taken_at_the_threshold_of_the_validation_items() -> None:
     assert found["auc"] == pytest.approx(auc([0, 0, 1, 1], VALIDATION.scores[0]))
 
 
-def test_the_threshold_stands_beside_the_f1_that_it_reaches() -> None:
+def test_the_threshold_is_reported_with_its_f1() -> None:
     results = holdout(table_of([1, 1], [0.2, 0.5], validation=VALIDATION), resamples=0)
     assert {result.metric: result.thresholds for result in results} == {
         "ap": (),
@@ -51,7 +51,7 @@ def test_the_threshold_stands_beside_the_f1_that_it_reaches() -> None:
     }
 
 
-def test_false_alarms_are_of_tested_normals_where_there_are_any() -> None:
+def test_false_alarms_are_measured_on_test_normals_if_there_are_any() -> None:
     results = holdout(
         table_of([1, 0, 0, 0, 0], [0.5, 0.9, 0.1, 0.2, 0.3], validation=VALIDATION), resamples=0
     )
@@ -60,7 +60,7 @@ def test_false_alarms_are_of_tested_normals_where_there_are_any() -> None:
     assert (found["recall"].value, found["recall"].items) == (1.0, 1)
 
 
-def test_items_of_one_block_give_a_figure_without_interval_and_say_so() -> None:
+def test_items_of_one_block_give_a_value_without_an_interval_and_a_note() -> None:
     def blocks(*names: str) -> dict[str, object]:
         return {"block": np.array(names)}
 
@@ -69,25 +69,25 @@ def test_items_of_one_block_give_a_figure_without_interval_and_say_so() -> None:
     found = {result.metric: result for result in results}
     assert found["recall"].value == 0.5
     assert (found["recall"].low, found["recall"].high) == (None, None)
-    assert found["recall"].why == "no interval: the anomalous test items lie in one block"
+    assert found["recall"].why == "no interval: the anomalous test items are in one block"
     assert found["ap"].low is not None
     lone = table_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], **blocks("a", "b", "c", "c"))
     results = holdout(table_of([1, 1], TEST[:2], validation=lone, **blocks("e", "f")), resamples=20)
     assert {result.low for result in results} == {None}
     assert {result.why for result in results} == {
-        "no interval: the anomalous validation items lie in one block"
+        "no interval: the anomalous validation items are in one block"
     }
 
 
 def test_the_threshold_does_not_see_the_test_items() -> None:
-    before = figures()
+    before = measured()
     moved = holdout(table_of([1, 1], [5.0, -5.0], validation=VALIDATION), resamples=0)
     assert {r.metric: r.value for r in moved if r.metric != "recall"} == {
         metric: value for metric, value in before.items() if metric != "recall"
     }
 
 
-def test_overlapping_windows_are_drawn_by_the_block_and_widen_the_interval() -> None:
+def test_overlapping_windows_are_drawn_by_block_and_widen_the_interval() -> None:
     generator = np.random.default_rng(0)
     block_level = np.repeat(generator.normal(size=20), 10)
     labels = np.repeat(np.arange(20) % 2, 10)
@@ -112,13 +112,13 @@ def test_without_validation_items_there_is_no_threshold() -> None:
     assert {(result.value, result.low, result.per_seed) for result in results} == {(None, None, (None,))}
     [why] = {result.why for result in results}
     assert why is not None
-    assert why.startswith("a threshold is chosen on validation items, and there are none")
+    assert why.startswith("choosing a threshold needs validation items, found none")
     assert {result.metric: result.items for result in results}["recall"] == 1
 
 
-def test_items_of_secret_label_take_no_part() -> None:
+def test_items_with_a_secret_label_are_left_out() -> None:
     def secret(table: ScoreTable, scores: list[float], **more: object) -> ScoreTable:
-        """The table with items of unknown label between its own."""
+        """Return the table with items of unknown label between its own."""
         rows = np.argsort(np.r_[np.arange(table.label.size), np.arange(len(scores)) + 0.5])
         nothing = np.full(len(scores), None, dtype=object)
         return ScoreTable(
@@ -137,17 +137,17 @@ def test_items_of_secret_label_take_no_part() -> None:
     assert {result.metric: result.items for result in known}["ap"] == 4
 
 
-def test_validation_items_of_secret_label_alone_leave_everything_undefined() -> None:
+def test_validation_items_with_only_secret_labels_leave_everything_undefined() -> None:
     nothing = ScoreTable(
         groups=(), columns={}, label=np.array([None], dtype=object), scores=np.array([[1.0]])
     )
     results = holdout(table_of([1], [0.5], validation=nothing), resamples=10)
     assert {result.value for result in results} == {None}
     assert {result.metric: result.items for result in results}["ap"] == 0
-    assert {result.why for result in results} == {"validation: the label of no item is known"}
+    assert {result.why for result in results} == {"validation: no item has a known label"}
 
 
-def test_test_items_of_secret_label_alone_leave_recall_undefined_and_say_so() -> None:
+def test_test_items_with_only_secret_labels_leave_recall_undefined_with_a_note() -> None:
     secret = ScoreTable(
         groups=(),
         columns={},
@@ -156,7 +156,7 @@ def test_test_items_of_secret_label_alone_leave_recall_undefined_and_say_so() ->
         validation=VALIDATION,
     )
     found = {result.metric: result for result in holdout(secret, resamples=0)}
-    assert (found["recall"].value, found["recall"].why) == (None, "test: the label of no item is known")
+    assert (found["recall"].value, found["recall"].why) == (None, "test: no item has a known label")
     assert found["ap"].value == pytest.approx(0.833333, abs=1e-6)
 
 
@@ -166,7 +166,7 @@ def test_validation_items_of_one_class_leave_everything_undefined() -> None:
     assert {result.why for result in results} == {"validation: no anomalous item"}
 
 
-def test_a_block_is_drawn_whole_and_strata_keep_their_number() -> None:
+def test_blocks_are_drawn_whole_and_strata_keep_their_number_of_blocks() -> None:
     stratum = np.array([0, 0, 0, 0, 1, 1])
     [weights] = weights_of(stratum, np.array(["a", "a", "b", "b", "c", "d"]), resamples=50, seed=1)
     assert weights.shape == (51, 6)
@@ -174,11 +174,11 @@ def test_a_block_is_drawn_whole_and_strata_keep_their_number() -> None:
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, :4].sum(axis=1) == 4).all()
     assert (weights[:, 4:].sum(axis=1) == 2).all()
-    with pytest.raises(ConfigError, match="expected 0 resamples or more, got -1"):
+    with pytest.raises(ConfigError, match="resamples must be at least 0, got -1"):
         weights_of(stratum, None, resamples=-1, seed=1)
 
 
-def test_rows_of_weights_come_in_chunks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_chunk_does_not_change_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     stratum, block = np.repeat([0, 1], [30, 20]), np.repeat(np.arange(10), 5).astype(str)
     generator = np.random.default_rng(0)
     validation = ScoreTable(
@@ -198,7 +198,7 @@ def test_rows_of_weights_come_in_chunks_that_change_nothing(monkeypatch: pytest.
     assert holdout(table, resamples=40) == whole
 
 
-def test_weights_are_those_that_published_intervals_were_drawn_with() -> None:
+def test_weights_equal_those_of_published_intervals() -> None:
     [weights] = weights_of(np.array([0, 0, 0, 1, 1]), None, resamples=3, seed=1)
     generator = np.random.default_rng(1)
     drawn = [generator.integers(size, size=(3, size)) for size in (3, 2)]
@@ -206,7 +206,7 @@ def test_weights_are_those_that_published_intervals_were_drawn_with() -> None:
     np.testing.assert_array_equal(weights[1:], np.concatenate(counts, axis=1))
 
 
-def test_a_classifiers_figures_are_of_each_database_and_of_all() -> None:
+def test_a_classifier_is_measured_on_each_database_and_on_all() -> None:
     truth = np.array([0, 1, 2, 0])
     predicted = np.array([0, 1, 0, 0])
     table = ClassTable(
@@ -237,7 +237,7 @@ def test_a_database_of_one_subject_has_no_interval() -> None:
     )
     found = {(r.groups["database"], r.metric): r for r in classification(table, resamples=100)}
     assert found["a", "accuracy"].low is None
-    assert found["a", "accuracy"].why == "no interval: the items lie in one block"
+    assert found["a", "accuracy"].why == "no interval: the items are in one block"
     assert found["b", "accuracy"].low is not None
 
 

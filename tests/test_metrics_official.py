@@ -1,4 +1,4 @@
-"""The official figures: means, what is undefined, several seeds, intervals, and the published answers."""
+"""The official metrics: means, undefined values, several seeds, intervals, and published results."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ Sections = Mapping[tuple[str, str], tuple[Sequence[str | None], NDArray[np.float
 
 
 def table(sections: Sections, *, groups: tuple[str, ...] = GROUPS) -> ScoreTable:
-    """Sections by (machine, section): labels ``[items]`` and scores ``[seeds, items]``."""
+    """Return sections by (machine, section): labels ``[items]`` and scores ``[seeds, items]``."""
     sizes = [len(labels) for labels, _ in sections.values()]
     return ScoreTable(
         groups=groups,
@@ -95,9 +95,9 @@ def section(
     return [*labels], np.random.default_rng(seed).normal(size=(seeds, len(labels))) + shift
 
 
-def only(
-    results: Sequence[Result], metric: Metric, machine: str | None = None, section: str | None = None
-) -> Result:
+def only(results: Sequence[Result], metric: Metric, *place: str | None) -> Result:
+    """Return the result of a machine or section, given by its names; without names the average."""
+    machine, section = (*place, None, None)[:2]
     found = [
         result
         for result in results
@@ -110,12 +110,12 @@ def only(
 
 
 def of_percentages(area: str) -> ScoreTable:
-    """A table whose sections have the backbone's AUC or pAUC, to a millionth, from 1,000 + 1,000 ranks."""
+    """Return a table whose sections have the AUC or pAUC of the backbone to a millionth, from 1,000 + 1,000 ranks."""
     sections: dict[tuple[str, str], tuple[Sequence[str | None], NDArray[np.float64]]] = {}
-    for machine, figures in BACKBONE.items():
-        for name, (whole, partial) in figures.items():
+    for machine, areas in BACKBONE.items():
+        for name, (whole, partial) in areas.items():
             wins, most = round(whole * 1e4), 1000
-            if area == "pauc":  # McClish backwards: the wins over the 100 strangest normals
+            if area == "pauc":  # McClish inverted: the wins over the 100 highest normals
                 wins, most = round(((2 * partial / 100 - 1) * 0.095 + 0.005) * 1e6), 100
             best, rest = divmod(wins, most)
             places = np.full(1000, 1000 - most)  # normals below each anomaly
@@ -130,20 +130,20 @@ def of_percentages(area: str) -> ScoreTable:
 @pytest.mark.parametrize(("metric", "column"), [("auc", 0), ("pauc", 1)])
 def test_means_of_the_backbones_sections_are_its_printed_row(metric: Metric, column: int) -> None:
     results = dcase2020(of_percentages(metric), resamples=0)
-    for machine, figures in BACKBONE.items():
-        for name, printed in figures.items():
+    for machine, areas in BACKBONE.items():
+        for name, printed in areas.items():
             assert only(results, metric, machine, name).value == pytest.approx(
                 printed[column] / 100, abs=6e-6
             )
     for machine, row in STGRAM.items():
         value = only(results, metric, machine or None).value
-        # Half a unit of the last printed digit: the fan's AUC of 94.0350 stands on the edge.
+        # Half a unit of the last printed digit: the AUC of fan is 94.0350, right on the edge.
         assert value == pytest.approx(row[column] / 100, abs=5e-5 + 1e-9)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("system", [f"dcase2020_dev_{number}" for number in range(1, 6)])
-def test_published_answers_of_dcase2020_are_met(shared_data: Path, system: str) -> None:
+def test_published_results_of_dcase2020_are_reproduced(shared_data: Path, system: str) -> None:
     folder = shared_data / "known_answers" / system
     scores = pd.read_csv(folder / "scores.csv", dtype=str)
     expected = pd.read_csv(folder / "expected.csv", dtype={"section": str})
@@ -166,7 +166,7 @@ def test_published_answers_of_dcase2020_are_met(shared_data: Path, system: str) 
     assert len(results) == 2 * (len(expected) + expected["machine"].nunique() + 1)
 
 
-def test_types_count_alike_whatever_their_number_of_sections() -> None:
+def test_types_count_equally_for_any_number_of_sections() -> None:
     parts = {("fan", "00"): section(0), ("fan", "02"): section(1), ("pump", "00"): section(2)}
     results = dcase2020(table(parts), resamples=0)
     areas = {key: auc(np.array(labels) == "anomaly", scores[0]) for key, (labels, scores) in parts.items()}
@@ -214,13 +214,13 @@ def test_an_undefined_section_is_left_out_of_every_mean_and_named() -> None:
     assert only(results, "auc", "fan").why is None
 
 
-def test_nothing_defined_leaves_the_average_undefined() -> None:
+def test_without_defined_sections_the_average_is_undefined() -> None:
     results = dcase2020(table({("fan", "00"): section(0, anomalies=0)}), resamples=5)
     assert {result.value for result in results} == {None}
     assert only(results, "pauc").why == "1 of 1 left out: fan/00 (no anomalous item)"
 
 
-def test_items_whose_label_is_secret_are_not_scored() -> None:
+def test_items_with_a_secret_label_are_not_scored() -> None:
     labels, scores = section(0)
     parts: Sections = {
         ("fan", "00"): ([*labels, None, None], np.append(scores, [[99.0, -99.0]], axis=1)),
@@ -235,29 +235,29 @@ def test_items_whose_label_is_secret_are_not_scored() -> None:
     assert only(results, "auc").why == "1 of 2 left out: fan/02 (no item with a known label)"
 
 
-def test_a_table_of_secret_labels_alone_is_undefined_not_an_error() -> None:
+def test_a_table_with_only_secret_labels_is_undefined_and_not_an_error() -> None:
     results = dcase2020(table({("fan", "00"): ([None, None], np.array([1.0, 2.0]))}))
     assert [result.value for result in results] == [None] * 6
 
 
-def test_several_seeds_give_their_mean_and_each_seeds_figure() -> None:
+def test_several_seeds_give_their_mean_and_the_value_of_each_seed() -> None:
     parts = {("fan", "00"): section(0, seeds=3), ("fan", "02"): section(1, seeds=3)}
     results = dcase2020(table(parts), resamples=20)
-    figures = np.array(
+    values = np.array(
         [
             [partial_auc(np.array(labels) == "anomaly", row) for row in scores]
             for labels, scores in parts.values()
         ]
     )  # [sections, seeds]
     np.testing.assert_allclose(
-        np.array(only(results, "pauc", "fan", "02").per_seed, dtype=float), figures[1], rtol=0, atol=1e-12
+        np.array(only(results, "pauc", "fan", "02").per_seed, dtype=float), values[1], rtol=0, atol=1e-12
     )
     mean = only(results, "pauc", "fan")
-    np.testing.assert_allclose(np.array(mean.per_seed, dtype=float), figures.mean(axis=0), rtol=0, atol=1e-12)
-    assert mean.value == pytest.approx(figures.mean(), abs=1e-12)
+    np.testing.assert_allclose(np.array(mean.per_seed, dtype=float), values.mean(axis=0), rtol=0, atol=1e-12)
+    assert mean.value == pytest.approx(values.mean(), abs=1e-12)
 
 
-def test_the_interval_is_that_of_the_mean_over_seeds() -> None:
+def test_the_interval_belongs_to_the_mean_over_seeds() -> None:
     """Two seeds that rank in opposite ways average to 1/2 on every resample: only shared draws cancel."""
     labels, scores = section(0)
     result = only(
@@ -290,7 +290,7 @@ def bounds(result: Result) -> tuple[float, float]:
     return result.low, result.high
 
 
-def test_a_section_interval_is_that_of_the_bootstrap_and_contains_the_figure() -> None:
+def test_the_interval_of_a_section_comes_from_the_bootstrap_and_contains_the_value() -> None:
     result = only(dcase2020(table({("fan", "00"): section(0)}), resamples=300), "auc", "fan", "00")
     low, high = bounds(result)
     labels, scores = section(0)
@@ -300,7 +300,7 @@ def test_a_section_interval_is_that_of_the_bootstrap_and_contains_the_figure() -
     np.testing.assert_allclose((low, high), interval(other[0, 0], result.value), atol=0.06)
 
 
-def test_a_section_keeps_its_interval_whatever_else_is_in_the_table_and_in_any_order() -> None:
+def test_the_interval_of_a_section_does_not_depend_on_the_rest_of_the_table_or_the_order() -> None:
     parts = {("fan", "02"): section(1, seeds=2), ("fan", "00"): section(0, seeds=2)}
     alone = dcase2020(table({("fan", "00"): section(0, seeds=2)}), resamples=50)
     together = table(parts)
@@ -323,7 +323,7 @@ def test_without_resamples_there_are_no_intervals() -> None:
     assert None not in {result.value for result in results}
 
 
-def test_the_smallest_auc_of_a_type_is_given_on_request() -> None:
+def test_the_smallest_auc_of_a_type_is_reported_on_request() -> None:
     parts = {("fan", "00"): section(0), ("fan", "02"): section(1), ("pump", "00"): section(2)}
     results = dcase2020(table(parts), resamples=20, metrics=("auc", "mauc"))
     fan = [only(results, "auc", "fan", name).value for name in ("00", "02")]
@@ -335,7 +335,7 @@ def test_the_smallest_auc_of_a_type_is_given_on_request() -> None:
     assert "pauc" not in {result.metric for result in results}
 
 
-def test_one_group_alone_makes_rows_and_their_average() -> None:
+def test_a_single_group_gives_rows_and_their_average() -> None:
     labels, scores = section(0)
     rows = ScoreTable(
         groups=("machine",),
@@ -360,9 +360,9 @@ def test_a_table_without_groups_is_one_section() -> None:
     assert results[0].value == auc(np.array(labels) == "anomaly", scores[0])
 
 
-def test_an_undefined_set_of_options_is_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     one = table({("fan", "00"): section(0)})
-    with pytest.raises(ConfigError, match="0 resamples or more, got -1"):
+    with pytest.raises(ConfigError, match="resamples must be at least 0, got -1"):
         dcase2020(one, resamples=-1)
     with pytest.raises(ConfigError, match="unknown metric 'paucs'; did you mean 'pauc'"):
         dcase2020(one, metrics=["paucs"])  # type: ignore[list-item]
@@ -374,7 +374,7 @@ def test_scores_that_are_not_finite_are_refused() -> None:
 
 
 def test_unknown_labels_are_refused() -> None:
-    with pytest.raises(MetricError, match=r"'normal', 'anomaly' or None .*, met 'abnormal'"):
+    with pytest.raises(MetricError, match=r"'normal', 'anomaly' or None .*, found 'abnormal'"):
         table({("fan", "00"): (["normal", "abnormal"], np.array([0.0, 1.0]))})
 
 

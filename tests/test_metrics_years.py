@@ -1,4 +1,4 @@
-"""The official figures of 2021 on: domains, harmonic means, Omega, published answers."""
+"""The official metrics from 2021: domains, harmonic means, Omega, published results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 def table(frame: pd.DataFrame, scores: Floats | None = None, *, groups: Sequence[str] = GROUPS) -> ScoreTable:
-    """A table of the columns that ``frame`` has; its ``label`` and ``score``."""
+    """Return a table of the columns of ``frame``, with its ``label`` and ``score``."""
     return ScoreTable(
         groups=tuple(groups),
         columns={name: frame[name].to_numpy(dtype=np.str_) for name in groups if name in frame},
@@ -49,7 +49,7 @@ def table(frame: pd.DataFrame, scores: Floats | None = None, *, groups: Sequence
 
 
 def clips(seed: int = 0, *, machines: str = "ab", sections: int = 2, each: int = 12) -> pd.DataFrame:
-    """Normal and anomalous clips of both domains, with scores that tell them apart a little."""
+    """Return normal and anomalous clips of both domains, with scores that separate them a little."""
     generator = np.random.default_rng(seed)
     rows = [
         {"machine": machine, "section": f"{section:02}", "domain": domain, "label": label}
@@ -65,7 +65,7 @@ def clips(seed: int = 0, *, machines: str = "ab", sections: int = 2, each: int =
 
 
 def value(results: Sequence[Result], metric: Metric, *place: str) -> Any:
-    """The figure of a group, named from the outside in."""
+    """Return the result of a group, given by its names from the outermost."""
     return found(results, metric, *place).value
 
 
@@ -83,12 +83,14 @@ def area(frame: pd.DataFrame, **options: Any) -> float:
     return float(roc_auc_score(frame["label"] == "anomaly", frame["score"], **options))
 
 
-def part(frame: pd.DataFrame, machine: str, section: str, domain: str | None = None) -> pd.DataFrame:
-    chosen = frame[(frame["machine"] == machine) & (frame["section"] == section)]
-    return chosen if domain is None else chosen[chosen["domain"] == domain]
+def part(frame: pd.DataFrame, *place: str) -> pd.DataFrame:
+    """Return the clips of a machine, section or domain, given by its names from the outermost."""
+    for group, name in zip(GROUPS, place, strict=False):
+        frame = frame[frame[group] == name]
+    return frame
 
 
-def test_the_harmonic_mean_is_that_of_the_specification() -> None:
+def test_the_harmonic_mean_is_the_specified_one() -> None:
     assert harmonic_mean([0.9, 0.8, 0.7, 0.6, 0.7, 0.5]) == pytest.approx(0.675301, abs=5e-7)
     assert harmonic_mean(np.full((2, 3), 0.6)) == pytest.approx(0.6, abs=1e-15)
 
@@ -101,13 +103,13 @@ def test_a_harmonic_mean_with_a_zero_is_zero_its_limit() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([], "the harmonic mean of no value is undefined"),
-        ([0.5, -0.1], "needs finite values of 0 or above, met -0.1"),
-        ([0.5, np.nan], "needs finite values of 0 or above, met nan"),
-        ([np.inf], "needs finite values of 0 or above, met inf"),
+        ([], "the harmonic mean of no values is undefined"),
+        ([0.5, -0.1], "needs finite values of at least 0, found -0.1"),
+        ([0.5, np.nan], "needs finite values of at least 0, found nan"),
+        ([np.inf], "needs finite values of at least 0, found inf"),
     ],
 )
-def test_a_harmonic_mean_of_what_has_none_is_refused(values: list[float], message: str) -> None:
+def test_values_without_a_harmonic_mean_are_refused(values: list[float], message: str) -> None:
     with pytest.raises(MetricError, match=message):
         harmonic_mean(values)
 
@@ -133,7 +135,7 @@ def test_dcase2021_measures_a_domain_by_its_own_clips_and_averages_harmonically(
 
 
 @pytest.mark.parametrize("year", LATER)
-def test_later_years_set_a_domains_normals_against_all_anomalies_of_the_section(year: Year) -> None:
+def test_later_years_compare_the_normals_of_a_domain_with_all_anomalies_of_the_section(year: Year) -> None:
     frame = clips(1)
     results = year(table(frame), resamples=0, metrics=("auc", "pauc", "omega", "pauc_domain"))
     official = []
@@ -158,7 +160,7 @@ def test_later_years_set_a_domains_normals_against_all_anomalies_of_the_section(
     assert "pauc_domain" not in {result.metric for result in year(table(frame), resamples=0)}
 
 
-def test_means_are_flat_so_that_every_domain_counts_alike_whatever_the_sections_of_a_type() -> None:
+def test_means_are_flat_so_every_domain_counts_equally_for_any_number_of_sections() -> None:
     frame = clips(2, sections=3)
     frame = frame[(frame["machine"] == "a") | (frame["section"] == "00")]
     results = dcase2022(table(frame), resamples=0)
@@ -199,7 +201,7 @@ def test_a_table_without_groups_has_an_omega() -> None:
     assert results[2].value == pytest.approx(harmonic_mean([area(frame), area(frame, max_fpr=0.1)]))
 
 
-def test_what_is_undefined_is_left_out_of_every_mean_and_named() -> None:
+def test_undefined_values_are_left_out_of_every_mean_and_named() -> None:
     frame = clips(6)
     is_gone = (frame["machine"] == "a") & (frame["domain"] == "target") & (frame["label"] == "normal")
     results = dcase2023(table(frame[~is_gone]), resamples=20)
@@ -223,7 +225,7 @@ def test_what_is_undefined_is_left_out_of_every_mean_and_named() -> None:
     assert omega.low is not None
 
 
-def test_a_figure_of_zero_makes_the_harmonic_means_above_zero() -> None:
+def test_a_value_of_zero_makes_the_harmonic_means_above_it_zero() -> None:
     frame = clips(7)
     frame = frame.assign(score=frame["label"].map({"normal": 1.0, "anomaly": 0.0}))
     results = dcase2021(table(frame), resamples=10)
@@ -236,7 +238,7 @@ def test_a_figure_of_zero_makes_the_harmonic_means_above_zero() -> None:
     assert (found(results, "omega").low, found(results, "omega").high) == (0, 0)
 
 
-def test_secret_labels_leave_a_domain_undefined_not_the_section_in_error() -> None:
+def test_secret_labels_leave_a_domain_undefined_without_an_error() -> None:
     frame = clips(8, machines="a", sections=1)
     frame.loc[frame["domain"] == "target", "label"] = None
     results = dcase2022(table(frame.replace({np.nan: None})), resamples=10)
@@ -249,7 +251,7 @@ def test_secret_labels_leave_a_domain_undefined_not_the_section_in_error() -> No
 
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=15, deadline=None)
-def test_figures_depend_on_ranks_alone_and_not_on_the_order_of_the_clips(seed: int) -> None:
+def test_metrics_depend_only_on_ranks_and_not_on_the_order_of_the_clips(seed: int) -> None:
     frame = clips(seed, each=5)
     order = np.random.default_rng(seed).permutation(len(frame))
     other = frame.assign(score=np.exp(frame["score"] / 3) - 7).iloc[order]
@@ -261,7 +263,7 @@ def test_figures_depend_on_ranks_alone_and_not_on_the_order_of_the_clips(seed: i
 
 
 @pytest.mark.parametrize("year", [dcase2021, *LATER])
-def test_scores_that_tell_nothing_are_chance(year: Year) -> None:
+def test_constant_scores_are_chance(year: Year) -> None:
     frame = clips(9).assign(score=1.0)
     results = year(table(frame), resamples=10)
     omega = found(results, "omega")
@@ -269,7 +271,7 @@ def test_scores_that_tell_nothing_are_chance(year: Year) -> None:
     assert omega.high == pytest.approx(0.5, abs=1e-12)
 
 
-def test_opposite_seeds_cancel_since_each_resample_draws_the_same_clips_for_both() -> None:
+def test_opposite_seeds_cancel_because_each_resample_draws_the_same_clips_for_both() -> None:
     frame = clips(10)
     scores = frame["score"].to_numpy()
     results = dcase2022(table(frame, np.stack([scores, -scores])), resamples=40)
@@ -279,7 +281,7 @@ def test_opposite_seeds_cancel_since_each_resample_draws_the_same_clips_for_both
     assert len(found(results, "omega").per_seed) == 2
 
 
-def test_the_first_figures_of_several_seeds_are_those_of_the_seed_alone() -> None:
+def test_the_values_of_the_first_of_several_seeds_equal_those_of_that_seed_alone() -> None:
     frame = clips(11)
     scores = np.random.default_rng(0).normal(size=(3, len(frame)))
     together = dcase2023(table(frame, scores), resamples=0)
@@ -290,7 +292,7 @@ def test_the_first_figures_of_several_seeds_are_those_of_the_seed_alone() -> Non
         )
 
 
-def test_the_interval_of_omega_is_that_of_its_resamples() -> None:
+def test_the_interval_of_omega_comes_from_its_resamples() -> None:
     frame = clips(12, machines="a", sections=1, each=40)
     results = dcase2022(table(frame), resamples=400)
     omega = found(results, "omega", "a", "00")
@@ -300,7 +302,7 @@ def test_the_interval_of_omega_is_that_of_its_resamples() -> None:
     assert 0.4 < omega.low < omega.value < omega.high < 1
     assert found(results, "omega").low == omega.low
     again = dcase2022(table(frame), resamples=400, metrics=("omega", "pauc_domain"))
-    assert found(again, "omega", "a", "00") == omega  # whatever else is measured
+    assert found(again, "omega", "a", "00") == omega  # independent of the other metrics
 
 
 def test_views_of_a_section_share_their_draws_and_keep_each_stratums_counts() -> None:
@@ -311,20 +313,27 @@ def test_views_of_a_section_share_their_draws_and_keep_each_stratums_counts() ->
     whole = np.ones(len(frame), dtype=bool)
     views = [View(rows=rows, areas=("auc",)) for rows in (whole, whole, (stratum == 0) | is_anomaly)]
     views.append(View(rows=(stratum == 1) | is_anomaly, areas=("auc", "pauc")))
-    samples = bootstrap_views(is_anomaly, scores, stratum, views, resamples=50, seed=3)[:, 0]
+    samples = bootstrap_views(is_anomaly, scores, stratum=stratum, views=views, resamples=50, seed=3)[:, 0]
     np.testing.assert_array_equal(samples[0], samples[1])
     # Both domains have as many normals, so the whole is the mean of both halves on every resample.
     np.testing.assert_allclose(samples[0], (samples[2] + samples[3]) / 2, atol=1e-12)
-    one = bootstrap_views(is_anomaly, scores, np.zeros_like(stratum), views[:1], resamples=50, seed=3)
+    one = bootstrap_views(
+        is_anomaly, scores, stratum=np.zeros_like(stratum), views=views[:1], resamples=50, seed=3
+    )
     np.testing.assert_array_equal(one[0], bootstrap_areas(is_anomaly, scores, resamples=50, seed=3)[0])
     assert (one[0, 0] != samples[0]).any()
-    with pytest.raises(MetricError, match="no anomalous item among 24: there is nothing to resample"):
+    with pytest.raises(MetricError, match="no anomalous item among 24: nothing to resample"):
         bootstrap_views(
-            is_anomaly, scores, stratum, [View(rows=~is_anomaly, areas=("auc",))], resamples=5, seed=0
+            is_anomaly,
+            scores,
+            stratum=stratum,
+            views=[View(rows=~is_anomaly, areas=("auc",))],
+            resamples=5,
+            seed=0,
         )
 
 
-def test_a_section_keeps_its_interval_whatever_else_is_in_the_table() -> None:
+def test_the_interval_of_a_section_does_not_depend_on_the_rest_of_the_table() -> None:
     frame = clips(14)
     alone = dcase2022(table(part(frame, "b", "01")), resamples=30)
     together = dcase2022(table(frame), resamples=30)
@@ -333,11 +342,11 @@ def test_a_section_keeps_its_interval_whatever_else_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("year", [dcase2021, *LATER])
-def test_options_that_make_no_sense_are_refused(year: Year) -> None:
+def test_invalid_options_are_refused(year: Year) -> None:
     one = table(clips())
     with pytest.raises(ConfigError, match="unknown metric 'mauc'; did you mean 'auc'"):
         year(one, metrics=("mauc",))
-    with pytest.raises(ConfigError, match="0 resamples or more, got -1"):
+    with pytest.raises(ConfigError, match="resamples must be at least 0, got -1"):
         year(one, resamples=-1)
 
 
@@ -349,7 +358,7 @@ def test_the_first_official_set_has_no_omega_and_a_domain_must_be_innermost() ->
 
 
 def known(folder: Path) -> tuple[ScoreTable, list[dict[str, str]]]:
-    """The clips of a published system with the domain that their names tell, and what was printed."""
+    """Return the clips of a published system with the domain from their names, and its printed results."""
     scores = pd.read_csv(folder / "scores.csv", dtype=str)
     frame = scores.assign(
         domain=scores["clip"].str.extract("_(source|target)_", expand=False),
@@ -362,15 +371,15 @@ def known(folder: Path) -> tuple[ScoreTable, list[dict[str, str]]]:
 
 @pytest.mark.data
 @pytest.mark.parametrize("system", ["dcase2021_dev_1", "dcase2021_dev_2"])
-def test_published_answers_of_dcase2021_are_met(shared_data: Path, system: str) -> None:
+def test_published_results_of_dcase2021_are_reproduced(shared_data: Path, system: str) -> None:
     clip_scores, expected = known(shared_data / "known_answers" / system)
     results = dcase2021(clip_scores, resamples=0)
     printed: dict[Metric, list[float]] = {"auc": [], "pauc": []}
     for row in expected:
-        for metric, figures in printed.items():
-            figures.append(float(row[metric]))
+        for metric, values in printed.items():
+            values.append(float(row[metric]))
             place = (row["machine"], row["section"], row["domain"])
-            assert value(results, metric, *place) == pytest.approx(figures[-1], abs=1e-9)
+            assert value(results, metric, *place) == pytest.approx(values[-1], abs=1e-9)
     assert len(expected) == 42
     assert value(results, "auc") == pytest.approx(harmonic_mean(printed["auc"]), abs=1e-9)
     assert value(results, "omega") == pytest.approx(
@@ -380,7 +389,7 @@ def test_published_answers_of_dcase2021_are_met(shared_data: Path, system: str) 
 
 @pytest.mark.data
 @pytest.mark.parametrize("system", ["dcase2023_dev_mse", "dcase2023_dev_mahala"])
-def test_published_answers_of_dcase2023_are_met(shared_data: Path, system: str) -> None:
+def test_published_results_of_dcase2023_are_reproduced(shared_data: Path, system: str) -> None:
     clip_scores, [printed] = known(shared_data / "known_answers" / system)
     results = dcase2023(clip_scores, resamples=0, metrics=("auc", "pauc", "pauc_domain", "omega"))
     for domain in ("source", "target"):
@@ -407,13 +416,13 @@ def test_omega_of_the_printed_rows_is_the_printed_total(
             for row in csv.DictReader(lines)
             if f"dcase{year}_task2_evaluator" in row["source"] and row["method"].endswith(f"_{system}")
         ]
-    figures = of_machines(rows)
-    assert {len(of_metric) for of_metric in figures.values()} == {machines}
-    for metric, of_metric in figures.items():
-        assert harmonic_mean(of_metric) == pytest.approx(total(rows, metric, "h-mean"), abs=5e-5)
-    everything = [number for of_metric in figures.values() for number in of_metric]
-    assert harmonic_mean(everything) == pytest.approx(total(rows, "TOTAL score", "h-mean"), abs=5e-5)
-    assert np.mean(everything) == pytest.approx(total(rows, "TOTAL score", "a-mean"), abs=5e-5)
+    printed = of_machines(rows)
+    assert {len(of_metric) for of_metric in printed.values()} == {machines}
+    for metric, of_metric in printed.items():
+        assert harmonic_mean(of_metric) == pytest.approx(total(rows, metric, mean="h-mean"), abs=5e-5)
+    everything = [number for of_metric in printed.values() for number in of_metric]
+    assert harmonic_mean(everything) == pytest.approx(total(rows, "TOTAL score", mean="h-mean"), abs=5e-5)
+    assert np.mean(everything) == pytest.approx(total(rows, "TOTAL score", mean="a-mean"), abs=5e-5)
 
 
 def of_machines(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
@@ -423,7 +432,7 @@ def of_machines(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
     }
 
 
-def total(rows: Sequence[Mapping[str, str]], metric: str, mean: str) -> float:
+def total(rows: Sequence[Mapping[str, str]], metric: str, *, mean: str) -> float:
     [printed] = [
         float(row["value"])
         for row in rows

@@ -1,4 +1,4 @@
-"""MIMII: its folders, the division that is made, microphones and ratios."""
+"""MIMII: its folders, its fold, microphones and ratios."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import pytest
 import soundfile
 import tiny
 
-from asdbench.contracts import Dataset
-from asdbench.data.completeness import completeness
-from asdbench.errors import ConfigError, DataError
-from asdbench.runner import run
-from asdbench.values import Row
-from asdbench_datasets.mimii import Mimii
+from asdbench import ConfigError, DataError, Dataset, Row, Selector, completeness
+from asdbench.runs.run import run
+from asdbench_datasets.mimii.mimii import Mimii
 
 
 def clips(root: Path, folder: str, number: int, *, samples: int = 160) -> None:
@@ -46,7 +43,7 @@ def normals_under_test(rows: list[Row]) -> set[str]:
     return {row.source.name for row in rows if row.columns["part"] == "test" and row.label == "normal"}
 
 
-def test_it_keeps_the_contract() -> None:
+def test_it_satisfies_the_contract() -> None:
     assert isinstance(Mimii(), Dataset)
     assert msgspec.convert({"snr": "-6", "channel": "7"}, Mimii, strict=False) == Mimii(snr="-6", channel=7)
 
@@ -65,7 +62,7 @@ def test_half_of_the_normal_clips_can_be_tested(root: Path) -> None:
     assert parts(rows) == {("train", "normal"): 4, ("test", "normal"): 4, ("test", "anomaly"): 3}
 
 
-def test_one_normal_clip_at_least_trains(tmp_path: Path) -> None:
+def test_at_least_one_normal_clip_trains(tmp_path: Path) -> None:
     clips(tmp_path, "0_dB/pump/id_02/normal", 2)
     clips(tmp_path, "0_dB/pump/id_02/abnormal", 9)
     clips(tmp_path, "0_dB/valve/id_00/normal", 1)
@@ -73,7 +70,7 @@ def test_one_normal_clip_at_least_trains(tmp_path: Path) -> None:
     assert parts(rows_of(Mimii(machines="valve", test_normals="half"), tmp_path)) == {("train", "normal"): 1}
 
 
-def test_the_division_is_the_same_at_every_ratio_and_differs_between_ids(root: Path) -> None:
+def test_the_fold_is_the_same_at_every_ratio_and_differs_between_ids(root: Path) -> None:
     clips(root, "-6_dB/fan/id_00/normal", 8)
     clips(root, "-6_dB/fan/id_00/abnormal", 3)
     clips(root, "0_dB/fan/id_02/normal", 8)
@@ -94,14 +91,14 @@ def test_the_folders_of_the_official_baseline_are_read_too(tmp_path: Path) -> No
         rows_of(Mimii(snr="6"), tmp_path)
 
 
-def test_the_wanted_microphone_is_read(root: Path) -> None:
+def test_the_selected_microphone_is_read(root: Path) -> None:
     source = rows_of(Mimii(), root)[0].source
     third, first = Mimii(channel=3).read(root, source), Mimii().read(root, source)
     np.testing.assert_array_equal(third - first, 300)
     assert third.dtype == np.int16
 
 
-def test_archives_and_counts_are_those_of_the_ratio() -> None:
+def test_archives_and_counts_match_the_ratio() -> None:
     card = Mimii(snr="6", machines="fan").card
     [remote] = card.remotes
     assert (remote.file, remote.md5) == ("6_dB_fan.zip", "0890f7d3c2fd8448634e69ff1d66dd47")
@@ -114,33 +111,33 @@ def test_archives_and_counts_are_those_of_the_ratio() -> None:
 @pytest.mark.parametrize(
     ("folder", "match"),
     [
-        ("0_dB/fan/fan_00/normal", "is no folder of a machine ID"),
-        ("0_dB/fan/id_04/abnormal", "holds no normal clip to train on"),
+        ("0_dB/fan/fan_00/normal", "is not the folder of a machine ID"),
+        ("0_dB/fan/id_04/abnormal", "has no normal clip to train on"),
     ],
 )
-def test_folders_that_do_not_belong_are_told(root: Path, folder: str, match: str) -> None:
+def test_folders_that_do_not_belong_are_refused(root: Path, folder: str, match: str) -> None:
     clips(root, folder, 1)
     with pytest.raises(DataError, match=match):
         rows_of(Mimii(), root)
 
 
-def test_names_that_do_not_belong_are_told(root: Path) -> None:
+def test_names_that_do_not_belong_are_refused(root: Path) -> None:
     (root / "mimii/0_dB/fan/id_00/normal/notes.txt").touch()
-    with pytest.raises(DataError, match=r"notes\.txt is not named as the release names its clips"):
+    with pytest.raises(DataError, match=r"notes\.txt does not have a clip name of this release"):
         rows_of(Mimii(), root)
     with pytest.raises(ConfigError, match="unknown machine type 'gearbox'"):
         Mimii(machines="gearbox")
 
 
-def test_a_tiny_set_runs_to_the_end(tmp_path: Path) -> None:
+def test_a_tiny_set_can_be_run(tmp_path: Path) -> None:
     for section in ("id_00", "id_02"):
         clips(tmp_path / "data", f"0_dB/fan/{section}/normal", 10, samples=2000)
         clips(tmp_path / "data", f"0_dB/fan/{section}/abnormal", 3, samples=2000)
-    request = tiny.request(tmp_path, cache=tmp_path / "cache", dataset=("mimii", {}), allow_partial=True)
-    report = run(request, tiny.registry(), tiny.Silent())
-    assert {job.status for job in report.jobs} == {"ok"}
-    [auc] = [row for row in report.document()["results"] if row["metric"] == "auc" and row["section"] == "00"]
-    assert 0.0 <= auc["value"] <= 1.0
+    request = tiny.request(tmp_path, cache=tmp_path / "cache", dataset=Selector("mimii"), allow_partial=True)
+    document = run(request, tiny.registry(), observer=tiny.Silent())
+    [auc] = [row for row in document.results if row.metric == "auc" and row.groups["section"] == "00"]
+    assert auc.value is not None
+    assert 0.0 <= auc.value <= 1.0
 
 
 @pytest.mark.data

@@ -1,4 +1,4 @@
-"""Modulation spectra of DCASE 2020 as given features: exact values, official numbers, damaged files."""
+"""Modulation spectra of DCASE 2020 as features: exact values, official numbers, damaged files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asdbench.contracts import Dataset
-from asdbench.data.completeness import completeness
+from asdbench import ConfigError, DataError, Dataset, Row, completeness
 from asdbench.data.pack import Pack, build_pack
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import Row
-from asdbench_datasets.modspec import Modspec
+from asdbench.detector.items import gather
+from asdbench.messages.progress import ignore_progress
+from asdbench_datasets.dcase.modspec import Modspec
 
 SOURCE = PurePosixPath("dcase2020_modspec/fan_id_00.npz")
 
@@ -36,7 +35,7 @@ def rows_of(root: Path, **options: Any) -> list[Row]:
     return list(Modspec(**options).index(root))
 
 
-def test_it_keeps_the_contract_and_has_no_sound() -> None:
+def test_it_satisfies_the_contract_and_has_no_audio() -> None:
     dataset = Modspec()
     assert isinstance(dataset, Dataset)
     assert (dataset.card.modality, dataset.card.item_shape, dataset.card.sample_rate) == (
@@ -64,9 +63,13 @@ def test_the_pack_keeps_the_tiny_values_exactly(tmp_path: Path) -> None:
     folder = tmp_path / "pack"
     folder.mkdir()
     build_pack(
-        rows, ids, lambda source: Modspec().read(tmp_path, source), folder, progress=lambda done, total: None
+        rows,
+        ids,
+        read=lambda source: Modspec().read(tmp_path, source),
+        folder=folder,
+        on_progress=ignore_progress,
     )
-    items = Pack(folder).gather(ids, offsets=np.zeros(5, dtype=np.int64), length=60)
+    items = gather(Pack(folder), ids, offsets=np.zeros(5, dtype=np.int64), length=60)
     with np.load(path, allow_pickle=False) as file:
         np.testing.assert_array_equal(items, np.concatenate([file["train"], file["test"]]))
     assert items.dtype == np.float32
@@ -79,10 +82,10 @@ def test_the_pack_keeps_the_tiny_values_exactly(tmp_path: Path) -> None:
         ({"test": None}, "has no array test"),
         (
             {"train": np.zeros((3, 60, 7), np.float32)},
-            r"train has the shape \[3, 60, 7\], not \[clips, 60, 8\]",
+            r"expected train of shape \[clips, 60, 8\], found \[3, 60, 7\]",
         ),
-        ({"train": np.zeros((3, 60, 8))}, "train should hold finite float32 numbers, not float64"),
-        ({"test": np.full((2, 60, 8), np.nan, np.float32)}, "test should hold finite float32 numbers"),
+        ({"train": np.zeros((3, 60, 8))}, "expected float32 numbers in train, found float64"),
+        ({"test": np.full((2, 60, 8), np.nan, np.float32)}, "test holds numbers that are not finite"),
         ({"test_is_anomaly": np.array([0, 1, 1])}, "should hold 0 or 1 for each of 2 test clips"),
         ({"test_is_anomaly": np.array([0, 2])}, "should hold 0 or 1 for each of 2 test clips"),
         (
@@ -91,13 +94,13 @@ def test_the_pack_keeps_the_tiny_values_exactly(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_files_that_are_built_otherwise_are_told(tmp_path: Path, arrays: dict[str, Any], match: str) -> None:
+def test_files_with_other_content_are_refused(tmp_path: Path, arrays: dict[str, Any], match: str) -> None:
     write(tmp_path, **arrays)
     with pytest.raises(DataError, match=rf"fan_id_00\.npz.*{match}"):
         rows_of(tmp_path)
 
 
-def test_what_is_no_file_of_features_is_told(tmp_path: Path) -> None:
+def test_a_file_without_features_is_refused(tmp_path: Path) -> None:
     write(tmp_path).write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match=r"fan_id_00\.npz cannot be read as a file of features"):
         rows_of(tmp_path)
@@ -105,11 +108,11 @@ def test_what_is_no_file_of_features_is_told(tmp_path: Path) -> None:
         Modspec(machines="ToyConveyor")
 
 
-def test_names_that_do_not_belong_are_told_and_nothing_is_an_error(tmp_path: Path) -> None:
+def test_names_that_do_not_belong_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no features of fan, pump, slider, valve, ToyCar under"):
         rows_of(tmp_path)
     write(tmp_path, "ToyConveyor_id_01.npz")
-    with pytest.raises(DataError, match=r"ToyConveyor_id_01\.npz is not named as the features are"):
+    with pytest.raises(DataError, match=r"ToyConveyor_id_01\.npz does not have a name of these features"):
         rows_of(tmp_path)
 
 
@@ -120,7 +123,7 @@ def test_machines_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_the_real_features_are_complete_but_for_the_machine_type_that_is_absent(shared_data: Path) -> None:
+def test_the_real_features_are_complete(shared_data: Path) -> None:
     rows = rows_of(shared_data)
     assert completeness(Modspec().card, rows).complete
     assert Counter(row.columns["part"] for row in rows) == {"train": 17_119, "test": 7_359}

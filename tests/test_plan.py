@@ -1,9 +1,10 @@
-"""The plan: what each job is told, and what it must not be told."""
+"""The plan: what the message to a job holds, and what it must not hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,11 +12,9 @@ import pytest
 import tiny
 import toy_plugin
 
-from asdbench.errors import ConfigError, DataError
-from asdbench.hookspecs import hookimpl
-from asdbench.runner import Planned, plan_run
-from asdbench.values import Fold, Method, Row
-from asdbench_datasets.synthetic import Synthetic
+from asdbench import ConfigError, DataError, Fold, Method, Row, Selector, hookimpl
+from asdbench.runs.plan import Planned, plan_run
+from asdbench_datasets.synthetic.synthetic import Synthetic
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +22,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def planned(tmp_path: Path, cache: Path, *methods: tuple[str, dict[str, str]], **options: object) -> Planned:
+def planned(tmp_path: Path, cache: Path, *methods: Selector, **options: Any) -> Planned:
     request = tiny.request(tmp_path, *methods, cache=cache, **options)
-    return plan_run(request, tiny.registry(), tiny.Silent())
+    return plan_run(request, tiny.registry(), observer=tiny.Silent())
 
 
 def test_no_message_to_a_job_holds_a_label_a_name_or_a_hash(cache: Path, tmp_path: Path) -> None:
-    plan = planned(tmp_path, cache, ("toy", {}), ("toy_by_machine", {}))
+    plan = planned(tmp_path, cache, Selector("toy"), Selector("toy_by_machine"))
     hashes = [row.sha256 for row in plan.prepared.rows]
-    for task in plan.tasks:
-        for job in (task.fit, task.score):
+    for case in plan.cases:
+        for job in (case.fit, case.score):
             text = msgspec.json.encode(job).decode()
             assert "normal" not in text
             assert "anomaly" not in text
@@ -40,39 +39,40 @@ def test_no_message_to_a_job_holds_a_label_a_name_or_a_hash(cache: Path, tmp_pat
             assert not any(digest in text for digest in hashes)
 
 
-def test_of_a_test_item_only_the_claims_are_told(cache: Path, tmp_path: Path) -> None:
-    [task] = planned(tmp_path, cache).tasks
-    assert sorted(task.score.test.columns) == ["machine", "section"]
-    assert sorted(task.score.train.columns) == ["machine", "part", "section"]
-    assert task.fit.test.ids == []
-    assert task.fit.validation.ids == []
+def test_a_message_holds_only_the_claims_of_a_test_item(cache: Path, tmp_path: Path) -> None:
+    [case] = planned(tmp_path, cache).cases
+    assert sorted(case.score.test.columns) == ["machine", "section"]
+    assert sorted(case.score.train.columns) == ["machine", "part", "section"]
+    assert case.fit.test.ids == []
+    assert case.fit.validation.ids == []
 
 
 def test_training_and_test_items_are_disjoint_and_complete(cache: Path, tmp_path: Path) -> None:
-    for task in planned(tmp_path, cache, ("toy_by_machine", {})).tasks:
-        train, held, test = (set(rows.ids) for rows in (task.score.train, task.score.held, task.score.test))
+    for case in planned(tmp_path, cache, Selector("toy_by_machine")).cases:
+        train, held, test = (set(rows.ids) for rows in (case.score.train, case.score.held, case.score.test))
         assert not train & held
         assert not (train | held) & test
-        assert (len(train), len(held), len(test)) == (
-            10,
-            2,
-            16,
-        )  # a fifth of six clips of each ID, rounded down
+        # A fifth of six clips of each ID is held out, rounded down.
+        assert (len(train), len(held), len(test)) == (10, 2, 16)
 
 
 def test_training_rows_come_in_the_order_of_their_content(cache: Path, tmp_path: Path) -> None:
     plan = planned(tmp_path, cache)
     by_id = dict(zip(plan.prepared.ids.tolist(), plan.prepared.rows, strict=True))
-    hashes = [by_id[item].sha256 for item in plan.tasks[0].fit.train.ids]
+    hashes = [by_id[item].sha256 for item in plan.cases[0].fit.train.ids]
     assert hashes == sorted(hashes)
 
 
 def test_the_model_does_not_depend_on_scorer_and_aggregation(cache: Path, tmp_path: Path) -> None:
-    tasks = planned(
-        tmp_path, cache, ("toy", {}), ("toy", {"scorer": "gmm"}), ("toy", {"aggregate": "max"})
-    ).tasks
-    assert len({task.fit.model_id for task in tasks}) == 1
-    assert len({task.score.job_id for task in tasks}) == 3
+    cases = planned(
+        tmp_path,
+        cache,
+        Selector("toy"),
+        Selector("toy", {"scorer": "gmm"}),
+        Selector("toy", {"aggregate": "max"}),
+    ).cases
+    assert len({case.fit.model_id for case in cases}) == 1
+    assert len({case.score.job_id for case in cases}) == 3
 
 
 @pytest.mark.parametrize(
@@ -81,21 +81,23 @@ def test_the_model_does_not_depend_on_scorer_and_aggregation(cache: Path, tmp_pa
 def test_the_model_depends_on_all_that_trains_it(
     changed: dict[str, str], cache: Path, tmp_path: Path
 ) -> None:
-    plain, other = planned(tmp_path, cache, ("toy", {}), ("toy", changed)).tasks
+    plain, other = planned(tmp_path, cache, Selector("toy"), Selector("toy", changed)).cases
     assert plain.fit.model_id != other.fit.model_id
 
 
 def test_seed_and_threads_make_another_model(cache: Path, tmp_path: Path) -> None:
-    one, two = planned(tmp_path, cache, seeds=[1, 2]).tasks
-    [threaded] = planned(tmp_path, cache, seeds=[1], threads=2).tasks
+    one, two = planned(tmp_path, cache, seeds=[1, 2]).cases
+    [threaded] = planned(tmp_path, cache, seeds=[1], threads=2).cases
     assert len({one.fit.model_id, two.fit.model_id, threaded.fit.model_id}) == 3
 
 
-def test_items_are_cut_to_what_is_asked_and_there(cache: Path, tmp_path: Path) -> None:
-    half, long = planned(tmp_path, cache, ("toy", {"length_s": "0.5"}), ("toy", {"length_s": "3"})).tasks
+def test_items_are_cut_to_the_length_asked_for_at_most_to_the_shortest(cache: Path, tmp_path: Path) -> None:
+    half, long = planned(
+        tmp_path, cache, Selector("toy", {"length_s": "0.5"}), Selector("toy", {"length_s": "3"})
+    ).cases
     assert (half.fit.length, half.fit.rules) == (8000, [])
     assert long.fit.length == 16000
-    assert long.fit.rules == ["items cut to 16000 positions, the shortest training item, not 48000"]
+    assert long.fit.rules == ["items cut to 16000 positions, the shortest training item, instead of 48000"]
 
 
 def test_a_class_without_training_items_is_named(
@@ -113,25 +115,23 @@ def test_a_class_without_training_items_is_named(
 
 
 def test_held_out_items_of_a_class_are_few_but_never_all(cache: Path, tmp_path: Path) -> None:
-    [most] = planned(tmp_path, cache, ("toy", {"held": "0.9"})).tasks
+    [most] = planned(tmp_path, cache, Selector("toy", {"held": "0.9"})).cases
     claims = np.bincount(most.fit.train.claim)
     assert claims.tolist() == [1, 1, 1, 1]  # int(0.9 * 6) = 5 of 6 held out
-    [few] = planned(tmp_path, cache, ("toy", {"held": "0.1"})).tasks
+    [few] = planned(tmp_path, cache, Selector("toy", {"held": "0.1"})).cases
     assert few.fit.held.ids == []
-    assert "nothing held out of classes with too few training items" in few.fit.rules[0]
+    assert "no items held out of classes with too few training items" in few.fit.rules[0]
 
 
-FOREIGN = ("toy_with_foreign", {})
+FOREIGN = Selector("toy_with_foreign")
 
 
-def test_foreign_training_items_travel_along_as_negatives_a_share_of_them_held_out(
+def test_foreign_training_items_are_negatives_and_a_share_of_them_is_held_out(
     cache: Path, tmp_path: Path
 ) -> None:
-    fan, valve = planned(tmp_path, cache, FOREIGN).tasks
-    assert (len(fan.fit.train.ids), len(fan.fit.held.ids)) == (
-        16,
-        8,
-    )  # 2 of 6 clips of each of 4 IDs held out
+    fan, valve = planned(tmp_path, cache, FOREIGN).cases
+    # 2 of 6 clips of each of 4 IDs are held out.
+    assert (len(fan.fit.train.ids), len(fan.fit.held.ids)) == (16, 8)
     for rows in (fan.fit.train, fan.fit.held):
         assert [index >= 0 for index in rows.claim] == rows.own
         assert sum(rows.own) == len(rows.own) / 2
@@ -142,7 +142,7 @@ def test_foreign_training_items_travel_along_as_negatives_a_share_of_them_held_o
 def test_a_score_job_sees_no_foreign_item_and_learns_from_the_held_out_ones(
     cache: Path, tmp_path: Path
 ) -> None:
-    fan, _ = planned(tmp_path, cache, FOREIGN).tasks
+    fan, _ = planned(tmp_path, cache, FOREIGN).cases
     own_held = [item for item, own in zip(fan.fit.held.ids, fan.fit.held.own, strict=True) if own]
     assert fan.score.train.ids == fan.score.held.ids == own_held
     assert all(fan.score.train.own)
@@ -151,36 +151,36 @@ def test_a_score_job_sees_no_foreign_item_and_learns_from_the_held_out_ones(
 def test_a_scorer_on_held_out_items_takes_training_items_of_a_class_that_has_none(
     cache: Path, tmp_path: Path
 ) -> None:
-    fan, _ = planned(tmp_path, cache, ("toy_with_foreign", {"held": "0.1"})).tasks
+    fan, _ = planned(tmp_path, cache, Selector("toy_with_foreign", {"held": "0.1"})).cases
     assert fan.score.held.ids == []
     assert len(fan.score.train.ids) == 12
     assert (
-        "the scorer learns from training items of fan/00, fan/02: nothing is held out of them"
+        "the scorer learns from the training items of fan/00, fan/02, which have no held-out items"
         in fan.score.rules
     )
 
 
-def test_a_unit_takes_its_own_options_and_the_users_words_win(cache: Path, tmp_path: Path) -> None:
-    fan, valve = planned(tmp_path, cache, FOREIGN).tasks
-    assert [task.fit.recipe.model.options["epochs"] for task in (fan, valve)] == [2, 1]
-    assert [task.fit.recipe.scorer.name for task in (fan, valve)] == ["knn", "gmm"]
-    assert [task.fit.recipe.knobs.aggregate for task in (fan, valve)] == ["max", "mean"]
-    fan, valve = planned(tmp_path, cache, ("toy_with_foreign", {"epochs": "3"})).tasks
-    assert [task.fit.recipe.model.options["epochs"] for task in (fan, valve)] == [3, 3]
+def test_a_unit_takes_its_own_options_unless_the_user_sets_them(cache: Path, tmp_path: Path) -> None:
+    fan, valve = planned(tmp_path, cache, FOREIGN).cases
+    assert [case.fit.recipe.model.options["epochs"] for case in (fan, valve)] == [2, 1]
+    assert [case.fit.recipe.scorer.name for case in (fan, valve)] == ["knn", "gmm"]
+    assert [case.fit.recipe.common.aggregate for case in (fan, valve)] == ["max", "mean"]
+    fan, valve = planned(tmp_path, cache, Selector("toy_with_foreign", {"epochs": "3"})).cases
+    assert [case.fit.recipe.model.options["epochs"] for case in (fan, valve)] == [3, 3]
 
 
 def test_a_unit_with_too_few_training_items_is_inapplicable(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("toy_plugin.asdbench_methods", _with_items(20))
-    tasks = planned(tmp_path, cache, FOREIGN).tasks
-    assert {task.inapplicable for task in tasks} == {"needs at least 20 training items, there is 8"}
+    cases = planned(tmp_path, cache, FOREIGN).cases
+    assert {case.inapplicable for case in cases} == {"needs at least 20 training items, found 8"}
 
 
 def test_options_that_do_not_fit_the_data_are_an_error_before_anything_is_run(
     cache: Path, tmp_path: Path
 ) -> None:
-    wrong = ("stgram_afpa", {"heads": "5"})
+    wrong = Selector("stgram_afpa", {"heads": "5"})
     with pytest.raises(
         ConfigError, match=r"stgram_afpa\[heads=5\] on all: heads=5 does not divide the .* frames"
     ):
@@ -188,27 +188,29 @@ def test_options_that_do_not_fit_the_data_are_an_error_before_anything_is_run(
 
 
 def test_a_method_whose_own_settings_do_not_fit_the_data_is_inapplicable(cache: Path, tmp_path: Path) -> None:
-    [task] = planned(tmp_path, cache, ("stgram_afpa", {})).tasks  # clips of one second
-    assert task.inapplicable is not None
-    assert "heads=6 does not divide" in task.inapplicable
+    [case] = planned(tmp_path, cache, Selector("stgram_afpa")).cases  # clips of one second
+    assert case.inapplicable is not None
+    assert "heads=6 does not divide" in case.inapplicable
 
 
-def test_what_a_test_item_tells_beyond_its_claim_is_told(
+def test_columns_known_at_run_time_are_in_the_message(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = Synthetic.card.fget
     assert card is not None
     monkeypatch.setattr(
-        Synthetic, "card", property(lambda self: msgspec.structs.replace(card(self), known=("part",)))
+        Synthetic,
+        "card",
+        property(lambda self: msgspec.structs.replace(card(self), runtime_columns=("part",))),
     )
-    [task] = planned(tmp_path, cache).tasks
-    assert sorted(task.score.test.columns) == ["machine", "part", "section"]
+    [case] = planned(tmp_path, cache).cases
+    assert sorted(case.score.test.columns) == ["machine", "part", "section"]
 
 
 def test_the_model_depends_on_the_rows_it_is_trained_on_and_not_on_the_labels_of_others(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [whole] = planned(tmp_path, cache).tasks
+    [whole] = planned(tmp_path, cache).cases
     folds, index = Synthetic.folds, Synthetic.index
 
     def fewer(self: Synthetic, rows: Sequence[Row]) -> Sequence[Fold]:
@@ -219,40 +221,39 @@ def test_the_model_depends_on_the_rows_it_is_trained_on_and_not_on_the_labels_of
 
     with monkeypatch.context() as patched:
         patched.setattr(Synthetic, "folds", fewer)
-        [smaller] = planned(tmp_path, cache).tasks
+        [smaller] = planned(tmp_path, cache).cases
     monkeypatch.setattr(Synthetic, "index", unlabelled)
-    [secret] = planned(tmp_path, cache, allow_partial=True).tasks  # the official counts are by label
+    [secret] = planned(tmp_path, cache, allow_partial=True).cases  # the official counts are by label
     assert smaller.fit.model_id != whole.fit.model_id
     assert smaller.score.job_id != whole.score.job_id
     assert secret.fit.model_id == whole.fit.model_id
 
 
 def test_leave_one_section_out_works_on_any_dataset_with_that_column(cache: Path, tmp_path: Path) -> None:
-    words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", "by": "section"})
-    plan = planned(tmp_path, cache, ("toy", {}), dataset=words)
-    assert [task.fold for task in plan.tasks] == ["loso:00", "loso:02"]
-    assert [task.fit.classes for task in plan.tasks] == [["fan/02", "valve/02"], ["fan/00", "valve/00"]]
-    assert all(set(task.score.test.claim) == {-1} for task in plan.tasks)
-    whole = planned(tmp_path, cache).tasks[0]
-    assert sorted(item for task in plan.tasks for item in task.score.test.ids) == sorted(whole.score.test.ids)
+    plan = planned(tmp_path, cache, Selector("toy"), dataset=tiny.LOSO)
+    assert [case.fold for case in plan.cases] == ["loso:00", "loso:02"]
+    assert [case.fit.classes for case in plan.cases] == [["fan/02", "valve/02"], ["fan/00", "valve/00"]]
+    assert all(set(case.score.test.claim) == {-1} for case in plan.cases)
+    whole = planned(tmp_path, cache).cases[0]
+    assert sorted(item for case in plan.cases for item in case.score.test.ids) == sorted(whole.score.test.ids)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": "loso"}, "of which column"),
+        ({"protocol": "loso"}, r"\[protocol=loso\] needs a column .*, for example by=section"),
         ({"protocol": "loso", "by": "subject"}, "unknown column 'subject'.*known: machine, part, section"),
-        ({"by": "section"}, r"\[by=section\] belongs to protocol=loso: say protocol=loso,by=section"),
+        ({"by": "section"}, r"\[by=section\] needs protocol=loso: write protocol=loso,by=section"),
         ({"protocol": "LOSO", "by": "section"}, r"unknown protocol 'LOSO' \(known: loso\)"),
         ({"protocol": "kfold"}, r"unknown protocol 'kfold' \(known: loso\)"),
         ({"protocl": "loso"}, "unknown option 'protocl'; did you mean 'protocol'.*by, .*protocol"),
     ],
 )
-def test_what_is_wrong_with_a_protocol_is_told_with_what_would_be_right(
+def test_a_wrong_protocol_is_refused_with_what_would_be_right(
     options: dict[str, str], message: str, cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        planned(tmp_path, cache, dataset=("synthetic", {**tiny.DATASET[1], **options}))
+        planned(tmp_path, cache, dataset=Selector("synthetic", {**tiny.DATASET.options, **options}))
 
 
 def test_columns_that_a_card_does_not_declare_are_no_folds(
@@ -266,43 +267,44 @@ def test_columns_that_a_card_does_not_declare_are_no_folds(
         ]
 
     monkeypatch.setattr(Synthetic, "index", private)
-    words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", "by": "others"})
+    dataset = Selector("synthetic", {**tiny.DATASET.options, "protocol": "loso", "by": "others"})
     with pytest.raises(ConfigError, match=r"unknown column 'others'.*\(known: machine, part, section\)"):
-        planned(tmp_path, cache, dataset=words)
+        planned(tmp_path, cache, dataset=dataset)
 
 
 def test_one_fold_for_each_database_of_data_that_leave_a_subject_out(cache: Path, tmp_path: Path) -> None:
-    faces = ("synthetic_faces", {"subjects": "2", "size": "28", "protocol": "loso", "by": "database"})
-    waspp = ("waspp", {"width": "0.0625", "input_size": "18"})
-    tasks = planned(tmp_path, cache, waspp, dataset=faces).tasks
-    assert [task.fold for task in tasks] == ["loso:casme2", "loso:samm", "loso:smic"]
-    assert [task.title.split("] ")[1] for task in tasks] == [f"{task.fold} seed 42" for task in tasks]
-    databases = [set(task.fit.train.columns["database"]) for task in tasks]
+    faces = Selector("synthetic_faces", {"subjects": "2", "size": "28", "protocol": "loso", "by": "database"})
+    waspp = Selector("waspp", {"width": "0.0625", "input_size": "18"})
+    cases = planned(tmp_path, cache, waspp, dataset=faces).cases
+    assert [case.fold for case in cases] == ["loso:casme2", "loso:samm", "loso:smic"]
+    assert [case.title.split("] ")[1] for case in cases] == [f"{case.fold} seed 42" for case in cases]
+    databases = [set(case.fit.train.columns["database"]) for case in cases]
     assert databases == [{"samm", "smic"}, {"casme2", "smic"}, {"casme2", "samm"}]
 
 
-def test_a_task_names_fold_and_unit_where_there_are_several(cache: Path, tmp_path: Path) -> None:
-    words = ("synthetic", {**tiny.DATASET[1], "protocol": "loso", "by": "section"})
-    methods: tuple[tuple[str, dict[str, str]], ...] = (("toy", {}), ("toy_by_machine", {}))
-    assert [task.place for task in planned(tmp_path, cache, *methods).tasks] == ["all", "fan", "valve"]
-    assert [task.place for task in planned(tmp_path, cache, *methods, dataset=words).tasks] == [
+def test_a_case_names_fold_and_unit_where_there_are_several(cache: Path, tmp_path: Path) -> None:
+    methods = (Selector("toy"), Selector("toy_by_machine"))
+    assert [case.place for case in planned(tmp_path, cache, *methods).cases] == ["all", "fan", "valve"]
+    assert [case.place for case in planned(tmp_path, cache, *methods, dataset=tiny.LOSO).cases] == [
         "loso:00", "loso:02", "loso:00 fan", "loso:00 valve", "loso:02 fan", "loso:02 valve",
     ]  # fmt: skip
 
 
-ROBOT = ("synthetic_robot", {"normal_rows": "1500", "slow_rows": "900", "window": "10"})
+ROBOT = Selector("synthetic_robot", {"normal_rows": "1500", "slow_rows": "900", "window": "10"})
 
 
-def test_a_method_whose_own_scope_the_data_do_not_tell_is_inapplicable(cache: Path, tmp_path: Path) -> None:
-    tasks = planned(tmp_path, cache, ("logmel_knn", {}), ("pca", {}), dataset=ROBOT).tasks
-    whys = {task.recipe.label: task.inapplicable for task in tasks}
+def test_a_method_whose_own_scope_the_data_lack_is_inapplicable(cache: Path, tmp_path: Path) -> None:
+    cases = planned(tmp_path, cache, Selector("logmel_knn"), Selector("pca"), dataset=ROBOT).cases
+    whys = {case.recipe.label: case.inapplicable for case in cases}
     assert whys["pca"] is None
-    assert whys["logmel_knn"] == "is trained for each machine, which these data do not tell (known: all)"
+    assert whys["logmel_knn"] == (
+        "needs a 'machine' column, which this dataset lacks (it can be trained by all)"
+    )
 
 
 def test_a_scope_that_a_user_asks_for_must_be_there(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown scope 'machine' \(known: all\)"):
-        planned(tmp_path, cache, ("pca", {"scope": "machine"}), dataset=ROBOT)
+        planned(tmp_path, cache, Selector("pca", {"scope": "machine"}), dataset=ROBOT)
 
 
 @pytest.mark.parametrize("repeats", [2, 3])
@@ -324,24 +326,23 @@ def test_folds_that_test_an_item_again_are_refused(
         planned(tmp_path, cache)
 
 
-def test_a_test_item_that_is_a_copy_of_a_training_item_is_told_as_a_known_leak(
+def test_a_test_item_that_is_a_copy_of_a_training_item_is_a_known_leak(
     cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = planned(tmp_path, cache).prepared
-    assert made.card.known_leaks == ()
-    root = next(path for path in (cache / "made").glob("synthetic-*") if path.is_dir())
+    prepared = planned(tmp_path, cache).prepared
+    assert prepared.card.known_leaks == ()
+    root = next(path for path in (cache / "generated").glob("synthetic-*") if path.is_dir())
     plant = tmp_path / "plant"
-    for row in made.rows:
+    for row in prepared.rows:
         (plant / row.source).parent.mkdir(parents=True, exist_ok=True)
         (plant / row.source).write_bytes((root / row.source).read_bytes())
-    [first, *_] = [row for row in made.rows if row.columns["part"] == "train"]
+    [first, *_] = [row for row in prepared.rows if row.columns["part"] == "train"]
     machine = first.columns["machine"]
     copy = plant / machine / "test" / f"normal_id_{first.columns['section']}_99999999.wav"
     copy.write_bytes((root / first.source).read_bytes())
-    [leak] = planned(tmp_path, cache, dataset=("folder", {"path": str(plant)})).prepared.card.known_leaks
-    assert leak.startswith(
-        "1 of 33 tested or validating items are copies of training items of their own fold"
-    )
+    copied = planned(tmp_path, cache, dataset=Selector("folder", {"path": str(plant)}))
+    [leak] = copied.prepared.card.known_leaks
+    assert leak.startswith("1 of 33 test and validation items are copies of training items of their own fold")
     assert f"(first: {copy.relative_to(plant)} of {first.source})" in leak
     assert "known leak: 1 of 33" in caplog.text
 

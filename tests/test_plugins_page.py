@@ -1,8 +1,7 @@
-"""The plugins that README and docs/plugins.md show work as they stand there: their tests pass, their method is trained."""
+"""The plugins shown in README and docs/plugins.md work as printed: their tests pass, their method is trained."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from asdbench import RunDocument
+from asdbench.results.record import decode
+
 ROOT = Path(__file__).parents[1]
 PLACES = [ROOT / part for part in ("harness", "plugins", "datasets", "leaderboards")]
 _FILE = re.compile(
@@ -20,17 +22,17 @@ _FILE = re.compile(
 
 
 def installed(page: str, folder: Path) -> dict[str, str]:
-    """Install the files that a page shows in a folder, as pip would; return the environment of who sees them."""
+    """Install the files of a page in a folder, as pip would; return an environment that finds them."""
     files = {match["name"]: match["text"] for match in _FILE.finditer((ROOT / page).read_text("utf-8"))}
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
     points = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]["asdbench.plugins"]
-    told = folder / "shown-0.1.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 0.1\n", "utf-8")
+    metadata = folder / "shown-0.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 0.1\n", "utf-8")
     lines = [f"{name} = {module}" for name, module in points.items()]
-    (told / "entry_points.txt").write_text("\n".join(["[asdbench.plugins]", *lines, ""]), "utf-8")
+    (metadata / "entry_points.txt").write_text("\n".join(["[asdbench.plugins]", *lines, ""]), "utf-8")
     path = os.pathsep.join(map(str, [folder, *PLACES]))
     return os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -47,20 +49,18 @@ def called(*words: str, env: dict[str, str], folder: Path) -> str:
 def auc(*words: str, env: dict[str, str], folder: Path) -> dict[str, float]:
     """Return the mean AUC of every method of a run with these words."""
     common = ["--cache", "cache", "--threads", "1", "--device", "cpu", "--json"]
-    told = json.loads(called("-m", "asdbench", "run", *words, *common, env=env, folder=folder))
-    return {
-        row["method"]: row["value"]
-        for row in told["results"]
-        if row["metric"] == "auc" and not any(row[group] for group in told["data"]["groups"])
-    }
+    text = called("-m", "asdbench", "run", *words, *common, env=env, folder=folder)
+    summary = decode(text.encode(), RunDocument).summary
+    values = {method: averages["auc"] for method, averages in summary.items()}
+    return {method: value for method, value in values.items() if value is not None}
 
 
 def test_the_plugin_of_the_page_keeps_every_contract(tmp_path: Path) -> None:
     env = installed("docs/plugins.md", tmp_path)
     quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    told = called(*quiet, "test_hum.py", env=env, folder=tmp_path)
-    assert re.search(r"\b2\d passed", told)
-    assert "skipped" not in told
+    output = called(*quiet, "test_hum.py", env=env, folder=tmp_path)
+    assert re.search(r"\b2\d passed", output)
+    assert "skipped" not in output
 
 
 def test_the_plugin_of_the_page_finds_the_worn_motors(tmp_path: Path) -> None:

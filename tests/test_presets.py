@@ -1,14 +1,15 @@
-"""Presets: a whole table of a paper by one name, one run for each dataset."""
+"""Presets: a paper's whole table by one name, with a run for each dataset."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import tiny
 
 from asdbench.cli import status_of
+from asdbench.results.schema import RunDocuments
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +31,10 @@ def test_a_preset_runs_every_dataset_of_its_table(tmp_path: Path, capsys: pytest
         "1",
     ]
     assert status_of([*words, "--json", "--figure", "auc.png"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["preset"] == "toy/table1"
-    assert [run["run"]["dataset_options"]["snr_db"] for run in told["runs"]] == ["0", "6"]
-    assert all(run["summary"]["auc"] is not None for run in told["runs"])
+    found = msgspec.json.decode(capsys.readouterr().out, type=RunDocuments)
+    assert found.preset == "toy/table1"
+    assert [run.run.dataset_options["snr_db"] for run in found.runs] == ["0", "6"]
+    assert all(run.summary["toy[epochs=1]"]["auc"] is not None for run in found.runs)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["auc-1.png", "auc-2.png"]
     assert status_of(words) == 0
     assert capsys.readouterr().out.count("toy[epochs=1] on synthetic[") == 2

@@ -1,4 +1,4 @@
-"""What papers print is carried over whole: every number, the averages too, and what is known against them."""
+"""The printed values of the papers are complete: every number, the averages, and what is known against them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import make_printed
 import pytest
 
 import asdbench_leaderboards
-from asdbench.printed import key_of
-from asdbench.values import Printed
+from asdbench import Printed
+from asdbench.results.published import key_of
 from asdbench_leaderboards.cells import METRICS
 from asdbench_leaderboards.printed import FIELDS, printed
 from asdbench_leaderboards.systems import lines
@@ -23,14 +23,14 @@ PRINTED = list(printed())
 
 
 @pytest.mark.data
-def test_the_numbers_are_those_that_were_read_off_the_papers(shared_data: Path) -> None:
-    made_now = io.StringIO()
-    make_printed.write(make_printed.printed_rows(shared_data.parent / "specs" / "targets"), made_now)
+def test_the_values_are_those_read_from_the_papers(shared_data: Path) -> None:
+    expected = io.StringIO()
+    make_printed.write(make_printed.printed_rows(shared_data.parent / "specs" / "targets"), expected)
     kept = Path(asdbench_leaderboards.__file__).parent / "tables" / "printed.csv"
-    assert kept.read_text("utf-8") == made_now.getvalue()
+    assert kept.read_text("utf-8") == expected.getvalue()
 
 
-def test_an_erratum_is_joined_to_the_number_that_it_is_of(tmp_path: Path) -> None:
+def test_an_erratum_is_joined_to_its_number(tmp_path: Path) -> None:
     head = "table,dataset,machine,method,metric,value\n"
     block = "3,MIMII,Fan,AE,AUC,63.24\n3,MIMII DUE,Fan,AE,AUC,64.36\n3,MIMII,Fan,AE,hyperparameter:LR,1\n"
     for source in make_printed.SOURCES:
@@ -70,7 +70,7 @@ def test_an_erratum_of_two_tables_is_joined_to_both_and_fractions_are_written_in
     ]
 
 
-def test_every_column_that_says_nothing_else_is_a_result_group() -> None:
+def test_every_other_column_is_a_result_column() -> None:
     assert (
         set(next(lines("printed.csv"))) - FIELDS
         == {"machine", "section", "database"}
@@ -99,7 +99,7 @@ def tables() -> Iterator[tuple[tuple[str, ...], list[Printed]]]:
 
 
 @pytest.mark.parametrize("numbers", [pytest.param(numbers, id=" ".join(key)) for key, numbers in tables()])
-def test_a_printed_average_is_that_of_its_row_or_its_consistent_value_is(numbers: list[Printed]) -> None:
+def test_a_printed_average_or_its_consistent_value_is_the_mean_of_its_row(numbers: list[Printed]) -> None:
     [average] = [number for number in numbers if not number.groups]
     mean = statistics.harmonic_mean if average.metric == "omega" else statistics.fmean
     of_row = mean([number.value for number in numbers if number.groups])
@@ -149,7 +149,7 @@ def test_the_printed_averages_are_those_of_the_papers(table: tuple[str, str]) ->
 @pytest.mark.parametrize(
     ("paper", "row", "count"), [("asd_afpa", "Average", 10), ("serial_oe", "All/Har-mean", 8)]
 )
-def test_the_average_rows_are_those_that_were_read_off_the_papers(
+def test_the_average_rows_are_those_read_from_the_papers(
     paper: str, row: str, count: int, shared_data: Path
 ) -> None:
     with (shared_data.parent / "specs" / "targets" / f"{paper}.csv").open(
@@ -172,7 +172,7 @@ CLIPS = {"casme2": 145, "samm": 132, "smic": 164}
 
 
 def clips_of(number: Printed) -> int:
-    """Return how many clips a number of waspp_net says are named right; accuracy against the rest is (1 + 2 a) / 3."""
+    """Return how many clips are classified correctly by a value of waspp_net; one-vs-rest accuracy is (1 + 2 a) / 3."""
     everything = CLIPS[number.groups["database"]] if number.groups else sum(CLIPS.values())
     known = number.value if number.consistent is None else number.consistent
     accuracy = known if number.metric == "accuracy" else (3 * known - 1) / 2
@@ -182,8 +182,8 @@ def clips_of(number: Printed) -> int:
     return counted
 
 
-def test_what_waspp_net_calls_f1_is_the_accuracy_and_what_it_calls_accuracy_is_against_the_rest() -> None:
-    """Checks the two metrics and the errata: each number is one of whole clips, and both metrics count the same."""
+def test_f1_in_waspp_net_is_the_accuracy_and_accuracy_there_is_one_vs_rest() -> None:
+    """Checks the two metrics and the errata: each value is a count of whole clips, the same for both metrics."""
     counts: dict[tuple[str, ...], set[int]] = {}
     for number in PRINTED:
         if number.paper == "waspp_net":
@@ -208,7 +208,7 @@ def test_the_clips_of_the_databases_of_waspp_net_add_up_to_the_combined_ones() -
 TESTED = {"kuka/w30": 1246, "kuka/w50": 747, "kuka/w70": 534, "kuka/w100": 374}
 
 
-def test_every_recall_of_robot_aae_is_one_of_whole_windows() -> None:
+def test_every_recall_of_robot_aae_is_a_count_of_whole_windows() -> None:
     recalls = [number for number in PRINTED if (number.paper, number.metric) == ("robot_aae", "recall")]
     assert len(recalls) == 12 + 8
     for number in recalls:

@@ -1,4 +1,4 @@
-"""Under which name papers print results of a dataset's items: none, unless training and test clips are exactly theirs."""
+"""The name of a dataset in printed results: empty unless its training and test clips are exactly those of the papers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from asdbench_datasets.dcase2020 import MIMII, Dcase2020
-from asdbench_datasets.dcase2021 import Dcase2021
-from asdbench_datasets.dcase2022 import Dcase2022
-from asdbench_datasets.dcase2023 import Dcase2023
-from asdbench_datasets.dcase2025 import Dcase2025
-from asdbench_datasets.mimii_due import MimiiDue
-from asdbench_datasets.sections import SectionRelease
+from asdbench_datasets.dcase.dcase2020 import MIMII, Dcase2020
+from asdbench_datasets.dcase.dcase2021 import Dcase2021
+from asdbench_datasets.dcase.dcase2022 import Dcase2022
+from asdbench_datasets.dcase.dcase2023 import Dcase2023
+from asdbench_datasets.dcase.dcase2025 import Dcase2025
+from asdbench_datasets.dcase.sections import SectionRelease
+from asdbench_datasets.mimii.mimii_due import MimiiDue
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_results_are_compared_with_those_of_the_same_training_and_test_clips(
     ],
     ids=repr,
 )
-def test_printed_results_are_of_exactly_their_training_and_test_clips(
+def test_printed_results_belong_to_exactly_their_training_and_test_clips(
     dataset: SectionRelease, board: str
 ) -> None:
     assert dataset.card.published_as == board
 
 
-def test_who_runs_mimii_due_is_told_that_nothing_counts_its_clips() -> None:
+def test_mimii_due_warns_that_its_clip_counts_are_not_verified() -> None:
     [note] = MimiiDue().card.notes
-    assert note.startswith("numbers of clips of MIMII DUE are not verified")
+    assert "numbers of clips of MIMII DUE are not verified" in note

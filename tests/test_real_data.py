@@ -1,4 +1,4 @@
-"""The main job on real recordings: every method, 23 machine IDs, undefined where the data are."""
+"""A whole run on real recordings: every method, 23 machine IDs, undefined results where the data are undefined."""
 
 from __future__ import annotations
 
@@ -11,47 +11,40 @@ from typing import Any
 import pytest
 import tiny
 
-from asdbench import cli
-from asdbench.data.download import digest_of
-from asdbench.runner import run
-from asdbench.values import Remote
+from asdbench import Remote, Selector, cli
+from asdbench.data.hashing import digest_of
+from asdbench.runs.run import run
 
 METHODS = (
-    ("stgram_afpa", {"epochs": "1", "length_s": "1.536"}),
-    ("stgram_mfn", {"epochs": "1", "length_s": "1.536"}),
-    ("idnn", {"epochs": "1", "length_s": "2"}),
-    ("autoencoder", {"epochs": "1", "length_s": "2"}),
+    Selector("stgram_afpa", {"epochs": "1", "length_s": "1.536"}),
+    Selector("stgram_mfn", {"epochs": "1", "length_s": "1.536"}),
+    Selector("idnn", {"epochs": "1", "length_s": "2"}),
+    Selector("autoencoder", {"epochs": "1", "length_s": "2"}),
 )
 
 
 @pytest.mark.data
 def test_every_method_runs_on_real_clips_of_dcase2020(shared_data: Path, tmp_path: Path) -> None:
     request = tiny.request(
-        tmp_path, *METHODS, cache=tmp_path / "cache", dataset=("dcase2020", {}), allow_partial=True, threads=2,
+        tmp_path, *METHODS, cache=tmp_path / "cache", dataset=Selector("dcase2020"), allow_partial=True, threads=2,
         resume_every_s=10.0,
     )  # fmt: skip
-    report = run(tiny.replaced(request, data_root=shared_data), tiny.registry(), tiny.Silent())
-    assert {job.status for job in report.jobs} == {"ok"}
-    document = report.document()
-    for method in document["methods"]:
-        rows = [row for row in document["results"] if row["method"] == method and row["metric"] == "auc"]
-        sections = {(row["machine"], row["section"]): row for row in rows if row["section"]}
+    document = run(tiny.replaced(request, data_root=shared_data), tiny.registry(), observer=tiny.Silent())
+    assert {job.status for job in document.jobs} == {"ok"}
+    for method in document.methods:
+        rows = [row for row in document.results_of(method) if row.metric == "auc"]
+        sections = {
+            (row.groups["machine"], row.groups["section"]): row for row in rows if row.groups["section"]
+        }
         assert len(sections) == 23
-        undefined = [key for key, row in sections.items() if row["value"] is None]
-        assert undefined == [("pump", "02")]
-        assert sections["pump", "02"]["why"] == "no anomalous item"
-        machines = {row["machine"]: row for row in rows if row["machine"] and row["section"] is None}
-        assert "pump/02" in machines["pump"]["why"]
-    assert document["data"]["complete"] is False
-    assert (document["data"]["items"], document["data"]["expected"]) == (231, 47151)
-    averages = {
-        row["method"]: row["printed"]
-        for row in document["results"]
-        if row["machine"] is None and row["metric"] == "auc"
-    }
-    assert [averages[method] for method in document["methods"]] == pytest.approx(
-        [0.9391, 0.9236, 0.7696, None]
-    )
+        assert [key for key, row in sections.items() if row.value is None] == [("pump", "02")]
+        assert sections["pump", "02"].why == "no anomalous item"
+        [pump] = [row for row in rows if row.groups["machine"] == "pump" and row.groups["section"] is None]
+        assert "pump/02" in (pump.why or "")
+    assert document.data.complete is False
+    assert (document.data.items, document.data.expected) == (231, 47151)
+    averages = {row.method: row.printed for row in document.results if row.is_whole and row.metric == "auc"}
+    assert [averages[method] for method in document.methods] == pytest.approx([0.9391, 0.9236, 0.7696, None])
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def server(tmp_path: Path) -> Iterator[str]:
             super().__init__(*words, directory=str(tmp_path / "served"), **named)
 
         def log_message(self, format: str, *words: Any) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as http:
         thread = Thread(target=http.serve_forever)
@@ -74,12 +67,12 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_fetch_asks_for_the_licence_downloads_unpacks_and_verify_counts(
+def test_fetch_asks_for_the_licence_then_downloads_and_unpacks_and_verify_counts(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import zipfile
 
-    from asdbench_datasets.dcase2020 import Dcase2020
+    from asdbench_datasets.dcase.dcase2020 import Dcase2020
 
     archive = tmp_path / "served" / "dev_data_fan.zip"
     with zipfile.ZipFile(archive, "w") as members:

@@ -1,4 +1,4 @@
-"""The recipe: which layer wins, what a trained model depends on, and what a user is told of a wrong word."""
+"""The recipe: which layer wins, what a trained model depends on, and the errors for wrong options."""
 
 from __future__ import annotations
 
@@ -15,33 +15,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from asdbench.errors import ConfigError, PluginError
-from asdbench.hookspecs import hookimpl
-from asdbench.recipe import (
-    COMPUTING,
-    COMPUTING_FILES,
-    Knobs,
-    Recipe,
-    _harness,
+import asdbench
+from asdbench import (
+    Config,
+    ConfigError,
+    Entry,
+    Method,
+    PluginError,
+    Registry,
+    Selector,
+    Setting,
     config_of,
     configure,
-    identifier,
-    resolve,
-)
-from asdbench.registry import (
-    Kind,
-    NotOffered,
-    Registry,
-    load_plugin,
+    hookimpl,
+    lazy,
     load_registry,
 )
-from asdbench.sources import _imports, _sources
-from asdbench.values import Config, Entry, Method, Setting, lazy
+from asdbench.core.fingerprints import _imports, _sources, identifier
+from asdbench.plugin.registry import Kind, NotOffered, load_plugin
+from asdbench.recipes.recipe import CommonOptions, Recipe
+from asdbench.recipes.resolve import COMPUTING, harness_hash, resolve
 
 PARTS = """
 from typing import Annotated, Literal
 from msgspec import Meta
-from asdbench.values import Config
+from asdbench import Config, Scorer
 
 class BinsConfig(Config, frozen=True):
     bins: Annotated[int, Meta(ge=1)] = 4
@@ -60,7 +58,7 @@ class NetConfig(Config, frozen=True):
 class Net:
     Config = NetConfig
 
-class Near(Config, frozen=True):
+class Near(Scorer, frozen=True):
     on: str = "embedding"
     k: int = 1
     name: Annotated[str, Meta(pattern="^[a-z]+$")] = "near"
@@ -70,7 +68,7 @@ class Near(Config, frozen=True):
         if self.k == 13:
             raise ValueError("13 is no good number")
 
-class Far(Config, frozen=True):
+class Far(Scorer, frozen=True):
     on: str = "embedding"
     k: int = 5
 """
@@ -104,7 +102,7 @@ def registry_with(*methods: Method) -> Registry:
         asdbench_methods=hookimpl(lambda: methods),
     )
     registry = Registry()
-    load_plugin(registry, "toys", lambda: plugin)
+    load_plugin(registry, "toys", load=lambda: plugin)
     return registry
 
 
@@ -124,15 +122,15 @@ def registry() -> Registry:
 
 
 def toy(registry: Registry, *words: str, on: str = "large") -> Recipe:
-    return resolve(registry, "toy", dict(word.split("=") for word in words), dataset=on)
+    return resolve(registry, Selector("toy", dict(word.split("=") for word in words)), dataset=on)
 
 
 def test_a_parts_own_defaults_are_the_ground(registry: Registry) -> None:
     recipe = toy(registry)
     assert recipe.featurizer.options == {"bins": 4, "floor": 0.5}
     assert (recipe.model.options["depth"], recipe.model.options["bias"]) == (3, False)
-    assert (recipe.knobs.scope, recipe.knobs.held, recipe.knobs.length_s) == ("machine", 0.0, 2.0)
-    assert (recipe.knobs.aggregate, recipe.knobs.precision, recipe.reduced) == ("mean", "fp32", False)
+    assert (recipe.common.scope, recipe.common.held, recipe.common.length_s) == ("machine", 0.0, 2.0)
+    assert (recipe.common.aggregate, recipe.common.precision, recipe.reduced) == ("mean", "fp32", False)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +153,9 @@ def test_defaults_yield_to_the_dataset_the_dataset_to_the_preset_the_preset_to_t
 LAYER = st.none() | st.integers(min_value=1, max_value=9)
 
 
-@settings(deadline=None, max_examples=50)  # each example hashes the source files anew
+@settings(deadline=None, max_examples=50)  # each example hashes the source files again
 @given(default=LAYER, setting=LAYER, preset=LAYER, user=LAYER)
-def test_the_last_layer_that_says_anything_wins(
+def test_the_last_layer_that_sets_an_option_wins(
     default: int | None, setting: int | None, preset: int | None, user: int | None
 ) -> None:
     layers: list[dict[str, Any]] = [
@@ -166,16 +164,16 @@ def test_the_last_layer_that_says_anything_wins(
     changed = replace(
         TOY, defaults=layers[0], on={"any": Setting(options=layers[1])}, presets={"p": layers[2]}
     )
-    words = {"preset": "p"} | ({} if user is None else {"epochs": str(user)})
-    recipe = resolve(registry_with(changed), "toy", words, dataset="any")
-    said = [epochs for epochs in (100, default, setting, preset, user) if epochs is not None]
-    assert recipe.model.options["epochs"] == said[-1]
+    options = {"preset": "p"} | ({} if user is None else {"epochs": str(user)})
+    recipe = resolve(registry_with(changed), Selector("toy", options), dataset="any")
+    stated = [epochs for epochs in (100, default, setting, preset, user) if epochs is not None]
+    assert recipe.model.options["epochs"] == stated[-1]
 
 
-def test_a_dataset_may_change_the_knobs_and_says_when_it_is_reduced(registry: Registry) -> None:
+def test_a_dataset_may_change_the_common_options_and_states_a_reduced_budget(registry: Registry) -> None:
     recipe = toy(registry, on="small")
-    assert (recipe.knobs.held, recipe.knobs.aggregate, recipe.reduced) == (0.2, "max", True)
-    assert toy(registry, "held=0.5", on="small").knobs.held == 0.5
+    assert (recipe.common.held, recipe.common.aggregate, recipe.reduced) == (0.2, "max", True)
+    assert toy(registry, "held=0.5", on="small").common.held == 0.5
 
 
 @pytest.mark.parametrize(
@@ -193,17 +191,15 @@ def test_a_dataset_may_change_the_knobs_and_says_when_it_is_reduced(registry: Re
         (["scorer=near"], "pooled", "near", 2),
     ],
 )
-def test_options_go_with_the_scorer_that_they_were_said_of(
+def test_options_go_with_the_scorer_that_they_were_set_for(
     registry: Registry, words: list[str], on: str, scorer: str, k: int
 ) -> None:
     recipe = toy(registry, *words, on=on)
-    assert (recipe.scorer.name, recipe.knobs.scorer, recipe.scorer.options["k"]) == (scorer, scorer, k)
+    assert (recipe.scorer.name, recipe.common.scorer, recipe.scorer.options["k"]) == (scorer, scorer, k)
 
 
 @pytest.mark.parametrize("word", ["scorer=far", "k=8", "aggregate=max"])
-def test_a_trained_model_does_not_depend_on_what_is_made_of_its_outputs(
-    registry: Registry, word: str
-) -> None:
+def test_a_trained_model_does_not_depend_on_how_its_outputs_are_scored(registry: Registry, word: str) -> None:
     plain, other = toy(registry), toy(registry, word)
     assert other.trained() == plain.trained()
     assert other.scored() != plain.scored()
@@ -217,14 +213,17 @@ def test_a_trained_model_depends_on_all_that_training_reads(registry: Registry, 
 
 
 def test_a_scorer_cannot_learn_from_held_out_items_where_none_are(registry: Registry) -> None:
-    with pytest.raises(ConfigError, match=r"scorer_on=held, but held=0 keeps nothing for it; say held=0\.1"):
+    with pytest.raises(
+        ConfigError, match=r"scorer_on=held needs held-out items, but held=0 keeps none; .* held=0\.1"
+    ):
         toy(registry, "scorer_on=held")
 
 
 def test_another_scorer_on_a_real_method_keeps_the_trained_model() -> None:
     shipped = load_registry()
-    plain = resolve(shipped, "stgram_afpa", {}, dataset="dcase2020")
-    other = resolve(shipped, "stgram_afpa", {"scorer": "gmm", "components": "2"}, dataset="dcase2020")
+    plain = resolve(shipped, Selector("stgram_afpa"), dataset="dcase2020")
+    options = {"scorer": "gmm", "components": "2"}
+    other = resolve(shipped, Selector("stgram_afpa", options), dataset="dcase2020")
     assert (plain.scorer.name, other.scorer.name) == ("negative_log_probability", "gmm")
     assert other.scorer.options["components"] == 2
     assert other.trained() == plain.trained()
@@ -250,12 +249,12 @@ def test_text_becomes_the_type_of_its_option(registry: Registry, word: str, part
 
 
 def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Registry) -> None:
-    knobs = toy(registry, "length_s=none", "held=0.25", "compile=true", "scope=all").knobs
-    assert (knobs.length_s, knobs.held, knobs.compile, knobs.scope) == (None, 0.25, True, "all")
+    common = toy(registry, "length_s=none", "held=0.25", "compile=true", "scope=all").common
+    assert (common.length_s, common.held, common.compile, common.scope) == (None, 0.25, True, "all")
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         (
             "epoch=3",
@@ -264,7 +263,7 @@ def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Reg
         ("model.epoch=3", r"toy: unknown option of the model 'epoch'; did you mean 'epochs'\? \(known: bias"),
         ("scorer.kk=3", "toy: unknown option of the scorer 'kk'; did you mean 'k'"),
         ("nowhere.epochs=3", "toy: unknown option 'nowhere.epochs'"),
-        ("floor=1", "toy: option 'floor' is ambiguous; say featurizer.floor or model.floor"),
+        ("floor=1", "toy: option 'floor' is ambiguous; write featurizer.floor or model.floor"),
         ("preset=slw", r"toy: unknown preset 'slw'; did you mean 'slow'\? \(known: far, slow\)"),
         ("epochs=0", "toy[epochs=0], model net: epochs=0 is not a whole number >= 1"),
         ("epochs=many", "toy[epochs=many], model net: epochs=many is not a whole number >= 1"),
@@ -294,15 +293,15 @@ def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Reg
         ("shape=1+2", "toy[shape=1+2], scorer near: Expected `array`, got `str` - at `$.shape`"),
     ],
 )
-def test_a_word_that_does_not_fit_is_told_with_what_would_be_right(
-    registry: Registry, word: str, told: str
+def test_an_option_that_does_not_fit_is_refused_with_what_would_be_right(
+    registry: Registry, word: str, message: str
 ) -> None:
-    pattern = told if "(known" in told else re.escape(told)
+    pattern = message if "(known" in message else re.escape(message)
     with pytest.raises(ConfigError, match=pattern):
         toy(registry, word)
 
 
-def test_what_a_config_itself_refuses_is_told_in_its_words(registry: Registry) -> None:
+def test_what_a_config_itself_refuses_is_an_error_in_its_words(registry: Registry) -> None:
     with pytest.raises(ConfigError, match=r"toy\[k=13\], scorer near: 13 is no good number"):
         toy(registry, "k=13")
 
@@ -312,7 +311,7 @@ def test_an_unknown_scorer_lists_the_known_ones(registry: Registry) -> None:
         toy(registry, "scorer=fur")
 
 
-def test_the_label_says_what_the_user_changed_in_one_order(registry: Registry) -> None:
+def test_the_label_names_what_the_user_changed_in_one_order(registry: Registry) -> None:
     assert toy(registry).label == "toy"
     assert toy(registry, "scorer=far", "epochs=7").label == "toy[epochs=7,scorer=far]"
     assert toy(registry, "epochs=7", "scorer=far").label == "toy[epochs=7,scorer=far]"
@@ -356,30 +355,30 @@ def test_a_config_with_a_type_that_cannot_be_read_is_the_plugins_fault() -> None
 
 
 COMPUTES_NOTHING = {
-    "asdbench",
-    "asdbench.atomic",
-    "asdbench.contracts",
-    "asdbench.environment",
+    "asdbench.core.config",
+    "asdbench.core.environment",
+    "asdbench.core.files",
+    "asdbench.core.info",
+    "asdbench.data.dataset",
     "asdbench.errors",
-    "asdbench.hookspecs",
-    "asdbench.recipe",
-    "asdbench.registry",
-    "asdbench.sources",
-    "asdbench.store",
-    "asdbench.values",
-    "asdbench.weights",
+    "asdbench.messages.jobs",
+    "asdbench.messages.progress",
+    "asdbench.messages.results",
+    "asdbench.plugin.entries",
+    "asdbench.recipes.recipe",
+    "asdbench.results.store",
 }
-"""Modules of the harness that jobs use and that say what is computed, or keep it; their hash is in no identifier."""
+"""Modules of the harness that jobs use and that state what is computed, or keep it; no identifier holds their hash."""
 
 
 def is_hashed(module: str) -> bool:
-    return module in COMPUTING_FILES or module.startswith(COMPUTING)
+    return any(module == each or module.startswith(f"{each}.") for each in COMPUTING)
 
 
 def test_what_a_job_runs_is_hashed_or_computes_nothing() -> None:
-    used = set(_sources("asdbench.job"))
-    assert {module for module in used if not is_hashed(module)} == COMPUTES_NOTHING - {"asdbench"}
-    assert set(COMPUTING_FILES) <= used
+    used = set(_sources("asdbench.jobs.job"))
+    assert {module for module in used if not is_hashed(module)} == COMPUTES_NOTHING
+    assert set(COMPUTING) - {"asdbench.blocks", "asdbench.dsp"} <= used | {"asdbench.detector"}
 
 
 def test_what_the_shipped_parts_take_from_the_harness_is_hashed_or_computes_nothing() -> None:
@@ -389,24 +388,31 @@ def test_what_the_shipped_parts_take_from_the_harness_is_hashed_or_computes_noth
         listed.entry(kind, name).build.path.partition(":")[0] for kind in kinds for name in listed.names(kind)
     }
     contents = {content for module in modules for content in _sources(module).values()}
-    taken = {base for content in contents for base, _ in _imports(content) if base.startswith("asdbench.")}
+    imports = {pair for content in contents for pair in _imports(content)}
+    taken = {base for base, _ in imports if base.startswith("asdbench.")}
+    taken |= {module_of(name) for base, name in imports if base == "asdbench"}
     assert {module for module in taken if not is_hashed(module)} <= COMPUTES_NOTHING
-    assert {"asdbench.training", "asdbench.data.items"} <= taken
+    assert {"asdbench.detector.trainer", "asdbench.detector.contracts", "asdbench.dsp"} <= taken
+
+
+def module_of(name: str) -> str:
+    """Return the module of the harness that defines a public name."""
+    return asdbench._LATER.get(name) or str(getattr(asdbench, name).__module__)
 
 
 def test_the_harness_is_part_of_what_a_model_depends_on(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = identifier(toy(registry).trained())
-    monkeypatch.setattr("asdbench.recipe.file_hash_of", lambda module: f"{module} edited")
-    _harness.cache_clear()
+    monkeypatch.setattr("asdbench.recipes.resolve.file_hash_of", lambda module: f"{module} edited")
+    harness_hash.cache_clear()
     assert identifier(toy(registry).trained()) != before
     monkeypatch.undo()
-    _harness.cache_clear()
+    harness_hash.cache_clear()
     assert identifier(toy(registry).trained()) == before
 
 
-def test_the_option_precision_says_that_fp32_is_no_tf32() -> None:
-    hint = typing.get_type_hints(Knobs, include_extras=True)["precision"]
+def test_the_option_precision_states_that_fp32_is_no_tf32() -> None:
+    hint = typing.get_type_hints(CommonOptions, include_extras=True)["precision"]
     [meta] = [meta for meta in typing.get_args(hint) if isinstance(meta, msgspec.Meta)]
-    assert "fp32: no TF32" in (meta.description or "")
+    assert "fp32: without TF32" in (meta.description or "")

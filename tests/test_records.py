@@ -1,4 +1,4 @@
-"""Records: one repeats its run, tells of models not made alike, and is read while it is whole; failures are told."""
+"""Records: they hold all that repeats a run, name models computed differently, and are read in both versions."""
 
 from __future__ import annotations
 
@@ -7,25 +7,44 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import make_schemas
 import msgspec
 import pandas as pd
 import pytest
 import tiny
 
-from asdbench import environment as environment_module
-from asdbench.environment import differences, environment, required_by
-from asdbench.errors import RunError
-from asdbench.estimate import estimate
+from asdbench import (
+    EnsembleRecipe,
+    MethodRecord,
+    Recipe,
+    RunDocument,
+    RunError,
+    Selector,
+    read_run,
+    write_json,
+)
+from asdbench.cli import status_of
+from asdbench.core import environment as environment_module
+from asdbench.core.environment import Environment, differences, environment, required_by
+from asdbench.messages.results import FitRecord, ScoreRecord
 from asdbench.metrics.resampling import BOOTSTRAP_SEED
-from asdbench.records import read_run
-from asdbench.report import Report
-from asdbench.runner import known_outcomes, plan_run, run
+from asdbench.results.record import decode
+from asdbench.results.schema import MethodSummary, PluginOrigin, ResultRow
+from asdbench.results.store import Store
+from asdbench.runs.estimate import estimate
+from asdbench.runs.plan import plan_run
+from asdbench.runs.run import run
+from asdbench.runs.scheduler import outcomes
 
-ENSEMBLE: tuple[str, dict[str, str]] = ("toys", {})
+TOY = Selector("toy")
+ENSEMBLE = Selector("toys")
 HEX = re.compile(r"[0-9a-f]{16}")
+replaced = msgspec.structs.replace
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +56,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A run of the toy and of an ensemble of two toys."""
     folder = tmp_path_factory.mktemp("finished")
-    go(folder, ("toy", {}), ENSEMBLE, cache=cache)
+    go(folder, TOY, ENSEMBLE, cache=cache)
     return folder
 
 
@@ -46,165 +65,169 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copied"))
 
 
-def go(folder: Path, *methods: tuple[str, dict[str, str]], cache: Path, **options: object) -> Report:
-    return run(tiny.request(folder, *methods, cache=cache, **options), tiny.registry(), tiny.Silent())
+def go(folder: Path, *methods: Selector, cache: Path) -> RunDocument:
+    return run(tiny.request(folder, *methods, cache=cache), tiny.registry(), observer=tiny.Silent())
 
 
-def record_of(folder: Path, label: str) -> dict[str, Any]:
-    [record] = [method for method in read_run(folder).methods if method.label == label]
-    return dict(record.document)
+def record_of(folder: Path, label: str) -> MethodRecord:
+    [method] = [method for method in read_run(folder).methods if method.label == label]
+    return method.record
 
 
 def folder_of(folder: Path, label: str) -> Path:
-    return folder / "records" / str(record_of(folder, label)["record_id"])
+    return folder / "records" / record_of(folder, label).record_id
 
 
 @pytest.fixture(scope="module")
-def record(finished: Path) -> dict[str, Any]:
+def record(finished: Path) -> MethodRecord:
     return record_of(finished, "toy")
 
 
-def test_a_record_has_the_whole_recipe_with_threads_and_precision(record: dict[str, Any]) -> None:
-    recipe = record["method"]["recipe"]
-    assert recipe["model"]["options"]["epochs"] == 3
-    assert recipe["knobs"]["precision"] == "fp32"
-    assert HEX.fullmatch(recipe["harness"])
-    [model], [score] = record["models"].values(), record["scores"].values()
-    assert (model["threads"], model["device"], model["seed"]) == (1, "cpu", 42)
-    assert (score["threads"], score["device"]) == (1, "cpu")
-    assert score["model_id"] in record["models"]
+# What a record holds.
 
 
-def test_a_record_has_the_data_by_hash_and_completeness_with_every_option(record: dict[str, Any]) -> None:
-    data, about = record["data"], record["run"]
-    assert (data["complete"], data["items"], data["expected"]) == (True, 56, 56)
-    assert len(data["manifest"]) == len(data["samples"]) == 64
-    assert data["known_leaks"] == []
-    assert about["dataset_options"] == tiny.DATASET[1]
-    resolved = about["dataset_options_resolved"]
+def test_a_record_has_the_whole_recipe_with_threads_and_precision(record: MethodRecord) -> None:
+    recipe = record.method.recipe
+    assert isinstance(recipe, Recipe)
+    assert recipe.model.options["epochs"] == 3
+    assert recipe.common.precision == "fp32"
+    assert HEX.fullmatch(recipe.harness)
+    [model], [scores] = record.models.values(), record.scores.values()
+    assert (model.threads, model.device, model.seed) == (1, "cpu", 42)
+    assert (scores.threads, scores.device) == (1, "cpu")
+    assert scores.model_id in record.models
+
+
+def test_a_record_has_the_data_by_hash_and_completeness_with_every_option(record: MethodRecord) -> None:
+    data = record.data
+    assert (data.complete, data.items, data.expected) == (True, 56, 56)
+    assert len(data.manifest) == len(data.samples) == 64
+    assert data.known_leaks == []
+    assert record.run.dataset_options == tiny.DATASET.options
+    resolved = record.run.dataset_options_resolved
     assert (resolved["machines"], resolved["ids"], resolved["seed"]) == (["fan", "valve"], 2, 0)
-    assert set(resolved) > set(tiny.DATASET[1])
+    assert set(resolved) > set(tiny.DATASET.options)
 
 
-def test_a_record_has_distribution_version_and_source_of_every_part(record: dict[str, Any]) -> None:
-    plugins = {(row["kind"], row["name"]): row for row in record["run"]["plugins"]}
-    registry = tiny.registry()
-    for part in ("featurizer", "scorer"):
-        chosen = record["method"]["recipe"][part]
-        row = plugins[part, chosen["name"]]
-        assert (row["distribution"], row["version"]) == ("asdbench", importlib.metadata.version("asdbench"))
-        assert row["source_hash"] == chosen["source"]
-    assert plugins["dataset", "synthetic"] == {
-        "kind": "dataset",
-        "name": "synthetic",
-        "plugin": "datasets",
-        "distribution": "asdbench",
-        "version": importlib.metadata.version("asdbench"),
-        "source_hash": registry.source_hash("dataset", "synthetic"),
-    }
-    assert plugins["metrics", record["run"]["metric_set"]]["source_hash"]
-    # The toy stands in no distribution.
-    assert (plugins["model", "toy"]["plugin"], plugins["model", "toy"]["version"]) == ("toy", "unknown")
-    assert plugins["model", "toy"]["libraries"] == {}
+def test_a_record_has_distribution_version_and_source_of_every_part(record: MethodRecord) -> None:
+    plugins = {(row.kind, row.name): row for row in record.run.plugins}
+    registry, recipe = tiny.registry(), record.method.recipe
+    version = importlib.metadata.version("asdbench")
+    assert isinstance(recipe, Recipe)
+    for kind, part in (("featurizer", recipe.featurizer), ("scorer", recipe.scorer)):
+        row = plugins[kind, part.name]
+        assert (row.distribution, row.version, row.source_hash) == ("asdbench", version, part.source)
+    assert plugins["dataset", "synthetic"] == PluginOrigin(
+        kind="dataset", name="synthetic", plugin="datasets", distribution="asdbench", version=version,
+        source_hash=registry.source_hash("dataset", "synthetic"),
+    )  # fmt: skip
+    assert plugins["metrics", record.run.metric_set].source_hash
+    # The toy belongs to no distribution.
+    assert (plugins["model", "toy"].plugin, plugins["model", "toy"].version) == ("toy", "unknown")
+    assert plugins["model", "toy"].libraries == {}
     assert {("method", "toy"), ("ensemble", "toys"), ("method", "toy_by_machine")} <= set(plugins)
-    assert ("scorer", "knn") in plugins, "what a method takes on one unit alone"
+    assert ("scorer", "knn") in plugins, "the scorer that a method uses on one unit only"
 
 
-def test_a_record_has_metrics_seeds_selection_and_how_intervals_are_made(record: dict[str, Any]) -> None:
-    about = record["run"]
-    assert about["metric_set"] == "dcase2020"
-    assert (about["resamples"], about["bootstrap_seed"]) == (1000, BOOTSTRAP_SEED)
-    assert (about["seeds"], record["method"]["selection"]) == ([42], "last")
-    assert {row["metric"] for row in record["results"]} >= {"auc", "pauc"}
-    assert all(row["per_seed"] for row in record["results"])
+def test_a_record_has_metrics_seeds_selection_and_the_settings_of_intervals(record: MethodRecord) -> None:
+    about = record.run
+    assert about.metric_set == "dcase2020"
+    assert (about.resamples, about.bootstrap_seed) == (1000, BOOTSTRAP_SEED)
+    assert (about.seeds, record.method.selection) == ([42], "last")
+    assert {row.metric for row in record.results} >= {"auc", "pauc"}
+    assert all(row.per_seed for row in record.results)
 
 
-def test_a_record_has_the_cost_of_the_method_and_of_each_job(record: dict[str, Any]) -> None:
-    cost = record["method"]["cost"]
-    assert {"fit_s", "score_ms", "parameters", "flops", "peak_memory_bytes"} <= set(cost)
-    [model], [score] = record["models"].values(), record["scores"].values()
-    assert model["cost"]["seconds"] > 0
-    assert score["cost"]["peak_memory_bytes"] > 0
-    assert score["ms_per_item"] > 0
+def test_a_record_has_the_cost_of_the_method_and_of_each_job(record: MethodRecord) -> None:
+    cost = record.method.cost
+    assert cost is not None
+    assert min(cost.fit_s, cost.parameters, cost.flops, cost.peak_memory_bytes) > 0
+    [model], [scores] = record.models.values(), record.scores.values()
+    assert model.usage.seconds > 0
+    assert scores.usage.peak_memory_bytes > 0
+    assert scores.ms_per_item > 0
 
 
-def test_a_record_has_commit_versions_and_hardware_of_the_run_and_of_every_job(
-    record: dict[str, Any],
-) -> None:
-    here = record["run"]["environment"]
+def test_a_record_has_commit_versions_and_hardware_of_the_run_and_of_each_job(record: MethodRecord) -> None:
+    here = record.run.environment
     assert here == environment()
-    [model], [score] = record["models"].values(), record["scores"].values()
-    for job in (model, score):
-        there = record["environments"][job["environment"]]
-        assert there["libraries"] == here["libraries"]
-        assert (there["processor"], there["commit"]) == (here["processor"], here["commit"])
-    assert len(record["environments"]) == 1
-    # What the project itself needs, by its own metadata; tools of its developers compute nothing.
-    assert {"asdbench", "torch", "pyarrow", "threadpoolctl", "safetensors"} <= set(here["libraries"])
-    assert {"pytest", "ruff"}.isdisjoint(here["libraries"])
-    assert "not installed" not in here["libraries"].values()
+    [model], [scores] = record.models.values(), record.scores.values()
+    for key in (model.environment, scores.environment):
+        there = record.environments[key]
+        assert there.libraries == here.libraries
+        assert (there.processor, there.commit) == (here.processor, here.commit)
+    assert len(record.environments) == 1
+    # Libraries that the project needs according to its own metadata, without the developers' tools.
+    assert {"asdbench", "torch", "pyarrow", "threadpoolctl", "safetensors"} <= set(here.libraries)
+    assert {"pytest", "ruff"}.isdisjoint(here.libraries)
+    assert "not installed" not in here.libraries.values()
 
 
 def test_a_record_has_the_scores_of_every_item_by_official_name(finished: Path) -> None:
     items = pd.read_parquet(folder_of(finished, "toy") / "items.parquet")
     assert len(items) == 32
-    assert {"source", "sha256", "label", "score_42"} <= set(items.columns)
+    assert {"source", "start", "length", "sha256", "label", "score_42"} <= set(items.columns)
 
 
 def test_the_record_of_an_ensemble_has_all_members(finished: Path) -> None:
     record = record_of(finished, "toys")
-    assert len(record["models"]) == len(record["scores"]) == 4
-    assert {score["model_id"] for score in record["scores"].values()} == set(record["models"])
-    assert len(record["method"]["recipe"]["members"]) == 2
+    assert len(record.models) == len(record.scores) == 4
+    assert {scores.model_id for scores in record.scores.values()} == set(record.models)
+    assert isinstance(record.method.recipe, EnsembleRecipe)
+    assert len(record.method.recipe.members) == 2
 
 
-def aged(folder: Path, kind: str, file: str, **changed: Any) -> None:
-    """Change the environment that one result in a store was made in."""
-    path = next(iter(sorted(folder.glob(f"{kind}/*/{file}"))))
-    document = json.loads(path.read_text())
-    document["environment"] |= changed
-    path.write_bytes(msgspec.json.encode(document))
+# Results of different environments.
 
 
-def rules_of(report: Report, label: str) -> list[str]:
-    told = [rule for rule in report.document()["methods"][label]["rules"] if "alike" in rule]
-    return [rule.removeprefix("not all models and scores were computed alike: ") for rule in told]
+def change_environment(folder: Path, kind: type[FitRecord] | type[ScoreRecord], **changes: Any) -> None:
+    """Change the environment in the record of one job of a store."""
+    pattern = "models/*/fit.json" if kind is FitRecord else "scores/*/score.json"
+    path = min(folder.glob(pattern))
+    job = msgspec.json.decode(path.read_bytes(), type=kind)
+    write_json(path, replaced(job, environment=replaced(job.environment, **changes)))
 
 
-def test_models_of_other_versions_or_hardware_are_not_averaged_without_a_word(
-    copied: Path, cache: Path
-) -> None:
-    assert rules_of(go(copied, ENSEMBLE, cache=cache), "toys") == []
+def differences_in(document: RunDocument, label: str) -> list[str]:
+    start = "models and scores were computed in different environments: "
+    rules = document.methods[label].rules
+    return [rule.removeprefix(start) for rule in rules if rule.startswith(start)]
+
+
+def test_averages_over_other_versions_or_hardware_are_marked(copied: Path, cache: Path) -> None:
+    assert differences_in(go(copied, ENSEMBLE, cache=cache), "toys") == []
     here = environment()
-    libraries = here["libraries"] | {"torch": "0.1", "strange": "7"}
-    aged(copied, "models", "fit.json", libraries=libraries, processor="an abacus")
-    report = go(copied, ("toy", {}), ENSEMBLE, cache=cache)
-    assert not any(job.new for job in report.jobs)
-    told = [rule for label in ("toy", "toys") for rule in rules_of(report, label)]
-    torch = here["libraries"]["torch"]
-    processors = " and ".join(sorted(["an abacus", here["processor"]]))
-    assert told == [f"processor {processors}; torch 0.1 and {torch}; strange 7 and none"]
+    libraries = here.libraries | {"torch": "0.1", "strange": "7"}
+    change_environment(copied, FitRecord, libraries=libraries, processor="an abacus")
+    document = go(copied, TOY, ENSEMBLE, cache=cache)
+    assert not any(job.new for job in document.jobs)
+    found = [line for label in ("toy", "toys") for line in differences_in(document, label)]
+    processors = " and ".join(sorted(["an abacus", here.processor]))
+    assert found == [f"processor {processors}; torch 0.1 and {here.libraries['torch']}; strange 7 and none"]
 
 
-def test_a_gpu_that_was_not_used_makes_no_difference(copied: Path, cache: Path) -> None:
-    aged(copied, "scores", "score.json", gpus=["a card"], platform="another kernel", cores=64)
-    report = go(copied, ("toy", {}), ENSEMBLE, cache=cache)
-    assert rules_of(report, "toy") == rules_of(report, "toys") == []
+def test_an_unused_gpu_makes_no_difference(copied: Path, cache: Path) -> None:
+    change_environment(copied, ScoreRecord, gpus=["a card"], platform="another kernel", cores=64)
+    document = go(copied, TOY, ENSEMBLE, cache=cache)
+    assert differences_in(document, "toy") == differences_in(document, "toys") == []
 
 
-def test_differences_name_what_differs_with_its_values() -> None:
-    one = {"python": "3.11", "gpus": ["A", "A"], "libraries": {"torch": "2.13"}, "commit": "a"}
-    other = {"python": "3.12", "gpus": [], "libraries": {"torch": "2.13"}, "commit": "b"}
+def test_differences_have_a_name_and_values() -> None:
+    one = Environment(
+        python="3.11", platform="here", processor="a core", cores=1, memory_bytes=1, gpus=["A", "A"],
+        libraries={"torch": "2.13"}, commit="a",
+    )  # fmt: skip
+    other = replaced(one, python="3.12", gpus=[], commit="b")
     assert differences([one, other, one]) == ["python 3.11 and 3.12", "gpus A, A and none"]
     assert differences([one]) == differences([]) == []
 
 
-def test_a_distribution_that_is_not_installed_requires_nothing_known() -> None:
+def test_the_libraries_of_a_distribution_that_is_not_installed_are_unknown() -> None:
     assert required_by("no-such-distribution-of-sounds") == {}
     assert "torch" in required_by("asdbench")
 
 
-def test_what_a_strangers_distribution_requires_is_told_with_versions_but_for_its_tools(
+def test_the_libraries_of_another_distribution_have_versions_and_leave_out_its_tools(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = tmp_path / "stranger_sounds-1.2.dist-info"
@@ -229,7 +252,7 @@ def test_what_a_strangers_distribution_requires_is_told_with_versions_but_for_it
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one commit, of which the environment takes itself to be a part."""
+    """A repository with one commit that the environment module appears to be part of."""
     package = tmp_path / "harness" / "asdbench"
     package.mkdir(parents=True)
     (package / "environment.py").write_text("x = 1\n")
@@ -240,74 +263,230 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told_of_checkout() -> tuple[str | None, bool | None]:
-    told = environment.__wrapped__()
-    return told["commit"], told["uncommitted_changes"]
+def commit_here() -> tuple[str | None, bool | None]:
+    here = environment.__wrapped__()
+    return here.commit, here.uncommitted_changes
 
 
-def test_uncommitted_changes_of_the_code_are_told(checkout: Path) -> None:
-    commit, changed = told_of_checkout()
+def test_uncommitted_changes_of_the_code_are_recorded(checkout: Path) -> None:
+    commit, changed = commit_here()
     assert len(commit or "") == 40
     assert changed is False
     (checkout / "asdbench-runs").mkdir()
     (checkout / "asdbench-runs" / "record.json").write_text("{}")
-    assert told_of_checkout() == (commit, False), "results are no code"
+    assert commit_here() == (commit, False), "results are not code"
     (checkout / "harness" / "asdbench" / "new.py").write_text("")
-    assert told_of_checkout() == (commit, True)
+    assert commit_here() == (commit, True)
 
 
 def test_an_installed_package_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment_module, "__file__", str(tmp_path / "environment.py"))
-    assert told_of_checkout() == (None, None)
+    assert commit_here() == (None, None)
+
+
+# Damage and failures.
 
 
 def test_a_damaged_record_is_named_with_its_file(copied: Path) -> None:
     file = folder_of(copied, "toy") / "items.parquet"
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:-10])
-    told = rf"items\.parquet of the record of toy has {size - 10} bytes, not the {size} that were written"
-    with pytest.raises(RunError, match=told):
+    message = (
+        rf"items\.parquet in the record of toy has {size - 10} bytes instead of the {size} that were written"
+    )
+    with pytest.raises(RunError, match=message):
         read_run(copied)
 
 
-def test_a_record_without_a_table_that_it_had_is_refused(copied: Path) -> None:
-    path = folder_of(copied, "toy") / "record.json"
-    document = json.loads(path.read_text())
-    document["sizes"]["held.parquet"] = 7
-    path.write_text(json.dumps(document))
-    with pytest.raises(RunError, match=r"held\.parquet of the record of toy is gone; run its command again"):
+def test_a_record_with_a_missing_table_is_refused(copied: Path) -> None:
+    record = record_of(copied, "toy")
+    sizes = record.sizes | {"held.parquet": 7}
+    write_json(copied / "records" / record.record_id / "record.json", replaced(record, sizes=sizes))
+    with pytest.raises(
+        RunError, match=r"held\.parquet in the record of toy is missing; run its command again"
+    ):
         read_run(copied)
 
 
-def test_why_a_job_failed_is_told_when_it_is_planned_again(cache: Path, tmp_path: Path) -> None:
-    broken = ("toy", {"trouble": "raise"})
+def test_the_cause_of_a_failure_is_shown_when_the_job_is_planned_again(cache: Path, tmp_path: Path) -> None:
+    broken = Selector("toy", {"trouble": "raise"})
     go(tmp_path, broken, cache=cache)
-    planned = plan_run(tiny.request(tmp_path, broken, cache=cache), tiny.registry(), tiny.Silent())
-    assert [(job.kind, job.status, job.message) for job in known_outcomes(planned)] == [
-        ("fit", "planned", "last time: error ValueError: the toy broke"),
+    request = tiny.request(tmp_path, broken, cache=cache)
+    planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
+    note = "last time: error ValueError: the toy broke"
+    known = outcomes(planned.cases, Store(tmp_path))
+    assert [(job.kind, job.status, job.message) for job in known] == [
+        ("fit", "planned", note),
         ("score", "planned", ""),
     ]
     [row] = estimate(planned)
-    assert (row["fit"], row["note"]) == ("planned", "last time: error ValueError: the toy broke")
+    assert (row.fit, row.note) == ("planned", note)
 
 
 def test_a_planned_job_that_never_failed_has_no_note(finished: Path, cache: Path) -> None:
-    request = tiny.request(finished, ("toy", {}), ("toy", {"epochs": "1"}), cache=cache)
-    rows = estimate(plan_run(request, tiny.registry(), tiny.Silent()))
-    assert [row["fit"] for row in rows] == ["ok", "planned"]
-    assert not any("note" in row for row in rows)
+    request = tiny.request(finished, TOY, Selector("toy", {"epochs": "1"}), cache=cache)
+    rows = estimate(plan_run(request, tiny.registry(), observer=tiny.Silent()))
+    assert [(row.fit, row.note) for row in rows] == [("ok", ""), ("planned", "")]
 
 
-def test_the_document_of_a_run_is_made_once(
-    copied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+# Version 1.
+
+GOLDEN = Path(__file__).parent / "golden" / "records_v1"
+"""Trimmed outputs of the last version that wrote version 1; ``support/make_records_v1.py`` wrote them."""
+OLD_RUNS = ["run_sound", "run_robot", "run_faces"]
+OLD_RECORDS = ["record_sound", "record_robot", "record_faces"]
+
+
+def old_json(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
+    assert "schema_version" not in document
+    return document
+
+
+def read_old(name: str, kind: type[Any]) -> Any:
+    return decode((GOLDEN / f"{name}.json").read_bytes(), kind)
+
+
+def assert_same(found: Any, old: Mapping[str, Any], *names: str) -> None:
+    """Check that attributes are what the old JSON has under the same names."""
+    for name in names or old:
+        assert msgspec.to_builtins(getattr(found, name)) == old[name], name
+
+
+def assert_same_rows(
+    rows: Sequence[ResultRow], old: Sequence[Mapping[str, Any]], *, columns: list[str]
 ) -> None:
-    made: list[Report] = []
-    whole = Report.document
+    assert len(rows) == len(old) > 0
+    for row, before in zip(rows, old, strict=True):
+        assert row.groups == {column: before[column] for column in columns}
+        assert_same(row, {name: value for name, value in before.items() if name not in columns})
 
-    def counted(self: Report) -> dict[str, Any]:
-        made.append(self)
-        return whole(self)
 
-    monkeypatch.setattr(Report, "document", counted)
-    go(copied, ("toy", {}), ("toy", {"scorer": "knn"}), cache=cache)
-    assert len(made) == 1
+def assert_same_recipe(recipe: Recipe | EnsembleRecipe, old: Mapping[str, Any]) -> None:
+    assert_same(recipe, old, "method", "label", "selection", "approximate", "changed")
+    if isinstance(recipe, EnsembleRecipe):
+        for member, before in zip(recipe.members, old["members"], strict=True):
+            assert_same_recipe(member, before)
+        return
+    assert_same(
+        recipe, old, "featurizer", "model", "scorer", "harness", "auxiliary", "classes", "items", "reduced"
+    )
+    assert msgspec.to_builtins(recipe.common) == old["knobs"]
+    assert list(recipe.units) == list(old.get("units", {}))
+    for unit in recipe.units:
+        assert_same_recipe(recipe.units[unit], old["units"][unit])
+
+
+def assert_same_method(method: MethodSummary, old: Mapping[str, Any]) -> None:
+    assert_same(method, {name: value for name, value in old.items() if name != "recipe"})
+    assert_same_recipe(method.recipe, old["recipe"])
+
+
+@pytest.mark.parametrize("name", OLD_RUNS)
+def test_a_run_document_of_version_1_has_the_same_values(name: str) -> None:
+    old, document = old_json(name), read_old(name, RunDocument)
+    assert document.schema_version == 2
+    for origin in old["run"]["plugins"]:
+        origin.setdefault("source_hash", None)
+    assert_same(document.run, {key: value for key, value in old["run"].items() if key != "plugins"})
+    for origin, before in zip(document.run.plugins, old["run"]["plugins"], strict=True):
+        assert_same(origin, before)
+    for job, before in zip(document.jobs, old["jobs"], strict=True):
+        assert_same(job, before)
+    assert_same_rows(document.results, old["results"], columns=old["data"]["groups"])
+    assert list(document.methods) == list(old["methods"])
+    for label, method in document.methods.items():
+        assert_same_method(method, old["methods"][label])
+    assert_same(document, old, "data", "reported_only", "records")
+    several = len(old["methods"]) > 1
+    assert document.summary == (old["summary"] if several else {old["run"]["methods"][0]: old["summary"]})
+
+
+@pytest.mark.parametrize("name", OLD_RECORDS)
+def test_a_method_record_of_version_1_has_the_same_values(name: str) -> None:
+    old, record = old_json(name), read_old(name, MethodRecord)
+    assert record.schema_version == 2
+    assert_same(record, old, "record_id", "data", "environments", "sizes")
+    assert_same(record.run, old["run"], "id", "time", "command", "dataset_options_resolved", "environment")
+    assert_same_method(record.method, old["method"])
+    assert_same_rows(record.results, old["results"], columns=old["data"]["groups"])
+    for found, before in ((record.models, old["models"]), (record.scores, old["scores"])):
+        assert list(found) == list(before)
+        for job_id, job in found.items():
+            usage = before[job_id].pop("cost")
+            assert msgspec.to_builtins(job.usage) == usage
+            assert_same(job, before[job_id])
+
+
+@pytest.mark.parametrize("name", OLD_RUNS)
+def test_a_run_document_of_version_1_is_shown_like_a_new_one(name: str) -> None:
+    document = read_old(name, RunDocument)
+    table: str = tiny.registry().build("table", "results")(document)
+    assert all(f"{label} on {document.run.dataset}" in table for label in document.run.methods)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("run_robot", RunDocument), ("record_robot", MethodRecord)])
+def test_an_unknown_version_is_refused(name: str, kind: type[Any]) -> None:
+    newer = json.dumps(old_json(name) | {"schema_version": 3}).encode()
+    with pytest.raises(RunError, match=r"schema version 3 is not .* reads 1 and 2"):
+        decode(newer, kind)
+
+
+def test_a_run_of_an_unknown_version_is_named_with_its_file(copied: Path) -> None:
+    [file] = (copied / "runs").glob("*.json")
+    write_json(file, replaced(read_run(copied).document, schema_version=7))
+    with pytest.raises(RunError, match=rf"{file.name} cannot be read: schema version 7 is not"):
+        read_run(copied)
+
+
+# JSON Schemas.
+
+
+@pytest.mark.parametrize("name", make_schemas.TYPES)
+def test_the_committed_schemas_are_those_of_the_types(name: str) -> None:
+    kept = make_schemas.file_of(name).read_text("utf-8")
+    assert kept == make_schemas.schema_of(name), "python tests/support/make_schemas.py"
+
+
+def validate(text: str, name: str) -> None:
+    schema = json.loads(make_schemas.file_of(name).read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+
+
+def test_the_json_of_a_run_validates_against_its_schema(
+    copied: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asdbench.cli.run.load_registry", tiny.registry)
+    words = [
+        "run",
+        "-p",
+        "toy",
+        "-p",
+        "toys",
+        "-d",
+        str(tiny.DATASET),
+        "--out",
+        str(copied),
+        "--cache",
+        str(cache),
+    ]
+    assert status_of([*words, "--device", "cpu", "--threads", "1", "--json"]) == 0
+    text = capsys.readouterr().out
+    validate(text, "run")
+    [file] = (copied / "runs").glob("*.json")
+    validate(file.read_text("utf-8"), "run")
+    with pytest.raises(jsonschema.ValidationError, match="'surprise' was unexpected"):
+        validate(text.replace("{", '{"surprise": 1, ', 1), "run")
+
+
+@pytest.mark.parametrize("label", ["toy", "toys"])
+def test_a_record_validates_against_its_schema(finished: Path, label: str) -> None:
+    validate((folder_of(finished, label) / "record.json").read_text("utf-8"), "record")
+
+
+@pytest.mark.parametrize("name", [*OLD_RUNS, *OLD_RECORDS])
+def test_documents_and_records_of_version_1_validate_once_they_are_upgraded(name: str) -> None:
+    schema = name.partition("_")[0]
+    upgraded = read_old(name, make_schemas.TYPES[schema])
+    validate(msgspec.json.encode(upgraded).decode(), schema)

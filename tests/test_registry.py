@@ -17,27 +17,33 @@ import click
 import msgspec
 import pytest
 
-import asdbench.sources as sources_module
-from asdbench.cli import status_of
-from asdbench.contracts import Dataset, Featurizer, Model
-from asdbench.describe import describe
-from asdbench.errors import ConfigError, PluginError
-from asdbench.hookspecs import hookimpl
-from asdbench.recipe import config_of, configure, resolve
-from asdbench.registry import (
-    HOOKS,
-    Kind,
-    NotOffered,
+import asdbench
+from asdbench import (
+    Config,
+    ConfigError,
+    Dataset,
+    Entry,
+    Featurizer,
+    Model,
+    PluginError,
     Registry,
-    load_plugin,
+    Scorer,
+    Selector,
+    config_of,
+    configure,
+    hookimpl,
+    lazy,
     load_registry,
 )
-from asdbench.sources import file_hash_of, source_hash_of
-from asdbench.values import Config, Entry, lazy
+from asdbench.cli import status_of
+from asdbench.core import fingerprints
+from asdbench.core.fingerprints import file_hash_of, source_hash_of
+from asdbench.plugin.registry import HOOKS, Kind, NotOffered, load_plugin
+from asdbench.recipes.resolve import resolve
+from asdbench.runs.describe import MethodDescription, describe
 
 HEAD = """
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, lazy
+from asdbench import Entry, hookimpl, lazy
 
 def entry(name, path="stranger:Thing"):
     return Entry(name=name, build=lazy(path), summary="a stranger's")
@@ -61,16 +67,16 @@ BROKEN = {
     ),
     "a value that is no entry": (
         "@hookimpl\ndef asdbench_scorers(): return ['strange']",
-        "hook asdbench_scorers must give Entry values, got str",
+        "hook asdbench_scorers must return Entry values, got str",
     ),
     "an entry where a method belongs": (
         "@hookimpl\ndef asdbench_methods(): return [entry('strange')]",
-        "hook asdbench_methods must give Method values, got Entry",
+        "hook asdbench_methods must return Method values, got Entry",
     ),
     "printed numbers that are no pointer": (
         "@hookimpl\ndef asdbench_scorers(): return [entry('strange')]\n"
         "@hookimpl\ndef asdbench_printed(): return [print]",
-        "hook asdbench_printed must give Lazy values, got builtin_function_or_method",
+        "hook asdbench_printed must return Lazy values, got builtin_function_or_method",
     ),
     "a hook that fails": ("@hookimpl\ndef asdbench_scorers(): return 1 / 0", "ZeroDivisionError"),
 }  # fmt: skip
@@ -80,13 +86,13 @@ Install = Callable[[str], None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a stranger's distribution whose only plugin, ``stranger``, has the code given."""
+    """Install a stranger's distribution. Its only plugin, ``stranger``, has the given code."""
 
     def installed(code: str) -> None:
-        about = tmp_path / "stranger_sounds-1.2.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-sounds\nVersion: 1.2\n")
-        (about / "entry_points.txt").write_text("[asdbench.plugins]\nstranger = stranger\n")
+        metadata = tmp_path / "stranger_sounds-1.2.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-sounds\nVersion: 1.2\n")
+        (metadata / "entry_points.txt").write_text("[asdbench.plugins]\nstranger = stranger\n")
         (tmp_path / "stranger.py").write_text(HEAD + code)
         monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -111,10 +117,10 @@ def test_a_broken_plugin_is_reported_with_distribution_version_and_cause_and_ski
     assert [f"plugin stranger (stranger-sounds 1.2) is skipped: {plugin.broken}"] == caplog.messages
 
 
-def test_asking_for_what_a_broken_plugin_offers_tells_of_it(install: Install) -> None:
+def test_asking_for_what_a_broken_plugin_offers_names_its_cause(install: Install) -> None:
     install("import no_such_library")
-    told = r"unknown scorer 'strange'.*not loaded: stranger \(stranger-sounds 1.2\): .*no_such_library"
-    with pytest.raises(NotOffered, match=told):
+    message = r"unknown scorer 'strange'.*not loaded: stranger \(stranger-sounds 1.2\): .*no_such_library"
+    with pytest.raises(NotOffered, match=message):
         load_registry().entry("scorer", "strange")
 
 
@@ -128,11 +134,11 @@ def test_a_strangers_plugin_stands_beside_ours(install: Install) -> None:
 
 def test_an_entry_that_cannot_be_imported_names_plugin_version_and_cause(install: Install) -> None:
     install("@hookimpl\ndef asdbench_scorers(): return [entry('strange', 'stranger:Missing')]")
-    told = (
+    message = (
         r"scorer 'strange' of plugin stranger \(stranger-sounds 1.2\) cannot be imported from "
         "stranger:Missing: AttributeError: module 'stranger' has no attribute 'Missing'"
     )
-    with pytest.raises(PluginError, match=told):
+    with pytest.raises(PluginError, match=message):
         load_registry().build("scorer", "strange")
 
 
@@ -158,13 +164,13 @@ def test_the_list_of_plugins_shows_a_broken_one_with_its_cause(
     assert row["broken"].startswith("ModuleNotFoundError")
 
 
-def test_a_plugin_of_no_distribution_is_told_as_unknown() -> None:
+def test_a_plugin_without_a_distribution_is_shown_as_unknown() -> None:
     registry = Registry()
 
     def load() -> object:
         raise OSError("gone")
 
-    load_plugin(registry, "loose", load)
+    load_plugin(registry, "loose", load=load)
     assert str(registry.plugins[0]) == "loose (unknown unknown)"
 
 
@@ -192,12 +198,12 @@ def test_leaving_out_a_plugin_that_is_not_installed_names_the_nearest(
 
 
 def test_an_unknown_name_lists_the_known_and_the_nearest() -> None:
-    told = r"unknown method 'stgram_afp'; did you mean 'stgram_afpa'\? \(known: .*idnn.*stgram_mfn"
-    with pytest.raises(NotOffered, match=told):
+    message = r"unknown method 'stgram_afp'; did you mean 'stgram_afpa'\? \(known: .*idnn.*stgram_mfn"
+    with pytest.raises(NotOffered, match=message):
         load_registry().method("stgram_afp")
     with pytest.raises(NotOffered, match=r"unknown dataset 'zzz' \(known: dcase2020, "):
         load_registry().entry("dataset", "zzz")
-    with pytest.raises(PluginError, match="method 'idnn' is not an entry"):
+    with pytest.raises(PluginError, match="expected Entry 'idnn', found Method"):
         load_registry().entry("method", "idnn")
 
 
@@ -227,7 +233,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hash_of_net() -> str:
     entry = Entry(name="net", build=lazy("hashed_package.models.net:Net"), summary="for its files alone")
     registry = Registry()
-    load_plugin(registry, "hashed", lambda: types.SimpleNamespace(asdbench_models=hookimpl(lambda: [entry])))
+    load_plugin(
+        registry, "hashed", load=lambda: types.SimpleNamespace(asdbench_models=hookimpl(lambda: [entry]))
+    )
     return registry.source_hash("model", "net")
 
 
@@ -246,7 +254,7 @@ def test_the_source_hash_changes_with_every_module_that_is_imported_and_a_ring_o
 
 
 @pytest.mark.parametrize("name", ["unused.py", "__init__.py", "models/__init__.py", "new.py"])
-def test_the_source_hash_stays_when_a_module_is_edited_that_nobody_imports(package: Path, name: str) -> None:
+def test_the_source_hash_stays_when_a_module_that_nothing_imports_is_edited(package: Path, name: str) -> None:
     (package / "new.py").write_text("")
     before = hash_of_net()
     edit(package / name)
@@ -316,16 +324,14 @@ def test_a_module_that_cannot_be_parsed_counts_by_its_content(package: Path) -> 
     assert hash_of_net() != before
 
 
-@pytest.mark.parametrize("text", ["import decoding.waves", "from decoding import waves"])
 def test_what_decodes_counts_where_it_is_imported(
-    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "asdbench.data.audio" in sources_module.DECODING
-    monkeypatch.setattr(sources_module, "DECODING", ("decoding.waves",))
+    monkeypatch.setattr(fingerprints, "DECODING", {"decoding.read": "decoding.waves"})
     (tmp_path / "decoding").mkdir()
     for name in ("waves.py", "others.py"):
         (tmp_path / "decoding" / name).write_text("")
-    (package / "models/net.py").write_text(f"{text}\nimport decoding.others\n")
+    (package / "models/net.py").write_text("from decoding import read\nimport decoding.others\n")
     before = hash_of_net()
     edit(tmp_path / "decoding" / "others.py")
     assert hash_of_net() == before
@@ -333,9 +339,16 @@ def test_what_decodes_counts_where_it_is_imported(
     assert hash_of_net() != before
 
 
+def test_datasets_that_read_waves_are_hashed_with_the_code_that_decodes_them() -> None:
+    for name, module in fingerprints.DECODING.items():
+        assert getattr(asdbench, name.removeprefix("asdbench.")).__module__ == module
+    assert "asdbench.data.audio" in fingerprints._sources("asdbench_datasets.dcase.dcase2020")
+    assert "asdbench.data.audio" not in fingerprints._sources("asdbench_datasets.robot.kuka")
+
+
 LISTED = load_registry()
 VALUES = {"method", "ensemble", "preset"}
-"""Kinds that are values and no entries."""
+"""Kinds that are values, not entries."""
 ENTRIES = [(kind, name) for kind in HOOKS if kind not in VALUES for name in LISTED.names(kind)]
 METHODS = LISTED.names("method")
 CONFIGURED: tuple[Kind, ...] = ("dataset", "featurizer", "model", "scorer")
@@ -409,12 +422,15 @@ def test_every_dataset_is_a_frozen_config_that_keeps_the_protocol(name: str) -> 
 
 
 @pytest.mark.parametrize("name", LISTED.names("scorer"))
-def test_every_scorer_is_a_frozen_config_that_keeps_the_protocol(name: str) -> None:
+def test_every_scorer_is_a_frozen_config_that_inherits_from_the_contract(name: str) -> None:
     built = LISTED.build("scorer", name)
     check_frozen(built)
+    assert issubclass(built, Scorer)
     assert isinstance(built().on, str)
-    assert list(inspect.signature(built.fit).parameters) == ["self", "outputs", "told"]
-    assert list(inspect.signature(built.score).parameters) == ["self", "state", "outputs", "told"]
+    assert built.score is not Scorer.score
+    assert built.fit is not Scorer.fit or not built.learns
+    assert list(inspect.signature(built.fit).parameters) == ["self", "outputs", "context"]
+    assert list(inspect.signature(built.score).parameters) == ["self", "state", "outputs", "context"]
 
 
 def check_frozen(built: Any) -> None:
@@ -450,7 +466,9 @@ def test_every_command_that_is_offered_is_a_click_command_with_a_summary() -> No
 
 
 def test_the_description_of_a_method_cites_the_papers_that_its_parts_come_from() -> None:
-    cited = describe(LISTED, ("stgram_afpa", {"scorer": "gmm"}))["cites"]
+    described = describe(LISTED, Selector("stgram_afpa", {"scorer": "gmm"}))
+    assert isinstance(described, MethodDescription)
+    cited = described.cites
     parts: list[tuple[Kind, str]] = [("featurizer", "logmel"), ("model", "stgram"), ("scorer", "gmm")]
     known = {part: LISTED.entry(part, name).cites for part, name in parts}
     assert cited == {part: paper for part, paper in known.items() if paper}
@@ -467,6 +485,6 @@ def test_every_method_resolves_on_its_datasets_with_every_preset_and_scorer(name
     for dataset in {method.home, *method.on}:
         card = LISTED.build("dataset", dataset)().card
         for wish in wishes:
-            recipe = resolve(LISTED, name, wish, dataset=dataset)
+            recipe = resolve(LISTED, Selector(name, wish), dataset=dataset)
             assert recipe.reduced == (dataset in method.on and method.on[dataset].reduced)
-            assert recipe.knobs.scope in card.scopes
+            assert recipe.common.scope in card.scopes

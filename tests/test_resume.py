@@ -1,8 +1,7 @@
-"""What a kill, an interrupt or a full disk leaves: always something that the same command ends well."""
+"""What a kill, an interrupt or a full disk leaves: always something that the same command completes."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
@@ -16,6 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny
+
+from asdbench import RunDocument
+from asdbench.results.record import decode
 
 SLOW_TOY = "toy[epochs=8,pause_s=0.05]"
 
@@ -32,14 +34,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[s
 
 
 def words(folder: Path, method: str = SLOW_TOY) -> list[str]:
-    return ["-p", method, "-d", tiny.WORDS, "--out", str(folder), "--checkpoint-every", "0"]
+    return ["-p", method, "-d", str(tiny.DATASET), "--out", str(folder), "--checkpoint-every", "0"]
 
 
 def outcome_of(folder: Path, cache: Path, method: str = SLOW_TOY) -> dict[str, Any]:
-    status, document, errors = tiny.run_json(*words(folder, method), cache=cache)
-    assert status == 0, errors
+    document = tiny.run_json(*words(folder, method), cache=cache)
     [file] = folder.glob("scores/*/scores.parquet")
-    return {"results": document["results"], "scores": pd.read_parquet(file).to_dict("list")}
+    return {"results": document.results, "scores": pd.read_parquet(file).to_dict("list")}
 
 
 def start(folder: Path, cache: Path, **options: Any) -> subprocess.Popen[str]:
@@ -52,7 +53,7 @@ def start(folder: Path, cache: Path, **options: Any) -> subprocess.Popen[str]:
 def wait_for(there: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not there():
-        assert time.monotonic() < deadline, "the run did not come so far"
+        assert time.monotonic() < deadline, "the run did not get that far"
         time.sleep(0.02)
 
 
@@ -83,7 +84,7 @@ def test_five_kills_of_the_parent_at_random_leave_the_same_results(
     assert outcome_of(tmp_path, cache) == undisturbed
 
 
-def test_a_killed_worker_is_a_crash_and_the_next_run_goes_on(
+def test_a_killed_worker_is_a_crash_and_the_next_run_resumes(
     undisturbed: dict[str, Any], cache: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
@@ -95,13 +96,13 @@ def test_a_killed_worker_is_a_crash_and_the_next_run_goes_on(
     os.kill(max(workers_of(tmp_path)), signal.SIGKILL)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
-    jobs = {job["kind"]: job for job in json.loads(output)["jobs"]}
-    assert (jobs["fit"]["status"], jobs["score"]["status"]) == ("crashed", "blocked")
-    assert "signal 9" in jobs["fit"]["message"]
+    jobs = {job.kind: job for job in decode(output.encode(), RunDocument).jobs}
+    assert (jobs["fit"].status, jobs["score"].status) == ("crashed", "blocked")
+    assert "signal 9" in jobs["fit"].message
     assert outcome_of(tmp_path, cache) == undisturbed
 
 
-def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(
+def test_ctrl_c_keeps_finished_work_and_says_how_to_resume(
     undisturbed: dict[str, Any], cache: Path, tmp_path: Path
 ) -> None:
     # A shell's background job ignores interrupts, and so would what it starts; a terminal's does not.
@@ -110,12 +111,12 @@ def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from here" in errors
+    assert "run the same command to resume" in errors
     assert any(tmp_path.glob("work/*/resume.safetensors"))
     assert outcome_of(tmp_path, cache) == undisturbed
 
 
-def test_a_full_disk_is_told_and_loses_nothing(cache: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(cache: Path, tmp_path: Path) -> None:
     method = "toy[n_mels=128]"
     whole = outcome_of(tmp_path / "whole", cache, method)
 
@@ -127,7 +128,7 @@ def test_a_full_disk_is_told_and_loses_nothing(cache: Path, tmp_path: Path) -> N
         capture_output=True, text=True, check=False, preexec_fn=no_room,
     )  # fmt: skip
     assert done.returncode in {1, 2}
-    assert "no room to write" in done.stderr
+    assert "no space to write" in done.stderr
     assert not list((tmp_path / "full").glob("models/*/fit.json"))
     assert outcome_of(tmp_path / "full", cache, method) == whole
 

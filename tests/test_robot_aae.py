@@ -15,12 +15,13 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from torch import Tensor, nn
 
-from asdbench.data.items import Items
+from asdbench.core.info import Info
+from asdbench.core.seeding import seed_for
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import ConfigError, DataError
-from asdbench.seeding import seed_for
+from asdbench.plugin.entries import Selector
 from asdbench.testing import make_items
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
 from asdbench_plugins.robot_aae import asdbench_methods, asdbench_presets
 from asdbench_plugins.robot_aae.losses import (
     accuracy,
@@ -201,9 +202,9 @@ def test_without_weight_the_generators_loss_is_the_autoencoders_and_a_perfect_co
     features = torch.rand(4, 2, 2), torch.rand(4, 2, 2)
     plain = distance(windows, rebuilt)
     torch.testing.assert_close(plain, (windows - rebuilt).square().mean())
-    torch.testing.assert_close(generator_loss(windows, rebuilt, features, weight=0), plain)
-    assert float(generator_loss(windows, rebuilt, features, weight=1)) > float(plain)
-    assert float(generator_loss(windows, windows, (features[0], features[0]), weight=1)) == 0
+    torch.testing.assert_close(generator_loss(windows, rebuilt, features=features, weight=0), plain)
+    assert float(generator_loss(windows, rebuilt, features=features, weight=1)) > float(plain)
+    assert float(generator_loss(windows, windows, features=(features[0], features[0]), weight=1)) == 0
     torch.testing.assert_close(
         distance(windows, rebuilt, reduction="sum"), (windows - rebuilt).square().sum(dim=(1, 2)).mean()
     )
@@ -363,21 +364,19 @@ def test_iterations_that_the_log_does_not_divide_end_in_a_shorter_piece_with_the
 
 def test_batches_go_on_over_passes_and_none_holds_one_window(tmp_path: Path) -> None:
     items = items_of(windows_of(9), tmp_path / "pack")
-    sizes = [len(batch) for batch in endless(items, 4, 5, torch.Generator().manual_seed(0))]
+    sizes = [len(batch) for batch in endless(items, 4, count=5, generator=torch.Generator().manual_seed(0))]
     assert sizes == [4, 4, 4, 4, 4]
     _, trainer, _ = fitted(tmp_path / "fit", items=9)
-    assert trainer.rules == [
-        "a batch of one window is left out of each pass: batch norm has no statistics of it"
-    ]
-    with pytest.raises(DataError, match="at least two training windows, got 1"):
+    assert trainer.rules == ["the batch of one window in each pass is dropped: batch norm needs at least two"]
+    with pytest.raises(DataError, match="at least 2 training windows, found 1"):
         fitted(tmp_path / "one", items=1)
 
 
 def test_options_that_do_not_fit_are_refused() -> None:
     flat = Info(item_shape=(16000,), sample_rate=16000, classes=("",), feature_shape=(16000,))
-    with pytest.raises(ConfigError, match=r"reads windows \[rows, features\], got \[16000\]"):
+    with pytest.raises(ConfigError, match=r"needs windows \[rows, features\], found \[16000\]"):
         RobotAutoencoder(AutoencoderConfig(), flat)
-    with pytest.raises(ConfigError, match=r"minmax reads windows \[rows, features\]"):
+    with pytest.raises(ConfigError, match=r"minmax needs windows \[rows, features\]"):
         MinMax(MinMaxConfig(), flat)
 
 
@@ -404,9 +403,9 @@ def test_windows_can_be_scaled_by_their_rows_or_left_as_they_are() -> None:
     torch.testing.assert_close(by_row.amin(dim=2), torch.zeros(4, ROWS))
     torch.testing.assert_close(by_row.amax(dim=2), torch.ones(4, ROWS))
     assert MinMax(MinMaxConfig(scale="none"), scaled)(windows) is windows
-    with pytest.raises(ConfigError, match=r"the dataset has scaled its columns itself.*use scale=none"):
+    with pytest.raises(ConfigError, match=r"the dataset has already scaled its columns.*use scale=none"):
         MinMax(MinMaxConfig(), scaled)
-    with pytest.raises(ConfigError, match=r"scale=none takes columns as .* gives them raw: use scale=train"):
+    with pytest.raises(ConfigError, match=r"scale=none needs columns .* gives raw ones: use scale=train"):
         MinMax(MinMaxConfig(scale="none"), info_of())
 
 
@@ -438,7 +437,7 @@ def test_principal_components_rebuild_as_scikit_learn_does(tmp_path: Path) -> No
     few, trainer = reference(WindowPca(WindowPcaConfig(), info_of()), tmp_path / "few", items[:4])
     assert trainer.rules == ["3 principal components instead of 30: too few windows"]
     assert float(few.outputs(items[:4])["reconstruction_error"].max()) < 1e-6
-    with pytest.raises(DataError, match="at least two training windows, got 1"):
+    with pytest.raises(DataError, match="at least 2 training windows, found 1"):
         reference(WindowPca(WindowPcaConfig(), info_of()), tmp_path / "one", items[:1])
 
 
@@ -465,9 +464,9 @@ def test_every_row_of_both_tables_is_a_run_of_a_preset() -> None:
     methods = {method.name: method for method in asdbench_methods()}
     rows = {
         name: {
-            (int(dataset[1]["window"]), *sorted(_chosen(methods, *words).items()))
-            for dataset, chosen in preset.runs
-            for words in chosen
+            (int(run.dataset.options["window"]), *sorted(_chosen(methods, method).items()))
+            for run in preset.runs
+            for method in run.methods
         }
         for name, preset in presets.items()
     }
@@ -477,7 +476,8 @@ def test_every_row_of_both_tables_is_a_run_of_a_preset() -> None:
     }
 
 
-def _chosen(methods: Any, name: str, options: Any) -> dict[str, Any]:
+def _chosen(methods: Any, chosen: Selector) -> dict[str, Any]:
+    name, options = chosen.name, chosen.options
     defaults = {
         "robot_ae": {"latent": AutoencoderConfig().latent},
         "robot_aae": {"weight": AdversarialConfig().weight},

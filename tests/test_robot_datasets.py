@@ -1,4 +1,4 @@
-"""The datasets of windows: KUKA's files and their imitation, UR3 CobotOps."""
+"""Datasets of windows: the KUKA files and their simulation, UR3 CobotOps."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ import numpy as np
 import openpyxl
 import pytest
 
+from asdbench import ANOMALY, NORMAL, DataError, Row
 from asdbench.cli import status_of
-from asdbench.errors import DataError
-from asdbench.values import ANOMALY, NORMAL, Row
-from asdbench_datasets.kuka import Kuka, column_names
-from asdbench_datasets.synthetic_robot import (
+from asdbench_datasets.robot.kuka import Kuka, column_names
+from asdbench_datasets.robot.synthetic_robot import (
     ACTIONS,
     CONSTANT_SENSORS,
     SyntheticRobot,
 )
-from asdbench_datasets.synthetic_robot import column_names as made_names
-from asdbench_datasets.ur3_cobotops import FILE, SHA256, Ur3Cobotops
+from asdbench_datasets.robot.synthetic_robot import column_names as generated_names
+from asdbench_datasets.robot.ur3_cobotops import FILE, SHA256, Ur3Cobotops
 
 SMALL = {"normal_rows": 1500, "slow_rows": 700}
 
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small imitation of the recordings, where the loader of the real ones finds it too."""
+    """A small simulation of the recordings, where the loader of the real ones finds it."""
     root = tmp_path_factory.mktemp("arm")
-    SyntheticRobot(**SMALL).make(root / "kuka", lambda done, total: None)
+    SyntheticRobot(**SMALL).generate(root / "kuka", lambda done, total: None)
     return root
 
 
-def made(folder: Path, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+def generated(folder: Path, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
     dataset = SyntheticRobot(**{**SMALL, **options})
-    dataset.make(folder, lambda done, total: None)
+    dataset.generate(folder, lambda done, total: None)
     return {row.source.stem: dataset.read(folder, row.source) for row in dataset.index(folder)}
 
 
@@ -47,29 +46,31 @@ def labels(rows: list[Row]) -> list[str | None]:
     return [row.label for row in rows]
 
 
-def test_the_imitation_has_the_shapes_and_the_traps_of_the_recordings(arm: Path) -> None:
+def test_the_simulation_has_the_shapes_and_traps_of_the_recordings(arm: Path) -> None:
     files = {name: np.load(arm / "kuka" / f"Kuka{name}.npy") for name in ("Normal", "Slow", "ColumnNames")}
     assert files["Normal"].shape == (1500, 86)
     assert files["Slow"].shape == (700, 87)
     assert files["ColumnNames"].shape == (87,)
     assert (files["Slow"][:, 86] == 1).all()
     assert set(files["Normal"][:, 0]) == set(range(ACTIONS))
-    names = made_names()
+    names = generated_names()
     still = {name for k, name in enumerate(names) if np.ptp(files["Normal"][:, k]) == 0}
     assert still == {f"sensor_id{number}_temp" for number in CONSTANT_SENSORS}
     for name in still:
         assert np.ptp(files["Slow"][:, names.index(name)]) == 0
 
 
-def test_equal_options_make_equal_bytes_and_another_seed_another_arm(tmp_path: Path) -> None:
-    first, again, other = (made(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+def test_equal_options_give_equal_bytes_and_another_seed_gives_another_arm(tmp_path: Path) -> None:
+    first, again, other = (
+        generated(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     for name, values in first.items():
         np.testing.assert_array_equal(again[name], values)
         assert not np.allclose(other[name], values)
 
 
-def test_slow_actions_take_as_much_longer_as_the_original_says(tmp_path: Path) -> None:
-    recordings = made(tmp_path, normal_rows=4000, slow_rows=4000)
+def test_slow_actions_are_slower_by_the_factor_of_the_original(tmp_path: Path) -> None:
+    recordings = generated(tmp_path, normal_rows=4000, slow_rows=4000)
 
     def lengths(values: np.ndarray[Any, Any]) -> dict[int, float]:
         change = np.flatnonzero(np.diff(values[:, 0])) + 1
@@ -87,9 +88,9 @@ def test_slow_actions_take_as_much_longer_as_the_original_says(tmp_path: Path) -
     assert 1.3 < np.mean(factors) < 1.55
 
 
-def test_the_sensors_obey_physics_when_nothing_is_noisy(tmp_path: Path) -> None:
-    values = made(tmp_path, noise=0)["KukaNormal"]
-    names = made_names()
+def test_the_sensors_obey_physics_without_noise(tmp_path: Path) -> None:
+    values = generated(tmp_path, noise=0)["KukaNormal"]
+    names = generated_names()
 
     def columns(sensor: int, *of: str) -> np.ndarray[Any, Any]:
         return values[:, [names.index(f"sensor_id{sensor}_{name}") for name in of]].astype(np.float64)
@@ -114,7 +115,7 @@ def test_the_loader_of_the_recordings_drops_the_anomaly_column_and_labels_by_it(
     assert len([row for row in rows if row.label == ANOMALY]) == 700 // 30
 
 
-def test_windows_within_an_action_do_not_run_over_its_end(arm: Path) -> None:
+def test_windows_within_an_action_do_not_cross_its_end(arm: Path) -> None:
     dataset = Kuka(window=8, bounds="action")
     rows = list(dataset.index(arm))
     for row in rows:
@@ -141,7 +142,7 @@ def test_scaling_by_more_than_training_rows_is_a_known_leak(arm: Path, scaling: 
     assert np.ptp(Kuka().read(arm, next(iter(Kuka().index(arm))).source)[:, 5]) > 10
 
 
-def test_the_card_says_what_the_division_leaks_and_which_options_are_the_papers() -> None:
+def test_the_card_lists_leaks_and_which_options_are_published() -> None:
     assert any("divided at random" in leak for leak in Kuka().card.known_leaks)
     assert not any("at random" in leak for leak in Kuka(split="blocked").card.known_leaks)
     assert [Kuka(window=window).card.published_as for window in (30, 50, 70, 100, 31)] == [
@@ -156,11 +157,11 @@ def test_the_card_says_what_the_division_leaks_and_which_options_are_the_papers(
 def test_pickled_names_are_not_loaded_and_the_first_column_is_the_action(
     arm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    np.save(tmp_path / "KukaColumnNames.npy", np.array(made_names(), dtype=object), allow_pickle=True)
+    np.save(tmp_path / "KukaColumnNames.npy", np.array(generated_names(), dtype=object), allow_pickle=True)
     with caplog.at_level(logging.WARNING):
         assert column_names(tmp_path) is None
     assert "pickled objects, which are never loaded" in caplog.text
-    assert column_names(arm / "kuka") == [*made_names(), "anomaly"]
+    assert column_names(arm / "kuka") == [*generated_names(), "anomaly"]
 
 
 def test_files_that_are_missing_pickled_or_of_another_shape_are_refused(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_files_that_are_missing_pickled_or_of_another_shape_are_refused(tmp_path
     with pytest.raises(DataError, match="cannot be read as an array without pickle"):
         list(Kuka().index(tmp_path))
     np.save(tmp_path / "kuka" / "KukaNormal.npy", np.zeros((90, 20)))
-    with pytest.raises(DataError, match=r"should hold numbers \[rows, 86 or 87\], got float64 \[90, 20\]"):
+    with pytest.raises(DataError, match=r"should hold numbers \[rows, 86 or 87\], found float64 \[90, 20\]"):
         list(Kuka().index(tmp_path))
     np.save(tmp_path / "kuka" / "KukaNormal.npy", np.full((90, 86), np.nan))
     np.save(tmp_path / "kuka" / "KukaSlow.npy", np.zeros((90, 87)))
@@ -185,22 +186,22 @@ def test_files_that_are_missing_pickled_or_of_another_shape_are_refused(tmp_path
         Kuka().read(tmp_path, source)
 
 
-@pytest.mark.parametrize("strange", [np.nan, 2.0, -1.0])
-def test_an_anomaly_that_is_neither_0_nor_1_is_refused(arm: Path, tmp_path: Path, strange: float) -> None:
+@pytest.mark.parametrize("wrong", [np.nan, 2.0, -1.0])
+def test_an_anomaly_that_is_neither_0_nor_1_is_refused(arm: Path, tmp_path: Path, wrong: float) -> None:
     (tmp_path / "kuka").mkdir()
     for name in ("KukaNormal", "KukaSlow"):
         values = np.load(arm / "kuka" / f"{name}.npy")
         np.save(
             tmp_path / "kuka" / f"{name}.npy", values.astype(">f8")
-        )  # another order of bytes is read alike
+        )  # another byte order makes no difference
     assert labels(list(Kuka().index(tmp_path))) == labels(list(Kuka().index(arm)))
-    values[5, 86] = strange
+    values[5, 86] = wrong
     np.save(tmp_path / "kuka" / "KukaSlow.npy", values)
-    with pytest.raises(DataError, match=rf"KukaSlow\.npy: the column `anomaly` .* holds {strange} in row 5"):
+    with pytest.raises(DataError, match=rf"KukaSlow\.npy: the column `anomaly` .* is {wrong} in row 5"):
         list(Kuka().index(tmp_path))
 
 
-def test_actions_too_short_for_a_window_are_told_with_the_longest_and_the_option(
+def test_actions_too_short_for_a_window_are_reported_with_the_longest_and_the_option(
     arm: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
@@ -209,19 +210,19 @@ def test_actions_too_short_for_a_window_are_told_with_the_longest_and_the_option
     ):
         list(Kuka(bounds="action").index(arm))
     located, root = Kuka(bounds="action", window=8).located(arm)
-    made = SyntheticRobot(
+    simulated = SyntheticRobot(
         bounds="action", window=8, **SMALL
-    )  # tells it from its seed, before anything is made
-    assert located.card.notes == made.card.notes
-    assert [note.partition(" of ")[0].isdigit() for note in made.card.notes] == [True, True, False]
-    for note, name, rows in zip(made.card.notes, ("normal", "slow"), (1500, 700), strict=False):
+    )  # knows it from its seed, before anything is generated
+    assert located.card.notes == simulated.card.notes
+    assert [note.partition(" of ")[0].isdigit() for note in simulated.card.notes] == [True, True, False]
+    for note, name, rows in zip(simulated.card.notes, ("normal", "slow"), (1500, 700), strict=False):
         windows = [row for row in located.index(root) if row.columns["recording"] == name]
-        assert f"of {rows} rows of recording {name!r} lie in stretches shorter than a window of 8" in note
+        assert f"of {rows} rows of recording {name!r} are in stretches shorter than a window of 8" in note
         lost = int(note.split()[0])
         assert 0 < lost < rows - len(windows)
     assert list(located.index(root)) == [*Kuka(bounds="action", window=8).index(arm)]
     assert Kuka(bounds="recording").located(arm)[0].card.notes == Kuka().card.notes
-    assert Kuka().located(tmp_path)[0].card.published_as == "kuka/w30"  # before anything lies there
+    assert Kuka().located(tmp_path)[0].card.published_as == "kuka/w30"  # before there are any files
 
 
 def sheet(folder: Path, *, rows: int = 60, missing: int = 20, gap: int = 40, stop: int = 50) -> Path:
@@ -249,7 +250,7 @@ def sheet(folder: Path, *, rows: int = 60, missing: int = 20, gap: int = 40, sto
     return folder
 
 
-def test_missing_values_and_gaps_split_the_cobots_recording_and_the_card_says_so(tmp_path: Path) -> None:
+def test_missing_values_and_gaps_split_the_recording_of_the_cobot_and_a_note_says_so(tmp_path: Path) -> None:
     sheet(tmp_path / "ur3_cobotops")
     dataset, root = Ur3Cobotops(window=5).located(tmp_path)
     rows = list(dataset.index(root))
@@ -257,11 +258,11 @@ def test_missing_values_and_gaps_split_the_cobots_recording_and_the_card_says_so
     assert values.shape == (59, 19)
     assert [row.start for row in rows if row.label == ANOMALY] == [49]  # the 51st row, one row being left out
     for row in rows:
-        assert (np.diff(values[row.start : row.start + 5, 0]) == 1).all()  # nothing lies between
+        assert (np.diff(values[row.start : row.start + 5, 0]) == 1).all()  # no row is missing in between
         assert not row.start < 39 < row.start + 5 or row.start == 39
     assert dataset.card.notes[0] == (
         "1 of 60 rows are left out for missing values; they and 1 gaps of more than 1.5 s leave 3 stretches, and 0 rows "
-        "lie in stretches shorter than a window"
+        "are in stretches shorter than a window"
     )
     assert list(Ur3Cobotops(window=5).index(tmp_path)) == rows
 
@@ -293,13 +294,13 @@ def test_the_real_sheet_is_the_published_one_and_verify_counts_its_windows(
     assert Ur3Cobotops(**others).card.expected == Ur3Cobotops().card.expected
 
 
-def test_another_sheet_is_not_as_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_sheet_is_reported_as_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet(tmp_path / "ur3_cobotops")
     assert status_of(verify_words(tmp_path, tmp_path / "cache")) == 1
-    told = capsys.readouterr().out
-    assert told.startswith("ur3_cobotops: incomplete, ")
-    assert "of 1,833 items, not as published: dataset_02052023.xlsx: cobot normal " in told
-    # Options that change the windows leave no counts to compare with, but the sheet is another one all the same.
+    printed = capsys.readouterr().out
+    assert printed.startswith("ur3_cobotops: incomplete, ")
+    assert "of 1,833 items, not as published: dataset_02052023.xlsx: cobot normal " in printed
+    # With other windows there are no counts to compare with, but the sheet is still another one.
     words = verify_words(tmp_path, tmp_path / "cache", "ur3_cobotops[window=5]")
     assert status_of([*words, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["changed"] == ["dataset_02052023.xlsx"]
@@ -311,25 +312,25 @@ def test_another_sheet_is_not_as_published(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("options", [{"window": 5}, {"normal_stride": 1}, {"max_gap_s": 2.0}], ids=str)
-def test_windows_that_nobody_counted_have_no_official_number(options: dict[str, Any]) -> None:
+def test_windows_with_other_options_have_no_official_count(options: dict[str, Any]) -> None:
     assert Ur3Cobotops(**options).card.expected == ()
 
 
 def test_a_sheet_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         DataError,
-        match=r"is missing; `asdbench datasets fetch ur3_cobotops .* https://doi.org/10.24432/C5J891",
+        match=r"is missing; fetch it by `asdbench datasets fetch ur3_cobotops .* https://doi.org/10.24432/C5J891",
     ):
         list(Ur3Cobotops().index(tmp_path))
     (tmp_path / "ur3_cobotops").mkdir()
     (tmp_path / "ur3_cobotops" / FILE).write_bytes(b"no sheet")
-    with pytest.raises(DataError, match="cannot be read as a sheet"):
+    with pytest.raises(DataError, match="cannot be read as a spreadsheet"):
         list(Ur3Cobotops().index(tmp_path))
     book = openpyxl.Workbook()
     book.active.append(["Timestamp", "Current_J0"])
     book.save(tmp_path / "ur3_cobotops" / FILE)
     with pytest.raises(
-        DataError, match="1 of 19 features found, columns without: Robot_ProtectiveStop, grip_lost"
+        DataError, match="found 1 of 19 features; other missing columns: Robot_ProtectiveStop, grip_lost"
     ):
         list(Ur3Cobotops().index(tmp_path))
     monkeypatch.setitem(sys.modules, "openpyxl", None)

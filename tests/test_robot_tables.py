@@ -1,4 +1,4 @@
-"""Tables of one's own as windows: columns, labels, losses, and what is refused."""
+"""Your own tables as windows: columns, labels, lost rows, and errors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import ANOMALY
-from asdbench_datasets import table_files
-from asdbench_datasets.timeseries import TimeSeries
+from asdbench import ANOMALY, ConfigError, DataError
+from asdbench_datasets.robot.timeseries import TimeSeries
 
 
 @pytest.fixture
@@ -57,14 +55,12 @@ def test_missing_values_split_a_table_and_the_card_counts_them(tmp_path: Path, t
     for row in dataset.index(root):
         assert (np.diff(values[row.start : row.start + 10, 0]) == 1).all()
     assert dataset.card.notes[:2] == (
-        "1 rows are left out for missing or infinite values, 0 lie in stretches shorter than a window",
-        "column 'run' is no feature: it holds no numbers, or the place in the table",
+        "1 rows are left out for missing or infinite values, 0 are in stretches shorter than a window",
+        "column 'run' is not a feature: it holds no numbers, or is the index of the table",
     )
 
 
-def test_a_folder_of_tables_without_labels_is_scored_all_the_same(
-    tmp_path: Path, table: pd.DataFrame
-) -> None:
+def test_a_folder_of_tables_without_labels_is_scored_too(tmp_path: Path, table: pd.DataFrame) -> None:
     for name in ("monday", "tuesday"):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
     dataset, root = TimeSeries(path=str(tmp_path), window=10, columns="torque").located(tmp_path)
@@ -75,7 +71,7 @@ def test_a_folder_of_tables_without_labels_is_scored_all_the_same(
     assert dataset.folds(rows)[0].test
 
 
-def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
+def test_tables_that_do_not_fit_the_options_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_csv(tmp_path / "own.csv", index=False)
 
     def index(**options: Any) -> None:
@@ -90,10 +86,10 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: pd.DataFrame)
         index(columns="torque+run")
     with pytest.raises(DataError, match="label 'a' is none of normal"):
         index(label="run")
-    with pytest.raises(DataError, match="is no table and holds none"):
+    with pytest.raises(DataError, match="is neither a table nor a folder with tables"):
         index(path="nowhere")
     (tmp_path / "own.txt").write_text("1")
-    with pytest.raises(DataError, match="is of no kind that is read"):
+    with pytest.raises(DataError, match="is not a supported kind of table"):
         index(path="own.txt")
     np.save(tmp_path / "own.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"should hold numbers \[rows, columns\]"):
@@ -105,7 +101,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: pd.DataFrame)
         index(path="mixed")
 
 
-def test_a_table_that_changed_is_read_anew(tmp_path: Path, table: pd.DataFrame) -> None:
+def test_a_table_that_has_changed_is_read_again(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_csv(tmp_path / "own.csv", index=False)
     dataset, root = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
     source = next(iter(dataset.index(root))).source
@@ -114,14 +110,14 @@ def test_a_table_that_changed_is_read_anew(tmp_path: Path, table: pd.DataFrame) 
     assert (dataset.read(root, source)[:, 0] == before[:, 0] + 1000).all()
 
 
-def test_the_index_that_pandas_writes_is_no_feature(tmp_path: Path, table: pd.DataFrame) -> None:
+def test_the_index_that_pandas_writes_is_not_a_feature(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_csv(tmp_path / "own.csv")
     dataset, _ = TimeSeries(path="own.csv", window=10, label="state").located(tmp_path)
     assert dataset.card.item_shape == (10, 2)
-    assert "column 'Unnamed: 0' is no feature" in " ".join(dataset.card.notes)
+    assert "column 'Unnamed: 0' is not a feature" in " ".join(dataset.card.notes)
 
 
-def test_numbers_that_are_no_labels_and_several_arrays_are_refused(
+def test_numbers_that_are_not_labels_and_several_arrays_are_refused(
     tmp_path: Path, table: pd.DataFrame
 ) -> None:
     table.assign(state=[-1] * 30 + [1] * 30).to_csv(tmp_path / "own.csv", index=False)
@@ -135,21 +131,21 @@ def test_numbers_that_are_no_labels_and_several_arrays_are_refused(
         list(dataset.index(root))
 
 
-def test_a_table_without_labels_tells_that_its_windows_overlap_those_trained_on(
+def test_a_table_without_labels_lists_overlapping_windows_as_a_leak(
     tmp_path: Path, table: pd.DataFrame
 ) -> None:
     table.drop(columns="state").to_csv(tmp_path / "own.csv", index=False)
     dataset, _ = TimeSeries(path="own.csv", window=10).located(tmp_path)
-    assert any("tested normals" in leak for leak in dataset.card.known_leaks)
+    assert any("windows for validation and test" in leak for leak in dataset.card.known_leaks)
 
 
 def opened(folder: Path, text: str, **options: Any) -> TimeSeries:
-    """A table with this text, its place known."""
+    """A table with this text, at a known place."""
     (folder / "own.csv").write_text(text)
     return TimeSeries(**{"path": "own.csv", "window": 2, **options}).located(folder)[0]
 
 
-def test_a_column_that_a_csv_names_twice_is_refused_since_the_label_could_be_a_feature(
+def test_a_column_that_a_csv_names_twice_is_refused(
     tmp_path: Path,
 ) -> None:
     for header in ("state,a,state", "state,a, state"):
@@ -162,7 +158,7 @@ def test_a_column_that_a_csv_names_twice_is_refused_since_the_label_could_be_a_f
 
 
 @pytest.mark.parametrize("options", [{}, {"label": "1"}, {"segment": "2"}, {"columns": "0"}], ids=str)
-def test_a_table_of_another_order_of_bytes_is_read(tmp_path: Path, options: dict[str, str]) -> None:
+def test_a_table_in_another_byte_order_is_read(tmp_path: Path, options: dict[str, str]) -> None:
     values = np.column_stack([np.arange(6), np.zeros(6), np.repeat([0, 1], 3)])
     np.save(tmp_path / "own.npy", values.astype(">f8"))
     dataset, root = TimeSeries(path="own.npy", window=2, **options).located(tmp_path)
@@ -170,7 +166,7 @@ def test_a_table_of_another_order_of_bytes_is_read(tmp_path: Path, options: dict
     np.testing.assert_array_equal(dataset.read(root, source)[:, 0], values[:, 0])
 
 
-def test_tables_of_one_stem_are_recordings_of_their_own(tmp_path: Path, table: pd.DataFrame) -> None:
+def test_tables_with_the_same_stem_are_separate_recordings(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_csv(tmp_path / "x.csv", index=False)
     table.to_parquet(tmp_path / "x.parquet")
     table.to_csv(tmp_path / "y.csv", index=False)
@@ -181,21 +177,21 @@ def test_tables_of_one_stem_are_recordings_of_their_own(tmp_path: Path, table: p
     assert len({block for block, _ in by_block}) == len(by_block)
 
 
-def test_values_beyond_float32_are_refused_by_column_and_value(tmp_path: Path) -> None:
+def test_values_beyond_float32_are_refused_with_column_and_value(tmp_path: Path) -> None:
     dataset = opened(tmp_path, "a,b\n1,2\n3,1e39\n5,6\n")
-    with pytest.raises(DataError, match=r"column 'b' holds 1e\+39 in row 1, and values beyond 1\.7e\+38"):
+    with pytest.raises(DataError, match=r"column 'b' is 1e\+39 in row 1; values beyond 1\.7e\+38"):
         list(dataset.index(tmp_path))
     dataset = opened(tmp_path, "a,b\n1,-3e38\n3,3e38\n5,6\n")  # each fits, their difference does not
-    with pytest.raises(DataError, match=r"column 'b' holds -3e\+38 in row 0"):
+    with pytest.raises(DataError, match=r"column 'b' is -3e\+38 in row 0"):
         list(dataset.index(tmp_path))
     dataset = opened(tmp_path, "a,b\n1,2\n3,inf\n5,6\n7,8\n")
     assert "1 rows are left out for missing or infinite values" in dataset.card.notes[0]
 
 
-def test_a_folder_of_many_tables_is_read_twice_at_most(
+def test_a_folder_of_many_tables_is_read_at_most_twice(
     tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = 12  # more than are remembered with their values
+    files = 12  # more than are cached with their values
     for number in range(files):
         table.assign(torque=table["torque"] + number).to_parquet(tmp_path / f"{number}.parquet")
     reads: list[Any] = []
@@ -205,7 +201,7 @@ def test_a_folder_of_many_tables_is_read_twice_at_most(
         reads.append(file)
         return read(file)
 
-    monkeypatch.setattr(table_files.pd, "read_parquet", counting)
+    monkeypatch.setattr(pd, "read_parquet", counting)
     dataset, root = TimeSeries(path=str(tmp_path), window=10, label="state").located(tmp_path)
     cards = [dataset.card for _ in range(4)]
     rows = list(dataset.index(root))
@@ -216,7 +212,7 @@ def test_a_folder_of_many_tables_is_read_twice_at_most(
     assert len(reads) <= 2 * files
 
 
-def test_labels_without_an_anomaly_are_told_and_normal_windows_are_tested(
+def test_labels_without_an_anomaly_are_noted_and_normal_windows_are_tested(
     tmp_path: Path, table: pd.DataFrame
 ) -> None:
     table.assign(state="normal").to_csv(tmp_path / "own.csv", index=False)
@@ -227,21 +223,21 @@ def test_labels_without_an_anomaly_are_told_and_normal_windows_are_tested(
     assert not any("only anomalous windows are tested" in note for note in dataset.card.notes)
 
 
-def test_columns_may_be_parted_by_semicolons_or_tabs(tmp_path: Path) -> None:
+def test_columns_may_be_separated_by_semicolons_or_tabs(tmp_path: Path) -> None:
     for word, sign in (("comma", ","), ("semicolon", ";"), ("tab", "\t")):
         text = "a,b\n1,2.5\n3,4\n".replace(",", sign)
         dataset = opened(tmp_path, text, separator=word)
         [row] = dataset.index(tmp_path)
         np.testing.assert_array_equal(dataset.read(tmp_path / "own.csv", row.source), [[1, 2.5], [3, 4]])
     dataset = opened(tmp_path, "a;b\n1;2\n3;4\n")
-    with pytest.raises(DataError, match="has one column, 'a;b': say separator=semicolon"):
+    with pytest.raises(DataError, match="has one column, 'a;b': set separator=semicolon"):
         list(dataset.index(tmp_path))
 
 
-def test_a_csv_without_a_header_is_refused_and_the_one_that_pandas_numbers_is_read(tmp_path: Path) -> None:
+def test_a_csv_without_a_header_is_refused_unless_pandas_numbered_its_columns(tmp_path: Path) -> None:
     dataset = opened(tmp_path, "0.5,2\n1,2\n3,4\n")
     with pytest.raises(
-        DataError, match=r"begins with numbers \(0\.5, 2, \.\.\.\) where names .*: add a header"
+        DataError, match=r"begins with numbers \(0\.5, 2, \.\.\.\) instead of column names: add a header"
     ):
         list(dataset.index(tmp_path))
     dataset = opened(tmp_path, "a,b\n1,2,\n3,4,\n")
@@ -252,7 +248,7 @@ def test_a_csv_without_a_header_is_refused_and_the_one_that_pandas_numbers_is_re
     assert dataset.card.item_shape == (2, 2)
 
 
-def test_hidden_files_are_no_tables_and_spans_of_time_no_features(
+def test_hidden_files_are_not_tables_and_spans_of_time_are_not_features(
     tmp_path: Path, table: pd.DataFrame
 ) -> None:
     took = pd.to_timedelta(np.arange(len(table)), unit="s")
@@ -261,10 +257,10 @@ def test_hidden_files_are_no_tables_and_spans_of_time_no_features(
     dataset, root = TimeSeries(path=str(tmp_path), window=10, label="state", segment="run").located(tmp_path)
     assert {row.columns["recording"] for row in dataset.index(root)} == {"own"}
     assert dataset.card.item_shape == (10, 2)
-    assert "column 'took' is no feature" in " ".join(dataset.card.notes)
+    assert "column 'took' is not a feature" in " ".join(dataset.card.notes)
 
 
-def test_a_stretch_too_short_for_any_window_is_told_with_its_length(
+def test_stretches_too_short_for_a_window_are_reported_with_the_longest(
     tmp_path: Path, table: pd.DataFrame
 ) -> None:
     table.to_csv(tmp_path / "own.csv", index=False)
@@ -276,13 +272,11 @@ def test_a_stretch_too_short_for_any_window_is_told_with_its_length(
         list(dataset.index(root))
 
 
-def test_a_table_that_is_scaled_already_says_that_nobody_knows_by_what(
-    tmp_path: Path, table: pd.DataFrame
-) -> None:
+def test_a_table_that_is_already_scaled_lists_a_possible_leak(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_csv(tmp_path / "own.csv", index=False)
     plain, scaled = (
-        TimeSeries(path="own.csv", window=10, label="state", scaled=told).located(tmp_path)[0].card
-        for told in (False, True)
+        TimeSeries(path="own.csv", window=10, label="state", scaled=option).located(tmp_path)[0].card
+        for option in (False, True)
     )
     assert (plain.scaled, scaled.scaled) == (False, True)
     [leak] = set(scaled.known_leaks) - set(plain.known_leaks)

@@ -1,4 +1,4 @@
-"""Windows of recordings: counts of the paper, labels, and divisions that do or do not share rows."""
+"""Windows of recordings: counts of the paper, labels, and folds that do or do not share rows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asdbench.errors import DataError
+from asdbench import ANOMALY, NORMAL, DataError, Fold, Row
 from asdbench.metrics import ScoreTable, holdout
-from asdbench.values import ANOMALY, NORMAL, Fold, Row
-from asdbench_datasets.kuka import ROWS
-from asdbench_datasets.windows import (
+from asdbench_datasets.robot.kuka import ROWS
+from asdbench_datasets.robot.windows import (
     Recording,
     Windowed,
     all_windows,
@@ -64,7 +63,7 @@ def starts(one: Recording, options: Windowed, label: str | None) -> list[int]:
         (100, 6374, 708, 41, 374),
     ],
 )
-def test_the_division_has_the_numbers_of_the_paper(
+def test_the_fold_has_the_numbers_of_the_paper(
     window: int, train: int, val_normal: int, val_anomalous: int, tested: int
 ) -> None:
     rows = kuka_windows(Windowed(window=window))
@@ -77,13 +76,13 @@ def test_the_division_has_the_numbers_of_the_paper(
     assert len({*fold.train, *fold.validation, *fold.test}) == len(rows)
 
 
-def test_counting_windows_is_arithmetic() -> None:
+def test_the_number_of_windows_follows_from_rows_and_stride() -> None:
     assert [window_count(rows, window=30, stride=10) for rows in (29, 30, 39, 40)] == [0, 1, 1, 2]
     one = recording("normal", np.zeros(1234))
     assert len(starts(one, Windowed(window=50), NORMAL)) == window_count(1234, window=50, stride=16)
 
 
-def test_a_window_with_one_anomalous_row_is_anomalous_and_none_is_both() -> None:
+def test_a_window_with_one_anomalous_row_is_anomalous_only() -> None:
     one = recording("mixed", np.arange(60) == 31)
     options = Windowed(window=10)
     assert starts(one, options, ANOMALY) == [30]
@@ -97,7 +96,7 @@ def test_strides_are_options() -> None:
     assert starts(one, options, ANOMALY) == [15, 20, 25, 30]
 
 
-def test_no_window_leaves_its_stretch() -> None:
+def test_no_window_crosses_the_end_of_its_stretch() -> None:
     kept = np.array([True] * 12 + [False] + [True] * 10 + [True] * 4)
     breaks = np.arange(len(kept)) == 23
     stretches = unbroken(kept, breaks)
@@ -108,7 +107,7 @@ def test_no_window_leaves_its_stretch() -> None:
     assert lost_rows(one, options) == 4
 
 
-def test_rows_of_which_nothing_is_kept_make_no_stretch() -> None:
+def test_without_kept_rows_there_is_no_stretch() -> None:
     assert unbroken(np.zeros(3, dtype=bool), np.zeros(3, dtype=bool)) == []
     nothing = recording("own", None)
     with pytest.raises(
@@ -121,9 +120,7 @@ def test_rows_of_which_nothing_is_kept_make_no_stretch() -> None:
         )
 
 
-def test_the_error_of_short_stretches_names_the_longest_and_the_option_and_losses_are_told_by_recording() -> (
-    None
-):
+def test_short_stretches_are_reported_with_the_longest_and_lost_rows_by_recording() -> None:
     one, other = recording("a", np.zeros(30), (0, 12), (12, 30)), recording("b", np.zeros(9))
     with pytest.raises(
         DataError,
@@ -131,11 +128,11 @@ def test_the_error_of_short_stretches_names_the_longest_and_the_option_and_losse
     ):
         all_windows([one, other], Windowed(window=20), place="here", remedy="bounds=recording")
     assert list(losses([one, other], Windowed(window=10))) == [
-        "9 of 9 rows of recording 'b' lie in stretches shorter than a window of 10 rows (the longest stretch has 9)"
+        "9 of 9 rows of recording 'b' are in stretches shorter than a window of 10 rows (the longest stretch has 9)"
     ]
 
 
-def test_blocks_go_on_over_gaps_so_that_short_stretches_are_drawn_together() -> None:
+def test_blocks_continue_across_gaps_so_that_short_stretches_are_drawn_together() -> None:
     stretches = [(first, first + 40) for first in range(0, 400, 40)]
     options = Windowed(window=10)
     rows = list(windows_of(recording("gaps", np.zeros(400), *stretches), options))
@@ -143,7 +140,7 @@ def test_blocks_go_on_over_gaps_so_that_short_stretches_are_drawn_together() -> 
     assert all(row.start // 100 == int(row.columns["block"].rpartition(":")[2]) for row in rows)
 
 
-def test_the_random_division_shares_rows_and_the_blocked_one_does_not() -> None:
+def test_the_random_fold_shares_rows_and_the_blocked_one_does_not() -> None:
     options = Windowed(window=30)
     rows = kuka_windows(options, shrunk=20)
     train, validation, _ = (rows_taken(rows, part) for part in parts(holdout_fold(rows, options)))
@@ -156,7 +153,7 @@ def test_the_random_division_shares_rows_and_the_blocked_one_does_not() -> None:
     assert min(len(train), len(validation), len(test)) > 0
 
 
-def test_the_blocked_division_keeps_anomalies_and_their_neighbours_apart() -> None:
+def test_the_blocked_fold_keeps_anomalies_and_their_neighbours_apart() -> None:
     strange = np.zeros(3000, dtype=bool)
     strange[np.arange(100, 3000, 290)] = True
     options = Windowed(window=20, split="blocked", validation=0.3, block=100)
@@ -168,7 +165,7 @@ def test_the_blocked_division_keeps_anomalies_and_their_neighbours_apart() -> No
     assert {rows[k].label for k in fold.validation} == {NORMAL, ANOMALY}
 
 
-def test_the_division_depends_on_its_seed_and_not_on_the_order_of_the_rows() -> None:
+def test_the_fold_depends_on_its_seed_and_not_on_the_order_of_the_rows() -> None:
     options = Windowed(window=30)
     rows = kuka_windows(options, shrunk=50)
     order = np.random.default_rng(0).permutation(len(rows))
@@ -181,7 +178,7 @@ def test_the_division_depends_on_its_seed_and_not_on_the_order_of_the_rows() -> 
     assert validated(rows, options) != validated(rows, Windowed(window=30, split_seed=1))
 
 
-def test_normal_windows_are_tested_when_asked_for_or_when_there_are_no_others() -> None:
+def test_normal_windows_are_tested_if_selected_or_if_there_are_no_others() -> None:
     options = Windowed(window=30, test_normals=0.2)
     rows = kuka_windows(options, shrunk=50)
     tested = [rows[k].label for k in holdout_fold(rows, options).test]
@@ -193,7 +190,7 @@ def test_normal_windows_are_tested_when_asked_for_or_when_there_are_no_others() 
     assert len(fold.test) == len(fold.validation) == int(0.1 * len(unlabelled))
 
 
-def test_of_two_anomalous_windows_one_validates_and_one_is_tested() -> None:
+def test_one_of_two_anomalous_windows_validates_and_one_is_tested() -> None:
     rows = kuka_windows(Windowed(window=30), shrunk=600)
     fold = holdout_fold(rows, Windowed(window=30))
     assert [rows[k].label for k in fold.test] == [ANOMALY]
@@ -205,7 +202,7 @@ def test_nothing_to_train_on_is_an_error() -> None:
         options = Windowed(window=30, split=split)
         strange = list(windows_of(recording("slow", np.ones(90)), options))
         with pytest.raises(
-            DataError, match="no normal window of 30 rows to train on, all 3 hold an anomalous row"
+            DataError, match="no normal window of 30 rows to train on: all 3 windows have an anomalous row"
         ):
             holdout_fold(strange, options)
     few = list(windows_of(recording("short", np.zeros(30)), Windowed(window=30, split="blocked")))
@@ -214,7 +211,7 @@ def test_nothing_to_train_on_is_an_error() -> None:
     near = Windowed(window=30, split="blocked", normal_stride=1, block=30, validation=0.9)
     rows = list(windows_of(recording("long", np.zeros(90)), near))
     with pytest.raises(
-        DataError, match="no normal window of 30 rows is left to train on, of 61: use a smaller"
+        DataError, match="none of 61 normal windows of 30 rows is left to train on: use a smaller"
     ):
         holdout_fold(rows, near)
 
@@ -226,7 +223,7 @@ def test_one_block_of_anomalies_cannot_both_validate_and_be_tested() -> None:
     rows = list(windows_of(recording("one", strange), options))
     with pytest.raises(
         DataError,
-        match="no anomalous window to validate: 3 of them begin in 1 block of 200 rows; set a smaller `block`",
+        match="no anomalous window for validation: 3 of them begin in 1 block of 200 rows; set a smaller `block`",
     ):
         holdout_fold(rows, options)
     smaller = Windowed(window=20, split="blocked", block=20)
@@ -236,7 +233,7 @@ def test_one_block_of_anomalies_cannot_both_validate_and_be_tested() -> None:
     assert ANOMALY in {rows[k].label for k in fold.test}
 
 
-def test_windows_that_overlap_begin_in_one_block_or_in_neighbours() -> None:
+def test_overlapping_windows_begin_in_one_block_or_in_neighbouring_blocks() -> None:
     options = Windowed(window=30)
     rows = list(windows_of(recording("normal", np.zeros(3000)), options))
     blocks = [int(row.columns["block"].rpartition(":")[2]) for row in rows]
@@ -244,7 +241,7 @@ def test_windows_that_overlap_begin_in_one_block_or_in_neighbours() -> None:
     assert all(later - earlier in (0, 1) for earlier, later in zip(blocks, blocks[2:], strict=False))
 
 
-def test_the_order_of_windows_changes_no_figure() -> None:
+def test_the_order_of_windows_changes_no_metric() -> None:
     generator = np.random.default_rng(0)
     label = np.array([NORMAL] * 60 + [ANOMALY] * 20, dtype=object)
     scores = generator.normal(size=(2, 80)) + (label == ANOMALY)
@@ -254,8 +251,8 @@ def test_the_order_of_windows_changes_no_figure() -> None:
             groups=("recording",), columns={}, label=label[order], scores=scores[:, order], **fields
         )
 
-    def figures(order: Any) -> dict[str, float | None]:
+    def metrics(order: Any) -> dict[str, float | None]:
         found = holdout(table(order, validation=table(order)), resamples=0)
         return {result.metric: result.value for result in found}
 
-    assert figures(generator.permutation(80)) == pytest.approx(figures(np.arange(80)))
+    assert metrics(generator.permutation(80)) == pytest.approx(metrics(np.arange(80)))

@@ -6,15 +6,21 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
+from asdbench import RunDocument, Selector
 from asdbench.cli import status_of
+from asdbench.results.record import decode
+from asdbench.results.schema import RunDocuments
+from asdbench.runs.estimate import CaseEstimate, PlanDocument
 
 Capture = pytest.CaptureFixture[str]
 TINY = "synthetic[machines=fan,ids=1,train_clips=2,test_clips=1,length_s=1]"
 """Four clips of a second."""
+TINY_SORTED = str(Selector.parse(TINY))
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +33,7 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("option", ["--figure", "--out"])
 @pytest.mark.parametrize("place", ["afile/x.png", "afile/deep/x.png"])
-def test_what_could_not_be_written_in_the_end_is_refused_before_anything_is_read(
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(
     option: str, place: str, tmp_path: Path, capsys: Capture
 ) -> None:
     (tmp_path / "afile").touch()
@@ -40,34 +46,26 @@ def test_what_could_not_be_written_in_the_end_is_refused_before_anything_is_read
 def test_a_folder_that_may_not_be_written_to_is_refused_before_anything_is_read(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asdbench.atomic.os.access", lambda path, mode: False)
+    monkeypatch.setattr("asdbench.core.files.os.access", lambda path, mode: False)
     words = ["run", "-p", "idnn", "-d", TINY, "--cache", "cache"]
     assert status_of(words) == 2
-    assert "cannot write asdbench-runs: you may not write to ." in capsys.readouterr().err
+    assert "cannot write asdbench-runs: no permission to write to ." in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
+
+
+def plan_of(printed: str) -> list[CaseEstimate]:
+    """Return the rows of what ``--dry-run --json`` printed."""
+    return msgspec.json.decode(printed, type=PlanDocument).plan
 
 
 def test_several_datasets_are_runs_of_their_own(tmp_path: Path, capsys: Capture) -> None:
     other = TINY.replace("fan", "valve")
-    words = [
-        "run",
-        "-p",
-        "logmel_knn",
-        "-d",
-        TINY,
-        "-d",
-        other,
-        "--cache",
-        "cache",
-        "--threads",
-        "1",
-        "--device",
-        "cpu",
-    ]
+    words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", other, "--cache", "cache"]
+    words += ["--threads", "1", "--device", "cpu"]
     assert status_of([*words, "--json", "--figure", "new/auc.png"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert list(told) == ["runs"]
-    assert [run["run"]["dataset_options"]["machines"] for run in told["runs"]] == ["fan", "valve"]
+    printed = decode(capsys.readouterr().out.encode(), RunDocuments)
+    assert printed.preset is None
+    assert [document.run.dataset_options["machines"] for document in printed.runs] == ["fan", "valve"]
     figures = sorted((tmp_path / "new").iterdir())
     assert [path.name for path in figures] == ["auc-1.png", "auc-2.png"]
     assert [path.stat().st_mode & 0o777 for path in figures] == [0o666 & ~umask()] * 2
@@ -77,17 +75,19 @@ def test_several_datasets_are_runs_of_their_own(tmp_path: Path, capsys: Capture)
     assert tables.count("logmel_knn on synthetic") == 2
 
 
-def test_a_dry_run_of_several_datasets_says_which_each_task_is_on(tmp_path: Path, capsys: Capture) -> None:
+def test_a_dry_run_of_several_datasets_names_the_dataset_of_each_case(
+    tmp_path: Path, capsys: Capture
+) -> None:
     other = TINY.replace("fan", "valve")
     words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", other, "--cache", "cache", "--dry-run"]
     assert status_of([*words, "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)["plan"]
-    assert ["machines=fan" in row["dataset"] for row in plan] == [True, False]
+    plan = plan_of(capsys.readouterr().out)
+    assert ["machines=fan" in row.dataset for row in plan] == [True, False]
     assert status_of([*words[:4], TINY, *words[7:]]) == 0
     assert "dataset" not in capsys.readouterr().out.splitlines()[0]
 
 
-def test_what_becomes_of_unequal_recordings_is_told_once_beside_the_figures(
+def test_what_becomes_of_unequal_recordings_is_reported_once_beside_the_results(
     tmp_path: Path, capsys: Capture
 ) -> None:
     for name, rate in (
@@ -103,39 +103,60 @@ def test_what_becomes_of_unequal_recordings_is_told_once_beside_the_figures(
     words += ["--threads", "1", "--device", "cpu"]
     assert status_of(words) == 0
     shown = capsys.readouterr()
-    told = "warning: the recordings have several sample rates: 8000 Hz (1), 16000 Hz (3); all are read at 16000 Hz"
-    assert (shown.out.count(told), shown.err.count(told)) == (1, 0)
+    warning = "warning: the recordings have several sample rates: 8000 Hz (1), 16000 Hz (3); all are read at 16000 Hz"
+    assert (shown.out.count(warning), shown.err.count(warning)) == (1, 0)
     assert status_of([*words, "--json"]) == 0
     shown = capsys.readouterr()
-    assert told.removeprefix("warning: ") in json.loads(shown.out)["data"]["notes"][0]
-    assert shown.err.count(told) == 1
+    assert warning.removeprefix("warning: ") in decode(shown.out.encode(), RunDocument).data.notes[0]
+    assert shown.err.count(warning) == 1
 
 
-def test_the_plan_of_several_datasets_is_that_of_all(capsys: Capture) -> None:
+def test_the_plan_of_several_datasets_holds_the_cases_of_all(capsys: Capture) -> None:
     other = TINY.replace("fan", "valve")
     words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", other, "--cache", "cache", "--dry-run", "--json"]
     assert status_of(words) == 0
-    plan = json.loads(capsys.readouterr().out)["plan"]
-    assert [row["unit"] for row in plan] == ["fan", "valve"]
+    plan = plan_of(capsys.readouterr().out)
+    assert [row.unit for row in plan] == ["fan", "valve"]
 
 
 def test_nothing_is_run_where_the_data_of_a_later_dataset_are_absent(tmp_path: Path, capsys: Capture) -> None:
+    words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", "folder[path=gone]"]
+    words += ["--cache", "cache", "--device", "cpu"]
+    assert status_of(words) == 2
+    assert "gone is not a folder" in capsys.readouterr().err
+    assert not list(tmp_path.glob("asdbench-runs/models/*"))
+
+
+def test_a_dry_run_as_json_gives_a_row_for_each_case_with_the_reason_where_there_is_one(
+    tmp_path: Path, capsys: Capture
+) -> None:
     words = [
         "run",
         "-p",
         "logmel_knn",
+        "-p",
+        "stgram_afpa",
         "-d",
         TINY,
-        "-d",
-        "folder[path=gone]",
         "--cache",
         "cache",
         "--device",
         "cpu",
     ]
-    assert status_of(words) == 2
-    assert "there is no folder" in capsys.readouterr().err
-    assert not list(tmp_path.glob("asdbench-runs/models/*"))
+    assert status_of([*words, "--dry-run", "--json"]) == 0
+    text = capsys.readouterr().out
+    possible, inapplicable = plan_of(text)
+    assert list(json.loads(text)) == ["plan"]
+    assert list(json.loads(text)["plan"][0]) == [
+        "dataset", "method", "unit", "fold", "seed", "train", "test", "classes", "fit", "score", "estimate_s", "note",
+    ]  # fmt: skip
+    assert (possible.dataset, possible.method, possible.unit) == (TINY_SORTED, "logmel_knn", "fan")
+    assert (possible.train, possible.test, possible.classes, possible.seed) == (2, 2, 1, 42)
+    assert (possible.fit, possible.score, possible.note) == ("planned", "planned", "")
+    assert (possible.estimate_s or 0.0) >= 0.0
+    assert (inapplicable.fit, inapplicable.score, inapplicable.estimate_s) == (*["inapplicable"] * 2, None)
+    assert "needs at least 2 classes" in inapplicable.note
+    assert not (tmp_path / "asdbench-runs").exists()
 
 
 def umask() -> int:

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import cluster, covariance, mixture, neighbors, svm
 
-from asdbench.contracts import Told
-from asdbench.errors import ConfigError, DataError
+from asdbench import ConfigError, DataError, ItemContext
 from asdbench_plugins.scorers.clusters import KMeans
 from asdbench_plugins.scorers.direct import ClaimLogOdds, NegativeLogProbability, ReconstructionError
 from asdbench_plugins.scorers.domains import oversample
@@ -39,12 +38,12 @@ LEARNING: list[GroupedScorer] = [
 every_learning_scorer = pytest.mark.parametrize("scorer", LEARNING, ids=lambda scorer: type(scorer).__name__)
 
 
-def told(claim: NDArray[Any], **columns: NDArray[np.str_]) -> Told:
-    return Told(claim=claim.astype(np.int64), columns=columns)
+def context(claim: NDArray[Any], **columns: NDArray[np.str_]) -> ItemContext:
+    return ItemContext(claim=claim.astype(np.int64), columns=columns)
 
 
-def claims(count: int, *, classes: int = 1) -> Told:
-    return told(np.arange(count) % classes)
+def claims(count: int, *, classes: int = 1) -> ItemContext:
+    return context(np.arange(count) % classes)
 
 
 def scores_of(scorer: GroupedScorer, normal: NDArray[Any], odd: NDArray[Any]) -> NDArray[np.float64]:
@@ -129,7 +128,7 @@ def test_kmeans_is_the_distance_to_scikit_learns_nearest_centre() -> None:
 def test_distances_relative_to_density_are_those_of_the_definition() -> None:
     points = np.array([0.0, 1.0, 10.0, 14.0])[:, np.newaxis, np.newaxis]
     scorer = NearestNeighbours(rescale="density", metric="euclidean")
-    # The neighbours' own nearest lie 1, 1, 4 and 4 away: from 12, the ratios are 12/1, 11/1, 2/4 and 2/4.
+    # The neighbours' own nearest are 1, 1, 4 and 4 away: from 12, the ratios are 12/1, 11/1, 2/4 and 2/4.
     assert scores_of(scorer, points, np.array([[[12.0]], [[2.0]]])).tolist() == [0.5, 1.0]
     two = NearestNeighbours(k=3, rescale="density", metric="euclidean", density_neighbours=2)
     # Means of the two nearest: 5.5, 5, 6.5 and 8.5; ratios 12/5.5, 11/5, 2/6.5, 2/8.5: the three least.
@@ -143,7 +142,7 @@ TWO_DOMAINS = np.array([0.0, 1.0, 3.0, 6.0, 100.0, 110.0, 130.0])[:, np.newaxis,
 
 def test_distances_relative_to_a_domain_are_standardised_by_its_own_and_the_least_counts() -> None:
     scorer = NearestNeighbours(rescale="domain", metric="euclidean")
-    state = scorer.fit({"embedding": TWO_DOMAINS}, told(np.zeros(7), domain=DOMAINS))
+    state = scorer.fit({"embedding": TWO_DOMAINS}, context(np.zeros(7), domain=DOMAINS))
     source, target = np.array([1.0, 1.0, 2.0, 3.0]), np.array([10.0, 10.0, 20.0])
     odd = np.array([[[9.0]], [[116.0]]])
     expected = [(3 - source.mean()) / source.std(), (6 - target.mean()) / target.std()]
@@ -151,11 +150,11 @@ def test_distances_relative_to_a_domain_are_standardised_by_its_own_and_the_leas
     assert scorer.rules(state) == []
 
 
-def test_interpolated_points_do_not_measure_the_domain_that_they_lie_in() -> None:
+def test_interpolated_points_do_not_measure_their_domain() -> None:
     points, domains = NORMAL[:50], np.repeat(["source", "target"], [44, 6])
     states = [
         NearestNeighbours(k=2, rescale="domain", metric="euclidean", smote=ratio).fit(
-            {"embedding": points}, told(np.zeros(50), domain=domains)
+            {"embedding": points}, context(np.zeros(50), domain=domains)
         )
         for ratio in (0.0, 1.0)
     ]
@@ -164,9 +163,9 @@ def test_interpolated_points_do_not_measure_the_domain_that_they_lie_in() -> Non
         np.testing.assert_array_equal(states[1][name], states[0][name])
 
 
-def test_a_target_domain_of_two_points_has_the_spread_of_all_real_points_whatever_is_made() -> None:
+def test_a_target_domain_of_two_points_has_the_spread_of_all_real_points_with_any_interpolated() -> None:
     scorer = NearestNeighbours(rescale="domain", metric="euclidean", smote=1.0)
-    state = scorer.fit({"embedding": TWO_DOMAINS[:6]}, told(np.zeros(6), domain=DOMAINS[:6]))
+    state = scorer.fit({"embedding": TWO_DOMAINS[:6]}, context(np.zeros(6), domain=DOMAINS[:6]))
     assert int(state["0/made"][0]) == 2
     assert state["0/centre"][1] == 10.0
     assert state["0/spread"][1] == pytest.approx(np.std([1.0, 1.0, 2.0, 3.0, 10.0, 10.0]))
@@ -174,13 +173,13 @@ def test_a_target_domain_of_two_points_has_the_spread_of_all_real_points_whateve
 
 def test_a_target_domain_of_one_point_is_measured_by_all_points() -> None:
     scorer = NearestNeighbours(rescale="domain", metric="euclidean", smote=1.0)
-    state = scorer.fit({"embedding": TWO_DOMAINS[:5]}, told(np.zeros(5), domain=DOMAINS[:5]))
+    state = scorer.fit({"embedding": TWO_DOMAINS[:5]}, context(np.zeros(5), domain=DOMAINS[:5]))
     everywhere = np.array([1.0, 1.0, 2.0, 3.0, 94.0])
     assert state["0/centre"][1] == pytest.approx(everywhere.mean())
     assert state["0/spread"][1] == pytest.approx(everywhere.std())
     assert scorer.rules(state) == [
-        "scorer, 1 of 1 classes: smote adds nothing: it takes source points, two target points, and fewer target points "
-        "than asked for"
+        "scorer, 1 of 1 classes: smote adds nothing: it needs source points, at least two target points, and fewer target "
+        "points than requested"
     ]
 
 
@@ -200,12 +199,12 @@ def test_smote_interpolates_target_points_up_to_the_ratio_and_the_same_each_time
 
 
 def test_smote_brings_scores_near_target_points_down() -> None:
-    told_domains = told(np.zeros(50), domain=np.repeat(["source", "target"], [44, 6]))
+    informed = context(np.zeros(50), domain=np.repeat(["source", "target"], [44, 6]))
     between = NORMAL[44:50].mean(axis=0, keepdims=True)
     scores = []
     for ratio in (0.0, 1.0):
         scorer = NearestNeighbours(smote=ratio, metric="euclidean")
-        state = scorer.fit({"embedding": NORMAL[:50]}, told_domains)
+        state = scorer.fit({"embedding": NORMAL[:50]}, informed)
         scores.append(scorer.score(state, {"embedding": between}, claims(1))[0, 0])
     assert scores[1] < scores[0]
 
@@ -214,11 +213,11 @@ def test_options_of_domains_say_when_there_is_one_domain_only() -> None:
     plain = NearestNeighbours(k=2)
     scorer = NearestNeighbours(k=2, rescale="domain", smote=0.5)
     outputs = {"embedding": NORMAL}
-    for informed in (claims(60), told(np.zeros(60), domain=np.full(60, "source"))):
+    for informed in (claims(60), context(np.zeros(60), domain=np.full(60, "source"))):
         state = scorer.fit(outputs, informed)
         expected = plain.score(plain.fit(outputs, informed), {"embedding": ODD}, claims(25))
         np.testing.assert_array_equal(scorer.score(state, {"embedding": ODD}, claims(25)), expected)
-        assert "1 of 1 classes: rescale=domain does nothing, for its training items are of one domain" in str(
+        assert "1 of 1 classes: rescale=domain has no effect: the training items are of one domain" in str(
             scorer.rules(state)
         )
 
@@ -239,10 +238,10 @@ def test_a_state_holds_arrays_alone_and_scores_segments_in_float64(scorer: Group
 def test_items_are_scored_by_the_class_that_they_claim(scorer: GroupedScorer) -> None:
     normal = np.concatenate([NORMAL, NORMAL[:, :, ::-1] + 3])
     claim = np.repeat([0, 1], 60)
-    state = scorer.fit({"embedding": normal}, told(claim))
+    state = scorer.fit({"embedding": normal}, context(claim))
     for value in (0, 1):
-        alone = scorer.fit({"embedding": normal[claim == value]}, told(np.full(60, value)))
-        chosen = told(np.full(25, value))
+        alone = scorer.fit({"embedding": normal[claim == value]}, context(np.full(60, value)))
+        chosen = context(np.full(25, value))
         expected = scorer.score(alone, {"embedding": ODD}, chosen)
         np.testing.assert_allclose(scorer.score(state, {"embedding": ODD}, chosen), expected)
 
@@ -251,8 +250,10 @@ def test_items_are_scored_by_the_class_that_they_claim(scorer: GroupedScorer) ->
 def test_a_score_does_not_depend_on_the_items_beside_it(scorer: GroupedScorer) -> None:
     state = scorer.fit({"embedding": NORMAL}, claims(60, classes=2))
     claim = np.arange(25) % 2
-    together = scorer.score(state, {"embedding": ODD}, told(claim))
-    alone = [scorer.score(state, {"embedding": ODD[i : i + 1]}, told(claim[i : i + 1]))[0] for i in range(25)]
+    together = scorer.score(state, {"embedding": ODD}, context(claim))
+    alone = [
+        scorer.score(state, {"embedding": ODD[i : i + 1]}, context(claim[i : i + 1]))[0] for i in range(25)
+    ]
     np.testing.assert_allclose(np.stack(alone), together, rtol=1e-7, atol=1e-7)
 
 
@@ -260,9 +261,9 @@ def test_a_score_does_not_depend_on_the_items_beside_it(scorer: GroupedScorer) -
 def test_a_class_of_one_item_can_be_learned_and_its_item_is_less_strange_than_others(
     scorer: GroupedScorer,
 ) -> None:
-    state = scorer.fit({"embedding": NORMAL[:1]}, told(np.array([4])))
-    own = scorer.score(state, {"embedding": NORMAL[:1]}, told(np.array([4])))
-    others = scorer.score(state, {"embedding": ODD}, told(np.full(25, 4)))
+    state = scorer.fit({"embedding": NORMAL[:1]}, context(np.array([4])))
+    own = scorer.score(state, {"embedding": NORMAL[:1]}, context(np.array([4])))
+    others = scorer.score(state, {"embedding": ODD}, context(np.full(25, 4)))
     assert np.isfinite(others).all()
     assert (own < others).all()
 
@@ -276,15 +277,15 @@ def test_items_that_all_coincide_can_be_learned(scorer: GroupedScorer) -> None:
 @every_learning_scorer
 def test_a_claim_that_was_never_learned_is_refused_by_its_number(scorer: GroupedScorer) -> None:
     state = scorer.fit({"embedding": NORMAL}, claims(60, classes=2))
-    with pytest.raises(DataError, match=r"claims class 7, but the scorer learned of 0, 1 alone; per=pool"):
-        scorer.score(state, {"embedding": ODD[:1]}, told(np.array([7])))
+    with pytest.raises(DataError, match=r"claims class 7, but the scorer learned only 0, 1; per=pool"):
+        scorer.score(state, {"embedding": ODD[:1]}, context(np.array([7])))
 
 
 def test_a_pool_needs_no_claim() -> None:
     scorer = NearestNeighbours(per="pool")
     state = scorer.fit({"embedding": NORMAL}, claims(60, classes=3))
     expected = scores_of(NearestNeighbours(), NORMAL, ODD)
-    actual = scorer.score(state, {"embedding": ODD}, told(np.full(25, -1)))[:, 0]
+    actual = scorer.score(state, {"embedding": ODD}, context(np.full(25, -1)))[:, 0]
     np.testing.assert_allclose(actual, expected)
 
 
@@ -300,15 +301,15 @@ def test_small_classes_use_fewer_neighbours_and_components_and_say_so() -> None:
 @pytest.mark.parametrize(
     ("scorer", "rule"),
     [
-        (NearestNeighbours(k=2), "knn takes all its 1 points, not k=2"),
-        (NearestNeighbours(rescale="density"), "rescale=density does nothing, for it has one point"),
-        (LocalOutlierFactor(), "lof is the distance to its one point"),
-        (GaussianMixture(components=2), "gmm has 1 components, not 2"),
-        (KMeans(), "kmeans has 1 centres, not 16"),
-        (KernelDensity(), "bandwidth=scott has no spread to go by and is 1e-06"),
+        (NearestNeighbours(k=2), "knn uses all 1 points instead of k=2"),
+        (NearestNeighbours(rescale="density"), "rescale=density has no effect: there is one point"),
+        (LocalOutlierFactor(), "lof is the distance to the only point"),
+        (GaussianMixture(components=2), "gmm has 1 components instead of 2"),
+        (KMeans(), "kmeans has 1 centres instead of 16"),
+        (KernelDensity(), "bandwidth=scott is 1e-06: the points coincide"),
     ],
 )
-def test_what_small_classes_force_is_told_once_for_all_of_them(scorer: GroupedScorer, rule: str) -> None:
+def test_what_small_classes_force_is_reported_once_for_all_of_them(scorer: GroupedScorer, rule: str) -> None:
     state = scorer.fit({"embedding": NORMAL[:2]}, claims(2, classes=2))
     assert scorer.rules(state) == [f"scorer, 2 of 2 classes: {rule}"]
     pooled = msgspec.structs.replace(scorer, per="pool")
@@ -316,13 +317,13 @@ def test_what_small_classes_force_is_told_once_for_all_of_them(scorer: GroupedSc
     assert pooled.rules(state) == [f"scorer, all classes together: {rule}"]
 
 
-def test_a_regularisation_lost_in_rounding_is_raised_and_told() -> None:
+def test_a_regularisation_lost_in_rounding_is_raised_and_reported() -> None:
     flat = np.repeat(1e6 * NORMAL[:3, :, :1], 6, axis=2)  # three points on a line, far apart
     for scorer in (Mahalanobis(reg=1e-6), GaussianMixture(reg=1e-6, normalize=False)):
         state = scorer.fit({"embedding": flat}, claims(3))
         assert np.isfinite(scorer.score(state, {"embedding": ODD}, claims(25))).all()
         [rule] = scorer.rules(state)
-        assert re.search(r"takes reg=\S+, not 1e-06, for its covariances to have an inverse", rule)
+        assert re.search(r"uses reg=\S+ instead of 1e-06, so that its covariances have an inverse", rule)
 
 
 def test_scalar_outputs_are_vectors_of_one_dimension() -> None:
@@ -346,7 +347,7 @@ def test_the_margin_chooses_which_probability_of_the_claim_is_read() -> None:
 
 def test_a_claim_of_another_unit_has_no_probability() -> None:
     with pytest.raises(DataError, match="1 of 2 items claim a class that the model was not trained on"):
-        NegativeLogProbability().score({}, {"claim_nll": np.ones((2, 1))}, told(np.array([0, -1])))
+        NegativeLogProbability().score({}, {"claim_nll": np.ones((2, 1))}, context(np.array([0, -1])))
 
 
 def test_the_odds_against_a_claim_are_read_as_they_are_and_need_a_claim() -> None:
@@ -354,7 +355,7 @@ def test_the_odds_against_a_claim_are_read_as_they_are_and_need_a_claim() -> Non
     assert ClaimLogOdds().fit(outputs, claims(1)) == {}
     assert ClaimLogOdds().score({}, outputs, claims(1)).tolist() == [[0.5, 2.0]]
     with pytest.raises(DataError, match="1 of 1 items claim a class that the model was not trained on"):
-        ClaimLogOdds().score({}, outputs, told(np.array([-1])))
+        ClaimLogOdds().score({}, outputs, context(np.array([-1])))
 
 
 def test_the_reconstruction_error_is_passed_on_in_float64() -> None:
@@ -362,7 +363,7 @@ def test_the_reconstruction_error_is_passed_on_in_float64() -> None:
     scores = ReconstructionError().score({}, {"reconstruction_error": error}, claims(2))
     assert scores.dtype == np.float64
     assert scores.tolist() == error.tolist()
-    with pytest.raises(DataError, match=r"has shape \[2, 1, 8\], a score is \[items, segments\]"):
+    with pytest.raises(DataError, match=r"has shape \[2, 1, 8\]; scores must be \[items, segments\]"):
         ReconstructionError(on="embedding").score({}, {"embedding": np.ones((2, 1, 8))}, claims(2))
 
 
@@ -373,7 +374,7 @@ def test_outputs_that_are_missing_or_not_finite_are_refused() -> None:
         NearestNeighbours(on="embeding").fit({"embedding": NORMAL}, claims(60))
     with pytest.raises(DataError, match="1 of 6 values of output 'embedding' are not finite"):
         NearestNeighbours().fit({"embedding": np.array([[[0, 1, 2, 3, 4, np.nan]]])}, claims(1))
-    with pytest.raises(DataError, match="given no normal items to learn from"):
+    with pytest.raises(DataError, match="needs at least one normal item to learn from, found 0"):
         NearestNeighbours().fit({"embedding": np.ones((0, 1, 6))}, claims(0))
 
 

@@ -16,15 +16,16 @@ from hums import info_of, items_of
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from asdbench.data.items import Items
-from asdbench.describe import describe
-from asdbench.detector import aggregate
+from asdbench.core.info import Info
+from asdbench.detector.detector import aggregate
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import ConfigError, DataError
 from asdbench.metrics import harmonic_mean
-from asdbench.recipe import resolve, resolve_ensemble
-from asdbench.runner import run
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
+from asdbench.plugin.entries import Selector
+from asdbench.recipes.resolve import resolve, resolve_ensemble
+from asdbench.runs.describe import MethodDescription, describe
+from asdbench.runs.run import run
 from asdbench_plugins.serial_oe import asdbench_methods
 from asdbench_plugins.serial_oe.ddcsad import DoubleCentroidConfig, DoubleCentroids
 from asdbench_plugins.serial_oe.losses import machine_loss, product_loss
@@ -40,7 +41,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 TRAIN, HELD = [0, 1] * 5 + [-1] * 7, [0, 1, -1]
 """Claims of training items and of held-out ones."""
-RANDOM = "no weights given: the encoder began at random, the paper's with those of ImageNet"
+RANDOM = "no weights given: the encoder starts from random weights, the paper's from ImageNet weights"
 
 
 @pytest.fixture(autouse=True)
@@ -172,17 +173,19 @@ def test_logits_of_zero_give_the_losses_of_the_specification(lam: float, expecte
     batch = labelled(torch.zeros(4, 1), torch.tensor([0, 1, -1, -1]), classes=2)
     assert float(model.loss(torch.randn(4, 128), batch).detach()) == pytest.approx(expected, abs=1e-6)
     assert float(machine_loss(torch.zeros(4), batch.target)) == pytest.approx(math.log(2))
-    of_product = product_loss(torch.zeros(4, 2), batch.product, batch.target)
+    of_product = product_loss(torch.zeros(4, 2), batch.product, target=batch.target)
     assert float(cast("Tensor", of_product)) == pytest.approx(math.log(2))
 
 
 def test_a_batch_without_a_target_has_the_machine_loss_alone() -> None:
     batch = labelled(torch.zeros(2, 1), torch.tensor([-1, -1]), classes=2)
-    assert product_loss(torch.randn(2, 2), batch.product, batch.target) is None
+    assert product_loss(torch.randn(2, 2), batch.product, target=batch.target) is None
     model, embedding = small_model(), torch.randn(2, 128)
     expected = machine_loss(model.machine_logits(model.norms(embedding)), batch.target)
     torch.testing.assert_close(model.loss(embedding, batch), expected)
-    with pytest.raises(DataError, match="without an item of the unit has no loss where machine_loss=false"):
+    with pytest.raises(
+        DataError, match="machine_loss=false needs at least 1 item of the unit in every batch"
+    ):
         small_model(machine_loss=False).loss(embedding, batch)
 
 
@@ -226,7 +229,7 @@ def test_training_lowers_the_loss_and_repeats_bit_by_bit(tmp_path: Path) -> None
     train, held = items_of(TRAIN), items_of(HELD, seed=1)
     model, trainer = trained(small_model(**options), tmp_path / "a", train, held)
     again, _ = trained(small_model(**options), tmp_path / "b", train, held)
-    losses = [entry.losses["adam"] for entry in trainer.log]
+    losses = [entry.losses["binary_cross_entropy"] for entry in trainer.log]
     assert losses[-1] < 0.8 * losses[0]
     assert [entry.validation is None for entry in trainer.log] == [True, True, True, False] * 2
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -281,7 +284,7 @@ def test_the_recipe_holds_where_the_weights_lie_and_what_they_are(
     registry, file, recipes = tiny.registry(), tmp_path / "model.safetensors", []
     for content in (b"first", b"second"):
         file.write_bytes(content)
-        recipes.append(resolve(registry, "serial_oe", {"weights": file.name}, dataset="synthetic"))
+        recipes.append(resolve(registry, Selector("serial_oe", {"weights": file.name}), dataset="synthetic"))
     for recipe, content in zip(recipes, (b"first", b"second"), strict=True):
         for options in (recipe.model.options, recipe.on_unit("fan").model.options):
             assert options["weights"] == str(file.resolve())
@@ -290,7 +293,7 @@ def test_the_recipe_holds_where_the_weights_lie_and_what_they_are(
     with pytest.raises(ConfigError, match=r"weights=.*model.safetensors' has SHA-256 .*, not a7937b64"):
         SerialConfig(**recipes[0].model.options)
     with pytest.raises(ConfigError, match=r"weights='nowhere' is not a file; give the model.safetensors of"):
-        resolve(registry, "serial_oe", {"weights": "nowhere"}, dataset="synthetic")
+        resolve(registry, Selector("serial_oe", {"weights": "nowhere"}), dataset="synthetic")
     with pytest.raises(ConfigError, match="weights='' is not a file"):
         SerialConfig(weights_sha256="0" * 64)
 
@@ -300,9 +303,9 @@ def test_small_data_are_told(tmp_path: Path) -> None:
     model, trainer = trained(small_model(epochs=1, segment_s=1.0), tmp_path / "a", items_of([0, -1]), nothing)
     assert trainer.log[0].validation is None
     assert trainer.rules == [
-        "steps of 1 targets, all there are, not of 4",
+        "each step has all 1 targets instead of 4",
         RANDOM,
-        "segments of 4000 samples, a whole item, not of 8000",
+        "segments of 4000 samples, a whole item, instead of 8000",
         "no item of the unit is held out, so there is no validation loss",
     ]
     assert model.eval().outputs(items_of([0]))["embedding"].shape == (1, 1, 128)
@@ -310,7 +313,7 @@ def test_small_data_are_told(tmp_path: Path) -> None:
     assert trainer.log[0].validation is not None
     assert trainer.rules == [
         RANDOM,
-        "no negative is held out: the validation loss is of the unit's own items alone",
+        "no negative is held out: the validation loss uses only the unit's own items",
     ]
 
 
@@ -366,14 +369,14 @@ def test_centroids_are_the_mean_first_embeddings_of_both_sides(tmp_path: Path) -
 
 
 def test_table_1_is_told_by_machine_type() -> None:
-    recipe = resolve(tiny.registry(), "serial_oe", {}, dataset="dcase2021")
+    recipe = resolve(tiny.registry(), Selector("serial_oe"), dataset="dcase2021")
     found = {}
     for machine in ("fan", "gearbox", "pump", "valve", "slider", "ToyCar", "ToyTrain"):
         one = recipe.on_unit(machine)
         model, scorer = one.model.options, one.scorer.options
         p = scorer["components" if one.scorer.name == "gmm" else "k"]
         found[machine] = (
-            model["lr"], model["batch_size"], model["lam"], one.scorer.name, p, one.knobs.aggregate,
+            model["lr"], model["batch_size"], model["lam"], one.scorer.name, p, one.common.aggregate,
         )  # fmt: skip
     assert found == {
         "fan": (0.001, 32, 0.1, "gmm", 16, "upper_half"),
@@ -384,8 +387,8 @@ def test_table_1_is_told_by_machine_type() -> None:
         "ToyCar": (0.001, 128, 10.0, "lof", 16, "mean"),
         "ToyTrain": (0.0005, 32, 0.1, "lof", 8, "mean"),
     }
-    assert recipe.knobs.held == 0.1
-    assert (recipe.knobs.scorer_on, recipe.selection) == ("held", "validation")
+    assert recipe.common.held == 0.1
+    assert (recipe.common.scorer_on, recipe.selection) == ("held", "validation")
 
 
 def test_every_preset_of_every_method_is_understood() -> None:
@@ -394,7 +397,7 @@ def test_every_preset_of_every_method_is_understood() -> None:
     for method in asdbench_methods():
         for preset in method.presets:
             for dataset in ("dcase2021", "synthetic"):
-                recipe = resolve(registry, method.name, {"preset": preset}, dataset=dataset)
+                recipe = resolve(registry, Selector(method.name, {"preset": preset}), dataset=dataset)
                 labels.add((recipe.label, recipe.model.name, recipe.scorer.name))
     assert ("serial_oe[preset=kde]", "serial_oe", "kde") in labels
     assert ("ddcsad[preset=distance]", "ddcsad", "reconstruction_error") in labels
@@ -403,7 +406,7 @@ def test_every_preset_of_every_method_is_understood() -> None:
 def test_ablations_differ_from_the_proposed_method_in_one_thing() -> None:
     registry = tiny.registry()
     recipes = {
-        name: resolve(registry, name, {}, dataset="dcase2021").on_unit("fan")
+        name: resolve(registry, Selector(name), dataset="dcase2021").on_unit("fan")
         for name in (
             "serial_oe",
             "serial_oe_wo_mixup",
@@ -449,10 +452,8 @@ def test_every_system_of_the_paper_but_the_ensemble_is_a_method() -> None:
 
 def test_the_parallel_method_is_an_ensemble_of_five_that_resolves_on_synthetic() -> None:
     registry = tiny.registry()
-    parallel = registry.ensemble("parallel")
-    assert parallel is not None
-    combined = resolve_ensemble(registry, parallel, {}, dataset="synthetic")
-    assert [(member.method, member.knobs.held) for member in combined.members] == [
+    combined = resolve_ensemble(registry, Selector("parallel"), dataset="synthetic")
+    assert [(member.method, member.common.held) for member in combined.members] == [
         ("serial_method", 0.2),
         ("serial_oe_only_product", 0.2),
         ("mobilenetv2", 0.1),
@@ -460,37 +461,39 @@ def test_the_parallel_method_is_an_ensemble_of_five_that_resolves_on_synthetic()
         ("glow_aff", 0.1),
     ]
     assert combined.reduced
-    assert "in place of the entry's own" in combined.approximate
+    assert "replace the entry's own" in combined.approximate
 
 
 def test_a_run_trains_each_machine_against_the_other(tmp_path: Path) -> None:
     words = {"epochs": "1", "width": "0.25", "segment_s": "0.5", "segments": "2"}
-    request = tiny.request(tmp_path, ("serial_oe", words), cache=tmp_path / "cache", resume_every_s=60.0)
-    report = run(request, tiny.registry(), tiny.Silent())
-    assert [(job.kind, job.status) for job in report.jobs] == [("fit", "ok"), ("score", "ok")] * 2
-    assert 0 <= report.document()["summary"]["auc"] <= 1
+    request = tiny.request(
+        tmp_path, Selector("serial_oe", words), cache=tmp_path / "cache", resume_every_s=60.0
+    )
+    document = run(request, tiny.registry(), observer=tiny.Silent())
+    assert [(job.kind, job.status) for job in document.jobs] == [("fit", "ok"), ("score", "ok")] * 2
+    assert 0 <= document.summary[document.run.methods[0]]["auc"] <= 1
 
 
 def test_a_machine_without_others_is_inapplicable_to_what_learns_against_them(tmp_path: Path) -> None:
-    dataset = (
-        "synthetic",
-        {"machines": "fan", "ids": "1", "train_clips": "2", "test_clips": "1", "length_s": "1"},
+    options = {"machines": "fan", "ids": "1", "train_clips": "2", "test_clips": "1", "length_s": "1"}
+    methods = [Selector(name, {"width": "0.25"}) for name in ("serial_oe", "serial_oe_only_product")]
+    request = tiny.request(
+        tmp_path, *methods, cache=tmp_path / "cache", dataset=Selector("synthetic", options)
     )
-    methods = [(name, {"width": "0.25"}) for name in ("serial_oe", "serial_oe_only_product")]
-    request = tiny.request(tmp_path, *methods, cache=tmp_path / "cache", dataset=dataset)
-    report = run(request, tiny.registry(), tiny.Silent())
-    assert {(job.method.partition("[")[0], job.status, job.message) for job in report.jobs} == {
-        ("serial_oe", "inapplicable", "learns against items of other units, there are none"),
+    document = run(request, tiny.registry(), observer=tiny.Silent())
+    assert {(job.method.partition("[")[0], job.status, job.message) for job in document.jobs} == {
+        ("serial_oe", "inapplicable", "needs training items of other units as negatives, found none"),
         (
             "serial_oe_only_product",
             "inapplicable",
-            "needs at least 2 classes to tell apart, there is 1 (fan/00)",
+            "needs at least 2 classes to separate, found 1 (fan/00)",
         ),
     }
 
 
 def test_describe_tells_the_size_on_the_data_of_the_paper() -> None:
-    words = ("dcase2021", {"protocol": "serial_oe"})
-    told = describe(tiny.registry(), ("serial_oe", {}), words)
-    assert (told["parameters"], told["classes"], told["feature_shape"]) == (4_188_479, 6, [224, 626])
-    assert told["output_shapes"]["embedding"] == [10, 128]
+    words = Selector("dcase2021", {"protocol": "serial_oe"})
+    described = describe(tiny.registry(), Selector("serial_oe"), dataset=words)
+    assert isinstance(described, MethodDescription)
+    assert (described.parameters, described.classes, described.feature_shape) == (4_188_479, 6, [224, 626])
+    assert described.output_shapes["embedding"] == [10, 128]

@@ -12,11 +12,11 @@ import torch
 from hums import MELS, RATE, SAMPLES, info_of, items_of
 from torch import Tensor, nn
 
-from asdbench.data.items import Items, ItemSource
+from asdbench.core.info import Info
 from asdbench.data.pack import Pack
+from asdbench.detector.items import Items, ItemSource
 from asdbench.dsp import mel_filters
 from asdbench.errors import ConfigError, DataError
-from asdbench.values import Info
 from asdbench_plugins.serial_oe.features import NormalisedMel, NormalisedMelConfig
 from asdbench_plugins.serial_oe.losses import product_loss
 from asdbench_plugins.serial_oe.mixing import Labelled, labelled, mixed, randomly_mixed
@@ -138,19 +138,19 @@ def test_without_negatives_a_batch_is_of_targets_and_a_last_one_alone_is_left_ou
     batches = list(pairing.targets(torch.Generator()))
     assert [len(batch) for batch in batches] == [4, 4]
     assert bool(pairing.batch(batches[0], 0).own.all())
-    assert pairing.rules == ["a last batch of one item is left out: batch norm has no statistics of it"]
+    assert pairing.rules == ["a last batch of one item is dropped: batch norm needs at least two"]
 
 
 def test_few_targets_are_one_batch_and_too_few_are_refused() -> None:
     pairing = Pairing(items_like(1, 3), batch_size=8, against_negatives=True, seed=0)
     [targets] = pairing.targets(torch.Generator())
     assert len(pairing.batch(targets, 0)) == 2
-    assert pairing.rules == ["steps of 1 targets, all there are, not of 4"]
+    assert pairing.rules == ["each step has all 1 targets instead of 4"]
     with pytest.raises(
-        DataError, match=r"no items of other units to learn against: .* serial_oe_only_product"
+        DataError, match=r"needs items of other units as negatives, found 0: .* serial_oe_only_product"
     ):
         Pairing(items_like(4, 0), batch_size=8, against_negatives=True, seed=0)
-    with pytest.raises(DataError, match="at least 2 training items of the unit, got 1"):
+    with pytest.raises(DataError, match="at least 2 training items of the unit, found 1"):
         Pairing(items_like(1, 0), batch_size=8, against_negatives=False, seed=0)
 
 
@@ -162,7 +162,7 @@ def test_labels_are_hard_before_mixing() -> None:
 
 def test_mixing_with_weight_1_is_the_identity_and_with_0_the_permutation() -> None:
     batch, order = random_batch(), torch.tensor([3, 5, 0, 1, 2, 4])
-    same, swapped = mixed(batch, torch.ones(6), order), mixed(batch, torch.zeros(6), order)
+    same, swapped = mixed(batch, torch.ones(6), order=order), mixed(batch, torch.zeros(6), order=order)
     for name in ("waves", "target", "product"):
         assert torch.equal(getattr(same, name), getattr(batch, name))
         assert torch.equal(getattr(swapped, name), getattr(batch, name)[order])
@@ -207,9 +207,9 @@ def test_the_product_loss_asks_of_every_id_and_counts_partial_targets_alike_or_b
         return -(y * math.log(1 / (1 + math.exp(-z))) + (1 - y) * math.log(1 / (1 + math.exp(z))))
 
     first, second = (each(2, 1) + each(-1, 0)) / 2, (each(0.5, 0.25) + each(0, 0)) / 2
-    equal = product_loss(logits, product, target)
-    soft = product_loss(logits, product, target, weight="soft")
+    equal = product_loss(logits, product, target=target)
+    soft = product_loss(logits, product, target=target, weight="soft")
     assert float(cast("Tensor", equal)) == pytest.approx((first + second) / 2)
     assert float(cast("Tensor", soft)) == pytest.approx((first + 0.25 * second) / 1.25)
-    softmax = product_loss(logits[:1], product[:1], target[:1], kind="softmax")
+    softmax = product_loss(logits[:1], product[:1], target=target[:1], kind="softmax")
     assert float(cast("Tensor", softmax)) == pytest.approx(math.log(1 + math.exp(-3)))

@@ -1,4 +1,4 @@
-"""Settings: command line > ``ASDBENCH_*`` environment > ``asdbench.toml`` > default; wrong keys are told."""
+"""Settings: command line > ``ASDBENCH_*`` environment > ``asdbench.toml`` > default; wrong keys are errors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import Any
 import click
 import pytest
 
+from asdbench import Entry, Registry, Selector, hookimpl, lazy
 from asdbench.cli import status_of
-from asdbench.hookspecs import hookimpl
-from asdbench.registry import Registry, load_plugin
-from asdbench.values import Entry, lazy
+from asdbench.plugin.registry import load_plugin
 
 Capture = pytest.CaptureFixture[str]
 VARIABLES = (
@@ -53,7 +52,7 @@ def request_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
         raise Asked(fields)
 
     def asked(*words: str) -> dict[str, Any]:
-        monkeypatch.setattr("asdbench.runner.Request", stop)
+        monkeypatch.setattr("asdbench.runs.request.Request", stop)
         with pytest.raises(Asked, match="methods") as error:
             status_of(["run", *words])
         fields: dict[str, Any] = error.value.args[0]
@@ -118,22 +117,22 @@ def test_the_environment_beats_the_file_for_every_folder_and_the_device(
     assert request_of(*RUN)[field] == found
 
 
-def test_the_file_speaks_in_the_words_of_the_command_line(request_of: RequestOf) -> None:
+def test_the_file_uses_the_names_of_the_command_line(request_of: RequestOf) -> None:
     write(
         '[run]\nplugin = ["idnn[epochs=3]", "autoencoder"]\ndataset = "synthetic[ids=2]"\nseed = [1, 2]\n'
         'data-root = "recordings"\ntimeout = "2h"\ncheckpoint_every = 30\nallow-partial = true\n'
     )
     asked = request_of()
-    assert asked["methods"] == (("idnn", {"epochs": "3"}), ("autoencoder", {}))
-    assert asked["dataset"] == ("synthetic", {"ids": "2"})
+    assert asked["methods"] == (Selector("idnn", {"epochs": "3"}), Selector("autoencoder"))
+    assert asked["dataset"] == Selector("synthetic", {"ids": "2"})
     assert (asked["seeds"], asked["data_root"], asked["allow_partial"]) == ((1, 2), Path("recordings"), True)
     assert (asked["timeout_s"], asked["resume_every_s"]) == (7200.0, 30.0)
 
 
-def test_one_value_will_do_for_an_option_that_may_be_repeated(request_of: RequestOf) -> None:
+def test_one_value_is_enough_for_an_option_that_may_be_repeated(request_of: RequestOf) -> None:
     write('[run]\nplugin = "idnn"\ndataset = "synthetic"\nseed = 7\nallow-partial = false\n')
     asked = request_of()
-    assert (asked["methods"], asked["seeds"], asked["allow_partial"]) == ((("idnn", {}),), (7,), False)
+    assert (asked["methods"], asked["seeds"], asked["allow_partial"]) == ((Selector("idnn"),), (7,), False)
     assert request_of("--seed", "8")["seeds"] == (8,)
 
 
@@ -141,20 +140,20 @@ def test_several_datasets_in_the_file_are_several_runs(
     request_of: RequestOf, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write('[run]\nplugin = "idnn"\ndataset = ["synthetic", "synthetic[seed=1]"]\n')
-    assert request_of()["dataset"] == ("synthetic", {})
-    assert request_of("-d", "synthetic[seed=2]")["dataset"] == ("synthetic", {"seed": "2"})
+    assert request_of()["dataset"] == Selector("synthetic")
+    assert request_of("-d", "synthetic[seed=2]")["dataset"] == Selector("synthetic", {"seed": "2"})
 
 
-def test_sys_info_tells_the_folders_that_a_run_would_use(
+def test_sys_info_shows_the_folders_that_a_run_would_use(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     write('[run]\ndata-root = "recordings"\ncache = "packs"\njobs = 2\n')
     monkeypatch.setenv("ASDBENCH_CACHE", "elsewhere")
     assert status_of(["sys-info", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["data_root"] == str(folder / "recordings")
-    assert told["cache"] == str(folder / "elsewhere")
-    assert told["out"] == str(folder / "asdbench-runs")
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["data_root"] == str(folder / "recordings")
+    assert shown["cache"] == str(folder / "elsewhere")
+    assert shown["out"] == str(folder / "asdbench-runs")
 
 
 def test_a_table_within_a_group_is_for_that_command_alone(capsys: Capture) -> None:
@@ -177,7 +176,7 @@ def test_a_plugins_command_reads_its_table(monkeypatch: pytest.MonkeyPatch, caps
     entry = Entry(name="greet", build=lazy("strange_commands:greet"), summary="Say hello.")
     plugin = types.SimpleNamespace(asdbench_commands=hookimpl(lambda: [entry]))
     registry = Registry()
-    load_plugin(registry, "strange", lambda: plugin)
+    load_plugin(registry, "strange", load=lambda: plugin)
     monkeypatch.setattr("asdbench.cli.load_registry", lambda: registry)
     write('[greet]\nname = "fan"\n')
     assert status_of(["greet"]) == 0
@@ -214,12 +213,12 @@ WRONG = {
     "a value where a table belongs": (
         "plugins = 3\n",
         "plugins",
-        "asdbench.toml: plugins = 3 is not a table; begin one with [plugins]",
+        "asdbench.toml: plugins = 3 is not a table; start one with [plugins]",
     ),
     "a list where one value belongs": (
         "[run]\njobs = [1, 2]\n",
         "run -p idnn -d synthetic",
-        "asdbench.toml: run.jobs takes one value, got [1, 2]",
+        "asdbench.toml: run.jobs takes a single value, got [1, 2]",
     ),
     "a value out of range": ("[run]\njobs = 0\n", "run -p idnn -d synthetic", "0 is not in the range x>=1"),
     "a value of another kind": (
@@ -246,18 +245,18 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("toml", "line", "told"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_file_ends_with_2_and_says_what_would_be_right(
-    toml: str, line: str, told: str, capsys: Capture
+@pytest.mark.parametrize(("toml", "line", "message"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_file_ends_with_2_and_states_what_would_be_right(
+    toml: str, line: str, message: str, capsys: Capture
 ) -> None:
     write(toml)
     assert status_of(line.split()) == 2
     output = capsys.readouterr()
-    assert told in output.err
+    assert message in output.err
     assert output.out == ""
 
 
-def test_a_file_that_is_no_utf8_is_told(capsys: Capture) -> None:
+def test_a_file_that_is_no_utf8_is_refused(capsys: Capture) -> None:
     Path("asdbench.toml").write_bytes(b'[run]\nout = "\xff"\n')
     assert status_of(["plugins"]) == 2
     assert "asdbench.toml cannot be read as TOML: 'utf-8' codec" in capsys.readouterr().err

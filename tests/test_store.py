@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asdbench.atomic import locked, new_folder, writing
-from asdbench.errors import RunError
-from asdbench.store import Store
+from asdbench import RunError, new_folder
+from asdbench.core.files import locked, writing
+from asdbench.results.store import Store
 
 
 class Killed(BaseException):
@@ -53,7 +53,7 @@ def test_a_kill_after_a_folder_was_replaced_keeps_the_new_one(
     fill(store, folder, "old")
     old = folder.with_name(".abc.old.part")
     with monkeypatch.context() as patched:
-        patched.setattr("asdbench.store.shutil.rmtree", lambda path, **_: None)
+        patched.setattr("asdbench.results.store.shutil.rmtree", lambda path, **_: None)
         fill(store, folder, "new")
     assert old.exists()
     with store.exclusive():
@@ -61,7 +61,7 @@ def test_a_kill_after_a_folder_was_replaced_keeps_the_new_one(
     assert not old.exists()
 
 
-def test_an_error_of_reading_elsewhere_is_not_told_as_one_of_writing(tmp_path: Path) -> None:
+def test_an_error_of_reading_elsewhere_is_not_reported_as_one_of_writing(tmp_path: Path) -> None:
     source = tmp_path / "data" / "clip.wav"
     with (
         pytest.raises(FileNotFoundError, match=r"clip\.wav"),
@@ -76,7 +76,7 @@ def test_an_error_of_reading_elsewhere_is_not_told_as_one_of_writing(tmp_path: P
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_an_error_of_writing_is_told_as_one_whether_it_names_a_file_or_none(tmp_path: Path) -> None:
+def test_an_error_of_writing_is_reported_as_one_with_or_without_a_file_name(tmp_path: Path) -> None:
     with (
         pytest.raises(RunError, match=r"cannot write .*cache/pack: No such file or directory"),
         new_folder(tmp_path / "cache" / "pack") as temporary,

@@ -1,35 +1,36 @@
-"""``asdbench submission``: the files of every year, decisions, and the way round through ``asdbench evaluate``."""
+"""``asdbench submission``: the files of every year, decisions, and grading the files with ``asdbench evaluate``."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import tiny
+from made_runs import recipe_of, recorded, run_info, run_of
 from scipy.stats import gamma
 
+from asdbench import ConfigError, DataError, RunDocument, RunError, Selector, find_run, write_json
 from asdbench.cli import status_of
-from asdbench.errors import ConfigError, DataError, RunError
-from asdbench.recipe import as_typed
-from asdbench.report import Report
-from asdbench.runner import run
+from asdbench.runs.run import run
 from asdbench_leaderboards.challenge.grading import GradeRequest, grade
 from asdbench_leaderboards.challenge.submission import (
+    SubmissionRecord,
     SubmissionRequest,
+    Submissions,
     Written,
     decision_threshold,
     write_submissions,
 )
 
 Capture = pytest.CaptureFixture[str]
-HELD = ("toy", {"held": "0.25"})
-"""Keeps a quarter of the training clips to set thresholds by."""
+HELD = Selector("toy", {"held": "0.25"})
+"""Keeps a quarter of the training clips to set thresholds."""
 
 
 def record(
@@ -43,7 +44,7 @@ def record(
     held: Mapping[str, Sequence[float]] | None = None,
     scorer_on: str = "train",
 ) -> pd.DataFrame:
-    """Write what a run with one method and the seed 7 leaves behind; return its test clips."""
+    """Write the document and record of a run with one method and the seed 7; return its test clips."""
     rows = [
         {
             "machine": machine, "section": "00", "domain": domain,
@@ -53,14 +54,8 @@ def record(
         for machine in ("fan", "ToyCar") for domain in domains for label_ in ("normal", "anomaly") for k in (1, 0)
     ]  # fmt: skip
     items = pd.DataFrame(rows)
-    told = {
-        "id": run,
-        "time": time,
-        "dataset": dataset,
-        "dataset_options": {},
-        "methods": [label],
-        "seeds": [7],
-    }
+    method = recorded(items, label=label, recipe=recipe_of(label, scorer_on=scorer_on))
+    info = run_info(id=run, time=time, dataset=dataset, methods=[label], seeds=[7])
     folder = out / "records" / f"record-{run}"
     folder.mkdir(parents=True)
     items.to_parquet(folder / "items.parquet")
@@ -69,20 +64,25 @@ def record(
             {"machine": machine, "score_7": score} for machine, scores in held.items() for score in scores
         ]
         pd.DataFrame(lines).to_parquet(folder / "held.parquet")
-    method = {"seeds": [7], "selection": "last", "recipe": {"knobs": {"scorer_on": scorer_on}}}
-    document = {"record_id": f"record-{run}", "run": told, "method": method, "results": []}
-    (folder / "record.json").write_text(json.dumps(document))
-    (out / "runs").mkdir(exist_ok=True)
-    (out / "runs" / f"{run}.json").write_text(json.dumps({"run": told, "records": {label: f"record-{run}"}}))
+    write_json(folder / "record.json", replaced(method.record, record_id=folder.name, run=info))
+    document = replaced(run_of(method).document, run=info, records={label: folder.name})
+    write_json(out / "runs" / f"{run}.json", document)
     return items
+
+
+replaced = msgspec.structs.replace
 
 
 def written(out: Path, to: Path, **options: Any) -> list[Written]:
     return write_submissions(SubmissionRequest(out=out, to=to, **options))
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
+def names(folder: Path | str) -> list[str]:
+    return sorted(file.name for file in Path(folder).iterdir())
+
+
+def lines(one: Written, file: str) -> list[str]:
+    return Path(one.folder, file).read_text().splitlines()
 
 
 @pytest.mark.parametrize("year", [2022, 2023, 2024, 2025])
@@ -91,7 +91,7 @@ def test_later_years_have_a_file_of_scores_and_one_of_decisions_for_each_section
 ) -> None:
     record(tmp_path, f"dcase{year}", held={"fan": [1.0, 2.0, 3.0], "ToyCar": [5.0]})
     [one] = written(tmp_path, tmp_path / "to")
-    assert one.folder == tmp_path / "to/toy/seed_7"
+    assert one.folder == str(tmp_path / "to/toy/seed_7")
     assert names(one.folder) == [
         "anomaly_score_ToyCar_section_00_test.csv",
         "anomaly_score_fan_section_00_test.csv",
@@ -99,19 +99,19 @@ def test_later_years_have_a_file_of_scores_and_one_of_decisions_for_each_section
         "decision_result_fan_section_00_test.csv",
         "submission.json",
     ]
-    scores = (one.folder / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
+    scores = lines(one, "anomaly_score_fan_section_00_test.csv")
     assert len(scores) == 8
     assert scores[:2] == [
         "section_00_source_test_anomaly_0000.wav,10.1",
         "section_00_source_test_anomaly_0001.wav,11.1",
     ]
-    decisions = (one.folder / "decision_result_fan_section_00_test.csv").read_text().splitlines()
+    decisions = lines(one, "decision_result_fan_section_00_test.csv")
     assert decisions[0] == "section_00_source_test_anomaly_0000.wav,1"
     assert decisions[-1] == "section_00_target_test_normal_0001.wav,0"
     assert [line.split(",")[0] for line in decisions] == [line.split(",")[0] for line in scores]
 
 
-def test_the_domain_stands_in_the_names_of_2021_and_2020_has_ids_and_no_decisions(tmp_path: Path) -> None:
+def test_names_of_2021_have_the_domain_and_2020_has_ids_and_no_decisions(tmp_path: Path) -> None:
     record(tmp_path / "one", "dcase2021", held={"fan": [1.0, 2.0], "ToyCar": [5.0]})
     [one] = written(tmp_path / "one", tmp_path / "to")
     assert "anomaly_score_fan_section_00_source_test.csv" in names(one.folder)
@@ -124,7 +124,7 @@ def test_the_domain_stands_in_the_names_of_2021_and_2020_has_ids_and_no_decision
         "anomaly_score_fan_id_00.csv",
         "submission.json",
     ]
-    assert (other.notes, other.thresholds) == ((), {})
+    assert (other.notes, other.thresholds) == ([], {})
 
 
 def test_thresholds_come_from_the_held_out_clips_of_the_machine_type(tmp_path: Path) -> None:
@@ -133,14 +133,11 @@ def test_thresholds_come_from_the_held_out_clips_of_the_machine_type(tmp_path: P
     [one] = written(tmp_path, tmp_path / "to")
     assert one.thresholds["fan"] == pytest.approx(gamma.ppf(0.9, *gamma.fit(normal)), rel=1e-12)
     assert one.thresholds["ToyCar"] > 100
-    assert one.notes == ()
-    told = json.loads((one.folder / "submission.json").read_text())
-    assert (told["quantile"], told["thresholds"], told["seed"]) == (0.9, dict(one.thresholds), 7)
-    assert told["run"]["dataset"] == "dcase2023"
-    assert not any(
-        ",1" in line
-        for line in (one.folder / "decision_result_ToyCar_section_00_test.csv").read_text().split()
-    )
+    assert one.notes == []
+    kept = msgspec.json.decode(Path(one.folder, "submission.json").read_bytes(), type=SubmissionRecord)
+    assert (kept.quantile, kept.thresholds, kept.seed) == (0.9, one.thresholds, 7)
+    assert (kept.run.dataset, kept.recipe.label, kept.record) == ("dcase2023", "toy", "record-aaaa")
+    assert not any(",1" in line for line in lines(one, "decision_result_ToyCar_section_00_test.csv"))
 
 
 def test_a_threshold_is_the_quantile_of_the_fitted_gamma_distribution() -> None:
@@ -154,31 +151,31 @@ def test_a_threshold_is_the_quantile_of_the_fitted_gamma_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "told"),
+    ("scores", "message"),
     [
         ([1.0, 2.0, 4.0], "3 normal scores are too few or too alike"),
         ([2.0] * 50, "50 normal scores are too few or too"),
     ],
 )
-def test_few_or_equal_scores_give_their_own_percentile(scores: list[float], told: str) -> None:
+def test_few_or_equal_scores_give_their_own_percentile(scores: list[float], message: str) -> None:
     threshold, note = decision_threshold(scores)
     assert threshold == pytest.approx(np.quantile(scores, 0.9))
     assert note is not None
-    assert told in note
+    assert message in note
 
 
 def test_no_scores_give_no_threshold() -> None:
-    with pytest.raises(DataError, match="there are no scores of normal items to set a threshold by"):
+    with pytest.raises(DataError, match="there are no scores of normal items to set a threshold"):
         decision_threshold([])
 
 
-def test_without_held_out_clips_there_are_no_decisions_and_it_is_said(tmp_path: Path) -> None:
+def test_without_held_out_clips_there_are_no_decisions_and_a_note(tmp_path: Path) -> None:
     record(tmp_path, held={"fan": [1.0, 2.0]})
     [one] = written(tmp_path, tmp_path / "to")
     assert [name for name in names(one.folder) if "decision" in name] == [
         "decision_result_fan_section_00_test.csv"
     ]
-    assert one.notes[1].startswith("no decision files of ToyCar: the run held out no normal clip of them")
+    assert one.notes[1].startswith("no decision files of ToyCar: the run held out no normal clips of them")
     assert "--threshold-from" in one.notes[1]
 
 
@@ -186,22 +183,24 @@ def test_thresholds_may_come_from_scores_of_training_clips_but_not_of_test_clips
     record(tmp_path)
     place = tmp_path / "normal"
     place.mkdir()
-    lines = [f"fan,00,section_00_source_train_normal_{k:04}.wav,{1 + k / 10}" for k in range(5)]
-    (place / "scores.csv").write_text("\n".join(["machine,section,clip,score", *lines]))
+    training = [f"fan,00,section_00_source_train_normal_{k:04}.wav,{1 + k / 10}" for k in range(5)]
+    (place / "scores.csv").write_text("\n".join(["machine,section,clip,score", *training]))
     [one] = written(tmp_path, tmp_path / "to", threshold_from=place, quantile=0.5)
     assert one.thresholds == {"fan": pytest.approx(1.2)}
-    assert any(note == f"no decision files of ToyCar: {place} holds no scores of them" for note in one.notes)
+    assert any(
+        note == f"no decision files of ToyCar: {place} contains no scores of them" for note in one.notes
+    )
     (place / "scores.csv").write_text(
         "machine,section,clip,score\nfan,00,section_00_source_test_normal_0001.wav,1\n"
     )
     with pytest.raises(
-        DataError, match=r"line 2: fan/.*0001.wav is a test clip of the run; thresholds are set by"
+        DataError, match=r"line 2: fan/.*0001.wav is a test clip of the run; only normal training clips may"
     ):
         written(tmp_path, tmp_path / "again", threshold_from=place)
 
 
 @pytest.mark.parametrize(
-    ("clip", "told"),
+    ("clip", "message"),
     [
         ("section_00_0001.wav", "is a test clip of the run"),
         ("eval_data/fan/test/section_00_0001.wav", "is a test clip of the run"),
@@ -215,8 +214,8 @@ def test_thresholds_may_come_from_scores_of_training_clips_but_not_of_test_clips
     ],
 )
 @pytest.mark.parametrize("spelling", ["section_00_test_0001.wav", "section_00_0001.wav"])
-def test_no_spelling_brings_test_clips_or_anomalies_into_a_threshold(
-    clip: str, told: str, spelling: str, tmp_path: Path
+def test_test_clips_and_anomalies_set_no_threshold_under_any_spelling(
+    clip: str, message: str, spelling: str, tmp_path: Path
 ) -> None:
     items = record(tmp_path)
     tested = items.iloc[:1].assign(source=f"dcase2023/eval_data/fan/test/{spelling}", machine="fan")
@@ -226,23 +225,23 @@ def test_no_spelling_brings_test_clips_or_anomalies_into_a_threshold(
     (place / "scores.csv").write_text(
         f"machine,section,clip,score\nfan,00,section_00_source_train_normal_0001.wav,1\nfan,00,{clip},1\n"
     )
-    with pytest.raises(DataError, match=f"line 3: fan/.* {told}"):
+    with pytest.raises(DataError, match=f"line 3: fan/.* {message}"):
         written(tmp_path, tmp_path / "to", threshold_from=place)
 
 
-def test_a_table_that_calls_a_clip_an_anomaly_sets_no_threshold(tmp_path: Path) -> None:
+def test_clips_marked_as_anomalies_in_a_table_set_no_threshold(tmp_path: Path) -> None:
     record(tmp_path)
     place = tmp_path / "normal"
     place.mkdir()
     (place / "scores.csv").write_text("machine,section,clip,score,is_anomaly\nfan,00,mine_0001.wav,1,1\n")
-    with pytest.raises(DataError, match=r"line 2: fan/mine_0001.wav is an anomaly; thresholds are set by"):
+    with pytest.raises(DataError, match=r"line 2: fan/mine_0001.wav is an anomaly; only normal"):
         written(tmp_path, tmp_path / "to", threshold_from=place)
 
 
-def test_a_scorer_that_learned_from_the_held_out_clips_is_told_of(tmp_path: Path) -> None:
+def test_a_scorer_fitted_on_the_held_out_clips_is_noted(tmp_path: Path) -> None:
     record(tmp_path, held={"fan": [1.0], "ToyCar": [1.0]}, scorer_on="held")
     [one] = written(tmp_path, tmp_path / "to")
-    assert "the scorer learned from the held-out clips" in one.notes[0]
+    assert "the scorer was fitted on the held-out clips" in one.notes[0]
 
 
 def test_clips_without_a_score_must_be_allowed(tmp_path: Path) -> None:
@@ -264,52 +263,53 @@ def test_the_latest_run_is_taken_unless_another_is_named(tmp_path: Path) -> None
     assert [one.method for one in written(tmp_path, tmp_path / "to")] == ["new[k=2]"]
     assert names(tmp_path / "to") == ["new_k=2"]
     assert [one.method for one in written(tmp_path, tmp_path / "there", run="bbbb")] == ["old"]
-    for place, options in (("by-name", {}), ("by-options", {"k": "2"})):
-        assert len(written(tmp_path, tmp_path / place, methods=[("new", options)])) == 1
+    for place, selector in (("by-name", Selector("new")), ("by-options", Selector("new", {"k": "2"}))):
+        assert len(written(tmp_path, tmp_path / place, methods=[selector])) == 1
 
 
 def test_a_method_whose_options_are_quoted_is_found(tmp_path: Path) -> None:
-    options = {"path": "a,b", "k": "2"}
-    record(tmp_path, label=as_typed("new", options))
-    [one] = written(tmp_path, tmp_path / "to", methods=[("new", options)])
+    selector = Selector("new", {"path": "a,b", "k": "2"})
+    record(tmp_path, label=str(selector))
+    [one] = written(tmp_path, tmp_path / "to", methods=[selector])
     assert one.method == 'new[k=2,path="a,b"]'
     with pytest.raises(ConfigError, match=r"unknown method of run aaaa 'new\[path=\"a,c\"\]'"):
-        written(tmp_path, tmp_path / "there", methods=[("new", {"path": "a,c"})])
+        written(tmp_path, tmp_path / "there", methods=[Selector("new", {"path": "a,c"})])
 
 
-def test_what_is_not_of_the_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"there is no run in .*; `asdbench run --out .*` makes one"):
+def test_methods_and_seeds_that_the_run_lacks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run in .*`asdbench run --out"):
         written(tmp_path, tmp_path / "to")
     record(tmp_path, "synthetic", run="cccc")
     with pytest.raises(
-        ConfigError, match=r"of synthetic have no official form \(known: dcase2020, .*, dcase2025\)"
+        ConfigError,
+        match=r"synthetic has no challenge files \(datasets that have: dcase2020, .*, dcase2025\)",
     ):
         written(tmp_path, tmp_path / "to")
     record(tmp_path, run="aaaa")
     with pytest.raises(RunError, match="unknown run 'aaab'; did you mean 'aaaa'"):
         written(tmp_path, tmp_path / "to", run="aaab")
     with pytest.raises(ConfigError, match="unknown method of run aaaa 'toys'; did you mean 'toy'"):
-        written(tmp_path, tmp_path / "to", run="aaaa", methods=[("toys", {})])
+        written(tmp_path, tmp_path / "to", run="aaaa", methods=[Selector("toys")])
     with pytest.raises(ConfigError, match=r"toy has no scores of seed 8 \(its seeds: 7\)"):
         written(tmp_path, tmp_path / "to", run="aaaa", seeds=[8])
-    with pytest.raises(ConfigError, match="the quantile must lie between 0 and 1, got 1"):
+    with pytest.raises(ConfigError, match="the quantile must be between 0 and 1, got 1"):
         written(tmp_path, tmp_path / "to", run="aaaa", quantile=1)
     assert not (tmp_path / "to").exists()
 
 
-def test_a_record_that_is_gone_or_of_an_older_kind_and_files_that_stand_there_are_refused(
+def test_missing_or_damaged_records_and_existing_folders_are_refused(
     tmp_path: Path,
 ) -> None:
     record(tmp_path)
     written(tmp_path, tmp_path / "to")
-    with pytest.raises(RunError, match=r"seed_7 is there already; choose another folder with --to"):
+    with pytest.raises(RunError, match=r"seed_7 already exists; choose another folder with --to"):
         written(tmp_path, tmp_path / "to")
     (tmp_path / "records/record-aaaa/items.parquet").unlink()
-    with pytest.raises(RunError, match=r"the record .*record-aaaa of toy is gone; run its command again"):
+    with pytest.raises(RunError, match=r"record-aaaa of toy is \w+; run its command again"):
         written(tmp_path, tmp_path / "new")
     file = tmp_path / "runs/aaaa.json"
-    file.write_text(json.dumps({"run": json.loads(file.read_text())["run"]}))
-    with pytest.raises(RunError, match="run aaaa does not say which record is of toy; run its command again"):
+    write_json(file, replaced(find_run(tmp_path), records={}))
+    with pytest.raises(RunError, match="run aaaa names no record of toy; run its command again"):
         written(tmp_path, tmp_path / "new")
     file.write_text("{")
     with pytest.raises(RunError, match=r"aaaa.json cannot be read"):
@@ -338,33 +338,35 @@ def sounds(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunDocument]:
     """A run of the toy on those sounds."""
     folder = tmp_path_factory.mktemp("finished")
     sounds(folder / "data")
     request = tiny.request(
-        folder, HELD, cache=folder / "cache", dataset=("dcase2021", {}), allow_partial=True
+        folder, HELD, cache=folder / "cache", dataset=Selector("dcase2021"), allow_partial=True
     )
-    return folder, run(request, tiny.registry(), tiny.Silent())
+    return folder, run(request, tiny.registry(), observer=tiny.Silent())
 
 
-def test_what_a_run_hands_in_is_graded_as_the_run_itself(
-    finished: tuple[Path, Report], tmp_path: Path
+def test_challenge_files_of_a_run_are_graded_like_the_run_itself(
+    finished: tuple[Path, RunDocument], tmp_path: Path
 ) -> None:
-    folder, report = finished
-    [made] = written(folder, tmp_path / "to")
-    assert len(made.files) == 2 * 2 * 2
+    folder, document = finished
+    [one] = written(folder, tmp_path / "to")
+    assert len(one.files) == 2 * 2 * 2
     request = GradeRequest(
-        scores=made.folder, dataset="dcase2021", options={}, part="dev", data_root=folder / "data",
+        scores=Path(one.folder), dataset=Selector("dcase2021"), part="dev", data_root=folder / "data",
         allow_partial=True,
     )  # fmt: skip
-    again = grade(request, tiny.registry()).document()["results"]
-    of_run = report.document()["results"]
-    assert [{name: row[name] for name in again[0]} for row in of_run] == again
-    assert all(row["value"] is not None for row in again)
+    again = grade(request, tiny.registry()).document().results
+    shared = again[0].__struct_fields__
+    assert [[getattr(row, name) for name in shared] for row in document.results] == [
+        [getattr(row, name) for name in shared] for row in again
+    ]
+    assert all(row.value is not None for row in again)
 
 
-def test_a_runs_own_held_out_clips_decide(finished: tuple[Path, Report], tmp_path: Path) -> None:
+def test_held_out_clips_of_the_run_set_thresholds(finished: tuple[Path, RunDocument], tmp_path: Path) -> None:
     folder, _ = finished
     [one] = written(folder, tmp_path / "to")
     assert set(one.thresholds) == {"fan", "pump"}
@@ -376,14 +378,16 @@ def test_a_runs_own_held_out_clips_decide(finished: tuple[Path, Report], tmp_pat
         assert threshold == pytest.approx(np.quantile(scores, 0.9))
 
 
-def test_the_command_writes_and_tells(finished: tuple[Path, Report], tmp_path: Path, capsys: Capture) -> None:
+def test_the_command_writes_files_and_reports_them(
+    finished: tuple[Path, RunDocument], tmp_path: Path, capsys: Capture
+) -> None:
     words = ["submission", "--out", str(finished[0]), "-p", "toy[held=0.25]", "--seed", "42", "--to"]
     assert status_of([*words, str(tmp_path / "one")]) == 0
     shown = capsys.readouterr().out
     assert "seed_42: 8 files, 24 clips" in shown
     assert "note: " in shown
     assert status_of([*words, str(tmp_path / "two"), "--json"]) == 0
-    [told] = json.loads(capsys.readouterr().out)["written"]
-    assert (told["clips"], len(told["files"])) == (24, 8)
+    [one] = msgspec.json.decode(capsys.readouterr().out, type=Submissions).written
+    assert (one.clips, len(one.files)) == (24, 8)
     assert status_of([*words, str(tmp_path / "two")]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The synthetic dataset: same seed same bytes, no labels in the loudness, faults where an engineer looks."""
+"""The synthetic dataset: equal seeds give equal bytes, loudness hides the labels, faults sound as engineers expect."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from numpy.typing import NDArray
 from scipy.signal import butter, hilbert, sosfiltfilt
 from sklearn.metrics import roc_auc_score
 
-from asdbench.contracts import MadeDataset
-from asdbench.data.completeness import completeness
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import ANOMALY, NORMAL
-from asdbench_datasets.machine_sounds import noise
-from asdbench_datasets.machine_sounds.bodies import Bearing, Mode, ring
-from asdbench_datasets.machine_sounds.clips import MACHINES, SNR_SPREAD_DB
-from asdbench_datasets.machine_sounds.fan import Fan
-from asdbench_datasets.machine_sounds.gearbox import Gearbox
-from asdbench_datasets.machine_sounds.machine import Fault, Machine
-from asdbench_datasets.machine_sounds.pump import Pump
-from asdbench_datasets.machine_sounds.signals import Take, coloured, harmonics, passings, rms
-from asdbench_datasets.machine_sounds.slider import Slider
-from asdbench_datasets.machine_sounds.valve import Valve
-from asdbench_datasets.synthetic import Clip, Synthetic
+from asdbench import ANOMALY, NORMAL, ConfigError, DataError, GeneratedDataset, completeness
+from asdbench_datasets.synthetic.machine_sounds import noise
+from asdbench_datasets.synthetic.machine_sounds.bodies import Bearing, Mode, ring
+from asdbench_datasets.synthetic.machine_sounds.clips import MACHINES, SNR_SPREAD_DB
+from asdbench_datasets.synthetic.machine_sounds.fan import Fan
+from asdbench_datasets.synthetic.machine_sounds.gearbox import Gearbox
+from asdbench_datasets.synthetic.machine_sounds.machine import Fault, Machine
+from asdbench_datasets.synthetic.machine_sounds.pump import Pump
+from asdbench_datasets.synthetic.machine_sounds.signals import Take, coloured, harmonics, passings, rms
+from asdbench_datasets.synthetic.machine_sounds.slider import Slider
+from asdbench_datasets.synthetic.machine_sounds.valve import Valve
+from asdbench_datasets.synthetic.synthetic import Clip, Synthetic
 
 RATE = 16000
 Wave = NDArray[np.float64]
@@ -35,15 +32,15 @@ SMALL = Synthetic(ids=2, train_clips=2, test_clips=3, length_s=1.0, sample_rate=
 ALL_FAULTS = [(machine, fault) for machine, kind in MACHINES.items() for fault in kind.faults]
 
 
-def made(dataset: Synthetic, root: Path) -> dict[str, str]:
-    """Make a dataset and return the hash of each file."""
-    dataset.make(root, lambda done, total: None)
+def generated(dataset: Synthetic, root: Path) -> dict[str, str]:
+    """Generate a dataset and return the hash of each file."""
+    dataset.generate(root, lambda done, total: None)
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def takes(machine: str, fault: str, *, strength: float, seconds: float = 4.0) -> tuple[Machine, Wave, Wave]:
-    """Return a unit and the same take of it whole and broken, without noise."""
+    """Return a unit and the same take of it healthy and faulty, without noise."""
     unit = Synthetic().unit(machine, 0)
     healthy, broken = (
         unit.sound(
@@ -77,27 +74,27 @@ def envelope_level(wave: Wave, frequency_hz: float, *, low_hz: float, high_hz: f
     return float(spectrum[near].max() / np.median(spectrum[(frequencies > 5) & (frequencies < 500)]))
 
 
-class TestMaking:
+class TestGeneration:
     def test_equal_options_give_equal_bytes(self, tmp_path: Path) -> None:
-        assert made(SMALL, tmp_path / "one") == made(SMALL, tmp_path / "two")
+        assert generated(SMALL, tmp_path / "one") == generated(SMALL, tmp_path / "two")
 
-    def test_another_seed_gives_other_bytes_under_the_same_names(self, tmp_path: Path) -> None:
-        one = made(SMALL, tmp_path / "one")
-        other = made(msgspec.structs.replace(SMALL, seed=1), tmp_path / "other")
+    def test_another_seed_gives_other_bytes_under_equal_names(self, tmp_path: Path) -> None:
+        one = generated(SMALL, tmp_path / "one")
+        other = generated(msgspec.structs.replace(SMALL, seed=1), tmp_path / "other")
         assert one.keys() == other.keys()
         assert not set(one.values()) & set(other.values())
 
-    def test_a_clip_is_the_same_whatever_the_sizes_and_the_selection(self, tmp_path: Path) -> None:
-        small = made(SMALL, tmp_path / "small")
+    def test_a_clip_does_not_depend_on_sizes_and_selection(self, tmp_path: Path) -> None:
+        small = generated(SMALL, tmp_path / "small")
         larger = Synthetic(
             ids=3, train_clips=3, test_clips=4, length_s=1.0, sample_rate=8000, machines="valve"
         )
-        large = made(larger, tmp_path / "large")
+        large = generated(larger, tmp_path / "large")
         shared = small.keys() & large.keys()
         assert len(shared) == 2 * (2 + 3 + 3)
         assert all(small[name] == large[name] for name in shared)
 
-    def test_a_killed_run_goes_on_and_ends_with_the_same_files(self, tmp_path: Path) -> None:
+    def test_a_killed_run_resumes_and_ends_with_the_same_files(self, tmp_path: Path) -> None:
         class KilledError(Exception):
             pass
 
@@ -105,52 +102,52 @@ class TestMaking:
             if done == 5:
                 raise KilledError
 
-        whole = made(SMALL, tmp_path / "whole")
+        whole = generated(SMALL, tmp_path / "whole")
         with pytest.raises(KilledError):
-            SMALL.make(tmp_path / "killed", die)
+            SMALL.generate(tmp_path / "killed", die)
         kept = next(path for path in (tmp_path / "killed").rglob("*.wav"))
         before = kept.stat().st_mtime_ns
-        assert made(SMALL, tmp_path / "killed") == whole
+        assert generated(SMALL, tmp_path / "killed") == whole
         assert kept.stat().st_mtime_ns == before
 
-    def test_a_half_written_clip_is_not_taken_for_a_finished_one(self, tmp_path: Path) -> None:
-        whole = made(SMALL, tmp_path / "whole")
+    def test_a_half_written_clip_does_not_count_as_finished(self, tmp_path: Path) -> None:
+        whole = generated(SMALL, tmp_path / "whole")
         half = tmp_path / "again" / "fan" / "train" / "normal_id_00_00000000.wav.99.partial"
         half.parent.mkdir(parents=True)
         half.write_bytes(b"RIFF")
-        again = made(SMALL, tmp_path / "again")
+        again = generated(SMALL, tmp_path / "again")
         assert whole.items() <= again.items()
         assert len(list(SMALL.index(tmp_path / "again"))) == len(whole)
 
     def test_progress_counts_to_the_total(self, tmp_path: Path) -> None:
         steps: list[tuple[int, int]] = []
-        SMALL.make(tmp_path, lambda done, total: steps.append((done, total)))
+        SMALL.generate(tmp_path, lambda done, total: steps.append((done, total)))
         assert steps == [(done, 32) for done in range(1, 33)]
 
 
 class TestContract:
-    def test_it_is_a_made_dataset_that_needs_no_download(self) -> None:
-        assert isinstance(SMALL, MadeDataset)
-        assert SMALL.card.made
+    def test_it_is_a_generated_dataset_without_download(self) -> None:
+        assert isinstance(SMALL, GeneratedDataset)
+        assert SMALL.card.generated
         assert SMALL.card.remotes == ()
 
-    def test_the_index_holds_what_the_card_expects(self, tmp_path: Path) -> None:
-        made(SMALL, tmp_path)
+    def test_the_index_matches_the_counts_of_the_card(self, tmp_path: Path) -> None:
+        generated(SMALL, tmp_path)
         rows = list(SMALL.index(tmp_path))
         assert completeness(SMALL.card, rows).complete
         assert Counter(row.label for row in rows) == {NORMAL: 4 * 2 + 4 * 3, ANOMALY: 4 * 3}
         assert {row.columns["section"] for row in rows} == {"00", "02"}
 
-    def test_the_fold_trains_on_normal_clips_alone_and_tests_on_both(self, tmp_path: Path) -> None:
-        made(SMALL, tmp_path)
+    def test_the_fold_trains_on_normal_clips_only_and_tests_on_both(self, tmp_path: Path) -> None:
+        generated(SMALL, tmp_path)
         rows = list(SMALL.index(tmp_path))
         (fold,) = SMALL.folds(rows)
         assert {rows[at].label for at in fold.train} == {NORMAL}
         assert {rows[at].label for at in fold.test} == {NORMAL, ANOMALY}
         assert sorted([*fold.train, *fold.test]) == list(range(len(rows)))
 
-    def test_clips_are_16_bit_of_the_stated_length_and_not_clipped(self, tmp_path: Path) -> None:
-        made(SMALL, tmp_path)
+    def test_clips_have_16_bits_and_the_given_length_and_are_not_clipped(self, tmp_path: Path) -> None:
+        generated(SMALL, tmp_path)
         for row in SMALL.index(tmp_path):
             wave = SMALL.read(tmp_path, row.source)
             assert wave.dtype == np.int16
@@ -168,7 +165,7 @@ class TestContract:
     def test_equal_selections_are_equal_configurations(self) -> None:
         assert Synthetic(machines="pump+fan") == Synthetic(machines=("fan", "pump"))
 
-    def test_an_empty_root_is_an_error_that_says_how_to_fill_it(self, tmp_path: Path) -> None:
+    def test_an_empty_root_is_refused_with_the_command_that_fills_it(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"no clips under .*datasets fetch synthetic"):
             list(SMALL.index(tmp_path))
 
@@ -185,15 +182,15 @@ class TestContract:
             list(SMALL.index(tmp_path))
 
     def test_a_clip_at_another_rate_is_refused(self, tmp_path: Path) -> None:
-        made(SMALL, tmp_path)
+        generated(SMALL, tmp_path)
         other = msgspec.structs.replace(SMALL, sample_rate=16000)
-        with pytest.raises(DataError, match="sampled at 8000 Hz, not at 16000 Hz"):
+        with pytest.raises(DataError, match="sample rate of 8000 Hz, expected 16000 Hz"):
             other.read(tmp_path, PurePosixPath("fan/train/normal_id_00_00000000.wav"))
 
 
 class TestMix:
     @pytest.mark.parametrize("machine", MACHINES)
-    def test_the_signal_to_noise_ratio_is_the_stated_one(self, machine: str) -> None:
+    def test_the_signal_to_noise_ratio_is_the_given_one(self, machine: str) -> None:
         dataset = Synthetic(snr_db=3.0)
         for number in range(4):
             parts = dataset.parts(Clip(machine=machine, unit=0, part="train", label=NORMAL, number=number))
@@ -201,17 +198,17 @@ class TestMix:
             assert measured == pytest.approx(parts.snr_db, abs=0.01)
             assert abs(parts.snr_db - 3.0) <= SNR_SPREAD_DB
 
-    def test_over_many_clips_the_ratio_is_the_option(self) -> None:
+    def test_the_mean_ratio_of_many_clips_is_the_option(self) -> None:
         dataset = Synthetic(snr_db=-6.0, length_s=1.0)
         clips = [Clip(machine="valve", unit=0, part="train", label=NORMAL, number=at) for at in range(24)]
         measured = [20 * np.log10(rms(p.machine) / rms(p.noise)) for p in map(dataset.parts, clips)]
         assert np.mean(measured) == pytest.approx(-6.0, abs=1.0)
 
-    def test_labels_cannot_be_read_from_the_level(self, tmp_path: Path) -> None:
+    def test_the_level_does_not_give_the_label(self, tmp_path: Path) -> None:
         dataset = Synthetic(
             ids=2, train_clips=1, test_clips=9, length_s=1.0, sample_rate=8000, difficulty=0.0
         )
-        made(dataset, tmp_path)
+        generated(dataset, tmp_path)
         rows = [row for row in dataset.index(tmp_path) if row.columns["part"] == "test"]
         levels = [rms(dataset.read(tmp_path, row.source).astype(np.float64)) for row in rows]
         assert 0.3 < roc_auc_score([row.label == ANOMALY for row in rows], levels) < 0.7
@@ -231,7 +228,7 @@ class TestMix:
         assert hard is not None
         assert 20 * np.log10(easy.strength / hard.strength) == pytest.approx(24.0)
 
-    def test_anomalous_clips_go_through_all_faults_of_the_type(self) -> None:
+    def test_anomalous_clips_have_all_faults_of_the_type_in_turn(self) -> None:
         clips = [Clip(machine="pump", unit=1, part="test", label=ANOMALY, number=at) for at in range(6)]
         faults = [fault.name for clip in clips if (fault := Synthetic().fault(clip)) is not None]
         assert faults == [*Pump.faults, *Pump.faults]
@@ -245,9 +242,7 @@ class TestMix:
 
 class TestFaults:
     @pytest.mark.parametrize(("machine", "fault"), ALL_FAULTS)
-    def test_every_fault_changes_the_sound_and_none_does_at_strength_0(
-        self, machine: str, fault: str
-    ) -> None:
+    def test_every_fault_changes_the_sound_except_at_strength_0(self, machine: str, fault: str) -> None:
         _, healthy, broken = takes(machine, fault, strength=1.0, seconds=1.0)
         assert rms(broken - healthy) > 0.05 * rms(healthy)
         _, healthy, whole = takes(machine, fault, strength=0.0, seconds=1.0)
@@ -320,7 +315,7 @@ class TestFaults:
         )
         assert high > 2 * low
 
-    def test_a_leaking_valve_hisses_while_it_is_closed(self) -> None:
+    def test_a_leaking_valve_hisses_while_closed(self) -> None:
         unit, healthy, broken = takes("valve", "leak", strength=1.0)
         assert isinstance(unit, Valve)
         hiss = np.abs(broken - healthy)
@@ -363,7 +358,7 @@ class TestFaults:
         assert rush < 0.5
         assert shrill > 2 * rush
 
-    def test_damage_of_the_rail_knocks_once_a_stroke(self) -> None:
+    def test_damage_of_the_rail_knocks_once_per_stroke(self) -> None:
         unit, healthy, broken = takes("slider", "rail_damage", strength=1.0)
         assert isinstance(unit, Slider)
         added = np.abs(broken - healthy)
@@ -371,7 +366,7 @@ class TestFaults:
         knocks = 1 + np.count_nonzero(np.diff(starts) > 0.1 * RATE)
         assert knocks == pytest.approx(4.0 * unit.stroke_hz, abs=1.5)
 
-    def test_a_loose_stop_rattles_near_the_ends_of_the_stroke_alone(self) -> None:
+    def test_a_loose_stop_rattles_only_near_the_ends_of_the_stroke(self) -> None:
         _, healthy, broken = takes("slider", "loose_stop", strength=1.0)
         added = np.abs(broken - healthy)
         assert np.mean(added > 0.05 * added.max()) < 0.3
@@ -382,7 +377,7 @@ class TestFaults:
 
 
 class TestArithmetic:
-    def test_defect_frequencies_are_those_of_the_textbook(self) -> None:
+    def test_defect_frequencies_match_the_textbook(self) -> None:
         seat = Mode(frequency_hz=3000, damping=0.05)
         bearing = Bearing(balls=9, pitch_ratio=0.2, seat=seat)
         assert bearing.outer_order == pytest.approx(3.6)
@@ -401,13 +396,13 @@ class TestArithmetic:
         wave = harmonics(revolutions, np.ones(5, np.complex128), rate_hz=300, sample_rate=1000)
         np.testing.assert_allclose(wave, np.cos(2 * np.pi * revolutions), atol=1e-4)
 
-    def test_passings_lie_where_a_curve_meets_whole_numbers(self) -> None:
+    def test_passings_are_where_a_curve_crosses_whole_numbers(self) -> None:
         np.testing.assert_allclose(passings(np.array([0.5, 0.9, 1.3, 1.7, 2.1])), [1.25, 3.75])
 
     def test_a_struck_mode_rings_at_its_frequency_and_decays_at_its_damping(self) -> None:
         rng = np.random.default_rng(0)
         take = Take(sample_rate=RATE, samples=RATE, rng=rng, fault_rng=rng)
-        wave = ring(np.array([0.0]), 1.0, Mode(frequency_hz=1000, damping=0.01), take)
+        wave = ring(np.array([0.0]), 1.0, mode=Mode(frequency_hz=1000, damping=0.01), take=take)
         assert np.argmax(np.abs(np.fft.rfft(wave))) == pytest.approx(1000, abs=2)
         first, later = np.abs(wave[:160]).max(), np.abs(wave[1600:1760]).max()
         assert later / first == pytest.approx(np.exp(-0.01 * 2 * np.pi * 1000 * 0.1), rel=0.1)

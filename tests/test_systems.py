@@ -1,19 +1,16 @@
-"""docs/systems.md and the registry agree: what is said to run a system does, and every printed system has a row."""
+"""docs/systems.md and the registry agree: the named method runs each system, and every printed system has a row."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
+from asdbench import Registry, Selector, config_of, configure, load_registry
 from asdbench.cli import USAGE, status_of
-from asdbench.cli.settings import WORDS
-from asdbench.recipe import config_of, configure, resolve, resolve_ensemble
-from asdbench.registry import Registry, load_registry
-from asdbench.values import Words
-from asdbench_leaderboards.page import PAPERS, page, records
+from asdbench.recipes.resolve import resolve, resolve_ensemble
+from asdbench_leaderboards.page import PAPERS, PrintedSystem, page, records
 from asdbench_leaderboards.printed import printed
 from asdbench_leaderboards.systems import System, systems
 
@@ -31,10 +28,6 @@ def named(system: System) -> str:
     return f"{system.table}, {system.board}, {system.system}"
 
 
-def words_of(text: str) -> tuple[str, dict[str, str]]:
-    return WORDS.convert(text, None, None)
-
-
 def test_the_document_is_what_the_command_shows(capsys: Capture) -> None:
     assert status_of(["systems"]) == 0
     assert capsys.readouterr().out == DOCUMENT.read_text("utf-8"), "asdbench systems > docs/systems.md"
@@ -47,41 +40,35 @@ def test_every_printed_system_has_one_row_and_every_row_is_printed() -> None:
     assert {system.paper for system in SYSTEMS} == set(PAPERS)
 
 
-def frozen(words: Words) -> tuple[str, frozenset[tuple[str, Any]]]:
-    name, options = words
-    return name, frozenset(options.items())
-
-
 @pytest.mark.parametrize("system", [system for system in SYSTEMS if system.words], ids=named)
-def test_what_is_said_to_run_a_system_is_in_the_registry(system: System, registry: Registry) -> None:
-    name, options = words_of(system.words)
-    dataset, _ = words_of(system.dataset)
-    ensemble = registry.ensemble(name)
-    if ensemble is not None:
-        recipe = resolve_ensemble(registry, ensemble, options, dataset=dataset)
-        assert not options
+def test_the_method_named_for_a_system_is_in_the_registry(system: System, registry: Registry) -> None:
+    selector, dataset = Selector.parse(system.words), Selector.parse(system.dataset).name
+    if registry.ensemble(selector.name) is not None:
+        recipe = resolve_ensemble(registry, selector, dataset=dataset)
+        assert not selector.options
     else:
-        assert set(options) <= {"preset"}, "printed numbers are found by method and preset"
-        recipe = resolve(registry, name, options, dataset=dataset)
+        assert set(selector.options) <= {"preset"}, "printed values are found by method and preset"
+        recipe = resolve(registry, selector, dataset=dataset)
         card = registry.build("dataset", dataset)().card
-        assert recipe.knobs.scope in card.scopes
+        assert recipe.common.scope in card.scopes
     assert not recipe.reduced
     assert system.status == "approximate" or not recipe.approximate
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=named)
-def test_the_data_of_a_row_are_those_that_its_numbers_are_of(system: System, registry: Registry) -> None:
-    name, options = words_of(system.dataset)
-    card = configure(config_of(registry.build("dataset", name)), options, of=name).card
+def test_the_data_of_a_row_are_those_of_its_numbers(system: System, registry: Registry) -> None:
+    dataset = Selector.parse(system.dataset)
+    config = config_of(registry.build("dataset", dataset.name))
+    card = configure(config, dataset.options, of=dataset.name).card
     assert card.published_as == system.board
 
 
 @pytest.mark.parametrize("preset", sorted({system.preset for system in SYSTEMS if system.preset}))
 def test_a_preset_runs_the_systems_of_its_tables_and_nothing_else(preset: str, registry: Registry) -> None:
     runs = registry.preset(preset).runs
-    run = [(frozen(dataset), frozen(method)) for dataset, methods in runs for method in methods]
+    run = [(str(each.dataset), str(method)) for each in runs for method in each.methods]
     rows = [system for system in SYSTEMS if system.preset == preset]
-    assert set(run) == {(frozen(words_of(row.dataset)), frozen(words_of(row.words))) for row in rows}
+    assert set(run) == {(str(Selector.parse(row.dataset)), str(Selector.parse(row.words))) for row in rows}
     assert len(set(run)) == len(run)
 
 
@@ -92,30 +79,30 @@ def test_every_row_of_robots_and_faces_is_run_by_a_preset() -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=named)
-def test_a_row_says_why_it_does_not_run_or_what_is_approximate(system: System) -> None:
+def test_a_row_states_why_it_does_not_run_or_what_is_approximate(system: System) -> None:
     assert (system.status == "reported only") == (not system.words)
     assert system.why or system.status == "runs"
 
 
-def test_what_methods_say_of_their_printed_numbers_is_what_the_rows_say(registry: Registry) -> None:
+def test_methods_and_rows_agree_on_printed_systems(registry: Registry) -> None:
     rows = {(system.paper, system.system, system.words) for system in SYSTEMS}
     things = [registry.method(name) for name in registry.names("method")]
     things += [ensemble for name in registry.names("ensemble") if (ensemble := registry.ensemble(name))]
     wrong = [thing.name for thing in things if thing.printed and (*thing.printed, thing.name) not in rows]
     assert wrong == []
-    told = {thing.name: thing.printed for thing in things}
-    unsaid = {system.words for system in SYSTEMS if told.get(system.words, "elsewhere") is None}
-    assert unsaid == set(), "a method of a printed system should say so (printed=...)"
+    printed_as = {thing.name: thing.printed for thing in things}
+    unnamed = {system.words for system in SYSTEMS if printed_as.get(system.words, "elsewhere") is None}
+    assert unnamed == set(), "a method of a printed system must name it (printed=...)"
 
 
-def test_the_command_gives_json_of_one_paper(capsys: Capture) -> None:
+def test_the_command_prints_json_of_one_paper(capsys: Capture) -> None:
     assert status_of(["systems", "serial_oe", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert {row["paper"] for row in rows} == {"serial_oe"}
-    [mixup] = [row for row in rows if row["system"] == "w/o Mixup"]
-    assert mixup["words"] == "serial_oe_wo_mixup"
-    assert mixup["dataset"] == "dcase2021[protocol=serial_oe]"
-    values = {number.get("machine"): number["value"] for number in mixup["printed"]}
+    rows = msgspec.json.decode(capsys.readouterr().out, type=list[PrintedSystem])
+    assert {row.paper for row in rows} == {"serial_oe"}
+    [mixup] = [row for row in rows if row.system == "w/o Mixup"]
+    assert mixup.words == "serial_oe_wo_mixup"
+    assert mixup.dataset == "dcase2021[protocol=serial_oe]"
+    values = {number.groups.get("machine"): number.value for number in mixup.printed}
     assert values == pytest.approx(
         {"fan": 0.8635, "gearbox": 0.7154, "pump": 0.6652, "valve": 0.6766, "slider": 0.8188, "ToyCar": 0.5251,
          "ToyTrain": 0.599, None: 0.6775}
@@ -123,7 +110,7 @@ def test_the_command_gives_json_of_one_paper(capsys: Capture) -> None:
 
 
 def test_all_printed_numbers_are_on_the_page() -> None:
-    assert sum(len(row["printed"]) for row in records()) == len(list(printed()))
+    assert sum(len(row.printed) for row in records()) == len(list(printed()))
     shown = page(["asd_afpa"])
     assert "| ASD-AFPA | `-p stgram_afpa` | 93.91 / 87.95 | 97.55 / 93.48 |" in shown
     assert "| fan/04 | 81.39 / 68.10 |" in shown
@@ -131,7 +118,7 @@ def test_all_printed_numbers_are_on_the_page() -> None:
     assert "*reported only*: adversarial domain adaptation" in page()
 
 
-def test_the_page_names_the_whole_and_says_once_what_is_approximate_of_all_rows() -> None:
+def test_the_page_names_the_whole_and_states_once_what_is_approximate_of_all_rows() -> None:
     text = page(["waspp_net", "robot_aae"])
     assert (
         "On `-d 'kuka[window=30]'`, the whole table with `--preset robot_aae/table1`. Printed: AP / F1max / recall, %."

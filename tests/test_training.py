@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.errors import RunError
-from asdbench.training import Stage, Trainer, TrainerSettings
-from asdbench.weights import load_file
+from asdbench import RunError, Stage, Trainer
+from asdbench.detector.trainer import TrainerSettings
+from asdbench.detector.weights import load_file
 
 
 class Killed(BaseException):
@@ -163,9 +163,9 @@ def test_another_seed_does_not_resume(tmp_path: Path) -> None:
         Trainer(Pair(), TrainerSettings(seed=4, folder=tmp_path))
 
 
-def test_a_damaged_resume_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_resume_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "resume.safetensors").write_bytes(b"no weights")
-    with pytest.raises(RunError, match=r"damaged or not a weight file.*delete it to begin anew"):
+    with pytest.raises(RunError, match=r"damaged or not a weight file.*delete it to start over"):
         Trainer(Pair(), TrainerSettings(seed=3, folder=tmp_path))
 
 

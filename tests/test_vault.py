@@ -1,4 +1,4 @@
-"""Pack and vault belong together: where they do not, both are made anew, and columns that they keep are refused."""
+"""Pack and vault belong together: where they do not match, both are rebuilt; reserved columns are refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from asdbench import Card, Config, DataError, Row
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared, prepare
-from asdbench.data.vault import open_vault
-from asdbench.errors import DataError
+from asdbench.data.vault import open_vault, read_ids, write_vault
+from asdbench.messages.progress import ignore_progress
 from asdbench.testing import DatasetContract
-from asdbench.values import Card, Config, Row
 
 
 class Numbers(Config, frozen=True):
@@ -58,7 +58,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def ready(root: Path, cache: Path, **options: Any) -> Prepared:
-    return prepare(Numbers(**options), root, cache, report=lambda what, done, total: None)
+    return prepare(Numbers(**options), root, cache=cache, on_progress=ignore_progress)
 
 
 def check_labels(prepared: Prepared) -> None:
@@ -69,7 +69,7 @@ def check_labels(prepared: Prepared) -> None:
         assert (str(number), "anomaly" if number >= 6 else "normal") == (row["source"], row["label"])
 
 
-def test_a_pack_whose_vault_is_gone_is_made_anew_with_it(
+def test_a_pack_without_its_vault_is_rebuilt_with_it(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     prepared = ready(root, tmp_path / "cache")
@@ -77,18 +77,18 @@ def test_a_pack_whose_vault_is_gone_is_made_anew_with_it(
     with caplog.at_level(logging.WARNING):
         again = ready(root, tmp_path / "cache")
     assert (
-        "numbers: the labels that belong to its pack are gone or damaged; both are made anew" in caplog.text
+        "numbers: the labels that belong to its pack are missing or damaged; rebuilding both" in caplog.text
     )
     check_labels(again)
     assert list(again.vault.parent.iterdir()) == [again.vault]
 
 
-def test_a_damaged_vault_is_made_anew(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_vault_is_rebuilt(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepared = ready(root, tmp_path / "cache")
     (prepared.vault / "vault.parquet").write_bytes(b"PAR1 damaged")
     with caplog.at_level(logging.WARNING):
         check_labels(ready(root, tmp_path / "cache"))
-    assert "both are made anew" in caplog.text
+    assert "rebuilding both" in caplog.text
 
 
 def test_the_vault_of_another_pack_of_the_same_data_is_not_taken_for_this_ones(
@@ -99,7 +99,7 @@ def test_the_vault_of_another_pack_of_the_same_data_is_not_taken_for_this_ones(
     (one.vault / "vault.parquet").write_bytes((two.vault / "vault.parquet").read_bytes())
     with caplog.at_level(logging.WARNING):
         check_labels(ready(root, tmp_path / "one"))
-    assert "both are made anew" in caplog.text
+    assert "rebuilding both" in caplog.text
 
 
 def test_two_that_build_at_once_without_a_lock_take_the_vault_of_the_pack_that_stays(
@@ -107,16 +107,28 @@ def test_two_that_build_at_once_without_a_lock_take_the_vault_of_the_pack_that_s
 ) -> None:
     slower = prepare.__globals__["write_vault"]
 
-    def overtaken(*given: Any) -> None:
+    def overtaken(*given: Any, folder: Path) -> None:
         monkeypatch.undo()  # the other is quicker: its pack and its vault are there before ours
         nested = tmp_path / "cache"
         for lock in nested.rglob("*.lock"):
             lock.unlink()  # as on a disk where locks do not hold between machines
         check_labels(ready(root, nested))
-        slower(*given)
+        slower(*given, folder=folder)
 
     monkeypatch.setattr("asdbench.data.prepare.write_vault", overtaken)
     check_labels(ready(root, tmp_path / "cache"))
+
+
+def test_the_vault_keeps_the_start_and_length_of_windows(tmp_path: Path) -> None:
+    whole = Row(source=PurePosixPath("a"), columns={}, label="normal")
+    window = replace(whole, start=4, length=8)
+    write_vault([whole, window], np.array([1, 0]), folder=tmp_path)
+    vault = open_vault(tmp_path)
+    assert read_ids(tmp_path).tolist() == [1, 0]
+    assert vault["start"].to_dict() == {1: 0, 0: 4}
+    assert vault["length"].dtype == "Int64"
+    assert vault["length"].isna().to_dict() == {1: True, 0: False}
+    assert vault["length"][0] == 8
 
 
 @pytest.mark.parametrize("column", ["source", "start", "length", "sha256", "label", "item_id", "score_42"])
@@ -124,8 +136,8 @@ def test_columns_that_the_harness_keeps_for_itself_are_refused(
     column: str, root: Path, tmp_path: Path
 ) -> None:
     message = (
-        f"numbers has a column '{column}', a name that the harness keeps for itself; rename it "
-        r"\(kept: item_id, label, length, sha256, source, start and all that begin with score_\)"
+        f"numbers has a column '{column}', which is a reserved name; rename it "
+        r"\(reserved: item_id, label, length, sha256, source, start and all that begin with score_\)"
     )
     with pytest.raises(DataError, match=message):
         ready(root, tmp_path / "cache", column=column)

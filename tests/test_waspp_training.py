@@ -14,24 +14,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asdbench.contracts import Told
-from asdbench.data.items import Items
-from asdbench.errors import DataError
+from asdbench import (
+    DataError,
+    Info,
+    ItemContext,
+    Items,
+    ResultRow,
+    RunDocument,
+    Selector,
+    Trainer,
+    read_method,
+)
+from asdbench.detector.trainer import TrainerSettings
+from asdbench.messages.jobs import Case
 from asdbench.metrics.classification import confusion
-from asdbench.plan import Task
-from asdbench.report import Report
-from asdbench.runner import plan_run, run
+from asdbench.runs.plan import plan_run
+from asdbench.runs.run import run
 from asdbench.testing import ScorerContract, make_items
-from asdbench.training import Trainer, TrainerSettings
-from asdbench.values import Info
-from asdbench_datasets.synthetic_faces import SUBJECTS
+from asdbench_datasets.faces.synthetic_faces import SUBJECTS
 from asdbench_plugins.waspp.config import WasppConfig
 from asdbench_plugins.waspp.model import WasppModel
 from asdbench_plugins.waspp.scorer import ClassProbability
 
 TARGETS = ("negative", "positive", "surprise")
 SMALL = {"variant": "wasppnet", "width": "0.0625", "input_size": "18", "epochs": "2"}
-FACES = ("synthetic_faces", {"subjects": "1", "size": "28"})
+FACES = Selector("synthetic_faces", {"subjects": "1", "size": "28"})
 
 
 def items_of(folder: Path, targets: Sequence[int]) -> Items:
@@ -57,11 +64,11 @@ def trained(model: WasppModel, items: Items, folder: Path) -> Trainer:
     return trainer
 
 
-def test_training_tells_plain_classes_apart(tmp_path: Path) -> None:
+def test_training_separates_plain_classes(tmp_path: Path) -> None:
     items = items_of(tmp_path / "pack", [0, 1, 2] * 8)
     model = model_of(items)
     trainer = trained(model, items, tmp_path)
-    losses = [entry.losses["adam"] for entry in trainer.log]
+    losses = [entry.losses["cross_entropy"] for entry in trainer.log]
     assert all(0 <= entry.losses["accuracy"] <= 1 for entry in trainer.log)
     assert trainer.log[-1].losses["accuracy"] > trainer.log[0].losses["accuracy"]
     assert losses[-1] < 0.7 * losses[0]
@@ -78,21 +85,23 @@ def test_checkpoints_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
     assert [entry.epoch for entry in trainer.log if entry.checkpoint] == [2, 4, 5]
 
 
-def test_a_last_batch_of_one_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_last_batch_of_one_is_dropped_and_recorded(tmp_path: Path) -> None:
     items = items_of(tmp_path / "pack", [0, 1, 2] * 3)
     trainer = trained(model_of(items, epochs=1), items, tmp_path)
-    assert trainer.rules == ["the last batch of an epoch, one item behind whole batches of 8, is left out"]
+    assert trainer.rules == [
+        "the last batch of each epoch has one item and is dropped: batch norm needs at least two"
+    ]
 
 
 def test_too_few_items_or_items_without_a_class_are_refused(tmp_path: Path) -> None:
     items = items_of(tmp_path / "pack", [0, -1, 2])
     with pytest.raises(DataError, match="1 of 3 training items have no class"):
         trained(model_of(items), items, tmp_path / "one")
-    with pytest.raises(DataError, match="needs at least two training items, got 1"):
+    with pytest.raises(DataError, match="needs at least 2 training items, found 1"):
         trained(model_of(items), items[:1], tmp_path / "two")
 
 
-def test_flow_that_lies_on_disk_is_planned_subject_by_subject(tmp_path: Path) -> None:
+def test_flow_on_disk_is_planned_subject_by_subject(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "micro_expression"
     folder.mkdir(parents=True)
     people = [("casme2", "sub01", "negative"), ("samm", "006", "surprise"), ("smic", "s01", "positive")]
@@ -101,23 +110,23 @@ def test_flow_that_lies_on_disk_is_planned_subject_by_subject(tmp_path: Path) ->
     rng = np.random.default_rng(0)
     for k in range(len(lines)):
         np.save(folder / f"{k}.npy", rng.normal(size=(30, 32, 2)).astype(np.float32))
-    options = {"dataset": ("micro_expression", {"size": "28"}), "allow_partial": True}
-    request = tiny.request(tmp_path, ("waspp", SMALL), cache=tmp_path / "cache", **options)
-    planned = plan_run(request, tiny.registry(), tiny.Silent())
-    assert [task.fold for task in planned.tasks] == ["loso:casme2_sub01", "loso:samm_006", "loso:smic_s01"]
-    assert all(task.inapplicable is None for task in planned.tasks)
-    for task in planned.tasks:
-        assert (len(task.fit.train.ids), len(task.score.test.ids)) == (4, 2)
-        assert set(task.fit.train.columns) == {"database", "subject"}
-        assert task.score.test.columns == {}
-        assert sorted(set(task.fit.train.target)) == sorted(
-            {0, 1, 2} - {TARGETS.index(people_of(task, people))}
+    options = {"dataset": Selector("micro_expression", {"size": "28"}), "allow_partial": True}
+    request = tiny.request(tmp_path, Selector("waspp", SMALL), cache=tmp_path / "cache", **options)
+    planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
+    assert [case.fold for case in planned.cases] == ["loso:casme2_sub01", "loso:samm_006", "loso:smic_s01"]
+    assert all(case.inapplicable is None for case in planned.cases)
+    for case in planned.cases:
+        assert (len(case.fit.train.ids), len(case.score.test.ids)) == (4, 2)
+        assert set(case.fit.train.columns) == {"database", "subject"}
+        assert case.score.test.columns == {}
+        assert sorted(set(case.fit.train.target)) == sorted(
+            {0, 1, 2} - {TARGETS.index(people_of(case, people))}
         )
 
 
-def people_of(task: Task, people: Sequence[tuple[str, str, str]]) -> str:
-    """Return the class of the one whom a fold holds out."""
-    return next(label for database, subject, label in people if task.fold == f"loso:{database}_{subject}")
+def people_of(case: Case, people: Sequence[tuple[str, str, str]]) -> str:
+    """Return the class of the subject that a fold holds out."""
+    return next(label for database, subject, label in people if case.fold == f"loso:{database}_{subject}")
 
 
 @pytest.mark.parametrize("variant", ["wasppnet", "dsppnet", "ststnet", "vggm"])
@@ -155,11 +164,11 @@ class TestClassProbability(ScorerContract):
 
 
 def test_class_scores_are_log_probabilities() -> None:
-    told = Told(claim=np.zeros(1, dtype=np.int64), columns={})
-    scores = ClassProbability().score({}, {"logits": np.log([[[1.0, 2.0, 5.0]]])}, told)
+    context = ItemContext(claim=np.zeros(1, dtype=np.int64), columns={})
+    scores = ClassProbability().score({}, {"logits": np.log([[[1.0, 2.0, 5.0]]])}, context)
     np.testing.assert_allclose(np.exp(scores), [[[0.125, 0.25, 0.625]]])
     with pytest.raises(DataError, match=r"output 'logits' has shape \[4, 3\]"):
-        ClassProbability().score({}, {"logits": np.zeros((4, 3))}, told)
+        ClassProbability().score({}, {"logits": np.zeros((4, 3))}, context)
 
 
 @pytest.fixture(scope="module")
@@ -168,69 +177,76 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(place: Path) -> Report:
-    request = tiny.request(place, ("waspp", SMALL), cache=place / "cache", dataset=FACES, slots=1)
-    return run(request, tiny.registry(), tiny.Silent())
+def finished(place: Path) -> RunDocument:
+    request = tiny.request(place, Selector("waspp", SMALL), cache=place / "cache", dataset=FACES, slots=1)
+    return run(request, tiny.registry(), observer=tiny.Silent())
 
 
 @pytest.fixture(scope="module")
-def tasks(place: Path, finished: Report) -> list[Task]:
-    request = tiny.request(place, ("waspp", SMALL), cache=place / "cache", dataset=FACES)
-    return plan_run(request, tiny.registry(), tiny.Silent()).tasks
+def cases(place: Path, finished: RunDocument) -> list[Case]:
+    request = tiny.request(place, Selector("waspp", SMALL), cache=place / "cache", dataset=FACES)
+    return plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
 
 
-def test_every_subject_is_a_fold_and_every_clip_is_predicted_once(place: Path, finished: Report) -> None:
-    document = finished.document()
-    assert {job["status"] for job in document["jobs"]} == {"ok"}
-    assert len(document["jobs"]) == 2 * len(SUBJECTS)
+def test_every_subject_is_a_fold_and_every_clip_is_predicted_once(place: Path, finished: RunDocument) -> None:
+    assert {job.status for job in finished.jobs} == {"ok"}
+    assert len(finished.jobs) == 2 * len(SUBJECTS)
     tables = [pd.read_parquet(file) for file in sorted(place.glob("scores/*/scores.parquet"))]
     items = pd.concat(tables)
     assert items["item_id"].is_unique
-    assert len(items) == document["data"]["items"]
+    assert len(items) == finished.data.items
     assert {"score_0", "score_1", "score_2"} <= set(items.columns)
 
 
-def test_figures_are_of_pooled_predictions_by_database_and_of_all(finished: Report) -> None:
-    rows = finished.document()["results"]
-    accuracies = {row["database"]: row for row in rows if row["metric"] == "accuracy"}
+def test_results_are_of_pooled_predictions_by_database_and_of_all(place: Path, finished: RunDocument) -> None:
+    accuracies = by_database(finished, "accuracy")
     assert set(accuracies) == {*SUBJECTS, None}
-    parts = [accuracies[name] for name in SUBJECTS]
-    right = sum(row["value"] * row["items"] for row in parts)
-    assert accuracies[None]["items"] == sum(row["items"] for row in parts)
-    assert accuracies[None]["value"] * accuracies[None]["items"] == pytest.approx(right)
-    paper = {row["database"]: row["value"] for row in rows if row["metric"] == "one_vs_rest_accuracy"}
-    assert paper[None] == pytest.approx((1 + 2 * accuracies[None]["value"]) / 3)
-    assert {row["metric"] for row in rows} >= {"macro_f1", "mean_recall"}
-    [evaluation] = finished.evaluations
-    scores = evaluation.items[[f"score_42_{name}" for name in TARGETS]].to_numpy(dtype=np.float64)
-    truth = np.array([TARGETS.index(label) for label in evaluation.items["label"]])
+    parts, whole = [accuracies[name] for name in SUBJECTS], accuracies[None]
+    right = sum(row.value * row.items for row in parts if row.value is not None)
+    assert whole.value is not None
+    assert whole.items == sum(row.items for row in parts)
+    assert whole.value * whole.items == pytest.approx(right)
+    assert by_database(finished, "one_vs_rest_accuracy")[None].value == pytest.approx(
+        (1 + 2 * whole.value) / 3
+    )
+    assert {row.metric for row in finished.results} >= {"macro_f1", "mean_recall"}
+    [label] = finished.methods
+    items = read_method(place, finished, label=label).items
+    scores = items[[f"score_42_{name}" for name in TARGETS]].to_numpy(dtype=np.float64)
+    truth = np.array([TARGETS.index(name) for name in items["label"]])
     matrix = confusion(truth, scores.argmax(axis=1), classes=3)
-    told = finished.document()["methods"][evaluation.recipe.label]["confusion"]
-    assert told["classes"] == list(TARGETS)
-    assert told["per_seed"] == {"42": matrix.astype(int).tolist()}
-    assert set(told["by_group"]) == set(SUBJECTS)
-    assert np.sum([part["42"] for part in told["by_group"].values()], axis=0).tolist() == matrix.tolist()
-    assert matrix.sum() == accuracies[None]["items"]
-    assert np.trace(matrix) / matrix.sum() == pytest.approx(accuracies[None]["value"])
+    found = finished.methods[label].confusion
+    assert found is not None
+    assert found.classes == list(TARGETS)
+    assert found.per_seed == {"42": matrix.astype(int).tolist()}
+    assert set(found.by_group) == set(SUBJECTS)
+    assert np.sum([part["42"] for part in found.by_group.values()], axis=0).tolist() == matrix.tolist()
+    assert matrix.sum() == whole.items
+    assert np.trace(matrix) / matrix.sum() == pytest.approx(whole.value)
 
 
-def test_a_fold_never_trains_on_its_subject(tasks: list[Task]) -> None:
-    assert len(tasks) == len(SUBJECTS)
-    everything = {item for task in tasks for item in task.score.test.ids}
-    for task in tasks:
-        tested, learned = set(task.score.test.ids), set(task.fit.train.ids)
-        subject = task.fold.removeprefix("loso:")
+def by_database(document: RunDocument, metric: str) -> dict[str | None, ResultRow]:
+    return {row.groups["database"]: row for row in document.results if row.metric == metric}
+
+
+def test_a_fold_never_trains_on_its_subject(cases: list[Case]) -> None:
+    assert len(cases) == len(SUBJECTS)
+    everything = {item for case in cases for item in case.score.test.ids}
+    for case in cases:
+        tested, learned = set(case.score.test.ids), set(case.fit.train.ids)
+        subject = case.fold.removeprefix("loso:")
         assert not tested & learned
         assert tested | learned == everything
-        assert subject not in task.fit.train.columns["subject"]
-        assert task.fit.test.ids == []
-        assert set(task.score.test.target) == {-1}
+        assert subject not in case.fit.train.columns["subject"]
+        assert case.fit.test.ids == []
+        assert set(case.score.test.target) == {-1}
 
 
-def test_a_network_of_another_size_runs_on_the_same_pack(place: Path, finished: Report) -> None:
-    words = {"variant": "ststnet", "epochs": "1"}
-    request = tiny.request(place, ("waspp", words), cache=place / "cache", dataset=FACES)
-    document = run(request, tiny.registry(), tiny.Silent()).document()
-    assert {job["status"] for job in document["jobs"]} == {"ok"}
-    [told] = document["methods"].values()
-    assert told["cost"]["parameters"] == 1_683
+def test_a_network_of_another_size_runs_on_the_same_pack(place: Path, finished: RunDocument) -> None:
+    options = {"variant": "ststnet", "epochs": "1"}
+    request = tiny.request(place, Selector("waspp", options), cache=place / "cache", dataset=FACES)
+    document = run(request, tiny.registry(), observer=tiny.Silent())
+    assert {job.status for job in document.jobs} == {"ok"}
+    [summary] = document.methods.values()
+    assert summary.cost is not None
+    assert summary.cost.parameters == 1_683

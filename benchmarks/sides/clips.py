@@ -9,11 +9,11 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from asdbench.data.audio import read_wave
-from asdbench.data.items import Items, ItemSource
+from asdbench import Info, Items, Row, read_wave
 from asdbench.data.pack import Pack, build_pack
+from asdbench.detector.items import ItemSource
 from asdbench.dsp import LogMelConfig, LogMelSpectrogram
-from asdbench.values import Info, Row
+from asdbench.messages.progress import ignore_progress
 
 SAMPLE_RATE = 16_000
 SAMPLES = 10 * SAMPLE_RATE
@@ -31,9 +31,9 @@ def make_clips(root: Path, clips: int) -> None:
     build_pack(
         rows,
         np.arange(clips),
-        lambda source: read_wave(root / "waves" / source),
-        root / "pack",
-        progress=lambda done, total: None,
+        read=lambda source: read_wave(root / "waves" / source),
+        folder=root / "pack",
+        on_progress=ignore_progress,
     )
 
 
@@ -43,7 +43,7 @@ def wave_files(root: Path) -> list[Path]:
 
 
 def packed_items(root: Path, clips: int, *, keep_features: bool) -> Items:
-    """Return the first ``clips`` items with log-mel features, kept or computed anew each time."""
+    """Return the first ``clips`` items with log-mel features, kept or computed each time."""
     featurizer = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
     source = ItemSource(
         pack=Pack(root / "pack"),
@@ -64,7 +64,7 @@ def packed_items(root: Path, clips: int, *, keep_features: bool) -> Items:
 
 
 def info() -> Info:
-    """Say what the items are."""
+    """Return what models of these items are built for."""
     features = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
     return Info(
         item_shape=(SAMPLES,),

@@ -38,7 +38,7 @@ class Side:
         self.facts = self._answer()
 
     def round(self) -> Answer:
-        """Let it do a round; returns what it tells, ``seconds`` and ``clips`` among it."""
+        """Let it do a round; return its facts, with ``seconds`` and ``clips``."""
         if self._process.stdin is not None:
             self._process.stdin.write("\n")
             self._process.stdin.flush()

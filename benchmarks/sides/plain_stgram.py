@@ -40,15 +40,15 @@ class PlainStgram(nn.Module):
 
     @torch.no_grad()
     def copy_weights(self, model: nn.Module) -> None:
-        """Take over the weights of the plugin's model, whose layers come in the same order.
+        """Take over the weights of the plugin's model, which has its layers in the same order.
 
         Raises:
             ValueError: They do not.
         """
-        mine, theirs = list(self.parameters()), list(model.parameters())
-        if [each.shape for each in mine] != [each.shape for each in theirs]:
+        mine, others = list(self.parameters()), list(model.parameters())
+        if [each.shape for each in mine] != [each.shape for each in others]:
             raise ValueError("the plugin's STgram-MFN has other parameters, or another order of them")
-        for own, other in zip(mine, theirs, strict=True):
+        for own, other in zip(mine, others, strict=True):
             own.copy_(other)
 
 

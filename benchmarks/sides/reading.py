@@ -50,7 +50,7 @@ def main(way: str, root: Path) -> None:
     _count(
         epoch(0)
     )  # now the files are in the page cache, workers run, and features are kept if they are to be
-    rounds.tell(excerpt=[float(value) for part in item(3) for value in np.ravel(part)[::997]])
+    rounds.send(excerpt=[float(value) for part in item(3) for value in np.ravel(part)[::997]])
     for number in range(1, sys.maxsize):
         rounds.begin()
         if (found := _count(epoch(number))) != clips:

@@ -1,4 +1,4 @@
-"""How a side speaks with its benchmark: a line in asks for a round, a line of JSON out tells of it."""
+"""How a side communicates with its benchmark: a line in requests a round, a line of JSON out reports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Rounds:
-    """Lets a program go one round further each time it is asked to."""
+    """Lets a program do a round each time one is requested."""
 
     def __init__(self) -> None:
         # Whatever a library prints must not be taken for an answer.
@@ -20,17 +20,17 @@ class Rounds:
         self._started = self._cpu = 0.0
 
     def begin(self) -> None:
-        """Wait until a round is asked for; end the program when no more will be."""
+        """Wait until a round is requested; end the program when no more are."""
         if not sys.stdin.readline():
             sys.exit(0)
         self._started, self._cpu = time.perf_counter(), time.process_time()
 
     def end(self, *, clips: int, **facts: Any) -> None:
-        """Tell how long the round took, and of how many clips it was."""
+        """Report how long the round took, and its number of clips."""
         spent = {"seconds": time.perf_counter() - self._started, "cpu_s": time.process_time() - self._cpu}
-        self.tell(clips=clips, **spent, **facts)
+        self.send(clips=clips, **spent, **facts)
 
-    def tell(self, **facts: Any) -> None:
-        """Tell something, with the peak of the memory so far."""
+    def send(self, **facts: Any) -> None:
+        """Send facts, with the peak memory so far."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps(facts | {"peak_memory_bytes": peak}), file=self._answers, flush=True)

@@ -1,7 +1,7 @@
 """Training steps of STgram-MFN on batches of 128 clips of 10 s, plain torch or as a fit job does.
 
 ``python -m sides.training WAY FOLDER [PRECISION]``. ``plain`` is the loop of a tutorial, in a contiguous
-layout, on tensors that lie in memory; ``eager`` and ``compiled`` are the Trainer's, from the pack.
+layout, on tensors in memory; ``eager`` and ``compiled`` are the Trainer's, from the pack.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from asdbench.data.items import Items
-from asdbench.training import Progress, Trainer, TrainerSettings
+from asdbench import Items, Trainer
+from asdbench.detector.trainer import TrainerSettings
+from asdbench.messages.progress import Progress
 from asdbench_plugins.stgram_afpa.model import StgramConfig, StgramModel
 from sides.clips import CLASSES, info, packed_items
 from sides.plain_stgram import PlainStgram
@@ -54,7 +55,7 @@ def matmul_peak(*, size: int = 2048, seconds: float = 2.0) -> float:
 def _train_plainly(model: StgramModel, items: Items, rounds: Rounds) -> None:
     plain = PlainStgram(classes=CLASSES, margin=MARGIN)
     plain.copy_weights(model)
-    rounds.tell(flops=_flops(plain, items), matmul_peak=matmul_peak(), threads=torch.get_num_threads())
+    rounds.send(flops=_flops(plain, items), matmul_peak=matmul_peak(), threads=torch.get_num_threads())
     waves, features, claim = items.raw(), items.features(), items.claim
     optimizer = torch.optim.Adam(plain.parameters(), lr=model.config.lr)
     while True:
@@ -77,7 +78,7 @@ def _flops(plain: PlainStgram, items: Items) -> float:
 
 def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiled: bool, precision: Any) -> None:
     def report(progress: Progress) -> None:
-        rounds.end(clips=BATCH, loss=progress.losses["adam"])
+        rounds.end(clips=BATCH, loss=progress.losses["arcface"])
         rounds.begin()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -87,11 +88,11 @@ def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiled: bool, 
             precision=precision,
             compile=compiled,
             resume_every_s=float("inf"),
-            report=report,
+            on_progress=report,
             report_every_s=0.0,
         )
         items.features()
-        rounds.tell()
+        rounds.send()
         rounds.begin()
         model.fit(items, items[:0], Trainer(model, settings))
 

@@ -25,10 +25,10 @@ PIECE = 32
 
 
 def main(way: str, clips: int) -> None:
-    """Make the windows once a round, and tell by how much the peak of the memory grew."""
+    """Make the windows once a round, and report by how much the peak memory grew."""
     rounds = Rounds()
     WAYS[way](PIECE)  # what is loaded or made on first use is no memory of the windows
-    rounds.tell(clips=clips)
+    rounds.send(clips=clips)
     while True:
         rounds.begin()
         before = _peak_after_reset()

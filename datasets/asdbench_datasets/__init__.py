@@ -1,11 +1,10 @@
-"""Datasets that ship with asdbench, one module for each release."""
+"""Datasets that ship with asdbench: a package for each family of releases, and one for each kind of generated data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, lazy
+from asdbench import Entry, hookimpl, lazy
 
 _YEARS = {
     "2020": ("six machine types, 41 machine IDs, MIMII and ToyADMOS recordings", "koizumi2020dcase"),
@@ -19,101 +18,105 @@ _METRICS = {
     "2020": "AUC and pAUC per machine ID, arithmetic means over IDs and over types",
     "2021": "AUC and pAUC per section and domain, harmonic means over all",
     "2022": "AUC per domain against all anomalous clips, pAUC over both, harmonic mean Omega",
-    "2023": "as 2022, one section a machine type",
+    "2023": "as 2022, one section per machine type",
     "2024": "as 2023",
     "2025": "as 2023",
 }
 
+_DCASE = (
+    *(
+        Entry(
+            name=f"dcase{year}",
+            build=lazy(f"asdbench_datasets.dcase.dcase{year}:Dcase{year}"),
+            summary=f"DCASE {year} Task 2: {summary}",
+            cites=cites,
+        )
+        for year, (summary, cites) in _YEARS.items()
+    ),
+    Entry(
+        name="dcase2020_modspec",
+        build=lazy("asdbench_datasets.dcase.modspec:Modspec"),
+        summary="modulation spectra of DCASE 2020, 20 machine IDs; features only, no audio",
+        cites="koizumi2020dcase",
+    ),
+)
 
-_WINDOWED = (
+_MIMII = (
+    Entry(
+        name="mimii",
+        build=lazy("asdbench_datasets.mimii.mimii:Mimii"),
+        summary="MIMII: four machine types at -6, 0 or 6 dB, eight microphones",
+        cites="purohit2019mimii",
+    ),
+    Entry(
+        name="mimii_due",
+        build=lazy("asdbench_datasets.mimii.mimii_due:MimiiDue"),
+        summary="MIMII DUE: five machine types under domain shift",
+        cites="tanabe2021mimii",
+    ),
+)
+
+_ROBOT = (
     Entry(
         name="kuka",
-        build=lazy("asdbench_datasets.kuka:Kuka"),
+        build=lazy("asdbench_datasets.robot.kuka:Kuka"),
         summary="KUKA arm at usual and reduced speed, windows of 86 columns; the files are not public",
     ),
     Entry(
         name="synthetic_robot",
-        build=lazy("asdbench_datasets.synthetic_robot:SyntheticRobot"),
-        summary="the same from kinematics, made on the machine from a seed; nothing is downloaded",
+        build=lazy("asdbench_datasets.robot.synthetic_robot:SyntheticRobot"),
+        summary="simulated arm in the format of kuka, generated from a seed; no download",
     ),
     Entry(
         name="timeseries",
-        build=lazy("asdbench_datasets.timeseries:TimeSeries"),
-        summary="your own rows x columns (csv, parquet, npy) as windows, with or without labels",
+        build=lazy("asdbench_datasets.robot.timeseries:TimeSeries"),
+        summary="your own tables (csv, parquet, npy) as windows, with or without labels",
     ),
     Entry(
         name="ur3_cobotops",
-        build=lazy("asdbench_datasets.ur3_cobotops:Ur3Cobotops"),
+        build=lazy("asdbench_datasets.robot.ur3_cobotops:Ur3Cobotops"),
         summary="UR3 cobot, protective stops and grip losses, windows of 19 columns",
         cites="tyrovolas2024ur3",
     ),
 )
 
-
 _FACES = (
     Entry(
         name="micro_expression",
-        build=lazy("asdbench_datasets.micro_expression:MicroExpression"),
+        build=lazy("asdbench_datasets.faces.micro_expression:MicroExpression"),
         summary="micro-expressions of 68 subjects, CASME II, SAMM and SMIC-HS as optical flow; needs licences",
         cites="see2019megc",
     ),
     Entry(
         name="synthetic_faces",
-        build=lazy("asdbench_datasets.synthetic_faces:SyntheticFaces"),
-        summary="optical flow of 68 made faces, from a seed; nothing is downloaded",
+        build=lazy("asdbench_datasets.faces.synthetic_faces:SyntheticFaces"),
+        summary="optical flow of 68 generated faces, from a seed; no download",
+    ),
+)
+
+_OTHERS = (
+    Entry(
+        name="folder",
+        build=lazy("asdbench_datasets.folder:Folder"),
+        summary="your own recordings: <machine>/{train,test}/*.wav, or one folder of normal recordings",
+    ),
+    Entry(
+        name="synthetic",
+        build=lazy("asdbench_datasets.synthetic.synthetic:Synthetic"),
+        summary="machine sounds from physical models, generated from a seed; no download",
     ),
 )
 
 
 @hookimpl
 def asdbench_datasets() -> Iterable[Entry]:
-    """Offer the releases of DCASE Task 2 and MIMII, any folder of recordings, and sounds made on the machine."""
-    return [
-        *(
-            Entry(
-                name=f"dcase{year}",
-                build=lazy(f"asdbench_datasets.dcase{year}:Dcase{year}"),
-                summary=f"DCASE {year} Task 2: {summary}",
-                cites=cites,
-            )
-            for year, (summary, cites) in _YEARS.items()
-        ),
-        Entry(
-            name="dcase2020_modspec",
-            build=lazy("asdbench_datasets.modspec:Modspec"),
-            summary="modulation spectra of DCASE 2020, 20 machine IDs; features of given clips, no sound",
-            cites="koizumi2020dcase",
-        ),
-        Entry(
-            name="folder",
-            build=lazy("asdbench_datasets.folder:Folder"),
-            summary="your own recordings: <machine>/{train,test}/*.wav, or a folder of normal ones",
-        ),
-        Entry(
-            name="mimii",
-            build=lazy("asdbench_datasets.mimii:Mimii"),
-            summary="MIMII: four machine types at -6, 0 or 6 dB, eight microphones",
-            cites="purohit2019mimii",
-        ),
-        Entry(
-            name="mimii_due",
-            build=lazy("asdbench_datasets.mimii_due:MimiiDue"),
-            summary="MIMII DUE: five machine types under domain shift",
-            cites="tanabe2021mimii",
-        ),
-        *_FACES,
-        *_WINDOWED,
-        Entry(
-            name="synthetic",
-            build=lazy("asdbench_datasets.synthetic:Synthetic"),
-            summary="machine sounds from physics, made on the machine from a seed; nothing is downloaded",
-        ),
-    ]
+    """Offer the releases of DCASE Task 2 and MIMII, robot and face data, your own files and generated data."""
+    return [*_DCASE, *_MIMII, *_ROBOT, *_FACES, *_OTHERS]
 
 
 @hookimpl
 def asdbench_metrics() -> Iterable[Entry]:
-    """Offer the official figures of the challenges that the datasets belong to."""
+    """Offer the official metric sets of the challenges that the datasets belong to."""
     return [
         Entry(name=f"dcase{year}", build=lazy(f"asdbench.metrics:dcase{year}"), summary=summary)
         for year, summary in _METRICS.items()
@@ -121,7 +124,7 @@ def asdbench_metrics() -> Iterable[Entry]:
         Entry(
             name="holdout",
             build=lazy("asdbench.metrics:holdout"),
-            summary="AP and F1max of validation items, recall of test items at F1max's threshold",
+            summary="AP and F1max of validation items, recall of test items at the threshold of F1max",
         ),
         Entry(
             name="classification",

@@ -1,4 +1,4 @@
-"""Papers that several releases ask to be cited."""
+"""Papers that several releases ask their users to cite."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """``folder``: your own recordings (wav, flac, ogg), in any of these layouts below ``path``.
 
     <machine>/train/*.wav, <machine>/test/*.wav     several machine types
-    train/*.wav, test/*.wav                         one machine type, named as the folder
-    *.wav                                           normal recordings alone: all for training, none is tested
+    train/*.wav, test/*.wav                         one machine type, named after the folder
+    *.wav                                           only normal recordings: all are for training, none is tested
 
-Training recordings are normal. The label of a test recording is the beginning of its name or the name of a
-folder between it and ``test``: ``normal``, or ``anomaly``, ``abnormal``, ``anomalous``; anything else leaves
-it unknown, so that it gets a score but no part in the metrics. ``id_NN`` in a name is the machine ID, else it
-is ``00``. Hidden files and files of other kinds are ignored.
+Training recordings are normal. The label of a test recording is the beginning of its name, or the name of a folder
+between it and ``test``: ``normal``, or ``anomaly``, ``abnormal``, ``anomalous``. With any other name the label is
+unknown: the recording gets a score but does not count in the metrics. ``id_NN`` in a name is the machine ID, which is
+``00`` by default. Hidden files and files of other kinds are ignored.
 
-All are read at one rate: ``sample_rate``, else the one that most of them have, of equally common ones the
-lowest. Where rates or lengths differ, the card's notes tell what becomes of that, and every run shows them.
+All recordings are read at one rate: ``sample_rate``, or else the most common rate, or the lowest of several equally common
+ones. If rates or lengths differ, the card's notes say how they are handled, and every run shows the notes.
 """
 
 from __future__ import annotations
@@ -23,60 +23,65 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from msgspec import Meta
-from numpy.typing import NDArray
 
-from asdbench.data.audio import read_wave, wave_info
-from asdbench.data.folds import by_part
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import ANOMALY, NORMAL, Card, Config, Fold, Row
+from asdbench import ANOMALY, NORMAL, Card, Config, ConfigError, DataError, Fold, Row, by_part
+from asdbench_datasets.located import at_place
+from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 ALIKE = Fraction(99, 100)
-"""Recordings whose lengths differ by less than a hundredth need no note."""
+"""Lengths that differ by less than a hundredth need no note."""
 _LABEL = re.compile(r"(?P<normal>normal)|anomaly|abnormal|anomalous", re.IGNORECASE)
 _NAME_LABEL = re.compile(rf"(?:{_LABEL.pattern})(?![a-z])", re.IGNORECASE)
 _SECTION = re.compile(r"(?:^|[_\- ])id_(\d{2})(?!\d)")
 
 
 class Folder(Config, frozen=True):
-    """A folder of recordings that no release describes."""
+    """A folder of your own recordings."""
 
     path: Annotated[
         str, Meta(description="folder of the recordings, absolute or relative to the data root")
     ] = ""
     sample_rate: Annotated[
         Annotated[int, Meta(ge=100)] | None,
-        Meta(description="Hz; others are resampled; none: the most common rate, of equals the lowest"),
+        Meta(
+            description="sample rate in Hz; recordings at another rate are resampled; none: the most common rate, or the "
+            "lowest of several equally common ones"
+        ),
     ] = None
-    channel: Annotated[int, Meta(description="which channel of recordings with several", ge=0)] = 0
+    channel: Annotated[
+        int, Meta(description="channel to read from recordings with several channels", ge=0)
+    ] = 0
 
     @property
     def card(self) -> Card:
-        """What can be said of the recordings.
+        """Describe the recordings.
 
-        Rate, shape and notes are of the files where ``path`` is absolute (see ``located``). Otherwise
-        the rate is ``sample_rate`` and the shape is empty: without the data root, no file is known.
+        If ``path`` is absolute (see ``located``), rate, shape and notes describe the files. Otherwise the rate is
+        ``sample_rate`` and the shape is empty: without the data root, the files are unknown.
 
         Raises:
-            DataError: ``path`` is absolute and holds no recordings, or one of them cannot be read.
+            DataError: ``path`` is absolute and has no recordings, or one of them cannot be read.
         """
         files = _survey(Path(self.path)) if Path(self.path).is_absolute() else None
         rate = self._rate(files) if files else self.sample_rate
         return Card(
             name="folder",
-            title=f"Recordings in {self.path}" if self.path else "Recordings of your own",
+            title=f"Recordings in {self.path}" if self.path else "Your own recordings",
             task="detection",
             modality="audio",
-            licence="as their owner says",
-            citation="none: the recordings are their owner's",
-            columns={"machine": "machine type", "section": "machine ID", "part": "train or test"},
-            claims=("machine", "section"),
-            scopes={"all": (), "machine": ("machine",), "section": ("machine", "section")},
-            groups=("machine", "section", "domain"),
+            licence="the owner's",
+            citation="none: the recordings belong to their owner",
+            columns=COLUMNS,
+            claims=CLAIMS,
+            scopes=SCOPES,
+            groups=GROUPS,
             metrics="dcase2020",
             item_shape=(files.shortest_at(rate),) if files and rate else (),
             sample_rate=rate,
@@ -84,21 +89,20 @@ class Folder(Config, frozen=True):
         )
 
     def located(self, root: Path) -> tuple[Folder, Path]:
-        """Return the same dataset with an absolute path, so that its card knows the files, and that path.
+        """Return the dataset with an absolute path, so that its card describes the files, and that path.
 
         Raises:
             ConfigError: ``path`` is not given.
         """
-        place = self._folder(root).resolve()
-        _survey.cache_clear()  # files may have come and gone since the last run of this process
-        return msgspec.structs.replace(self, path=str(place)), place
+        _survey.cache_clear()  # files may have changed since the last run of this process
+        return at_place(self, self._folder(root), option="path")
 
     def index(self, root: Path) -> Iterator[Row]:
         """List the recordings under ``path``.
 
         Raises:
             ConfigError: ``path`` is not given.
-            DataError: Nothing is there, or a training recording is named anomalous.
+            DataError: There are no recordings, or the name of a training recording is that of an anomaly.
         """
         folder = self._folder(root)
         for machine, part, place in _places(folder):
@@ -107,82 +111,80 @@ class Folder(Config, frozen=True):
                 yield _row(file, source, machine=machine, part=part, inner=file.relative_to(place))
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
-        """Decode one recording, ``[samples]``: int16 where it is stored so at the wanted rate, else float32.
+        """Decode one recording, ``[samples]``: int16 if it is stored so at the rate to read, else float32.
 
         Raises:
             DataError: The file is damaged; the message names it.
         """
+        from asdbench import read_wave
+
         rate = self.sample_rate or self._rate(_survey(self._folder(root)))
         return read_wave(self._folder(root) / source, sample_rate=rate, channel=self.channel)
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
-        """Return the one division that the folders state; a flat folder has nothing to test.
-
-        Raises:
-            DataError: A machine has test recordings but no training recordings.
-        """
+        """Return the one fold that the folders give; a flat folder has nothing to test."""
         return by_part(rows, name="folder")
 
     def _folder(self, root: Path) -> Path:
         if not self.path:
-            raise ConfigError("the dataset `folder` needs to know where: -d 'folder[path=...]'")
-        return root / self.path  # an absolute path stands for itself
+            raise ConfigError("the dataset `folder` needs a path: -d 'folder[path=...]'")
+        return root / self.path  # an absolute path replaces the root
 
     def _rate(self, files: _Files) -> int:
         return self.sample_rate or files.common_rate
 
     def _notes(self, files: _Files) -> Iterator[str]:
-        """Yield what becomes of recordings that differ in rate or length."""
+        """Yield how recordings that differ in rate or length are handled."""
         if len(files.rates) > 1:
-            met = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(files.rates.items()))
+            found = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(files.rates.items()))
             why = (
-                "as asked for"
+                "the sample_rate given"
                 if self.sample_rate
-                else ("the most common one; folder[sample_rate=...] chooses another")
+                else "the most common one; set sample_rate for another"
             )
             yield (
-                f"the recordings have several sample rates: {met}; all are read at {self._rate(files)} Hz, {why}"
+                f"the recordings have several sample rates: {found}; all are read at {self._rate(files)} Hz, {why}"
             )
         lengths = [*files.train_s, *files.test_s]
         if min(lengths) < ALIKE * max(lengths):
             shortest = min(files.train_s, default=min(lengths))
             shorter = sum(seconds < shortest for seconds in files.test_s)
             yield (
-                f"the recordings are {float(min(lengths)):.3g} to {float(max(lengths)):.3g} s long: what is trained "
-                f"together is cut to its shortest training recording (the shortest of all has {float(shortest):.3g} s), "
-                f"or to a method's length_s where that is less; test recordings that are shorter ({shorter} than "
-                f"{float(shortest):.3g} s) are repeated from their beginning"
+                f"the recordings are {float(min(lengths)):.3g} to {float(max(lengths)):.3g} s long: recordings that train "
+                f"together are cut to the shortest of them (the shortest of all has {float(shortest):.3g} s), or to a "
+                f"method's length_s if that is less; shorter test recordings ({shorter} are shorter than "
+                f"{float(shortest):.3g} s) are repeated from the beginning"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Files:
-    """What the headers of all recordings tell."""
+    """What the headers of all recordings give."""
 
     rates: Mapping[int, int]
-    """Sample rate in Hz -> how many recordings have it."""
+    """Sample rate in Hz -> number of recordings with it."""
     train_s: Sequence[Fraction]
-    """Seconds of the training recordings, exactly."""
+    """Exact lengths of the training recordings in seconds."""
     test_s: Sequence[Fraction]
 
     @property
     def common_rate(self) -> int:
-        """The rate that most have, of equally common ones the lowest: no name or order of files matters."""
+        """The most common rate, or the lowest of several equally common ones, whatever the names and order of files."""
         return min(self.rates, key=lambda rate: (-self.rates[rate], rate))
 
     def shortest_at(self, rate: int) -> int:
-        """Samples of the shortest training recording at a rate; of the shortest of all where none is for training."""
+        """Return the length in samples of the shortest training recording, or of the shortest of all if there are none."""
         return math.ceil(min(self.train_s or self.test_s) * rate)
 
 
 def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
-    """Return (machine, part or None for a flat folder, folder) of all that holds recordings.
+    """Return (machine, part or None for a flat folder, folder) of all folders with recordings.
 
     Raises:
-        DataError: There is no such folder, or nothing in it fits a layout.
+        DataError: There is no such folder, or it fits none of the layouts.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; give the right one with -d 'folder[path=...]'")
+        raise DataError(f"{folder} is not a folder; give the right one with -d 'folder[path=...]'")
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     machines = [folder, *sorted(path for path in visible if path.is_dir())]
     filled: list[tuple[str, str | None, Path]] = [
@@ -195,8 +197,8 @@ def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
         filled = [(folder.resolve().name, None, folder)]
     if not filled:
         raise DataError(
-            f"no recordings ({', '.join(sorted(SUFFIXES))}) under {folder}; they should lie in "
-            "<machine>/train and <machine>/test, in train and test, or, if normal, in the folder itself"
+            f"no recordings ({', '.join(sorted(SUFFIXES))}) under {folder}; put them in <machine>/train and "
+            "<machine>/test, or in train and test, or, if all are normal, in the folder itself"
         )
     return filled
 
@@ -213,7 +215,7 @@ def _recordings(folder: Path, *, deep: bool) -> list[Path]:
         _check_name(path)
         if path.is_symlink() and not path.exists():
             raise DataError(
-                f"{path} is a symbolic link to {path.readlink()}, where nothing is; remove the link"
+                f"{path} is a symbolic link to {path.readlink()}, which does not exist; remove the link"
             )
     return recordings
 
@@ -221,14 +223,16 @@ def _recordings(folder: Path, *, deep: bool) -> list[Path]:
 def _check_name(path: Path) -> None:
     try:
         str(path).encode()
-    except UnicodeEncodeError as error:  # no record and no decoder could be told of it
-        raise DataError(f"the name {str(path)!r} is no UTF-8; rename it") from error
+    except UnicodeEncodeError as error:  # neither a record nor a decoder could use such a name
+        raise DataError(f"the name {str(path)!r} is not UTF-8; rename the file") from error
 
 
 def _row(file: Path, source: PurePosixPath, *, machine: str, part: str | None, inner: Path) -> Row:
     label = _label(inner)
     if part != "test" and label == ANOMALY:
-        raise DataError(f"{file} is named anomalous, but training recordings must be normal; move it to test")
+        raise DataError(
+            f"{file} has the name of an anomaly, but training recordings must be normal; move it to test"
+        )
     section = _SECTION.search(source.stem)
     return Row(
         source=source,
@@ -238,10 +242,10 @@ def _row(file: Path, source: PurePosixPath, *, machine: str, part: str | None, i
 
 
 def _label(inner: Path) -> str | None:
-    """Return the label that a name or the nearest folder around it tells; ``inner`` starts below the part."""
-    told = _NAME_LABEL.match(inner.stem)
+    """Return the label in a name or in the nearest folder around it; ``inner`` starts below the part."""
+    named = _NAME_LABEL.match(inner.stem)
     folders = (_LABEL.fullmatch(name) for name in reversed(inner.parts[:-1]))
-    match = told or next(filter(None, folders), None)
+    match = named or next(filter(None, folders), None)
     if match is None:
         return None
     return NORMAL if match["normal"] else ANOMALY
@@ -249,7 +253,9 @@ def _label(inner: Path) -> str | None:
 
 @functools.lru_cache(maxsize=32)
 def _survey(folder: Path) -> _Files:
-    """Read the headers of all recordings; remembered, as each file is read at a rate that depends on all."""
+    """Read the headers of all recordings; cached, since the rate at which each file is read depends on all."""
+    from asdbench import wave_info
+
     rates: Counter[int] = Counter()
     lengths: dict[bool, list[Fraction]] = {True: [], False: []}
     for _, part, place in _places(folder):

@@ -1,6 +1,7 @@
-"""asdbench: a plugin-based benchmark harness for anomalous sound detection and its neighbours.
+"""asdbench: a plugin-based benchmark harness for anomalous sound detection and related tasks.
 
-The public names; those that need torch are imported when they are first used.
+These are the public names, which plugins import from here. Names whose modules need torch, pandas or click are imported
+on first use, so that a plugin can declare its entries without them.
 """
 
 from __future__ import annotations
@@ -8,83 +9,177 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from asdbench.errors import AsdbenchError, ConfigError, DataError, MetricError, PluginError, RunError
-from asdbench.hookspecs import hookimpl
-from asdbench.values import (
-    Card,
-    Config,
-    Count,
+from asdbench.core.config import Config, config_of, configure
+from asdbench.core.info import Info
+from asdbench.core.labels import ANOMALY, NORMAL
+from asdbench.data.dataset import Card, Count, Dataset, Fold, GeneratedDataset, GradedDataset, Remote, Row
+from asdbench.errors import AsdbenchError, ConfigError, DataError, MetricError, PluginError, RunError, unknown
+from asdbench.plugin.entries import (
     Ensemble,
     Entry,
-    Fold,
-    Info,
+    Lazy,
     Method,
     Preset,
+    PresetRun,
     Printed,
-    Remote,
-    Row,
+    Selector,
     Setting,
     lazy,
 )
+from asdbench.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from asdbench.contracts import Dataset, Featurizer, MadeDataset, Model, Scorer
-    from asdbench.data.items import Items
-    from asdbench.records import MethodRecord, RunRecord
-    from asdbench.report import Report
-    from asdbench.training import Stage, Trainer
+    from asdbench.cli.output import print_json
+    from asdbench.cli.settings import FOLDER, SELECTOR, data_root, json_option, out_option, run_option
+    from asdbench.core.files import new_folder, write_json
+    from asdbench.core.seeding import seed_for
+    from asdbench.data.audio import read_wave, wave_info
+    from asdbench.data.completeness import completeness
+    from asdbench.data.folds import by_part, leave_one_out
+    from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
+    from asdbench.detector.items import Items, ItemView
+    from asdbench.detector.trainer import Stage, Trainer
+    from asdbench.messages.progress import EpochLog
+    from asdbench.plugin.registry import Registry, load_registry
+    from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+    from asdbench.results.record import RecordedMethod, RecordedRun, find_run, read_method, read_run
+    from asdbench.results.schema import (
+        Confusion,
+        Cost,
+        MethodRecord,
+        MethodSummary,
+        Reported,
+        ResultRow,
+        RunDocument,
+        listed,
+    )
 
-_HEAVY = {
-    "Dataset": "asdbench.contracts",
-    "Featurizer": "asdbench.contracts",
-    "Items": "asdbench.data.items",
-    "MadeDataset": "asdbench.contracts",
-    "MethodRecord": "asdbench.records",
-    "Model": "asdbench.contracts",
-    "Report": "asdbench.report",
-    "RunRecord": "asdbench.records",
-    "Scorer": "asdbench.contracts",
-    "Stage": "asdbench.training",
-    "Trainer": "asdbench.training",
+_LATER = {
+    "Confusion": "asdbench.results.schema",
+    "Cost": "asdbench.results.schema",
+    "EnsembleRecipe": "asdbench.recipes.recipe",
+    "EpochLog": "asdbench.messages.progress",
+    "FOLDER": "asdbench.cli.settings",
+    "Featurizer": "asdbench.detector.contracts",
+    "ItemContext": "asdbench.detector.contracts",
+    "ItemView": "asdbench.detector.items",
+    "Items": "asdbench.detector.items",
+    "MethodRecord": "asdbench.results.schema",
+    "MethodSummary": "asdbench.results.schema",
+    "Model": "asdbench.detector.contracts",
+    "Outputs": "asdbench.detector.contracts",
+    "Recipe": "asdbench.recipes.recipe",
+    "RecordedMethod": "asdbench.results.record",
+    "RecordedRun": "asdbench.results.record",
+    "Registry": "asdbench.plugin.registry",
+    "Reported": "asdbench.results.schema",
+    "ResultRow": "asdbench.results.schema",
+    "RunDocument": "asdbench.results.schema",
+    "SELECTOR": "asdbench.cli.settings",
+    "Scorer": "asdbench.detector.contracts",
+    "Stage": "asdbench.detector.trainer",
+    "State": "asdbench.detector.contracts",
+    "Trainer": "asdbench.detector.trainer",
+    "by_part": "asdbench.data.folds",
+    "completeness": "asdbench.data.completeness",
+    "data_root": "asdbench.cli.settings",
+    "find_run": "asdbench.results.record",
+    "json_option": "asdbench.cli.settings",
+    "leave_one_out": "asdbench.data.folds",
+    "listed": "asdbench.results.schema",
+    "load_registry": "asdbench.plugin.registry",
+    "new_folder": "asdbench.core.files",
+    "out_option": "asdbench.cli.settings",
+    "print_json": "asdbench.cli.output",
+    "read_method": "asdbench.results.record",
+    "read_run": "asdbench.results.record",
+    "read_wave": "asdbench.data.audio",
+    "run_option": "asdbench.cli.settings",
+    "seed_for": "asdbench.core.seeding",
+    "wave_info": "asdbench.data.audio",
+    "write_json": "asdbench.core.files",
 }
 
 __all__ = [
+    "ANOMALY",
+    "FOLDER",
+    "NORMAL",
+    "SELECTOR",
     "AsdbenchError",
     "Card",
     "Config",
     "ConfigError",
+    "Confusion",
+    "Cost",
     "Count",
     "DataError",
     "Dataset",
     "Ensemble",
+    "EnsembleRecipe",
     "Entry",
+    "EpochLog",
     "Featurizer",
     "Fold",
+    "GeneratedDataset",
+    "GradedDataset",
     "Info",
+    "ItemContext",
+    "ItemView",
     "Items",
-    "MadeDataset",
+    "Lazy",
     "Method",
     "MethodRecord",
+    "MethodSummary",
     "MetricError",
     "Model",
+    "Outputs",
     "PluginError",
     "Preset",
+    "PresetRun",
     "Printed",
+    "Recipe",
+    "RecordedMethod",
+    "RecordedRun",
+    "Registry",
     "Remote",
-    "Report",
+    "Reported",
+    "ResultRow",
     "Row",
+    "RunDocument",
     "RunError",
-    "RunRecord",
     "Scorer",
+    "Selector",
     "Setting",
     "Stage",
+    "State",
     "Trainer",
+    "by_part",
+    "completeness",
+    "config_of",
+    "configure",
+    "data_root",
+    "find_run",
     "hookimpl",
+    "json_option",
     "lazy",
+    "leave_one_out",
+    "listed",
+    "load_registry",
+    "new_folder",
+    "out_option",
+    "print_json",
+    "read_method",
+    "read_run",
+    "read_wave",
+    "run_option",
+    "seed_for",
+    "unknown",
+    "wave_info",
+    "write_json",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HEAVY:
-        return getattr(importlib.import_module(_HEAVY[name]), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

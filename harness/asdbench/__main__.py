@@ -1,4 +1,4 @@
-"""``python -m asdbench``: the command line without its script."""
+"""``python -m asdbench``: the command line, without the installed script."""
 
 from asdbench.cli import main
 

@@ -1,16 +1,15 @@
-"""What papers print, and the table that shows a run's results beside it."""
+"""Printed values of papers, and the tables, figures and commands that show a run's results beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, Lazy, lazy
+from asdbench import Entry, Lazy, hookimpl, lazy
 
 
 @hookimpl
 def asdbench_printed() -> Iterable[Lazy]:
-    """Offer the numbers that the papers print."""
+    """Offer the printed values of the papers."""
     return [lazy("asdbench_leaderboards.printed:printed")]
 
 
@@ -21,7 +20,7 @@ def asdbench_figures() -> Iterable[Entry]:
         Entry(
             name="results",
             build=lazy("asdbench_leaderboards.figures.results:results_figure"),
-            summary="what ranks methods, of every method on every machine type, with intervals and printed values",
+            summary="the metric that ranks methods, for each machine type, with intervals and printed values",
         ),
         Entry(
             name="precision_recall",
@@ -41,7 +40,7 @@ def asdbench_figures() -> Iterable[Entry]:
         Entry(
             name="scores",
             build=lazy("asdbench_leaderboards.figures.scores:scores_figure"),
-            summary="histograms of the scores of normal and anomalous items, with the threshold where there is one",
+            summary="histograms of the scores of normal and anomalous items, with the threshold if there is one",
         ),
         Entry(
             name="training",
@@ -56,7 +55,7 @@ def asdbench_figures() -> Iterable[Entry]:
         Entry(
             name="groups",
             build=lazy("asdbench_leaderboards.figures.groups:groups_figure"),
-            summary="accuracy of classifiers on each subject, or whatever the dataset resamples as a whole",
+            summary="accuracy of classifiers on each subject, or on each group that the dataset resamples as a whole",
         ),
     ]
 
@@ -68,14 +67,14 @@ def asdbench_tables() -> Iterable[Entry]:
         Entry(
             name="results",
             build=lazy("asdbench_leaderboards.table:results_table"),
-            summary="figures with intervals beside the printed ones, costs and flags",
+            summary="results with intervals and printed values, costs and flags",
         )
     ]
 
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer the official grading of scores, the challenge files of a run, and the list of the papers' systems."""
+    """Offer commands that grade scores, write challenge files and list the papers' systems."""
     return [
         Entry(
             name="evaluate",
@@ -90,6 +89,6 @@ def asdbench_commands() -> Iterable[Entry]:
         Entry(
             name="systems",
             build=lazy("asdbench_leaderboards.command:systems"),
-            summary="Show the systems of the papers' tables, what runs each and what is printed of it.",
+            summary="Show the systems of the papers' tables, how to run them and their printed values.",
         ),
     ]

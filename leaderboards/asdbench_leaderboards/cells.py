@@ -1,12 +1,10 @@
-"""How figures are named and written in tables."""
+"""Text of single table cells: metric names, values with intervals, percentages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the page of systems needs the names alone, and no scikit-learn behind the metrics
-    from asdbench.metrics import Metric, Result
+from asdbench import ResultRow
 
 METRICS: Mapping[str, str] = {
     "ap": "AP %",
@@ -23,45 +21,50 @@ METRICS: Mapping[str, str] = {
     "macro_f1": "macro-F1 %",
     "mean_recall": "mean recall %",
 }
-"""Names of the figures, in the order in which tables show them."""
+"""Names of the metrics, in the order in which tables show them."""
 HALF_IS_CHANCE = ("auc", "pauc", "mauc", "pauc_domain", "omega")
-"""Areas, which are averaged over groups where they rank methods; other figures are of all items together."""
+"""Areas under curves, which are averaged over groups to rank methods; other metrics are computed on all items together."""
 
 
 def metric_name(metric: str) -> str:
-    """Return what tables call a metric; that of a stranger's metric set by its own word."""
+    """Return a metric's name in tables; one that is not listed here keeps its own."""
     return METRICS.get(metric, f"{metric} %")
 
 
-def shown_metrics(results: Iterable[Result]) -> list[Metric]:
-    """Return the metrics of the results, those without a name here last."""
-    found = dict.fromkeys(result.metric for result in results)
+def shown_metrics(rows: Iterable[ResultRow]) -> list[str]:
+    """Return the metrics of some rows in the order of tables, those that are not listed here last."""
+    found = dict.fromkeys(row.metric for row in rows)
     order = list(METRICS)
     ranks = {metric: order.index(metric) if metric in METRICS else len(order) for metric in found}
     return sorted(found, key=lambda metric: ranks[metric])
 
 
 def whole_name(main: str) -> str:
-    """Return what the figures of no group are called, by the metric that ranks methods."""
+    """Return the name of the whole dataset's row, given the metric that ranks methods."""
     return "average" if main in HALF_IS_CHANCE else "all"
 
 
-def figure_text(result: Result | None) -> str:
-    """Return a figure in percent with its interval; nothing where the group has no such figure."""
-    if result is None:
+def value_text(row: ResultRow | None) -> str:
+    """Return a value in percent with its interval; empty where the group has no such metric."""
+    if row is None:
         return ""
-    if result.value is None:
+    if row.value is None:
         return "undefined"
-    if result.low is None or result.high is None:
-        return percent(result.value)
-    return f"{percent(result.value)} [{100 * result.low:.1f}, {100 * result.high:.1f}]"
+    if row.low is None or row.high is None:
+        return percent(row.value)
+    return f"{percent(row.value)} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
 
 
 def milliseconds(value: float | None) -> str:
-    """Return what an item took, or that it was not measured."""
+    """Return the milliseconds per item, or a dash if they were not measured."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def percent(value: float) -> str:
     """Return a fraction in percent."""
     return f"{100 * value:.2f}"
+
+
+def quoted(selector: str) -> str:
+    """Return a selector for a shell, in which brackets have a meaning."""
+    return f"'{selector}'" if "[" in selector else selector

@@ -1,20 +1,20 @@
-"""What stands below the blocks of a results table: methods side by side, and systems that papers alone report."""
+"""What follows the blocks of a results table: methods side by side, then systems that only papers report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from asdbench import Report
-from asdbench.metrics import Metric, Result, main_metric
+from asdbench import Cost, Reported, RunDocument
+from asdbench.metrics import main_metric
 from asdbench_leaderboards.cells import (
-    figure_text,
     metric_name,
     milliseconds,
     percent,
+    quoted,
     shown_metrics,
+    value_text,
     whole_name,
 )
 
@@ -22,95 +22,84 @@ WIDTH = 60
 """Of the last column, in characters."""
 
 
-def comparison(report: Report) -> Iterator[str]:
-    """Yield the figures of the whole of the run's methods where there are several, then the systems that were not run."""
-    results = [result for evaluation in report.evaluations for result in evaluation.results]
-    metrics = shown_metrics(result for result in results if not any(result.groups.values()))
-    if len(report.evaluations) > 1:
-        yield _measured(report, metrics)
-    if report.reported:
-        yield _reported(report, metrics)
+def comparison(document: RunDocument) -> Iterator[str]:
+    """Yield the whole-dataset results of all methods if there are several, then the systems that were not run."""
+    metrics = shown_metrics(row for row in document.results if row.is_whole)
+    if len(document.methods) > 1:
+        yield _measured(document, metrics)
+    if document.reported_only:
+        yield _reported(document.reported_only, metrics)
 
 
-def _measured(report: Report, metrics: Sequence[Metric]) -> str:
-    """Return the figures of the whole of every method, best first, undefined ones last, with its cost."""
+def _measured(document: RunDocument, metrics: Sequence[str]) -> str:
+    """Return the whole-dataset results and the cost of each method, best first, undefined results last."""
     main = main_metric(metrics)
-    rows: list[tuple[float, list[str]]] = []
-    for evaluation in report.evaluations:
-        average: dict[str, Result] = {
-            result.metric: result for result in evaluation.results if not any(result.groups.values())
-        }
-        about = report.about(evaluation)
-        flags = [f" ({flag})" for flag in ("reduced", "approximate") if about[flag]]
-        figures = [_figure(average, metric) for metric in metrics]
-        cells = [evaluation.recipe.label + "".join(flags), *figures, *_cost(about["cost"])]
-        value = average[main].value if main in average else None
-        rows.append((-1.0 if value is None else value, cells))
-    rows.sort(key=lambda row: row[0], reverse=True)
+    ranked = sorted(document.methods, key=lambda label: _goodness(document, label, main=main), reverse=True)
     mean = "mean " if whole_name(main) == "average" else ""
-    headers = [
-        "method",
-        *(mean + metric_name(metric) for metric in metrics),
-        "fit s",
-        "score ms",
-        "parameters",
-    ]
-    return tabulate([cells for _, cells in rows], headers=headers, disable_numparse=True)
+    names = [mean + metric_name(metric) for metric in metrics]
+    return tabulate(
+        [_cells(document, label, metrics=metrics) for label in ranked],
+        headers=["method", *names, "fit s", "score ms", "parameters"],
+        disable_numparse=True,
+    )
 
 
-def _figure(average: Mapping[str, Result], metric: Metric) -> str:
-    """Return a method's figure of the whole; one that has no figures at all failed, and its are undefined."""
-    return figure_text(average[metric]) if metric in average else "undefined"
+def _goodness(document: RunDocument, label: str, *, main: str) -> float:
+    value = document.summary[label].get(main)
+    return -1.0 if value is None else value
 
 
-def _cost(cost: Mapping[str, Any] | None) -> list[str]:
+def _cells(document: RunDocument, label: str, *, metrics: Sequence[str]) -> list[str]:
+    summary = document.methods[label]
+    flags = {"reduced": summary.reduced, "approximate": bool(summary.approximate)}
+    name = label + "".join(f" ({flag})" for flag, is_set in flags.items() if is_set)
+    found = {row.metric: row for row in document.results_of(label) if row.is_whole}
+    # A method without any result has failed: its values are undefined.
+    values = [value_text(found[metric]) if metric in found else "undefined" for metric in metrics]
+    return [name, *values, *_cost(summary.cost)]
+
+
+def _cost(cost: Cost | None) -> list[str]:
     if cost is None:
         return ["-"] * 3
-    return [f"{cost['fit_s']:.1f}", milliseconds(cost["score_ms"]), f"{cost['parameters']:,}"]
+    return [f"{cost.fit_s:.1f}", milliseconds(cost.score_ms), f"{cost.parameters:,}"]
 
 
-def _reported(report: Report, metrics: Sequence[Metric]) -> str:
-    """Return the systems that papers print for these very data and that this run did not measure."""
+def _reported(systems: Sequence[Reported], metrics: Sequence[str]) -> str:
+    """Return the systems that papers print for exactly these data and that this run did not measure."""
     rows = []
-    for system in report.reported:
-        figures = [_printed(system.average, system.mean, metric) for metric in metrics]
+    for system in systems:
+        values = [_printed(system, metric) for metric in metrics]
         source = f"{system.paper}, {', '.join(system.tables)}"
-        rows.append([system.system, *figures, source, _how(system.words, system.why)])
-    headers = [
-        "reported only",
-        *(f"printed {metric_name(metric)}" for metric in metrics),
-        "source",
-        "to measure it",
-    ]
-    title = "NOT MEASURED: what papers print for these data of systems that this run did not run"
+        rows.append([system.system, *values, source, _how(system)])
+    names = [f"printed {metric_name(metric)}" for metric in metrics]
+    headers = ["reported only", *names, "source", "to measure it"]
+    title = "NOT MEASURED: printed results on these data of systems that are not part of this run"
     widths = [*([None] * (len(headers) - 1)), WIDTH]
     table = tabulate(rows, headers=headers, disable_numparse=True, maxcolwidths=widths)
-    return "\n".join([title, table, *_notes(report)])
+    return "\n".join([title, table, *_notes(systems)])
 
 
-def _printed(average: Mapping[str, float], mean: Mapping[str, float], metric: Metric) -> str:
-    """Return a printed average, or in brackets the mean of what is printed where the paper gives none."""
-    if metric in average:
-        return percent(average[metric])
-    return f"({percent(mean[metric])})" if metric in mean else "-"
+def _printed(system: Reported, metric: str) -> str:
+    """Return a printed average; if there is none, in brackets the mean of the printed values."""
+    if metric in system.average:
+        return percent(system.average[metric])
+    return f"({percent(system.mean[metric])})" if metric in system.mean else "-"
 
 
-def _how(words: str, why: str) -> str:
-    if not words:
-        return f"nothing runs it: {why}"
-    quoted = f"'{words}'" if "[" in words else words  # brackets mean something to a shell
-    return f"-p {quoted}" + (f" ({why})" if why else "")
+def _how(system: Reported) -> str:
+    if not system.words:
+        return f"no method runs it: {system.why}"
+    return f"-p {quoted(system.words)}" + (f" ({system.why})" if system.why else "")
 
 
-def _notes(report: Report) -> list[str]:
+def _notes(systems: Sequence[Reported]) -> list[str]:
     notes = [
-        f"of printed {number.method!r}: {number.note}"
-        for system in report.reported
+        f"note on printed {number.method!r}: {number.note}"
+        for system in systems
         for number in system.figures
         if number.note
     ]
-    if any(system.mean for system in report.reported):
-        notes.append(
-            "in brackets: the paper prints no average; the mean of what it prints of the machine types"
-        )
+    if any(system.mean for system in systems):
+        notes.append("in brackets: the paper prints no average; this is the mean over its machine types")
     return list(dict.fromkeys(notes))

@@ -1,15 +1,13 @@
-"""The page of ``asdbench systems``: every system that the papers compare, what runs it, and what is printed of it."""
+"""The page of ``asdbench systems``: every system that the papers compare, how to run it, and its printed values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
-from asdbench.errors import ConfigError, unknown
-from asdbench.values import Printed
-from asdbench_leaderboards.cells import metric_name
+from asdbench import Config, ConfigError, Printed, unknown
+from asdbench_leaderboards.cells import metric_name, percent, quoted
 from asdbench_leaderboards.printed import printed
 from asdbench_leaderboards.systems import Key, System, systems
 
@@ -19,31 +17,50 @@ PAPERS: Mapping[str, str] = {
     "serial_oe": "I. Kuroyanagi, T. Hayashi, K. Takeda, T. Toda: Improvement of Serial Approach to Anomalous Sound "
     "Detection by Incorporating Two Binary Cross-Entropies for Outlier Exposure. EUSIPCO 2022, arXiv:2206.05929",
     "contrastive_ensemble": "J. Liao, F. Yang, X. Lu: An Enhanced Contrastive Ensemble Learning Method for Anomaly "
-    "Sound Detection. Applied Sciences 15, 1624, 2025. For MIMII it names the archive of DCASE 2020: the four types of "
-    "that development set, trained alone, stand for it here",
+    "Sound Detection. Applied Sciences 15, 1624, 2025. For MIMII it names the DCASE 2020 archive; here we use the four "
+    "MIMII types of that development set, trained alone",
     "robot_aae": "M. Zakhireh, M. Karimi, Z. Lahijaniamiri, S. Mahdavi: Detection of Anomalous Behaviour in Industrial "
-    "Robot. Course report, Politecnico di Torino. AP and F1max are of validation windows, recall is of test windows at "
-    "F1max's threshold. Its recordings are not public: [timeseries.md](timeseries.md)",
+    "Robot. Course report, Politecnico di Torino. AP and F1max are on validation windows, recall is on test windows at "
+    "the F1max threshold. Its recordings are not public: [timeseries.md](timeseries.md)",
     "waspp_net": "M. M. Stofa, M. A. Zulkifley, M. A. A. M. Zainuri: Micro-Expression-Based Emotion Recognition Using "
-    "Waterfall Atrous Spatial Pyramid Pooling Networks. Sensors 22, 4634, 2022, doi:10.3390/s22124634. What it calls "
-    "accuracy is our one-vs-rest accuracy, what it calls F1 is our accuracy: [faces.md](faces.md). Its Tables 12 and "
-    "14 print times and sizes and no results; `--preset waspp_net/table12` runs their systems",
+    "Waterfall Atrous Spatial Pyramid Pooling Networks. Sensors 22, 4634, 2022, doi:10.3390/s22124634. Its "
+    "accuracy is our one-vs-rest accuracy, its F1 is our accuracy: [faces.md](faces.md). Tables 12 and 14 print times "
+    "and sizes, not results; `--preset waspp_net/table12` runs their systems",
 }
 INTRODUCTION = """\
 # Systems
 
-Every system in the tables of the papers that asdbench is about, as `asdbench systems` shows it: what runs it here, and
-what the paper prints. No number below was measured by asdbench. *Approximate*: what is not public of it was chosen by
-us, and every table marks its row. *Reported only*: nothing runs it, and the reason is given; where a run's data are
-exactly those of the paper, its row still stands below the results.
+Every system in the tables of the papers that asdbench covers, as `asdbench systems` shows it: how to run it here, and
+the values that the paper prints. asdbench measured none of the values below. *Approximate*: we chose what is not public,
+and every table marks the row. *Reported only*: no method here runs it, for the reason given; if a run's data are exactly
+those of the paper, its row still appears below the results.
 
-The numbers are `printed.csv`, the rest is `systems.csv`, both in
+The values are in `printed.csv`, everything else is in `systems.csv`; both are in
 [`leaderboards/asdbench_leaderboards/tables`](../leaderboards/asdbench_leaderboards/tables)."""
 WHOLE: Mapping[str, str] = {"robot_aae": "all", "waspp_net": "combined"}
-"""What a number is of that no group is told of, by paper; in all others it is the average of the table's row."""
+"""Name of a value without groups, by paper; in the other papers it is the average of the table's row."""
 WIDE = 10
-"""A table with more columns of numbers is turned."""
+"""A table with more columns of values is transposed."""
 Numbers = Mapping[Key, Sequence[Printed]]
+
+
+class PrintedValue(Config, frozen=True, kw_only=True):
+    """A value that a paper prints of a system."""
+
+    groups: dict[str, str]
+    """Value of each result column; empty: the paper's average, or all items."""
+    metric: str
+    value: float
+    """As a fraction."""
+    consistent: float | None
+    """What the value must be by the rest of the table, if the two differ."""
+    note: str
+
+
+class PrintedSystem(System, frozen=True, kw_only=True):
+    """A system with its printed values: an element of ``asdbench systems --json``."""
+
+    printed: list[PrintedValue]
 
 
 def page(papers: Sequence[str] = ()) -> str:
@@ -59,36 +76,34 @@ def page(papers: Sequence[str] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def records(papers: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return every system with what is printed of it as plain JSON values, of some papers or of all.
+def records(papers: Sequence[str] = ()) -> list[PrintedSystem]:
+    """Return every system with its printed values, of some papers or of all.
 
     Raises:
         ConfigError: A paper is unknown.
     """
     numbers, chosen = _numbers(), _chosen(papers)
     return [
-        {
-            **msgspec.to_builtins(system),
-            "printed": [
-                {
-                    **number.groups,
-                    "metric": number.metric,
-                    "value": number.value,
-                    "consistent": number.consistent,
-                    "note": number.note,
-                }
-                for number in numbers[system.key]
-            ],
-        }
+        PrintedSystem(**msgspec.structs.asdict(system), printed=list(map(_value, numbers[system.key])))
         for system in systems()
         if system.paper in chosen
     ]
 
 
+def _value(number: Printed) -> PrintedValue:
+    return PrintedValue(
+        groups=dict(number.groups),
+        metric=number.metric,
+        value=number.value,
+        consistent=number.consistent,
+        note=number.note,
+    )
+
+
 def _chosen(papers: Sequence[str]) -> Sequence[str]:
     for paper in papers:
         if paper not in PAPERS:
-            raise ConfigError(unknown("paper", paper, PAPERS))
+            raise ConfigError(unknown("paper", paper, known=PAPERS))
     return papers or list(PAPERS)
 
 
@@ -113,42 +128,39 @@ def _section(rows: Sequence[System], numbers: Numbers) -> str:
     metrics = list(dict.fromkeys(number.metric for number in everything))
     shared = _shared_doubt(rows)
     places = _places(everything)
-    cells = {row.key: [_cell(numbers[row.key], place, metrics) for place in places] for row in rows}
-    if len(places) > WIDE:
-        columns = [[row.system, _run(row, shared), *cells[row.key]] for row in rows]
-        table = _table([["", "run it with", *places], *columns], turned=True)
-    else:
-        table = _table(
-            [["system", "run it with", *places], *([r.system, _run(r, shared), *cells[r.key]] for r in rows)]
-        )
-    return "\n\n".join(filter(None, [_head(rows[0], metrics, shared), table, _notes(everything)]))
+    cells = {row.key: [_cell(numbers[row.key], place, metrics=metrics) for place in places] for row in rows}
+    wide = len(places) > WIDE
+    head = ["" if wide else "system", "run it with", *places]
+    lines = [[row.system, _run(row, shared), *cells[row.key]] for row in rows]
+    table = _table([head, *lines], transposed=wide)
+    return "\n\n".join(filter(None, [_head(rows[0], metrics, shared=shared), table, _notes(everything)]))
 
 
 def _shared_doubt(rows: Sequence[System]) -> str:
-    """Return what is approximate of every row alike, so that it is said once; empty: there is no such thing."""
+    """Return what is approximate of all rows, so that it is stated once; empty: nothing is."""
     doubts = {row.why for row in rows if row.status == "approximate"}
-    alike = len(rows) > 1 and len(doubts) == 1 and all(row.status == "approximate" for row in rows)
-    return doubts.pop() if alike else ""
+    is_shared = len(rows) > 1 and len(doubts) == 1 and all(row.status == "approximate" for row in rows)
+    return doubts.pop() if is_shared else ""
 
 
-def _head(first: System, metrics: Sequence[str], shared: str) -> str:
+def _head(first: System, metrics: Sequence[str], *, shared: str) -> str:
     preset = f", the whole table with `--preset {first.preset}`" if first.preset else ""
     doubt = f" All *approximate*: {shared}." if shared else ""
-    return f"On `-d {_quoted(first.dataset)}`{preset}. Printed: {' / '.join(map(_name, metrics))}, %.{doubt}"
+    return f"On `-d {quoted(first.dataset)}`{preset}. Printed: {' / '.join(map(_name, metrics))}, %.{doubt}"
 
 
 def _places(numbers: Iterable[Printed]) -> list[str]:
-    """Return the groups that anything is printed of, the whole first."""
+    """Return the groups with printed values, the whole first."""
     found = dict.fromkeys((bool(number.groups), _place(number)) for number in numbers)
-    return [place for _, place in sorted(found, key=lambda known: known[0])]
+    return [place for _, place in sorted(found, key=lambda named: named[0])]
 
 
 def _place(number: Printed) -> str:
     return "/".join(number.groups.values()) or WHOLE.get(number.paper, "average")
 
 
-def _cell(numbers: Sequence[Printed], place: str, metrics: Sequence[str]) -> str:
-    values = {number.metric: f"{100 * number.value:.2f}" for number in numbers if _place(number) == place}
+def _cell(numbers: Sequence[Printed], place: str, *, metrics: Sequence[str]) -> str:
+    values = {number.metric: percent(number.value) for number in numbers if _place(number) == place}
     return " / ".join(values.get(metric, "-") for metric in metrics) if values else ""
 
 
@@ -157,32 +169,26 @@ def _name(metric: str) -> str:
 
 
 def _run(row: System, shared: str) -> str:
-    """Return what runs a system and what is to be known of that, without what is said of the whole table."""
+    """Return what runs a system and what readers must know of it, without what holds for the whole table."""
     if row.status == "reported only":
         return f"*reported only*: {row.why}"
     if shared:
-        return f"`-p {_quoted(row.words)}`"
+        return f"`-p {quoted(row.words)}`"
     status = ", *approximate*" if row.status == "approximate" else ""
-    return f"`-p {_quoted(row.words)}`{status}{row.why and f': {row.why}'}"
+    return f"`-p {quoted(row.words)}`{status}{row.why and f': {row.why}'}"
 
 
-def _quoted(words: str) -> str:
-    return f"'{words}'" if "[" in words else words  # brackets mean something to a shell
-
-
-def _table(rows: Sequence[Sequence[str]], *, turned: bool = False) -> str:
-    head, *rest = zip(*rows, strict=True) if turned else rows
+def _table(rows: Sequence[Sequence[str]], *, transposed: bool) -> str:
+    head, *rest = zip(*rows, strict=True) if transposed else rows
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rest])
 
 
 def _notes(numbers: Iterable[Printed]) -> str:
-    """Return what is known against printed numbers, those with the same note in one line."""
+    """Return what is known against printed values, one line for each note."""
     known: dict[tuple[str, str], list[str]] = {}
     for number in numbers:
         if number.note:
-            by_rest = (
-                f" (by the rest of the table {100 * number.consistent:.2f})" if number.consistent else ""
-            )
+            by_rest = f" (by the rest of the table {percent(number.consistent)})" if number.consistent else ""
             place = f"{_place(number)} {_name(number.metric)}{by_rest}"
             known.setdefault((number.method, number.note), []).append(place)
     return "\n".join(f"- {system}, {', '.join(places)}: {note}" for (system, note), places in known.items())

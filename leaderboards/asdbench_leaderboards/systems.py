@@ -1,4 +1,4 @@
-"""The systems that papers compare, from ``tables/systems.csv``: which words run each, or why nothing does."""
+"""The systems that papers compare, from ``tables/systems.csv``: what runs each, or why nothing does."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Literal
 
 import msgspec
 
+from asdbench import Config
+
 Key = tuple[str, str, str, str]
 """Paper, table, board, system."""
 Status = Literal["runs", "approximate", "reported only"]
 
 
-class System(msgspec.Struct, frozen=True, kw_only=True):
+class System(Config, frozen=True, kw_only=True):
     """One row of a paper's table."""
 
     paper: str
     table: str
     board: str
-    """Name of the data in printed results, what ``Card.published_as`` says of ``dataset``."""
+    """Name of the data in printed results: ``Card.published_as`` of ``dataset``."""
     system: str
     """As the paper calls it."""
     words: str
@@ -35,7 +37,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Key:
-        """What ``printed.csv`` names it by."""
+        """Its name in ``printed.csv``."""
         return (self.paper, self.table, self.board, self.system)
 
 

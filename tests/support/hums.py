@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asdbench.data.items import Items, ItemSource
+from asdbench import Info, Items
 from asdbench.data.pack import Pack
-from asdbench.values import Info
+from asdbench.detector.items import ItemSource
 from asdbench_plugins.serial_oe.features import NormalisedMel, NormalisedMelConfig
 
 SAMPLES, RATE = 4000, 8000
@@ -20,7 +20,7 @@ MELS: dict[str, Any] = {"n_mels": 16, "n_fft": 256, "hop": 64, "f_min": 100.0, "
 
 
 class Waves:
-    """What ``Items`` asks of a pack, in memory."""
+    """A pack in memory, as far as ``Items`` uses one."""
 
     def __init__(self, waves: NDArray[np.float32]) -> None:
         self.waves = waves
@@ -29,11 +29,11 @@ class Waves:
     def lengths(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.full(len(ids), self.waves.shape[1])
 
-    def gather(
-        self, ids: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int
-    ) -> NDArray[np.float32]:
-        at = (offsets[:, np.newaxis] + np.arange(length)) % self.waves.shape[1]
-        return np.take_along_axis(self.waves[ids], at, axis=1)
+    def shape_of(self, item: int) -> tuple[int, ...]:
+        return self.waves.shape[1:]
+
+    def view(self, item: int) -> NDArray[np.float32]:
+        return np.asarray(self.waves[item])
 
 
 def info_of(*, classes: int = 2, samples: int = SAMPLES) -> Info:
@@ -46,21 +46,21 @@ def items_of(
 ) -> Items:
     """Return hums of a pitch for each claim in noise; -1 is of another unit."""
     random = np.random.default_rng(seed)
-    told = np.asarray(claim, dtype=np.int64)
-    hum = np.sin(2 * np.pi * (400 + 600 * told[:, np.newaxis]) * np.arange(SAMPLES) / RATE)
-    waves = (0.1 * hum + 0.02 * random.standard_normal((len(told), SAMPLES))).astype(np.float32)
+    claims = np.asarray(claim, dtype=np.int64)
+    hum = np.sin(2 * np.pi * (400 + 600 * claims[:, np.newaxis]) * np.arange(SAMPLES) / RATE)
+    waves = (0.1 * hum + 0.02 * random.standard_normal((len(claims), SAMPLES))).astype(np.float32)
     info = info_of()
     source = ItemSource(
         pack=cast("Pack", Waves(waves)),
-        ids=np.arange(len(told)),
+        ids=np.arange(len(claims)),
         info=info,
         length=SAMPLES,
         featurizer=featurizer or NormalisedMel(NormalisedMelConfig(**MELS), info),
     )
-    tensor = torch.from_numpy(told)
+    tensor = torch.from_numpy(claims)
     return Items(
         source,
-        rows=np.arange(len(told)),
+        rows=np.arange(len(claims)),
         claim=tensor,
         own=tensor >= 0,
         target=torch.full_like(tensor, -1),

@@ -1,10 +1,10 @@
-"""Makes ``leaderboards/asdbench_leaderboards/tables/printed.csv`` from the numbers that were read off the papers.
+"""Writes ``leaderboards/asdbench_leaderboards/tables/printed.csv`` from the numbers read from the papers.
 
     python tests/support/make_printed.py TARGETS > leaderboards/asdbench_leaderboards/tables/printed.csv
 
-``TARGETS`` holds one CSV a paper (table, dataset, machine, method, metric, value) and ``errata.csv``, which says where
-a printed value contradicts the rest of its table. What stands there besides results (hyper-parameters, numbers of
-models, of clips and of parameters, times) is left out. Columns of ``printed.csv`` beyond ``FIELDS`` are result groups.
+``TARGETS`` contains a CSV for each paper (table, dataset, machine, method, metric, value) and ``errata.csv``, which lists
+the printed values that contradict the rest of their table. Everything but results is left out: hyper-parameters, times,
+numbers of models, clips and parameters. Columns of ``printed.csv`` beyond ``FIELDS`` are result columns.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Line = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a number is of."""
+    """The system and data that a number belongs to."""
 
     board: str
-    """What ``Card.published_as`` says of the data."""
+    """``Card.published_as`` of the data."""
     system: str
     groups: Mapping[str, str] = field(default_factory=dict)
 
@@ -51,11 +51,11 @@ class Source:
     place: Callable[[Line], Place]
     metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
     fractions: tuple[str, ...] = ()
-    """Metrics that the paper does not print in percent."""
+    """Metrics that the paper prints as fractions, not in percent."""
 
 
 def _by_machine(boards: Mapping[str, str]) -> Callable[[Line], Place]:
-    """Return what places numbers of machine types and IDs; ``boards`` is by what the file calls a dataset."""
+    """Return a function that places numbers of machine types and IDs; ``boards`` is by the file's name of a dataset."""
 
     def place(line: Line) -> Place:
         machine, _, section = line["machine"].partition("_id_")
@@ -67,10 +67,10 @@ def _by_machine(boards: Mapping[str, str]) -> Callable[[Line], Place]:
 
 
 def _by_window(line: Line) -> Place:
-    """Place a number of windows, whose length stands in the system's name and makes another board."""
+    """Place a number of windows; their length is in the system's name, and each length is a board."""
     found = ROBOT_AAE.fullmatch(line["method"])
     if found is None:
-        raise ValueError(f"{line['method']} names no window")
+        raise ValueError(f"{line['method']} does not name a window length")
     network, window, latent, weight = found.groups()
     option = f"lambda={_power(weight)}" if weight else f"L={latent}"
     return Place(board=f"kuka/w{window}", system=f"{network} {option}")
@@ -107,7 +107,7 @@ SOURCES = (
         _by_window,
         metrics={"val_AP": "ap", "val_F1max": "f1", "test_Recall": "recall"},
     ),
-    # What the paper calls F1 is plain accuracy, and its accuracy is that of each class against the rest, averaged.
+    # F1 in this paper is plain accuracy, and its accuracy is the mean of each class against the rest.
     Source(
         "waspp_net",
         "waspp_net.csv",
@@ -124,7 +124,9 @@ def printed_rows(targets: Path) -> Iterator[dict[str, str]]:
     for source in SOURCES:
         for line in _read(targets / source.file):
             if not NO_RESULT.fullmatch(line["metric"]):
-                yield _row(source, line, [erratum for erratum in errata if _concerns(erratum, source, line)])
+                yield _row(
+                    source, line, errata=[each for each in errata if _concerns(each, line, source=source)]
+                )
 
 
 def write(rows: Iterator[dict[str, str]], file: TextIO) -> None:
@@ -134,7 +136,7 @@ def write(rows: Iterator[dict[str, str]], file: TextIO) -> None:
     writer.writerows(rows)
 
 
-def _row(source: Source, line: Line, errata: list[Line]) -> dict[str, str]:
+def _row(source: Source, line: Line, *, errata: list[Line]) -> dict[str, str]:
     known = next(iter(errata), {"consistent_value": "-", "reason": ""})
     table = "STgram-MFN repository README" if line["table"] == README else f"Table {line['table']}"
     place = source.place(line)
@@ -153,7 +155,7 @@ def _row(source: Source, line: Line, errata: list[Line]) -> dict[str, str]:
 
 
 def _percent(fraction: str) -> str:
-    """Return a fraction in percent, to the digit that is printed."""
+    """Return a fraction in percent, with all printed digits."""
     return str(Decimal(fraction).scaleb(2))
 
 
@@ -167,8 +169,8 @@ def _machine(name: str) -> str:
     return name if name.startswith("Toy") else name.lower()
 
 
-def _concerns(erratum: Line, source: Source, line: Line) -> bool:
-    """Tell whether an erratum is of this number; its method may name the block of the table in brackets."""
+def _concerns(erratum: Line, line: Line, *, source: Source) -> bool:
+    """Return whether an erratum is about this number; its method may name the block of the table in brackets."""
     method, _, block = erratum["method"].partition(" (")
     block = block.removesuffix(")").removesuffix(" block")
     place = erratum["machine_or_dataset"]

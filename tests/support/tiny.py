@@ -1,9 +1,8 @@
-"""Tiny runs for tests: made sounds of two machines, the toy method, seconds on one core."""
+"""Tiny runs for tests: generated sounds of two machines, the toy method, seconds on one core."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -12,51 +11,53 @@ from typing import Any
 
 import toy_plugin
 
-from asdbench.registry import Plugin, Registry, load_registry
-from asdbench.runner import Request
-from asdbench.training import Progress
+from asdbench import Registry, RunDocument, Selector, load_registry
+from asdbench.messages.progress import Progress
+from asdbench.plugin.registry import Plugin
+from asdbench.results.record import decode
+from asdbench.runs.request import Request
 
-DATASET = (
+DATASET = Selector(
     "synthetic",
     {"machines": "fan+valve", "ids": "2", "train_clips": "6", "test_clips": "4", "length_s": "1"},
 )
-WORDS = "synthetic[machines=fan+valve,ids=2,train_clips=6,test_clips=4,length_s=1]"
+LOSO = Selector("synthetic", {**DATASET.options, "protocol": "loso", "by": "section"})
 ROOT = Path(__file__).parents[2]
 
 
 class Silent:
-    """An observer that remembers what it was told."""
+    """An observer that remembers what was reported to it."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, int]] = []
         self.seen: list[str] = []
 
-    def preparing(self, what: str, done: int, total: int) -> None:
+    def preparing(self, progress: Progress) -> None:
         """Data are being prepared."""
-        self.seen.append(what)
+        self.seen.append(progress.stage)
 
     def jobs(self, done: int, total: int) -> None:
         """Jobs have ended."""
         self.ended.append((done, total))
 
     def job(self, title: str, progress: Progress | None) -> None:
-        """A job got further."""
+        """A job has made progress."""
         if progress is not None:
             self.seen.append(title)
 
 
 def registry() -> Registry:
-    """Return the installed plugins and the toy."""
+    """Return the registry of the installed plugins and the toy."""
     loaded = load_registry()
     loaded.add(Plugin(name="toy"), toy_plugin)
     return loaded
 
 
-def request(folder: Path, *methods: tuple[str, dict[str, str]], cache: Path, **options: Any) -> Request:
+def request(folder: Path, *methods: Selector, cache: Path, **options: Any) -> Request:
     """Return a request that keeps its results in ``folder``."""
     defaults: dict[str, Any] = {"threads": 1, "device": "cpu", "dataset": DATASET, "resume_every_s": 0.0}
     return Request(
-        methods=methods or [("toy", {})],
+        methods=methods or [Selector("toy")],
         data_root=folder / "data",
         cache=cache,
         out=folder,
@@ -86,8 +87,8 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots)), "PYTHONWARNINGS": "default"}
 
 
-def run_json(*words: str, cache: Path) -> tuple[int, dict[str, Any], str]:
-    """Run ``asdbench run ... --json`` in a process of its own; return status, document and standard error."""
+def run_json(*words: str, cache: Path) -> RunDocument:
+    """Run ``asdbench run ... --json``, which must succeed, in a process of its own; return its document."""
     done = subprocess.run(
         command("run", *words, "--json", cache=cache),
         env=environment(),
@@ -95,7 +96,8 @@ def run_json(*words: str, cache: Path) -> tuple[int, dict[str, Any], str]:
         text=True,
         check=False,
     )
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+    assert done.returncode == 0, done.stderr
+    return decode(done.stdout.encode(), RunDocument)
 
 
 def replaced(request: Request, **options: Any) -> Request:

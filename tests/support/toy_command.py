@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import toy_plugin
+import tiny
 
-from asdbench import cli, registry
+import asdbench.cli.run
+from asdbench import cli
 
 
 def main() -> None:
     """Run the command line."""
-    load = registry.load_registry
-
-    def with_toy() -> registry.Registry:
-        loaded = load()
-        loaded.add(registry.Plugin(name="toy"), toy_plugin)
-        return loaded
-
-    import asdbench.cli.run
-
-    asdbench.cli.run.load_registry = with_toy  # type: ignore[assignment]
+    asdbench.cli.run.load_registry = tiny.registry  # type: ignore[attr-defined]
     cli.main()
 
 

@@ -16,11 +16,23 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.hookspecs import hookimpl
-from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Ensemble, Entry, Info, Method, Preset, lazy
+from asdbench import (
+    Config,
+    Ensemble,
+    Entry,
+    Info,
+    Items,
+    ItemView,
+    Method,
+    Model,
+    Preset,
+    PresetRun,
+    Selector,
+    Stage,
+    Trainer,
+    hookimpl,
+    lazy,
+)
 
 
 class ToyConfig(Config, frozen=True, kw_only=True):
@@ -29,8 +41,10 @@ class ToyConfig(Config, frozen=True, kw_only=True):
     epochs: Annotated[int, Meta(description="passes over the training items")] = 3
     checkpoint_every: Annotated[int, Meta(description="epochs between checkpoints")] = 1
     pause_s: Annotated[float, Meta(description="seconds that every step takes")] = 0.0
-    trouble: Annotated[str, Meta(description="what goes wrong in fit")] = ""
-    on: Annotated[str, Meta(description="the machine that trouble strikes; empty: all")] = ""
+    trouble: Annotated[
+        str, Meta(description="what goes wrong: broken or gone while the model is built, else in fit")
+    ] = ""
+    on: Annotated[str, Meta(description="the machine that has trouble; empty: all")] = ""
     file: Annotated[str, Meta(description="a file that fit writes what it sees to")] = ""
 
 
@@ -41,6 +55,10 @@ class Toy(Model):
 
     def __init__(self, config: ToyConfig, info: Info) -> None:
         super().__init__(config, info)
+        if config.trouble == "broken":
+            raise ValueError("the toy cannot be built")
+        if config.trouble == "gone":
+            os._exit(7)
         self.norm = nn.BatchNorm1d(info.feature_shape[0])
         self.layer = nn.Linear(info.feature_shape[0], max(len(info.classes), 2))
 
@@ -61,14 +79,14 @@ class Toy(Model):
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             time.sleep(self.config.pause_s)
-            yield "sgd", F.cross_entropy(self(batch.features()), batch.claim)
+            yield "cross_entropy", F.cross_entropy(self(batch.features()), batch.claim)
 
         for name in ("first", "second"):
             trainer.run(
                 Stage(
                     name=name,
                     module=self,
-                    optimizers={"sgd": torch.optim.Adam(self.parameters(), lr=0.01)},
+                    optimizers={"cross_entropy": torch.optim.Adam(self.parameters(), lr=0.01)},
                     epochs=self.config.epochs,
                     batches=lambda generator: train.batches(4, generator=generator, drop_last=True),
                     losses=losses,
@@ -76,7 +94,7 @@ class Toy(Model):
                 )
             )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return the negative log-probability of the claim, and the mean features."""
         features = items.features()
         logits = self(features).log_softmax(dim=1)
@@ -127,15 +145,21 @@ def asdbench_models() -> list[Entry]:
 @hookimpl
 def asdbench_ensembles() -> list[Ensemble]:
     """Offer two toys together."""
-    members = (("toy_by_machine", {}), ("toy_with_foreign", {"epochs": "2"}))
+    members = (Selector("toy_by_machine"), Selector("toy_with_foreign", {"epochs": "2"}))
     return [Ensemble(name="toys", title="toys", paper="none", members=members, approximate="a guess")]
 
 
 @hookimpl
 def asdbench_presets() -> list[Preset]:
     """Offer the toy on two sizes of data."""
-    words = {"machines": "fan", "ids": "2", "train_clips": "6", "test_clips": "4", "length_s": "1"}
-    runs = tuple((("synthetic", words | {"snr_db": snr}), (("toy", {"epochs": "1"}),)) for snr in ("0", "6"))
+    options = {"machines": "fan", "ids": "2", "train_clips": "6", "test_clips": "4", "length_s": "1"}
+    runs = tuple(
+        PresetRun(
+            dataset=Selector("synthetic", options | {"snr_db": snr}),
+            methods=(Selector("toy", {"epochs": "1"}),),
+        )
+        for snr in ("0", "6")
+    )
     return [Preset(name="toy/table1", summary="the toy in two noises", runs=runs)]
 
 

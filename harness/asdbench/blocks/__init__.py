@@ -1,4 +1,4 @@
-"""What methods share: layers and losses, how channels are rounded, and files that their options name."""
+"""Building blocks of methods: layers and losses, the rounding of channels, and files given as options."""
 
 from asdbench.blocks.adacos import AdaCos, SubclusterAdaCos
 from asdbench.blocks.arcface import ArcFace

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from asdbench.errors import ConfigError
 
 LEAST_SCALE = 1.0
-"""Where the logits of the other classes are all small, the formula would turn the softmax over."""
+"""Lower limit: if all logits of the other classes are small, the formula gives a negative scale, which inverts softmax."""
 COSINE_LIMIT = 1 - 1e-7
 """Largest cosine whose angle has a finite slope in float32."""
 
@@ -23,21 +23,21 @@ COSINE_LIMIT = 1 - 1e-7
 class AdaCos(nn.Module):
     """Cosine head: ``[B, dims]`` embeddings -> ``[B, classes]`` logits, ``scale * cos``.
 
-    The fixed scale is ``sqrt(2) ln(classes - 1)``. A dynamic one starts there and is set anew in each training
-    step, before the logits: ``ln B / cos(min(pi/4, median angle to the true class))``, where B is the mean over the
-    batch of the sum of ``exp(scale * cos)`` over the other classes.
+    The fixed scale is ``sqrt(2) ln(classes - 1)``. A dynamic scale starts there and is updated in each training step,
+    before the logits: ``ln B / cos(min(pi/4, median angle to the true class))``, where B is the mean over the batch of
+    the sum of ``exp(scale * cos)`` over the other classes.
     """
 
     scale: Tensor
 
     def __init__(self, dims: int, classes: int, *, dynamic: bool = False, scale: float | None = None) -> None:
-        """Make the head with Xavier-uniform weights.
+        """Build the head with Xavier-uniform weights.
 
         Args:
-            dims: Of the embedding.
-            classes: To tell apart.
-            dynamic: Adapt the scale while training.
-            scale: Of the logits, or where it starts; None: AdaCos's formula.
+            dims: Size of the embedding.
+            classes: Number of classes.
+            dynamic: Adapt the scale during training.
+            scale: Factor of the logits, or its first value if ``dynamic``; None: AdaCos's formula.
 
         Raises:
             ConfigError: There are no classes, or too few for the formula.
@@ -49,13 +49,14 @@ class AdaCos(nn.Module):
         if classes < 1:
             raise ConfigError(f"classes={classes} must be at least 1")
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(centres, dims)))
+        # A buffer, so that checkpoints hold a dynamic scale.
         self.register_buffer("scale", torch.tensor(fixed_scale(centres) if scale is None else scale))
 
     def forward(self, embedding: Tensor, target: Tensor | None = None) -> Tensor:
         """Return logits ``[B, classes]``.
 
         Args:
-            embedding: ``[B, dims]``, of any length.
+            embedding: ``[B, dims]``, not necessarily normalised.
             target: True class of each row, int64 ``[B]``; in training a dynamic scale adapts to it.
         """
         cosines = self.cosines(embedding)
@@ -72,25 +73,27 @@ class AdaCos(nn.Module):
         return self.classes
 
     def _logits(self, cosines: Tensor) -> Tensor:
-        # A copy: the buffer is written to by the next step, which may come before this one's backward pass.
+        # A copy: the next step overwrites the buffer, perhaps before the backward pass of this one.
         return self.scale.clone() * cosines
 
     def _adapt(self, cosines: Tensor, target: Tensor) -> None:
+        # exp(-inf) = 0 leaves the true class out of B.
         others = (self.scale * cosines).scatter(1, target.unsqueeze(1), -math.inf)
         self._set_scale(others, cosines.gather(1, target.unsqueeze(1)).squeeze(1))
 
     def _set_scale(self, logits: Tensor, true_cosines: Tensor) -> None:
+        # B in logarithms, since exp(scale * cos) overflows float32 at a scale of 89.
         mean_sum = logits.logsumexp(dim=1).logsumexp(dim=0) - math.log(len(logits))  # ln B
         angle = true_cosines.clamp(-COSINE_LIMIT, COSINE_LIMIT).acos().median()
         self.scale.copy_((mean_sum / angle.clamp_max(math.pi / 4).cos()).clamp_min(LEAST_SCALE))
 
 
 class SubclusterAdaCos(AdaCos):
-    """AdaCos with several centres a class: ``[B, dims]`` embeddings -> ``[B, classes]`` logits.
+    """AdaCos with several centres per class: ``[B, dims]`` embeddings -> ``[B, classes]`` logits.
 
-    A class's logit is the logarithm of the sum of ``exp(scale * cos)`` over its centres, so that the softmax over
-    classes is the sum of the softmax over all centres. The fixed scale is ``sqrt(2) ln(classes * centres - 1)``; for
-    the dynamic one, B sums over all centres, and the angle is the one to the true class's nearest centre.
+    The logit of a class is the logarithm of the sum of ``exp(scale * cos)`` over its centres, so the softmax over
+    classes is the softmax over all centres, summed by class. The fixed scale is ``sqrt(2) ln(classes * centres - 1)``.
+    For the dynamic scale, B sums over all centres, and the angle is that to the nearest centre of the true class.
     """
 
     def __init__(
@@ -102,12 +105,12 @@ class SubclusterAdaCos(AdaCos):
         dynamic: bool = False,
         scale: float | None = None,
     ) -> None:
-        """Make the head with ``sub_clusters`` centres a class; the rest as in ``AdaCos``.
+        """Build the head with ``sub_clusters`` centres per class; the rest as in ``AdaCos``.
 
         Raises:
             ConfigError: There are no classes or centres, or too few for the formula.
         """
-        self.sub_clusters = sub_clusters
+        self.sub_clusters = sub_clusters  # before super().__init__, which asks for the number of centres
         if sub_clusters < 1:
             raise ConfigError(f"sub_clusters={sub_clusters} must be at least 1")
         super().__init__(dims, classes, dynamic=dynamic, scale=scale)
@@ -130,10 +133,11 @@ def fixed_scale(centres: int) -> float:
     """Return AdaCos's fixed scale, ``sqrt(2) ln(centres - 1)``.
 
     Raises:
-        ConfigError: There are fewer than three centres, for which it is not positive.
+        ConfigError: There are fewer than three centres, which give no positive scale.
     """
     if centres < 3:
         raise ConfigError(
-            f"AdaCos has no scale of its own for {centres} classes: its formula takes three or more; give scale="
+            f"AdaCos has no formula for the scale of {centres} classes, which needs at least 3; give scale="
         )
+    # ln B / cos(pi/4), with the other centres at right angles: B = centres - 1.
     return math.sqrt(2) * math.log(centres - 1)

@@ -1,4 +1,4 @@
-"""ArcFace: a classifier on angles that asks for a margin around the true class.
+"""ArcFace: a classifier on angles with a margin around the true class.
 
 Deng et al., "ArcFace: Additive angular margin loss for deep face recognition", CVPR 2019; sub-centres from
 Deng et al., "Sub-center ArcFace", ECCV 2020.
@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from asdbench.errors import ConfigError
 
 SINE_FLOOR = 1e-14
-"""Least squared sine: unclamped, float32 gives NaN at an angle of 0; clamped at 0, an infinite gradient."""
+"""Smallest squared sine: without a limit float32 gives NaN at an angle of 0, with a limit of 0 an infinite gradient."""
 
 
 class ArcFace(nn.Module):
     """Angular margin head: ``[B, dims]`` embeddings -> ``[B, classes]`` logits.
 
-    With cos_y the cosine of embedding and weight of the true class y, its logit is
+    If theta_y is the angle between the embedding and the weight of the true class y, its logit is
     ``scale * cos(theta_y + margin)`` as long as that falls with the angle, and
-    ``scale * (cos_y - margin * sin(pi - margin))`` beyond; the other logits are ``scale * cos``. It computes
-    in float32 under autocast too.
+    ``scale * (cos(theta_y) - margin * sin(pi - margin))`` beyond; the other logits are ``scale * cos(theta)``. Computes
+    in float32 even under autocast.
     """
 
     def __init__(
@@ -37,18 +37,18 @@ class ArcFace(nn.Module):
         sub_centers: int = 1,
         easy_margin: bool = False,
     ) -> None:
-        """Make the head with Xavier-uniform weights.
+        """Build the head with Xavier-uniform weights.
 
         Args:
-            dims: Of the embedding.
-            classes: To tell apart.
-            margin: Angle added to the true class, in radians, within 0..pi.
-            scale: Of all logits.
-            sub_centers: Weights of a class, of which the nearest counts.
-            easy_margin: Ask for the margin only within a right angle, and leave the logit as it is beyond.
+            dims: Size of the embedding.
+            classes: Number of classes.
+            margin: Angle added to that of the true class, in radians, within 0..pi.
+            scale: Factor of all logits.
+            sub_centers: Weights per class; the nearest one counts.
+            easy_margin: Apply the margin only within a right angle, and leave the logit unchanged beyond.
 
         Raises:
-            ConfigError: The margin is out of range, or there is no class or sub-centre.
+            ConfigError: The margin is out of range, or there are no classes or sub-centres.
         """
         super().__init__()
         if not 0 <= margin < math.pi:
@@ -65,13 +65,14 @@ class ArcFace(nn.Module):
         """Return logits ``[B, classes]``.
 
         Args:
-            embedding: ``[B, dims]``, of any length.
-            target: True class of each row, int64 ``[B]``; None: no margin anywhere.
+            embedding: ``[B, dims]``, not necessarily normalised.
+            target: True class of each row, int64 ``[B]``; None: no margin.
         """
         return self.logits(self.cosines(embedding), target)
 
     def cosines(self, embedding: Tensor) -> Tensor:
         """Return the cosine of each embedding and each class's nearest weight, float32 ``[B, classes]``."""
+        # The margin acts near cosines of 1, where bfloat16 has steps of 0.004.
         with torch.autocast(embedding.device.type, enabled=False):
             cosines = F.linear(F.normalize(embedding.float()), F.normalize(self.weight.float()))
         return cosines.view(len(cosines), self.classes, -1).amax(dim=-1)
@@ -84,10 +85,11 @@ class ArcFace(nn.Module):
         return self.scale * cosines.scatter(1, column, self._with_margin(cosines.gather(1, column)))
 
     def _with_margin(self, cosine: Tensor) -> Tensor:
+        # cos(theta + margin) by the addition theorem: without acos, whose gradient is infinite at 0.
         sine = (1 - cosine.square()).clamp_min(SINE_FLOOR).sqrt()
-        shifted = cosine * math.cos(self.margin) - sine * math.sin(self.margin)  # cos(theta + margin)
+        shifted = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
         if self.easy_margin:
             return torch.where(cosine > 0, shifted, cosine)
-        # Past pi - margin, cos(theta + margin) would rise again; the shifted cosine goes on falling.
+        # Beyond pi - margin, cos(theta + margin) would rise again; the shifted cosine keeps falling.
         beyond = cosine - self.margin * math.sin(math.pi - self.margin)
         return torch.where(cosine > math.cos(math.pi - self.margin), shifted, beyond)

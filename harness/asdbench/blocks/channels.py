@@ -1,9 +1,9 @@
-"""Widths of scaled networks: MobileNet and its kin keep channels in multiples of eight or of four."""
+"""Widths of scaled networks: MobileNet and related networks have channels in multiples of eight or four."""
 
 from __future__ import annotations
 
 LEAST_SHARE = 0.9
-"""Rounding takes away less than a tenth of the channels."""
+"""Rounding removes at most a tenth of the channels."""
 
 
 def rounded_channels(channels: float, *, step: int = 8) -> int:

@@ -1,7 +1,7 @@
-"""Training in less memory: what is cheap to compute is computed again in the backward pass instead of kept.
+"""Training in less memory: cheap intermediate results are recomputed in the backward pass instead of stored.
 
-Batch norm, PReLU and convolution each keep their input until the backward pass: three maps a layer, which is most
-of the memory that training a network like MobileFaceNet takes. The latter two follow from the first, elementwise.
+Batch norm, PReLU and convolution each store their input until the backward pass: three maps per layer, which is most of
+the memory for training a network like MobileFaceNet. The other two follow from the first, elementwise.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from torch.nn import functional as F
 
 
 class FrugalSequential(nn.Sequential):
-    """An ``nn.Sequential``, with the same parameters, names and results, that keeps less while it trains.
+    """An ``nn.Sequential`` with the same parameters, names and results that stores less during training.
 
-    ``BatchNorm2d, PReLU`` and ``BatchNorm2d, PReLU, Conv2d`` in a row are one step of autograd, which keeps its
-    input only, and norms and activates once more on the way back. Its gradients have no gradients. In
-    evaluation, where little is kept, and under ``torch.compile``, which chooses by itself what to compute again,
-    the layers run one by one.
+    Consecutive ``BatchNorm2d, PReLU`` or ``BatchNorm2d, PReLU, Conv2d`` become one step of autograd that stores only its
+    input, and repeats norm and activation in the backward pass. Its gradients have no gradients. The layers run one
+    by one in evaluation, where little is stored, and under ``torch.compile``, which decides itself what to recompute.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return what the layers in a row make of maps ``[B, channels, height, width]``."""
+        """Return the output of all layers for maps ``[B, channels, height, width]``."""
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             plain: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
             return plain
@@ -34,15 +33,16 @@ class FrugalSequential(nn.Sequential):
                 case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, nn.Conv2d() as convolution, *rest] if (
                     _can_join(norm, prelu) and _is_plain(convolution)
                 ):
-                    input, layers = _join(input, norm, prelu, convolution), rest
+                    input, layers = _join(input, norm, prelu=prelu, convolution=convolution), rest
                 case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, *rest] if _can_join(norm, prelu):
-                    input, layers = _join(input, norm, prelu), rest
+                    input, layers = _join(input, norm, prelu=prelu), rest
                 case [layer, *rest]:
                     input, layers = layer(input), rest
         return input
 
 
 def _can_join(norm: nn.BatchNorm2d, prelu: nn.PReLU) -> bool:
+    # The backward pass below covers this form only: batch statistics, a fixed momentum, a slope per channel.
     usual = norm.affine and norm.track_running_stats and norm.momentum is not None
     return norm.training and usual and prelu.num_parameters == norm.num_features
 
@@ -53,9 +53,9 @@ def _is_plain(convolution: nn.Conv2d) -> bool:
 
 
 def _join(
-    maps: Tensor, norm: nn.BatchNorm2d, prelu: nn.PReLU, convolution: nn.Conv2d | None = None
+    maps: Tensor, norm: nn.BatchNorm2d, *, prelu: nn.PReLU, convolution: nn.Conv2d | None = None
 ) -> Tensor:
-    if norm.num_batches_tracked is not None:
+    if norm.num_batches_tracked is not None:  # as nn.BatchNorm2d counts them
         norm.num_batches_tracked.add_(1)
     kernel = None if convolution is None else convolution.weight
     joined: Tensor = _Joined.apply(maps, norm.weight, norm.bias, prelu.weight, kernel, norm, convolution)  # type: ignore[no-untyped-call]
@@ -63,7 +63,7 @@ def _join(
 
 
 class _Joined(torch.autograd.Function):
-    """Batch norm in training, PReLU and, if there is one, convolution; keeps only maps of its input."""
+    """Batch norm in training, PReLU and an optional convolution; stores no maps except its input."""
 
     @staticmethod
     def forward(
@@ -88,15 +88,18 @@ class _Joined(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, mean, inverse_deviation, gamma, beta, slope, kernel = ctx.saved_tensors
-        variance = inverse_deviation.pow(-2) - ctx.eps
+        variance = inverse_deviation.pow(-2) - ctx.eps  # native_batch_norm returns 1 / sqrt(variance + eps)
         normed = F.batch_norm(maps, mean, variance, gamma, beta, eps=ctx.eps)
-        # Of what this step allocated itself, all is written over as soon as it has been read: fewer maps at a time.
+        # Maps allocated by this step are overwritten after their last use, so fewer exist at a time; the incoming
+        # gradient is not ours and stays as it is.
         if kernel is None:
             gradient, spare, of_kernel = gradient.clone(), torch.empty_like(normed), None
         else:
             spare = _prelu(normed, slope)
-            gradient, of_kernel = _convolution_backward(gradient, spare, kernel, ctx.convolution)
-        gradient, of_slope = _prelu_backward(gradient.to(normed.dtype), normed, slope, spare)
+            gradient, of_kernel = _convolution_backward(
+                gradient, spare, kernel=kernel, convolution=ctx.convolution
+            )
+        gradient, of_slope = _prelu_backward(gradient.to(normed.dtype), normed, slope=slope, spare=spare)
         del normed, spare
         of_maps, of_gamma, of_beta = torch.ops.aten.native_batch_norm_backward(
             gradient, maps, gamma, None, None, mean, inverse_deviation, True, ctx.eps, [True, True, True]
@@ -109,12 +112,12 @@ def _prelu(normed: Tensor, slope: Tensor) -> Tensor:
 
 
 def _convolution_backward(
-    gradient: Tensor, activated: Tensor, kernel: Tensor, convolution: nn.Conv2d
+    gradient: Tensor, activated: Tensor, *, kernel: Tensor, convolution: nn.Conv2d
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the convolution's input and of its kernel."""
+    """Return the gradients of the convolution's input and kernel."""
     of_activated, of_kernel, _ = torch.ops.aten.convolution_backward(
         gradient,
-        activated.to(gradient.dtype),  # autocast convolves in a narrower type than the kernel has
+        activated.to(gradient.dtype),  # autocast convolves in a narrower type than the kernel's
         kernel.to(gradient.dtype),
         None,
         convolution.stride,
@@ -125,14 +128,17 @@ def _convolution_backward(
         convolution.groups,
         [True, True, False],
     )
-    return of_activated, of_kernel  # autograd gives it the type of the kernel
+    return of_activated, of_kernel  # autograd converts it to the type of the kernel
 
 
-def _prelu_backward(gradient: Tensor, normed: Tensor, slope: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+def _prelu_backward(
+    gradient: Tensor, normed: Tensor, *, slope: Tensor, spare: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the gradients of PReLU's input, in ``spare``, and of its slope; overwrite the other two maps.
 
-    torch's own (2.13) branches at every element, which on CPU takes six times as long as these vectorised passes.
+    torch's own version (2.13) branches at every element, which on CPU takes six times as long as these vectorised passes.
     """
+    # d/dx PReLU is 1 above 0 and the slope elsewhere: split the gradient there.
     above = torch.ops.aten.threshold_backward.grad_input(gradient, normed, 0, grad_input=spare)
     below = gradient.sub_(above)
     of_slope = normed.mul_(below).sum((0, 2, 3), dtype=slope.dtype)

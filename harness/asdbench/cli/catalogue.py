@@ -3,129 +3,121 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from asdbench.cli.settings import WORDS, folders_in_use, json_option
-from asdbench.registry import Plugin, Registry, load_registry
+from asdbench.cli.output import print_json, readable
+from asdbench.cli.settings import SELECTOR, folders_in_use, json_option
+from asdbench.plugin.entries import Selector
+from asdbench.plugin.registry import Kind, Plugin, Registry, load_registry
+
+if TYPE_CHECKING:
+    from asdbench.runs.describe import EnsembleDescription, MethodDescription
 
 
 @click.command(epilog="Example: asdbench plugins --json")
 @json_option
-def plugins(as_json: bool) -> None:
-    """List the installed plugins, what each offers, and which are broken."""
+def plugins(*, as_json: bool) -> None:
+    """List the installed plugins, what each offers, and which failed to load."""
     registry = load_registry()
-    rows = [
-        {
-            "plugin": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "offers": [f"{kind} {name}" for kind, name in plugin.offers],
-            "cites": _cites(registry, plugin),
-            "broken": plugin.broken,
-        }
-        for plugin in registry.plugins
-    ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        rows = [
+            {
+                "plugin": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "offers": [f"{kind} {name}" for kind, name in plugin.offers],
+                "cites": _cites(registry, plugin),
+                "broken": plugin.broken,
+            }
+            for plugin in registry.plugins
+        ]
+        print_json(rows)
         return
     for plugin in registry.plugins:
         click.echo(str(plugin))
         if plugin.broken:
             click.echo(f"  broken: {plugin.broken}")
         for kind, name in plugin.offers:
-            click.echo(f"  {kind:<11} {name:<26} {_summary(registry, kind, name)}")
+            click.echo(f"  {kind:<11} {name:<26} {registry.summary(kind, name)}")
 
 
 @click.command(epilog="Example: asdbench describe stgram_afpa -d dcase2020 --json")
-@click.argument("method", type=WORDS)
-@click.option("-d", "--dataset", type=WORDS, default=None, help="On which dataset [default: its paper's].")
+@click.argument("method", type=SELECTOR)
+@click.option(
+    "-d", "--dataset", type=SELECTOR, default=None, help="Dataset to describe it on [default: its paper's]."
+)
 @json_option
-def describe(
-    method: tuple[str, dict[str, str]], dataset: tuple[str, dict[str, str]] | None, as_json: bool
-) -> None:
-    """Tell what METHOD is: paper, licence, options, shapes, parameters, FLOPs. Needs no data.
+def describe(method: Selector, dataset: Selector | None, *, as_json: bool) -> None:
+    """Show a method's paper, licence, options, shapes, parameters and FLOPs. Needs no data.
 
-    Of an ensemble its members are told, one after another.
+    For an ensemble, show each of its members.
     """
-    from asdbench.describe import describe as describe_method  # imports torch
+    from asdbench.runs.describe import EnsembleDescription
+    from asdbench.runs.describe import describe as describe_method
 
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
-        told = describe_method(load_registry(), method, dataset)
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for the description
+        described = describe_method(load_registry(), method, dataset=dataset)
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        print_json(described)
         return
-    members = told.pop("members", [])
-    _tell(told)
-    for member in members:
-        click.echo()
-        _tell(member)
-
-
-def _tell(told: dict[str, Any]) -> None:
-    """Print what is known of a method, or of an ensemble, which has no options and shapes of its own."""
-    options, presets, targets = (told.pop(name, None) for name in ("options", "presets", "targets"))
-    for name, value in told.items():
-        if name == "classes" and targets:  # what the task tells apart, not what items claim to be
-            name, value = "targets", ", ".join(targets)
-        click.echo(f"{name.replace('_', ' '):<24} {_readable(value)}")
-    if options:
-        click.echo("\noptions, as in 'METHOD[option=value]':")
-    for row in options or []:
-        meaning = f"{row['meaning']} ({row['part']}: {row['kind']})"
-        click.echo(f"  {row['option']:<20} {_readable(row['value']):<26} {meaning}")
-    if presets:
-        click.echo("\npresets, as in 'METHOD[preset=NAME]':")
-        for name, values in presets.items():
-            click.echo(f"  {name:<20} {', '.join(f'{key}={value}' for key, value in values.items())}")
+    _print_head(described)
+    if isinstance(described, EnsembleDescription):
+        for member in described.members:
+            click.echo()
+            _print_head(member)
+            _print_options(member)
+    else:
+        _print_options(described)
 
 
 @click.command("sys-info", epilog="Example: asdbench sys-info --json")
 @json_option
-def sys_info(as_json: bool) -> None:
-    """Show versions, hardware and the folders that a run here would use, for a bug report."""
-    from asdbench.environment import environment  # imports torch
+def sys_info(*, as_json: bool) -> None:
+    """Show versions, hardware and the folders that a run here would use, for bug reports."""
+    import msgspec
 
-    told = environment() | {name: str(folder.absolute()) for name, folder in folders_in_use().items()}
+    from asdbench.core.environment import environment
+
+    shown = msgspec.to_builtins(environment()) | {
+        name: str(folder.absolute()) for name, folder in folders_in_use().items()
+    }
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        print_json(shown)
         return
-    for name, value in told.items():
-        click.echo(f"{name:<14} {_readable(value)}")
+    for name, value in shown.items():
+        click.echo(f"{name:<20} {readable(value)}")
 
 
-def _readable(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return " x ".join(str(part) for part in value) if value else "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_readable(part)}" for name, part in value.items())
-    return "none" if value is None else str(value)
+def _print_head(described: MethodDescription | EnsembleDescription) -> None:
+    hidden = {"options", "presets", "targets", "members"}
+    for name in described.__struct_fields__:
+        if name in hidden:
+            continue
+        label, value = name.replace("_", " "), getattr(described, name)
+        targets = getattr(described, "targets", [])
+        if name == "classes" and targets:  # a classifier separates the targets; its classes are only claims
+            label, value = "targets", ", ".join(targets)
+        click.echo(f"{label:<24} {readable(value)}")
 
 
-def _summary(registry: Any, kind: Any, name: str) -> str:
-    match kind:
-        case "method":
-            return str(registry.method(name).title)
-        case "ensemble":
-            return str(registry.ensemble(name).title)
-        case "preset":
-            return str(registry.preset(name).summary)
-        case _:
-            return str(registry.entry(kind, name).summary)
+def _print_options(described: MethodDescription) -> None:
+    if described.options:
+        click.echo("\noptions, for METHOD[option=value]:")
+    for row in described.options:
+        click.echo(f"  {row.option:<20} {readable(row.value):<26} {row.meaning} ({row.part}: {row.kind})")
+    if described.presets:
+        click.echo("\npresets, for METHOD[preset=NAME]:")
+    for name, values in described.presets.items():
+        click.echo(f"  {name:<20} {', '.join(f'{key}={value}' for key, value in values.items())}")
 
 
 def _cites(registry: Registry, plugin: Plugin) -> dict[str, str]:
-    """Return what the parts of a plugin cite."""
+    """Return the paper of each entry that cites one; methods and the like state theirs elsewhere."""
+    values: tuple[Kind, ...] = ("method", "ensemble", "preset")
     entries = {
-        f"{kind} {name}": registry.entry(kind, name)
-        for kind, name in plugin.offers
-        if kind not in ("method", "ensemble", "preset")
+        f"{kind} {name}": registry.entry(kind, name) for kind, name in plugin.offers if kind not in values
     }
     return {name: entry.cites for name, entry in entries.items() if entry.cites}

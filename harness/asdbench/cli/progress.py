@@ -1,4 +1,4 @@
-"""The progress bar of a run: preparation, jobs, and for each running job its epoch, loss and the time left."""
+"""The progress bars of a run: preparation, jobs, and for each running job its epoch, losses and time left."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 if TYPE_CHECKING:
-    from asdbench.training import Progress  # which imports torch
+    from asdbench.messages.progress import Progress
 
 
 class ProgressBars:
-    """Shows a run on standard error: bars on a terminal, else a line now and then."""
+    """Shows progress on standard error: as bars on a terminal, otherwise as a line every ten seconds."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)
@@ -52,18 +52,18 @@ class ProgressBars:
     ) -> None:
         self._bars.stop()
 
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Show how far data are made, hashed or decoded."""
-        self._show(what, done, total)
-        if done >= total:
-            self._forget(what)
+    def preparing(self, progress: Progress) -> None:
+        """Show the progress of generating, hashing or decoding data."""
+        self._show(progress.stage, progress.step, total=progress.steps)
+        if progress.step >= progress.steps:
+            self._forget(progress.stage)
 
     def jobs(self, done: int, total: int) -> None:
-        """Show how many jobs have ended."""
-        self._show("jobs", done, total)
+        """Show how many jobs have finished."""
+        self._show("jobs", done, total=total)
 
     def job(self, title: str, progress: Progress | None) -> None:
-        """Show how far a running job is."""
+        """Show the progress of a running job; None: it has finished."""
         if progress is None:
             self._forget(title)
             return
@@ -74,23 +74,25 @@ class ProgressBars:
             note = f"{progress.stage} epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs} {losses}"
         else:
             done, total, note = progress.step, progress.steps, progress.stage
-        self._show(title, done, total, note)
+        self._show(title, done, total=total, note=note)
 
-    def download(self, done: int, total: int | None, file: str) -> None:
-        """Show how much of a file is there, in MiB."""
-        self._show(file, done >> 20, (total or done) >> 20, "MiB")
-        if total is not None and done >= total:
-            self._forget(file)
+    def download(self, progress: Progress) -> None:
+        """Show how much of a file has been downloaded, in MiB."""
+        done, total = progress.step, progress.steps
+        self._show(progress.stage, done >> 20, total=(total or done) >> 20, note="MiB")
+        if total and done >= total:
+            self._forget(progress.stage)
 
-    def _show(self, what: str, done: int, total: int, note: str = "") -> None:
+    def _show(self, what: str, done: int, *, total: int, note: str = "") -> None:
+        # Without a terminal the bars are disabled; a log file gets plain lines.
         if not self._console.is_terminal:
-            self._say(what, done, total, note)
+            self._say(what, done, total=total, note=note)
             return
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total, note=note)
         self._bars.update(self._tasks[what], completed=done, total=total, note=note)
 
-    def _say(self, what: str, done: int, total: int, note: str) -> None:
+    def _say(self, what: str, done: int, *, total: int, note: str) -> None:
         now = time.monotonic()
         if done >= total or now - self._said.get(what, 0.0) >= 10.0:
             self._said[what] = now

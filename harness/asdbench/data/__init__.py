@@ -1,1 +1,1 @@
-"""From files of a release to the items that a plugin sees: download, read, check, pack, vault."""
+"""From the files of a release to the items that a plugin sees: download, read, check, pack, vault."""

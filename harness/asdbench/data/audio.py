@@ -1,7 +1,7 @@
-"""Recordings as arrays: decoded as stored where that is exact, and refused where a file is not what it says.
+"""Recordings as arrays: decoded as stored where that is exact, and refused where a file contradicts its header.
 
-libsndfile reads a wave that was cut short without a word, so the sizes in its header are checked here against
-the size of the file.
+libsndfile reads a truncated wave without an error, so the sizes in its header are checked here against the size of
+the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asdbench.errors import DataError
 
 LOWEST_RATE_HZ = 100
 HIGHEST_RATE_HZ = 1_000_000
-_UNKNOWN_SIZE = 0xFFFFFFFF  # what a program that streams into a pipe leaves in a header
+_UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream into a pipe and cannot go back to the header
 
 
 def read_wave(
@@ -28,32 +28,32 @@ def read_wave(
 
     Args:
         path: The file.
-        sample_rate: Hz to deliver; None: as the file has it.
-        channel: Which channel of a recording with several.
+        sample_rate: In Hz, of the returned samples; None: the rate of the file.
+        channel: Channel to read of a recording with several.
         resample: False: a file at another rate is an error instead of being resampled.
 
     Returns:
-        ``[samples]``: int16 exactly as stored where the file is 16-bit and its rate is kept, else float32 in
+        ``[samples]``: int16 exactly as stored if the file is 16-bit and its rate is kept, otherwise float32 in
         [-1, 1] (resampling may overshoot slightly).
 
     Raises:
-        DataError: The file is missing, damaged, cut short, empty or not finite, at an absurd or refused
-            rate, or has no such channel; the message names it.
+        DataError: The file is missing, damaged, truncated, empty or not finite, has an absurd or refused rate, or
+            has no such channel; the message names it.
     """
     _check_whole(path)
     samples, rate = _decode(path, channel)
     if sample_rate is None or sample_rate == rate:
         return samples
     if not resample:
-        raise DataError(f"{path} is sampled at {rate} Hz, not at {sample_rate} Hz")
-    return _resample(samples, rate, sample_rate)
+        raise DataError(f"{path} has a sample rate of {rate} Hz, expected {sample_rate} Hz")
+    return _resample(samples, rate=rate, wanted=sample_rate)
 
 
 def wave_info(path: Path) -> tuple[int, int]:
-    """Return (samples a channel, sample rate in Hz) as the header of a recording announces them.
+    """Return (samples per channel, sample rate in Hz) from the header of a recording.
 
     Raises:
-        DataError: The file is missing, not a recording, or at an absurd rate.
+        DataError: The file is missing, is not a recording, or has an absurd rate.
     """
     with _opened(path) as file:
         return file.frames, _checked_rate(path, file)
@@ -64,15 +64,16 @@ def _decode(path: Path, channel: int) -> tuple[NDArray[Any], int]:
         rate = _checked_rate(path, file)
         if not 0 <= channel < file.channels:
             raise DataError(
-                f"{path} has {file.channels} channel(s), numbered from 0; there is no channel {channel}"
+                f"{path} has {file.channels} channel(s), numbered from 0, but no channel {channel}"
             )
+        # 24-bit and float samples do not fit int16; float32 holds both exactly.
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
         announced = file.frames
         try:
             samples = file.read(dtype=dtype, always_2d=True)[:, channel]  # [samples]
         except soundfile.LibsndfileError as error:
             raise DataError(f"{path} is damaged: {error}") from error
-    _check_samples(path, samples, announced)
+    _check_samples(path, samples, announced=announced)
     return np.ascontiguousarray(samples), rate
 
 
@@ -88,24 +89,24 @@ def _checked_rate(path: Path, file: soundfile.SoundFile) -> int:
     rate = int(file.samplerate)
     if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
         raise DataError(
-            f"{path} announces {rate} Hz; a recording has {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, "
-            "so its header is damaged"
+            f"the header of {path} gives a sample rate of {rate} Hz, expected {LOWEST_RATE_HZ} to "
+            f"{HIGHEST_RATE_HZ} Hz: it is damaged"
         )
     return rate
 
 
-def _check_samples(path: Path, samples: NDArray[Any], announced: int) -> None:
+def _check_samples(path: Path, samples: NDArray[Any], *, announced: int) -> None:
     if announced == 0 or len(samples) == 0:
         raise DataError(f"{path} holds no samples")
     if len(samples) < announced:
-        raise DataError(f"{path} is cut short: {len(samples)} of {announced} samples can be read")
+        raise DataError(f"{path} is truncated: {len(samples)} of {announced} samples can be read")
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         bad = int(np.count_nonzero(~np.isfinite(samples)))
         raise DataError(f"{path} holds {bad} samples that are not finite (NaN or infinite)")
 
 
-def _resample(samples: NDArray[Any], rate: int, wanted: int) -> NDArray[np.float32]:
-    import librosa  # only where a rate differs, which no official release needs
+def _resample(samples: NDArray[Any], *, rate: int, wanted: int) -> NDArray[np.float32]:
+    import librosa  # slow to import, and no official release needs resampling
 
     waves = samples.astype(np.float32) / np.float32(32768) if samples.dtype.kind == "i" else samples
     return np.asarray(librosa.resample(waves, orig_sr=rate, target_sr=wanted), dtype=np.float32)
@@ -122,16 +123,16 @@ def _check_whole(path: Path) -> None:
         raise DataError(f"{path} is empty")
     if announced > size:
         raise DataError(
-            f"{path} is cut short: its header announces {announced} bytes, the file has {size}; "
-            "fetch it again"
+            f"{path} is truncated: its header announces {announced} bytes, the file has {size}; fetch it again"
         )
 
 
 def _announced_end(handle: BinaryIO, size: int) -> int:
-    """Return where the samples of a wave end by its own header; 0 for other formats and unknown sizes."""
+    """Return where the samples of a wave end according to its header; 0 for other formats and unknown sizes."""
     form = handle.read(12)
     if form[:4] not in {b"RIFF", b"RIFX"} or form[8:] != b"WAVE":
         return 0
+    # RIFF: chunks of a name, a length and so many bytes, one after another; RIFX is the same in big endian.
     layout = ">4sI" if form[:4] == b"RIFX" else "<4sI"
     position = len(form)
     while position + 8 <= size:
@@ -140,5 +141,5 @@ def _announced_end(handle: BinaryIO, size: int) -> int:
         position += 8 + length
         if name == b"data":
             return 0 if length == _UNKNOWN_SIZE else position
-        position += length % 2  # chunks begin at even positions
+        position += length % 2  # a chunk of odd length is followed by a byte of padding
     return 0

@@ -1,4 +1,4 @@
-"""Whether the items at hand are what a release officially holds, and what a protocol needs."""
+"""Whether the items on disk are all that a release officially holds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from asdbench.values import Card, Count, Row
+from asdbench.data.dataset import Card, Count, Row
 
 _GAPS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A group of items of which a release has another number than is at hand."""
+    """A group with more or fewer items on disk than the release has."""
 
     name: str
-    """For people, such as ``fan/00 test anomaly``."""
+    """For display, for example ``fan/00 test anomaly``."""
     columns: Mapping[str, str]
     label: str | None
     """Counted only among items of this label; None: all of the group."""
@@ -26,27 +26,27 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completeness:
-    """How the items at hand compare with the official counts of their release."""
+    """How the items on disk compare with the official counts of their release."""
 
     complete: bool
     items: int
-    """Items at hand; where official counts exist, those of the counted groups alone."""
+    """Items on disk; where official counts exist, only those of the counted groups."""
     expected: int | None
     """Items of the release under the current options; None: it states no counts."""
     missing: tuple[Gap, ...] = ()
     changed: tuple[str, ...] = ()
-    """Sources whose content is not the official one."""
+    """Sources that differ from the official content."""
 
     @property
     def size(self) -> str:
-        """How many items there are, such as ``231 of 47,151 items``, and which content is not the official one."""
+        """Return the number of items, for example ``231 of 47,151 items``, and the sources with unofficial content."""
         size = f"{self.items:,} items (the release states no counts)"
         if self.expected is not None:
             size = f"{self.items:,} of {self.expected:,} items"
         return size + (f", not as published: {', '.join(self.changed)}" if self.changed else "")
 
     def summary(self) -> str:
-        """Return one line, such as ``231 of 47,151 items: fan/00 train 27 of 911, ...``."""
+        """Return one line, for example ``231 of 47,151 items: fan/00 train 27 of 911, ...``."""
         if not self.missing:
             return self.size
         gaps = [f"{gap.name} {gap.found:,} of {gap.expected:,}" for gap in self.missing[:_GAPS_SHOWN]]
@@ -59,19 +59,12 @@ def completeness(card: Card, rows: Sequence[Row]) -> Completeness:
 
     Args:
         card: Its ``expected`` counts must not overlap, so that their sum is the size of the release.
-        rows: All rows of the dataset under the current options; the content of those without a hash is not compared.
+        rows: All rows of the dataset under the current options; the content of rows without a hash is not compared.
     """
-    changed = tuple(
-        sorted(
-            {
-                str(row.source)
-                for row in rows
-                if row.sha256 and card.contents.get(str(row.source), row.sha256) != row.sha256
-            }
-        )
-    )
+    changed = tuple(sorted(_changed(card.contents, rows)))
     if not card.expected:
         return Completeness(complete=not changed, items=len(rows), expected=None, changed=changed)
+    # Rows outside of all counts, for example of another part, are neither missing nor too many.
     found = list(_found(card.expected, rows))
     gaps = tuple(
         Gap(
@@ -94,20 +87,30 @@ def completeness(card: Card, rows: Sequence[Row]) -> Completeness:
     )
 
 
+def _changed(contents: Mapping[str, str], rows: Sequence[Row]) -> set[str]:
+    if not contents:  # as in most releases, which then need no pass over their rows
+        return set()
+    hashes = {str(row.source): row.sha256 for row in rows if row.sha256}
+    return {source for source, sha256 in hashes.items() if contents.get(source, sha256) != sha256}
+
+
 def _found(counts: Sequence[Count], rows: Sequence[Row]) -> Iterator[int]:
+    """Yield how many rows each count finds."""
+    used = sorted({name for count in counts for name in count.columns})
+    columns = [row.columns for row in rows]
+    values = [[of_row.get(name) for of_row in columns] for name in used]
+    # One pass over the rows, which are many, then one over their groups for each combination of counted columns.
+    groups = Counter(zip(*values, (row.label for row in rows), strict=True))
     tallies: dict[tuple[tuple[str, ...], bool], Counter[tuple[str | None, ...]]] = {}
-    for count in counts:  # one pass over the rows for each kind of count, not for each count
+    for count in counts:
         names, labelled = tuple(sorted(count.columns)), count.label is not None
         if (names, labelled) not in tallies:
-            tallies[names, labelled] = Counter(_key(row.columns, row.label, names, labelled) for row in rows)
-        yield tallies[names, labelled][_key(count.columns, count.label, names, labelled)]
-
-
-def _key(
-    columns: Mapping[str, str], label: str | None, names: tuple[str, ...], labelled: bool
-) -> tuple[str | None, ...]:
-    values = tuple(columns.get(name) for name in names)
-    return (*values, label) if labelled else values
+            places = [*map(used.index, names), *([len(used)] if labelled else [])]
+            tally = tallies[names, labelled] = Counter()
+            for group, items in groups.items():
+                tally[tuple(group[place] for place in places)] += items
+        key = tuple(count.columns[name] for name in names)
+        yield tallies[names, labelled][(*key, count.label) if labelled else key]
 
 
 def _name(card: Card, count: Count) -> str:

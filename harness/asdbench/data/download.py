@@ -1,9 +1,9 @@
-"""Archives from the network to a folder of recordings: resumed where they were cut, checked, unpacked safely.
+"""From archives on the network to a folder of recordings: resumed after an interruption, checked, unpacked safely.
 
-Downloads lie beside each other under their own names, unfinished ones end in ``.part``. What was
-unpacked is listed in a hidden marker with the archive's MD5, so that neither it nor its download is repeated.
-Where a release's checksum is not known (``Remote.md5`` is empty), nothing is downloaded unless the caller trusts what
-comes; then the MD5 of what came is kept in ``<file>.md5`` beside it, and later downloads are checked against that.
+Downloads keep their own names; unfinished ones end in ``.part``. Unpacked files are listed in a hidden marker with
+the archive's MD5, so neither unpacking nor the download is repeated. If the checksum of a file is not known
+(``Remote.md5`` is empty), it is downloaded only if the caller trusts it; its MD5 is then kept in ``<file>.md5`` beside
+it, and later downloads are checked against that.
 """
 
 from __future__ import annotations
@@ -24,68 +24,62 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import requests
 
-from asdbench.atomic import locked, write_bytes
+from asdbench.core.files import locked, write_bytes
 from asdbench.data.checksums import announcer_of, keep, refuse_unknown, with_kept
+from asdbench.data.dataset import Card, Remote
 from asdbench.data.hashing import digest_of
 from asdbench.errors import DataError
-from asdbench.values import Card, Remote
-
-Progress = Callable[[int, int | None, str], None]
-"""Called with (bytes done, bytes in all or None where the server does not tell, file name)."""
+from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 
 MAX_UNPACKED_BYTES = 64 * 2**30
 MAX_MEMBERS = 1_000_000
-_BLOCK = 1 << 16  # a connection that breaks loses the block it was in, so they are small
+_BLOCK = 1 << 16  # small, because a broken connection loses the block in transfer
 _LONGEST_PAUSE_S = 60.0
-_NOT_NOW = {408, 425, 429, 500, 502, 503, 504}
+_NOT_NOW = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may pass: timeouts, limits, overload
 _Members = Mapping[PurePosixPath, zipfile.ZipInfo]
 _log = logging.getLogger(__name__)
 
 
-def silent(done: int, total: int | None, file: str) -> None:
-    """Show nothing: the progress of callers that have nobody to show it to."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long to bear with a server."""
+    """How long to keep trying a server."""
 
     retries: int = 5
-    """How often in a row to try again without having got further."""
+    """Retries in a row without any progress."""
     timeout_s: float = 60.0
-    """Longest silence."""
+    """Longest wait for an answer or for more bytes."""
     pause: Callable[[float], None] = time.sleep
-    """Waits so many seconds between two tries."""
+    """Waits the given number of seconds between two tries."""
 
 
 def fetch(
     remotes: Sequence[Remote],
     target: Path,
     *,
-    progress: Progress = silent,
+    on_progress: OnProgress = ignore_progress,
     patience: Patience = Patience(),
     trust: bool = False,
 ) -> list[Path]:
     """Download files into the folder ``target`` and return their paths, in the order of ``remotes``.
 
-    A file that is already there with the right MD5 is not fetched again, a partial one is continued.
+    A file with the right MD5 is not fetched again; a partial one is continued.
 
     Args:
-        remotes: What to fetch.
+        remotes: Files to fetch.
         target: Gets the files.
-        progress: Told of every block.
-        patience: How long to bear with a server.
-        trust: Take a file whose checksum is not known as it comes, and keep its checksum from then on.
+        on_progress: Gets the bytes received of a file; its total is 0 if the server does not give one.
+        patience: How long to keep trying a server.
+        trust: Accept files without a known checksum, and keep their checksums for later downloads.
 
     Raises:
-        DataError: A server refuses, keeps failing or sends something unannounced, the disk is full, or a checksum is
-            not known and not to be trusted.
+        DataError: A server refuses, keeps failing or sends another file than announced, the disk is full, or a
+            checksum is not known and ``trust`` is not given.
     """
     _make_folder(target)
     known = [with_kept(remote, target) for remote in remotes]
     if not trust:
         refuse_unknown(known)
-    return [_fetch_one(remote, target, progress=progress, patience=patience) for remote in known]
+    return [_fetch_one(remote, target, on_progress=on_progress, patience=patience) for remote in known]
 
 
 def install(
@@ -94,16 +88,16 @@ def install(
     *,
     archives: Path,
     target_of: Callable[[Remote], PurePosixPath],
-    progress: Progress = silent,
+    on_progress: OnProgress = ignore_progress,
     patience: Patience = Patience(),
     trust: bool = False,
 ) -> None:
-    """Download archives and unpack each to ``root / target_of(remote)``; what is there already is skipped.
+    """Download archives and unpack each to ``root / target_of(remote)``; unpacked ones are skipped.
 
-    A file that is no zip archive goes to ``root / target_of(remote)`` itself.
+    A file that is not a zip archive is placed in ``root / target_of(remote)``.
 
     Raises:
-        DataError: See ``fetch`` and ``extract``; a checksum that is not known is told before anything is downloaded.
+        DataError: See ``fetch`` and ``extract``; unknown checksums are refused before anything is downloaded.
     """
     lacking = [
         (remote, root / target_of(remote))
@@ -115,17 +109,17 @@ def install(
     if not trust:
         refuse_unknown(known)
     for remote, place, (_, target) in zip(known, places, lacking, strict=True):
-        [file] = fetch([remote], place, progress=progress, patience=patience, trust=trust)
+        [file] = fetch([remote], place, on_progress=on_progress, patience=patience, trust=trust)
         if _is_archive(remote):
             extract(file, target, md5=remote.md5 or None)
 
 
 def is_extracted(remote: Remote, target: Path) -> bool:
-    """Tell whether all files of a remote archive lie under ``target``, be the archive kept or not.
+    """Return whether all files of a remote archive are under ``target``, whether or not the archive is kept.
 
-    Where its checksum is not known, any archive of its name will do.
+    If its checksum is not known, any archive of that name counts.
     """
-    return _is_unpacked(target, remote.file, remote.md5 or None)
+    return _is_unpacked(target, remote.file, md5=remote.md5 or None)
 
 
 def extract(
@@ -140,33 +134,34 @@ def extract(
 
     Args:
         archive: The zip file.
-        target: Gets the files; what it already holds under other names stays.
-        max_bytes: Most bytes that all files together may have.
-        max_members: Most files and folders.
-        md5: MD5 of the archive where the caller knows it; None: it is computed.
+        target: Gets the files; files under other names stay.
+        max_bytes: Limit for all files together.
+        max_members: Limit for the number of files and folders.
+        md5: MD5 of the archive if the caller knows it; None: it is computed.
 
     Raises:
-        DataError: The archive is damaged, encrypted or too large, or holds a link or a way out of ``target``.
+        DataError: The archive is damaged, encrypted or too large, or has a link or a path that leaves ``target``.
     """
     checksum = digest_of(archive, "md5") if md5 is None else md5
-    if _is_unpacked(target, archive.name, checksum):
+    if _is_unpacked(target, archive.name, md5=checksum):
         return
     _make_folder(target)
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked_members(opened, max_bytes=max_bytes, max_members=max_members)
-            _require_space(target, sum(info.file_size for info in members.values()), archive.name)
-            _unpack(opened, members, target)
+            _require_space(target, sum(info.file_size for info in members.values()), file=archive.name)
+            _unpack(opened, members, target=target)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DataError(f"{archive} is damaged: {error}; delete it and fetch it again") from error
     except OSError as error:
         raise DataError(f"cannot unpack {archive} to {target}: {error.strerror or error}") from error
+    # The marker last: it claims that every file is in place.
     done = _Unpacked(md5=checksum, files={str(path): info.file_size for path, info in members.items()})
     write_bytes(_marker(target, archive.name), msgspec.json.encode(done))
 
 
 def accept_licence(card: Card, *, accepted: bool, state_dir: Path) -> None:
-    """Make sure that the user accepted the licence of a dataset, now or once before, and remember it.
+    """Check that the user has accepted the licence of a dataset, now or earlier, and remember it.
 
     Raises:
         DataError: It was never accepted; the message gives the licence and how to accept it.
@@ -177,15 +172,15 @@ def accept_licence(card: Card, *, accepted: bool, state_dir: Path) -> None:
         return
     if not accepted:
         raise DataError(
-            f"{card.title} is offered under this licence: {card.licence}"
+            f"the licence of {card.title} is {card.licence}"
             + (f" ({card.homepage})" if card.homepage else "")
-            + "; if you accept it, give the same command with --accept-licence, once"
+            + "; to accept it, once, repeat the command with --accept-licence"
         )
     write_bytes(store, msgspec.json.encode({**known, card.name: card.licence}))
 
 
 class _Again(Exception):  # noqa: N818 - not an error yet, a reason to try once more
-    """The transfer ended early; ``wait_s`` is what the server asked for."""
+    """The transfer ended early; ``wait_s`` is the pause that the server asked for."""
 
     def __init__(self, reason: str, *, wait_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -196,56 +191,56 @@ def _is_archive(remote: Remote) -> bool:
     return remote.file.endswith(".zip")
 
 
-def _fetch_one(remote: Remote, target: Path, *, progress: Progress, patience: Patience) -> Path:
+def _fetch_one(remote: Remote, target: Path, *, on_progress: OnProgress, patience: Patience) -> Path:
     final = target / remote.file
     with locked(target / f".{remote.file}.lock"):
         part = target / f"{remote.file}.part"
-        transfer = _Transfer(remote=remote, part=part, progress=progress, patience=patience)
+        transfer = _Transfer(remote=remote, part=part, on_progress=on_progress, patience=patience)
         if not remote.md5:
             return _fetch_trusted(transfer, final)
         if final.exists():
             if digest_of(final, "md5") == remote.md5:
                 return final
-            _log.warning("%s has another MD5 than the release; it is fetched again", final)
-        # The piece that the first try continues may be of another file; the second one starts from nothing.
+            _log.warning("%s has another MD5 than the release; downloading it again", final)
+        # The first try may continue a part of another file; ``checksum`` then deletes it and the second starts over.
         if transfer.checksum() != remote.md5 and (met := transfer.checksum()) != remote.md5:
             raise DataError(
-                f"{remote.url} has MD5 {met}, {announcer_of(remote, target)} {remote.md5}; twice in a row, so the "
-                "file changed at its source or something on the way replaces it"
+                f"{remote.url} has MD5 {met}, {announcer_of(remote, target)} {remote.md5}, in two tries: the file "
+                "changed at its source, or a proxy replaces it"
             )
         part.replace(final)
     return final
 
 
 def _fetch_trusted(transfer: _Transfer, final: Path) -> Path:
-    """Take a file as it lies there, else as it comes; keep its checksum.
+    """Accept the file on disk, or else download it, and keep its checksum.
 
     Raises:
-        DataError: What should be an archive is none.
+        DataError: The file should be an archive and is not.
     """
     if not final.exists():
         transfer.complete()
         if _is_archive(transfer.remote) and not zipfile.is_zipfile(transfer.part):
             transfer.part.unlink()
-            raise DataError(f"{transfer.remote.url} sent something that is no zip archive")
+            raise DataError(f"{transfer.remote.url} sent a file that is not a zip archive")
         transfer.part.replace(final)
     met = digest_of(final, "md5")
     keep(final, met)
-    _log.warning("%s is trusted as it came; its MD5 %s is kept beside it", final, met)
+    _log.warning("%s is trusted without a known checksum; its MD5 %s is kept beside it", final, met)
     return final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Transfer:
-    """One file on its way into ``part``."""
+    """The download of one file into ``part``."""
 
     remote: Remote
     part: Path
-    progress: Progress
+    on_progress: OnProgress
     patience: Patience
 
     def checksum(self) -> str:
-        """Complete the part and return its MD5; with a wrong one it is deleted."""
+        """Complete the part and return its MD5; delete it if the MD5 is wrong."""
         self.complete()
         met = digest_of(self.part, "md5")
         if met != self.remote.md5:
@@ -253,7 +248,7 @@ class _Transfer:
         return met
 
     def complete(self) -> None:
-        """Try until the part is as long as the server says, or patience ends."""
+        """Try until the part is as long as the server says, or the retries are used up."""
         furthest, failures = self.size, 0
         while True:
             try:
@@ -264,19 +259,19 @@ class _Transfer:
                 if failures > self.patience.retries:
                     raise DataError(
                         f"{self.remote.url}: {again}, after {self.patience.retries} retries; {self.size} "
-                        "bytes are kept, the same command continues from there"
+                        "bytes are kept, run the same command to resume"
                     ) from again
                 _log.info("%s: %s; trying again", self.remote.url, again)
                 self.patience.pause(min(_LONGEST_PAUSE_S, max(again.wait_s, 2.0**failures)))
 
     def attempt(self) -> None:
-        """Ask once for what the part lacks and append it.
+        """Request the missing bytes once and append them.
 
         Raises:
-            _Again: It ended early.
+            _Again: The transfer ended early.
             DataError: The server refuses for good, or the disk is full.
         """
-        # Compressed on the way, neither lengths nor ranges would be those of the file.
+        # With compression, lengths and ranges would not be those of the file.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.size}-"} if self.size else {})
         try:
             with requests.get(
@@ -299,24 +294,24 @@ class _Transfer:
             raise _Again(f"the server sent {self.size} of {total} bytes")
 
     def is_whole(self, answer: requests.Response) -> bool:
-        """Tell whether the range was refused because nothing is lacking."""
+        """Return whether the server refused the range because the part is complete."""
         return answer.headers.get("Content-Range") == f"bytes */{self.size}"
 
     def start_of(self, answer: requests.Response) -> int:
-        """Return the position from which the answer's body continues the file.
+        """Return the position in the file where the body of the answer begins.
 
         Raises:
-            _Again: The server cannot answer now, or not this range.
-            DataError: It never will.
+            _Again: The server cannot answer now, or not with this range.
+            DataError: It will never answer.
         """
         status, reason = answer.status_code, answer.reason
         if status == 200:
-            return 0
+            return 0  # the whole file: the server ignores ranges
         if status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {self.size}-"):
             return self.size
         if status in {206, 416}:
             self.part.unlink(missing_ok=True)
-            raise _Again("the server cannot continue the file there; starting over")
+            raise _Again("the server cannot resume the file at that position; starting over")
         if status in _NOT_NOW:
             wait = answer.headers.get("Retry-After", "")
             raise _Again(
@@ -327,28 +322,32 @@ class _Transfer:
         )
 
     def append(self, answer: requests.Response, *, start: int, total: int | None) -> None:
-        """Write the body of an answer behind the first ``start`` bytes of the part."""
+        """Write the body of an answer after the first ``start`` bytes of the part."""
         if total is not None:
-            _require_space(self.part.parent, total - start, self.remote.file)
+            _require_space(self.part.parent, total - start, file=self.remote.file)
         done = start
         try:
             with self.part.open("ab" if start else "wb") as out:
-                self.progress(done, total, self.remote.file)
+                self.report(done, total)
                 for block in answer.iter_content(_BLOCK):
                     out.write(block)
                     done += len(block)
-                    self.progress(done, total, self.remote.file)
-        except requests.RequestException:  # derived from OSError, but not of the disk
+                    self.report(done, total)
+        except requests.RequestException:  # an OSError too, but not of the disk
             raise
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 needed = None if total is None else total - self.size
-                raise _no_space(self.part.parent, needed, self.remote.file) from error
+                raise _no_space(self.part.parent, needed, file=self.remote.file) from error
             raise DataError(f"cannot write {self.part}: {error.strerror or error}") from error
+
+    def report(self, done: int, total: int | None) -> None:
+        """Report how many bytes have arrived."""
+        self.on_progress(Progress(stage=self.remote.file, step=done, steps=total or 0))
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
+        """Bytes on disk."""
         return self.part.stat().st_size if self.part.exists() else 0
 
 
@@ -361,25 +360,25 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        raise DataError(f"cannot create the folder {folder}: {error.strerror or error}") from error
 
 
-def _require_space(folder: Path, needed: int, file: str) -> None:
+def _require_space(folder: Path, needed: int, *, file: str) -> None:
     if needed > shutil.disk_usage(folder).free:
-        raise _no_space(folder, needed, file)
+        raise _no_space(folder, needed, file=file)
 
 
-def _no_space(folder: Path, needed: int | None, file: str) -> DataError:
+def _no_space(folder: Path, needed: int | None, *, file: str) -> DataError:
     amount = "an unknown amount" if needed is None else f"{needed / 2**20:,.1f} MiB more"
     free = shutil.disk_usage(folder).free / 2**20
     return DataError(
         f"the disk of {folder} is full: {file} needs {amount}, {free:,.1f} MiB are free; "
-        "free some space and give the same command again, it continues"
+        "free some space and run the same command to resume"
     )
 
 
 class _Unpacked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a marker says: the archive's MD5, and the size of each file that came out of it."""
+    """The content of a marker: the archive's MD5, and the size of each unpacked file."""
 
     md5: str
     files: dict[str, int]
@@ -389,7 +388,7 @@ def _marker(target: Path, archive: str) -> Path:
     return target / f".{archive}.extracted"
 
 
-def _is_unpacked(target: Path, archive: str, md5: str | None) -> bool:
+def _is_unpacked(target: Path, archive: str, *, md5: str | None) -> bool:
     marker = _marker(target, archive)
     if not marker.exists():
         return False
@@ -408,16 +407,16 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _checked_members(opened: zipfile.ZipFile, *, max_bytes: int, max_members: int) -> _Members:
-    """Return the files of an archive by where they go, once none of them can do harm."""
+    """Return the files of an archive by their path below the target, after checking that none can do harm."""
     archive, infos = opened.filename, opened.infolist()
     if len(infos) > max_members:
         raise DataError(
-            f"{archive} is refused: {len(infos):,} members, more than the {max_members:,} allowed"
+            f"{archive} is refused: it has {len(infos):,} members, at most {max_members:,} are allowed"
         )
     unpacked = sum(info.file_size for info in infos)
     if unpacked > max_bytes:
         raise DataError(
-            f"{archive} is refused: {unpacked:,} bytes unpacked, more than the {max_bytes:,} allowed"
+            f"{archive} is refused: it unpacks to {unpacked:,} bytes, at most {max_bytes:,} are allowed"
         )
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for info in infos:
@@ -432,27 +431,28 @@ def _checked_members(opened: zipfile.ZipFile, *, max_bytes: int, max_members: in
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
-    name = info.orig_filename  # as written: ZipInfo.filename has already been made presentable
+    name = info.orig_filename  # as in the archive: ZipInfo.filename is already cleaned up
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or not path.parts
     if outside or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
         return "would leave the target folder"
+    # The upper 16 bits are a Unix mode; archives of other systems leave them 0.
     if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
         return "is a link or device, not a file"
-    if info.flag_bits & 1:
+    if info.flag_bits & 1:  # bit 0 of the general purpose flags
         return "is encrypted"
     return None
 
 
-def _unpack(opened: zipfile.ZipFile, members: _Members, target: Path) -> None:
+def _unpack(opened: zipfile.ZipFile, members: _Members, *, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target, prefix=".extract-") as folder:
         for path, info in members.items():
             place = Path(folder, path)
             place.parent.mkdir(parents=True, exist_ok=True)
-            # zipfile stops at the announced size and checks the sum: no member exceeds what was added up.
+            # zipfile stops at the announced size and checks the CRC, so the sum of sizes checked before is a bound.
             with opened.open(info) as source, place.open("wb") as out:
                 shutil.copyfileobj(source, out, _BLOCK)
-        for path in members:  # all of them are sound, so they go to their places
+        for path in members:  # only now, since every member passed its check
             place = target / path
             place.parent.mkdir(parents=True, exist_ok=True)
             Path(folder, path).replace(place)

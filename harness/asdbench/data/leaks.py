@@ -1,4 +1,4 @@
-"""Leaks that data themselves show: items to be tested that a method has been trained on."""
+"""Leaks that the data themselves show: tested items that a method is also trained on."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from asdbench.data.dataset import Fold
 from asdbench.data.folds import twins
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared
-from asdbench.values import Fold
 
 
 def known_leak(prepared: Prepared, folds: Sequence[Fold]) -> str | None:
-    """Tell of validation and test items that are copies of training items of their fold; None: there is none.
+    """Return a warning about validation and test items that copy training items of their fold; None: there are none.
 
-    A release may well repeat itself, so this is no error; but a figure of such items must not pass for one of new data.
+    Releases do contain copies, so this is not an error; but a result on such items is not a result on new data.
     """
     pack = Pack(prepared.pack)
 
@@ -30,6 +30,6 @@ def known_leak(prepared: Prepared, folds: Sequence[Fold]) -> str | None:
     names = [prepared.rows[k].source for k in (first, twin)]
     tested = len({k for fold in folds for k in (*fold.validation, *fold.test)})
     return (
-        f"{len(found)} of {tested} tested or validating items are copies of training items of their own fold "
-        f"(first: {names[0]} of {names[1]}), so that a method has seen them"
+        f"{len(found)} of {tested} test and validation items are copies of training items of their own fold "
+        f"(first: {names[0]} of {names[1]}), so the method has seen them"
     )

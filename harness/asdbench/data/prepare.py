@@ -6,28 +6,29 @@ import hashlib
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from asdbench.atomic import locked, new_folder
-from asdbench.contracts import Dataset, LocatedDataset, MadeDataset
+from asdbench.core.files import locked, new_folder
+from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.completeness import Completeness, completeness
+from asdbench.data.dataset import Card, Dataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.hashing import content_hashes
 from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
 from asdbench.data.vault import RESERVED, SCORES, read_ids, reserved, write_vault
 from asdbench.errors import DataError
-from asdbench.sources import source_hash_of
-from asdbench.values import Card, Row
+from asdbench.messages.progress import OnProgress, Progress
 
 logger = logging.getLogger(__name__)
-Report = Callable[[str, int, int], None]
-"""``report(what, done, total)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,32 +42,38 @@ class Prepared:
     ids: NDArray[np.int64]
     """Secret item id of each row."""
     pack: Path
-    """Folder of the pack, the only one that a job is told."""
+    """Folder of the pack, the only one that jobs know."""
     vault: Path
-    """Folder of the vault, for the evaluator; it lies apart, under a name that the pack does not tell."""
+    """Folder of the vault, for the evaluator; it is elsewhere, under a name that the pack does not reveal."""
     samples: str
     """Hash of all decoded samples, whatever options they were read with."""
     manifest: str
-    """Hash of all contents, columns and labels: equal for equal data, wherever it lies."""
+    """Hash of all contents, columns and labels: equal for equal data, wherever it is stored."""
     completeness: Completeness
 
+    @cached_property
+    def outermost(self) -> tuple[str, frozenset[str]]:
+        """The outermost result column and its values; the name is empty if results have no groups."""
+        column = next(iter(self.card.groups), "")
+        return column, frozenset(row.columns.get(column, "") for row in self.rows)
 
-def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Prepared:
-    """Index ``dataset`` under ``root`` and decode it into the cache unless that was done before.
 
-    Two processes that prepare the same data at once wait for each other, and one does the work.
+def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress) -> Prepared:
+    """Index ``dataset`` under ``root`` and decode it into the cache unless the cache already has it.
+
+    If two processes prepare the same data at once, one does the work and the other waits for it.
 
     Raises:
-        DataError: The data are absent or damaged, and the message names the first file; or a column has a name that
-            the harness keeps for itself.
+        DataError: The data are absent or damaged (the message names the first file), or a column has a reserved name.
     """
-    dataset, root = placed(dataset, root, cache, report=report)
+    dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
     card = dataset.card
     found = list(dataset.index(root))
     _refuse_reserved(card, found)
-    rows = _hashed(found, root, cache, report)
-    if not rows:
+    if not found:
         raise DataError(f"{card.name} has no items under {root}")
+    hashes = content_hashes(root, (str(row.source) for row in found), cache=cache, on_progress=on_progress)
+    rows = _in_order(found, hashes)
     manifest = _manifest(rows)
     key = _key(dataset, manifest)
     pack = cache / "packs" / f"{card.name}-{key}"
@@ -77,13 +84,14 @@ def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Pre
     with locked(pack.with_name(pack.name + ".lock")):
         if pack.exists() and not _is_whole(vault := vault_of(digest := Pack(pack).card.ids), digest):
             logger.warning(
-                "%s: the labels that belong to its pack are gone or damaged; both are made anew", card.name
+                "%s: the labels that belong to its pack are missing or damaged; rebuilding both", card.name
             )
             shutil.rmtree(vault, ignore_errors=True)
             shutil.rmtree(pack)
         if not pack.exists():
-            _build(dataset, root, rows, pack, vault_of, report)
-    # Where locks do not hold, another's pack may have come first; its card names the vault that was made with it.
+            _build(dataset, root, rows=rows, pack=pack, vault_of=vault_of, on_progress=on_progress)
+    # Some network file systems ignore locks, so another process's pack may be here instead of ours; its card names
+    # the vault that was written with it.
     vault = vault_of(Pack(pack).card.ids)
     return Prepared(
         dataset=dataset,
@@ -98,48 +106,60 @@ def prepare(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> Pre
     )
 
 
-def placed(dataset: Dataset, root: Path, cache: Path, *, report: Report) -> tuple[Dataset, Path]:
-    """Return the dataset with its place known, and the root of its sources; a made dataset is made there.
+def placed(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress) -> tuple[Dataset, Path]:
+    """Return the dataset with its location filled in, and the root of its sources; generate it if it is generated.
 
     Raises:
-        DataError: There is no such place.
+        DataError: There is no such folder.
     """
-    if isinstance(dataset, MadeDataset) and dataset.card.made:
-        return dataset, _made(dataset, cache, report)
+    if isinstance(dataset, GeneratedDataset) and dataset.card.generated:
+        return dataset, _generated(dataset, cache, on_progress=on_progress)
     if isinstance(dataset, LocatedDataset):
         return dataset.located(root)
     return dataset, root
 
 
-def _made(dataset: MadeDataset, cache: Path, report: Report) -> Path:
-    # Other code may make other sounds from the same options.
+def _generated(dataset: GeneratedDataset, cache: Path, *, on_progress: OnProgress) -> Path:
+    # Named by code and options: changed code may generate other sounds from the same options.
     recipe = msgspec.json.encode([source_hash_of(type(dataset).__module__), dataset], order="sorted")
-    root = cache / "made" / f"{dataset.card.name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    root = cache / "generated" / f"{dataset.card.name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     with locked(root.with_name(root.name + ".lock")):
-        done = root / ".made"
+        done = root / ".generated"
         if not done.exists():
             root.mkdir(parents=True, exist_ok=True)
-            dataset.make(root, lambda k, total: report(f"making {dataset.card.name}", k, total))
+            dataset.generate(
+                root,
+                lambda done, total: on_progress(
+                    Progress(stage=f"generating {dataset.card.name}", step=done, steps=total)
+                ),
+            )
             done.touch()
     return root
 
 
-def _hashed(rows: Sequence[Row], root: Path, cache: Path, report: Report) -> list[Row]:
-    sources = sorted({row.source for row in rows})
-    hashes = content_hashes(root, sources, cache, progress=lambda k, total: report("hashing", k, total))
-    hashed = [replace(row, sha256=hashes[row.source]) for row in rows]
-    return sorted(hashed, key=lambda row: (row.sha256, row.start, sorted(row.columns.items()), row.source))
+def _in_order(found: Sequence[Row], hashes: Mapping[str, str]) -> list[Row]:
+    """Return the rows with their hashes, in the order of their content."""
+    rows = [replace(row, sha256=hashes[str(row.source)]) for row in found]
+    times = Counter((row.sha256, row.start) for row in rows)
+
+    def place(row: Row) -> tuple[Any, ...]:
+        # Columns and names only order copies of one content: comparing them for every row takes longer than sorting.
+        content = (row.sha256, row.start)
+        return content if times[content] == 1 else (*content, sorted(row.columns.items()), row.source)
+
+    return sorted(rows, key=place)
 
 
 def _manifest(rows: Sequence[Row]) -> str:
-    digest = hashlib.sha256()
+    """Return one hash of all contents, columns and labels; file names do not count."""
+    encode, digest = msgspec.json.Encoder(order="sorted").encode, hashlib.sha256()
     for row in rows:
-        line = [row.sha256, row.start, row.length, sorted(row.columns.items()), row.label]
-        digest.update(msgspec.json.encode(line))
+        digest.update(encode((row.sha256, row.start, row.length, dict(row.columns), row.label)))
     return digest.hexdigest()
 
 
 def _key(dataset: Dataset, manifest: str) -> str:
+    # The code counts, because a changed reader may decode the same files differently.
     code = source_hash_of(type(dataset).__module__)
     return hashlib.sha256(
         msgspec.json.encode([VERSION, code, dataset, manifest], order="sorted")
@@ -147,9 +167,9 @@ def _key(dataset: Dataset, manifest: str) -> str:
 
 
 def _refuse_reserved(card: Card, rows: Sequence[Row]) -> None:
-    if kept := reserved({*card.columns, *(name for row in rows for name in row.columns)}):
+    if taken := reserved(set(card.columns).union(*(row.columns for row in rows))):
         raise DataError(
-            f"{card.name} has a column {kept[0]!r}, a name that the harness keeps for itself; rename it (kept: "
+            f"{card.name} has a column {taken[0]!r}, which is a reserved name; rename it (reserved: "
             f"{', '.join(sorted(RESERVED))} and all that begin with {SCORES})"
         )
 
@@ -157,18 +177,20 @@ def _refuse_reserved(card: Card, rows: Sequence[Row]) -> None:
 def _is_whole(vault: Path, digest: str) -> bool:
     try:
         return digest_of(read_ids(vault)) == digest
-    except (OSError, ValueError, KeyError):  # it is gone, or no parquet file, or not ours
+    except (OSError, ValueError, KeyError):  # it is missing, not a parquet file, or not ours
         return False
 
 
 def _build(
     dataset: Dataset,
     root: Path,
+    *,
     rows: Sequence[Row],
     pack: Path,
     vault_of: Callable[[str], Path],
-    report: Report,
+    on_progress: OnProgress,
 ) -> None:
+    # Secret, so that ids reveal neither the order nor the labels of the rows to a job.
     ids = np.array(_secret_permutation(len(rows)), dtype=np.int64)
     vault = vault_of(digest_of(ids))
 
@@ -179,10 +201,10 @@ def _build(
             raise DataError(f"cannot read {source} under {root}: {error.strerror or error}") from error
 
     with new_folder(pack) as temporary:
-        build_pack(rows, ids, read, temporary, progress=lambda k, total: report("decoding", k, total))
-        # The vault comes first: a pack that is there is complete, whatever kills this process in between.
+        build_pack(rows, ids, read=read, folder=temporary, on_progress=on_progress)
+        # The vault before the pack: a pack that exists has its vault, whenever this process is killed.
         vault.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_vault(rows, ids, vault)
+        write_vault(rows, ids, folder=vault)
 
 
 def _secret_permutation(size: int) -> list[int]:

@@ -1,36 +1,42 @@
-"""The vault: labels and official names of a pack's items. The parent writes it, the evaluator alone reads it."""
+"""The vault: labels and official names of a pack's items. The parent writes it; only the evaluator reads the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from asdbench.atomic import writing
-from asdbench.values import Row
+from asdbench.core.files import writing
+from asdbench.data.dataset import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "vault.parquet"
 RESERVED = ("item_id", "source", "start", "length", "sha256", "label")
-"""What the harness tells of items under these names, in the vault and beside scores; no dataset may."""
+"""Names under which the vault and the tables of scores describe items; no dataset may use them."""
 SCORES = "score_"
-"""How the columns of scores begin."""
+"""Prefix of the columns that hold scores."""
 
 
 def reserved(columns: Iterable[str]) -> list[str]:
-    """Return those of a dataset's public columns whose names the harness keeps for itself."""
+    """Return the reserved names among a dataset's public columns, sorted."""
     return sorted({name for name in columns if name in RESERVED or name.startswith(SCORES)})
 
 
-def write_vault(rows: Sequence[Row], ids: NDArray[np.int64], folder: Path) -> None:
-    """Keep what only the evaluator may know, in the order of ``rows``."""
+def write_vault(rows: Sequence[Row], ids: NDArray[np.int64], *, folder: Path) -> None:
+    """Write what only the evaluator may know, in the order of ``rows``."""
+    import pandas as pd  # planning on a warm cache neither writes a vault nor needs a data frame
+
     table = pd.DataFrame(
         {
             "item_id": ids,
             "source": [str(row.source) for row in rows],
             "start": [row.start for row in rows],
+            "length": pd.array([row.length for row in rows], dtype="Int64"),
             "sha256": [row.sha256 for row in rows],
             "label": pd.array([row.label for row in rows], dtype="string"),
         }
@@ -41,9 +47,18 @@ def write_vault(rows: Sequence[Row], ids: NDArray[np.int64], folder: Path) -> No
 
 def read_ids(folder: Path) -> NDArray[np.int64]:
     """Return the item id of each row, in the order of the rows that the vault was written from."""
-    return pd.read_parquet(folder / FILE, columns=["item_id"])["item_id"].to_numpy(dtype=np.int64)
+    import pyarrow.parquet as pq
+
+    # As a list: pyarrow's own way to numpy imports pandas, which takes as long as the rest of planning.
+    ids = pq.ParquetFile(folder / FILE).read(columns=["item_id"])["item_id"].to_pylist()
+    return np.array(ids, dtype=np.int64)
 
 
 def open_vault(folder: Path) -> pd.DataFrame:
-    """Return ``source``, ``start``, ``sha256`` and ``label`` (missing where secret) by ``item_id``."""
+    """Return ``source``, ``start``, ``length``, ``sha256`` and ``label`` by ``item_id``.
+
+    ``length`` is missing for an item that reaches to the end of its source, ``label`` where it is secret.
+    """
+    import pandas as pd
+
     return pd.read_parquet(folder / FILE).set_index("item_id")

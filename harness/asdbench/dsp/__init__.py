@@ -1,4 +1,4 @@
-"""Signal processing in batches on the device, for everything that two methods share."""
+"""Signal processing in batches on the device, shared by several methods."""
 
 from asdbench.dsp.logmel import LogMelConfig, LogMelSpectrogram
 from asdbench.dsp.mel import Band, bands_of, mel_filters

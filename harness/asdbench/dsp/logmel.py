@@ -1,11 +1,11 @@
 """Log-mel spectrograms of batches of waves, several times faster than librosa's and equal to them.
 
-Equal: within 1e-3 dB wherever an energy is within 60 dB of the loudest of its frame. Fainter ones show the
-rounding of a Fourier transform in float32, as torchaudio's do, where librosa's is in float64: of 10.5 million
-values of recordings of DCASE 2020 and 2023, 33 differ by more than 1e-3 dB, the worst by 0.012 dB.
+Equal means within 1e-3 dB for every energy within 60 dB of the loudest in its frame. Fainter ones show the rounding of
+a Fourier transform in float32, as in torchaudio; librosa's is in float64. Of 10.5 million values of recordings of
+DCASE 2020 and 2023, 33 differ by more than 1e-3 dB, the worst by 0.012 dB.
 
-On a CPU one clip at a time goes through buffers that fit the cache and are allocated once; elsewhere whole
-tiles of clips go at once. Either way row i has the same bits whatever stands in the batch around it.
+On a CPU one clip at a time passes through buffers that fit the cache and are allocated once; other devices process
+tiles of clips at once. Either way, row i has the same bits for any other rows in the batch.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench.core.config import Config
 from asdbench.dsp.mel import MelNorm, MelScale, bands_of, mel_filters
 from asdbench.errors import DataError
-from asdbench.values import Config
 
 DEVICE_TILE = 32
-"""Clips that go at once on an accelerator: 10 s at 16 kHz take some 150 MB there."""
+"""Clips processed at once on an accelerator; with 10 s at 16 kHz they take about 150 MB there."""
 
 
 class LogMelConfig(Config, frozen=True, kw_only=True):
     """Options of the log-mel spectrogram."""
 
     n_mels: Annotated[int, msgspec.Meta(ge=1, description="mel filters")] = 128
-    n_fft: Annotated[int, msgspec.Meta(ge=2, description="samples of a frame")] = 1024
+    n_fft: Annotated[int, msgspec.Meta(ge=2, description="samples per frame")] = 1024
     hop: Annotated[int, msgspec.Meta(ge=1, description="samples between frames")] = 512
     f_min: Annotated[float, msgspec.Meta(ge=0, description="lowest frequency, Hz")] = 0.0
     f_max: Annotated[float | None, msgspec.Meta(description="highest frequency, Hz; none: half the rate")] = (
@@ -40,28 +40,32 @@ class LogMelConfig(Config, frozen=True, kw_only=True):
     mel_scale: Annotated[MelScale, msgspec.Meta(description="formula of the mel scale")] = "htk"
     mel_norm: Annotated[MelNorm, msgspec.Meta(description="slaney: equal areas; none: peaks of 1")] = None
     power: Annotated[float, msgspec.Meta(gt=0, description="exponent of the magnitude")] = 2.0
-    floor: Annotated[float, msgspec.Meta(gt=0, description="least mel energy before the logarithm")] = 1e-10
+    floor: Annotated[float, msgspec.Meta(gt=0, description="smallest mel energy before the logarithm")] = (
+        1e-10
+    )
     center: Annotated[bool, msgspec.Meta(description="centre frames, reflecting the wave at its ends")] = True
     drop_last_frame: Annotated[bool, msgspec.Meta(description="leave the last frame out")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Workspace:
-    """Buffers of one clip on the CPU, and the views of them that are read again and again."""
+    """Buffers of one clip on the CPU, and the views of them that every clip uses."""
 
     padded: Tensor  # [samples + 2 * margin]
     overlapping: Tensor  # view of it, [T, n_fft]
     frames: Tensor  # weighted, [T, n_fft]
     spectrum: Tensor  # complex [T, bins]
-    energy: Tensor  # [T, bins], or the spectrum's memory as [T, 2 * bins]
+    energy: Tensor  # [T, bins], or the memory of the spectrum as [T, 2 * bins]
     mels: Tensor  # [mels, T]
-    products: Sequence[tuple[Tensor, Tensor, Tensor]]  # of each band: weights, its energies, its rows of mels
+    products: Sequence[
+        tuple[Tensor, Tensor, Tensor]
+    ]  # for each band: weights, its energies, its rows of mels
 
 
 class LogMelSpectrogram(nn.Module):
     """Log-mel energies of waves in dB: ``[clips, samples]`` -> ``[clips, n_mels, frames]``, float32.
 
-    Frames are weighted by a periodic Hann window. Without gradient, and never in reduced precision.
+    Frames are weighted by a periodic Hann window. Computes no gradient, and never in reduced precision.
     """
 
     window: Tensor
@@ -80,18 +84,18 @@ class LogMelSpectrogram(nn.Module):
             mel_scale=config.mel_scale,
             mel_norm=config.mel_norm,
         )
-        window = torch.hann_window(config.n_fft, dtype=torch.float64).float()  # in float32 it is less exact
+        window = torch.hann_window(config.n_fft, dtype=torch.float64).float()  # more exact than in float32
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
-        # Of a power spectrum the mel product itself sums squared real and imaginary parts: filters with every
-        # bin twice read the squares as they lie in memory, faster than adding them up first.
+        # For a power spectrum, filters with every bin twice sum the squared real and imaginary parts within the mel
+        # product, in the order of memory. That is faster than adding the squares first.
         self._bins_twice = config.power == 2
         doubled = filters.repeat_interleave(2, dim=1) if self._bins_twice else filters
         self._bands = bands_of(doubled)
         self._workspaces: dict[int, _Workspace] = {}
 
     def frames_of(self, samples: int) -> int:
-        """Return how many frames a wave of ``samples`` samples gives."""
+        """Return the number of frames of a wave with ``samples`` samples."""
         return self._all_frames(samples) - self.config.drop_last_frame
 
     @torch.no_grad()
@@ -120,16 +124,15 @@ class LogMelSpectrogram(nn.Module):
         return 1 + (samples + 2 * self._margin - self.config.n_fft) // self.config.hop
 
     def _check_length(self, samples: int) -> None:
-        # Reflecting needs one sample more than it adds at either end.
+        # Reflection needs one more sample than it adds at each end.
         needed = self._margin + 1 if self.config.center else self.config.n_fft
         if self.config.drop_last_frame:
             needed = max(needed, self.config.n_fft - 2 * self._margin + self.config.hop)
         if samples < needed:
             raise DataError(
-                f"a wave of {samples} samples is too short for n_fft={self.config.n_fft}: "
-                f"at least {needed} are needed ({1000 * needed / self._sample_rate:.3g} ms; it has "
-                f"{1000 * samples / self._sample_rate:.3g} ms); use longer clips, as all are cut to the shortest, "
-                "or a smaller n_fft= and hop="
+                f"a wave of {samples} samples ({1000 * samples / self._sample_rate:.3g} ms) is too short for "
+                f"n_fft={self.config.n_fft}, which needs at least {needed} ({1000 * needed / self._sample_rate:.3g} "
+                "ms); use longer clips, since all are cut to the shortest, or a smaller n_fft= and hop="
             )
 
     def _clip_by_clip(self, waves: Tensor) -> Tensor:
@@ -142,19 +145,19 @@ class LogMelSpectrogram(nn.Module):
         return energies
 
     def _transform(self, wave: Tensor, work: _Workspace) -> None:
-        """Leave the mel energies of one wave ``[samples]`` in ``work.mels``."""
+        """Write the mel energies of one wave ``[samples]`` to ``work.mels``."""
         _reflect(wave, self._margin, out=work.padded)
         torch.mul(work.overlapping, self.window, out=work.frames)
         torch.fft.rfft(work.frames, out=work.spectrum)
         if self._bins_twice:
-            work.energy.square_()
+            work.energy.square_()  # the spectrum itself, which is not needed afterwards
         else:
             torch.abs(work.spectrum, out=work.energy).pow_(self.config.power)
         for weights, energy, mels in work.products:
             torch.mm(weights, energy, out=mels)
 
     def _in_tiles(self, waves: Tensor) -> Tensor:
-        # Tiles are filled up to one size: libraries choose algorithms by shape, and with them the last bits.
+        # Tiles are padded to one size: libraries choose algorithms by shape, and the last bits depend on them.
         tiles = torch.split(waves, DEVICE_TILE)
         return torch.cat([self._tile(_fill(tile, DEVICE_TILE))[: len(tile)] for tile in tiles])
 
@@ -173,10 +176,10 @@ class LogMelSpectrogram(nn.Module):
         energy = spectrum[:, :, :frames].abs().pow_(config.power)  # [clips, bins, T]
         return (self.filters @ energy).clamp_min_(config.floor).log10_().mul_(10)
 
-    @torch.inference_mode(False)  # its buffers are written to in later calls, in inference mode or not
+    @torch.inference_mode(False)  # later calls write to the buffers, inside or outside of inference mode
     def _workspace(self, samples: int) -> _Workspace:
         if samples not in self._workspaces:
-            self._workspaces = {samples: self._new_workspace(samples)}  # one is enough: lengths seldom change
+            self._workspaces = {samples: self._new_workspace(samples)}  # one is enough: lengths rarely change
         return self._workspaces[samples]
 
     def _new_workspace(self, samples: int) -> _Workspace:
@@ -201,7 +204,7 @@ class LogMelSpectrogram(nn.Module):
 
 
 def _reflect(wave: Tensor, margin: int, *, out: Tensor) -> None:
-    """Write ``wave`` ``[samples]`` with ``margin`` samples mirrored at either end; ``F.pad`` is slower."""
+    """Write ``wave`` ``[samples]`` with ``margin`` samples mirrored at each end; ``F.pad`` is slower."""
     out[margin : margin + len(wave)] = wave
     if margin:
         out[:margin] = wave[1 : margin + 1].flip(0)

@@ -1,4 +1,4 @@
-"""Mel filters, and the bands of bins outside of which groups of them are zero."""
+"""Mel filters, and the bands of bins where groups of them are not zero."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mel_filters(
 
     Args:
         sample_rate: Of the waves, in Hz.
-        n_fft: Samples of a frame.
+        n_fft: Samples per frame.
         n_mels: Number of filters.
         f_min: Lower edge of the first filter, in Hz.
         f_max: Upper edge of the last filter, in Hz; None: half the sample rate.
@@ -37,14 +37,16 @@ def mel_filters(
         mel_norm: ``slaney`` gives every filter the same area, None a peak of 1.
 
     Raises:
-        ConfigError: The range of frequencies is empty or goes past half the sample rate.
+        ConfigError: The frequency range is empty or exceeds half the sample rate.
     """
+    # Filters above half the sample rate would be empty, and their energies constant.
     top = sample_rate / 2 if f_max is None else f_max
     if not 0 <= f_min < top <= sample_rate / 2:
         raise ConfigError(
-            f"f_min={f_min:g} Hz and f_max={top:g} Hz are not a range within 0..{sample_rate / 2:g} Hz, "
-            f"half the sample rate"
+            f"f_min={f_min:g} Hz and f_max={top:g} Hz are not a range within 0..{sample_rate / 2:g} Hz "
+            "(half the sample rate)"
         )
+    # HTK: mel = 2595 log10(1 + f / 700). Slaney: linear below 1 kHz, logarithmic above.
     filters = librosa.filters.mel(
         sr=sample_rate,
         n_fft=n_fft,
@@ -70,13 +72,14 @@ class Band:
 def bands_of(filters: Tensor, *, mels: int = 8) -> tuple[Band, ...]:
     """Cut filters ``[mels, bins]`` into bands of ``mels`` rows, each with the bins where it is not zero.
 
-    Filters are triangles that overlap their neighbours only, so a band covers few bins: multiplying band by
-    band skips nearly all of the zeros. A band of zeros keeps one bin, so that it has a product.
+    Filters are triangles that overlap only their neighbours, so a band covers few bins: multiplying band by band skips
+    nearly all zeros.
     """
     return tuple(_band(filters, slice(first, first + mels)) for first in range(0, len(filters), mels))
 
 
 def _band(filters: Tensor, mels: slice) -> Band:
+    # A band of zeros, where filters are narrower than a bin, keeps one bin: its product is then zero, not missing.
     covered = filters[mels].any(dim=0).nonzero().flatten().tolist() or [0]
     bins = slice(covered[0], covered[-1] + 1)
     return Band(mels=mels, bins=bins, weights=filters[mels, bins].contiguous())

@@ -1,4 +1,4 @@
-"""Modulation spectra: how fast and how strongly the energy of each band of a sound goes up and down."""
+"""Modulation spectra: how fast and how strongly the energy of each frequency band of a sound varies."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from asdbench.core.config import Config
 from asdbench.dsp.logmel import LogMelConfig, LogMelSpectrogram
 from asdbench.dsp.mel import MelScale
 from asdbench.errors import ConfigError
-from asdbench.values import Config
 
 
 class ModulationConfig(Config, frozen=True, kw_only=True):
     """Options of the modulation spectrum."""
 
-    bands: Annotated[int, msgspec.Meta(ge=1, description="mel bands whose envelopes are looked at")] = 60
+    bands: Annotated[int, msgspec.Meta(ge=1, description="mel bands, each with its envelope")] = 60
     n_fft: Annotated[int, msgspec.Meta(ge=2, description="samples of a frame")] = 1024
     hop: Annotated[int, msgspec.Meta(ge=1, description="samples between frames")] = 256
     f_min: Annotated[float, msgspec.Meta(ge=0, description="lowest frequency, Hz")] = 0.0
@@ -43,16 +43,16 @@ class ModulationSpectrum(nn.Module):
     weights: Tensor
 
     def __init__(self, config: ModulationConfig, *, sample_rate: int) -> None:
-        """Make the transform.
+        """Build the transform.
 
         Raises:
-            ConfigError: A window has fewer modulation frequencies than are to be kept.
+            ConfigError: ``bins`` exceeds the modulation frequencies of a window.
         """
         super().__init__()
         available = 1 + config.window // 2
         if config.bins > available:
             raise ConfigError(
-                f"bins={config.bins}: a window of {config.window} frames has {available} modulation frequencies"
+                f"bins={config.bins}: a window of {config.window} frames has only {available} modulation frequencies"
             )
         self.config = config
         self.spectrogram = LogMelSpectrogram(
@@ -80,10 +80,12 @@ class ModulationSpectrum(nn.Module):
         size = self.config.window
         if level.shape[2] < size:
             raise ConfigError(
-                f"window={size} is more than the {level.shape[2]} frames of a clip: use longer clips or a smaller window"
+                f"window={size} exceeds the {level.shape[2]} frames of a clip: use longer clips or a smaller window"
             )
+        # dB of a power: dividing by 20 gives its root, the magnitude.
         envelope = level if self.config.envelope == "level" else 10 ** (level / 20)
         windows = envelope.unfold(2, size, max(size // 2, 1)) * self.weights  # [clips, bands, windows, size]
         spectra = torch.fft.rfft(windows).abs()[..., : self.config.bins]
+        # Divided by the sum of the weights, bin 0 of a constant envelope is the envelope itself.
         spectrum: Tensor = spectra.mean(dim=2) / self.weights.sum()
         return spectrum

@@ -1,20 +1,20 @@
-"""What featurizers of waves ask of the items."""
+"""The check that featurizers of waves make of the items."""
 
 from __future__ import annotations
 
+from asdbench.core.info import Info
 from asdbench.errors import ConfigError
-from asdbench.values import Info
 
 
 def mono_rate(info: Info, *, reader: str) -> int:
     """Return the sample rate in Hz of items that are mono waves ``[samples]``.
 
     Args:
-        info: What is known of the items.
-        reader: Who needs waves, for the message.
+        info: Shape and sample rate of the items.
+        reader: Name of the featurizer or method that needs waves, for the message.
 
     Raises:
-        ConfigError: The items are something else.
+        ConfigError: The items are not mono waves.
     """
     if info.sample_rate is None or len(info.item_shape) != 1:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Metrics: areas under the ROC curve, their bootstrap, and the official figures of each challenge."""
+"""Metrics: areas under the ROC curve, their bootstrap, and the official metrics of each challenge."""
 
 from asdbench.metrics.aggregate import DOMAIN, harmonic_mean
 from asdbench.metrics.bootstrap import bootstrap_areas, bootstrap_auc, bootstrap_partial_auc, interval

@@ -1,8 +1,8 @@
-"""From the scores of a result group to figures of its sections, and from those up to its average.
+"""From the scores of a table to the metrics of its sections, and from those to types and the average.
 
-The steps that the official sets are put together from: measure the sections or their domains, reduce level by
-level (``climb``) or all that lies beneath a group at once (``pool``), report.
-A figure carries its bootstrap resamples along: what is done to it is done to them, and its interval follows.
+The official metric sets are built from these steps: measure the sections or their domains, reduce level by level
+(``climb``) or everything below a group at once (``pool``), report. An estimate carries its bootstrap resamples along:
+every operation on it is applied to them too, and its interval follows.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asdbench.core.labels import ANOMALY
+from asdbench.core.seeding import seed_for
 from asdbench.errors import ConfigError, MetricError
 from asdbench.metrics.bootstrap import Area, View, bootstrap_views
 from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block
 from asdbench.metrics.roc import Bools, Floats, Ints, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
-from asdbench.seeding import seed_for
-from asdbench.values import ANOMALY
 
 DOMAIN = "domain"
 
 Path = tuple[str, ...]
 """Names of a result group, outermost first: ``()`` average, ``("fan",)`` type, ``("fan", "00")`` section."""
 Reduce = Callable[[Floats], Floats]
-"""Figures of the parts ``[parts, seeds, 1 + resamples]`` -> that of the whole ``[seeds, 1 + resamples]``."""
+"""Estimates of the parts ``[parts, seeds, 1 + resamples]`` -> estimate of the whole ``[seeds, 1 + resamples]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Figure:
-    """One metric of a section, or of all sections beneath a path."""
+class Estimate:
+    """One metric of a section, or of all sections below a path."""
 
     path: Path
     items: int
     """Items with a known label."""
     draws: Floats | None
-    """Shape ``[seeds, 1 + resamples]``: of the items, then of each resample; without resamples there is no
-    interval; None: undefined."""
+    """Shape ``[seeds, 1 + resamples]``: on the items, then on each resample; without resamples there is no interval;
+    None: undefined."""
     note: str | None
     """Why it is undefined or has no interval, or what it leaves out."""
     parts: int = 1
-    """Of how many measured figures it is."""
+    """Number of measured estimates behind it."""
     left_out: tuple[tuple[str, str], ...] = ()
-    """Why a measured figure is undefined, and of what it is: those that no mean counts."""
+    """Reason and name of each undefined measured estimate, which no mean counts."""
     fixed: tuple[str, ...] = ()
-    """The groups beneath whose items cannot be resampled, so that no mean above has an interval."""
+    """The groups below whose items cannot be resampled, so no mean above them has an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Known:
-    """The items whose label is known."""
+    """The items with a known label."""
 
     is_anomaly: Bools
     scores: Floats  # [seeds, items]
@@ -61,30 +61,30 @@ class _Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Part:
-    """Items of a section that some figures are of, and the group that bears them."""
+    """Some items of a section, the areas to measure on them, and the group that gets the results."""
 
     path: Path
-    rows: Ints  # which known items
-    figures: Mapping[Metric, Area]
-    known: int  # items of the group
+    rows: Ints  # of the known items
+    areas: Mapping[Metric, Area]
+    known: int  # items of the group with a known label
     secret: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Section:
-    """What is resampled together."""
+    """The parts that share their resamples."""
 
     path: Path
     rows: Ints
     parts: Sequence[_Part]
 
 
-def measure(table: ScoreTable, *, resamples: int) -> tuple[list[Figure], list[Figure]]:
+def measure(table: ScoreTable, *, resamples: int) -> tuple[list[Estimate], list[Estimate]]:
     """Return the AUC and the pAUC of each section, by path.
 
-    All sections and seeds take one pass, each section's resamples another. What is drawn for a section comes
-    from its path and its scores, whatever the order of the items, and is the same for all seeds. Where the table
-    has blocks, whole blocks are drawn.
+    All sections and seeds take one pass, the resamples of each section another. The draws of a section depend on its
+    path and its scores, not on the order of the items, and are the same for all seeds. If the table has blocks, whole
+    blocks are drawn.
 
     Raises:
         ConfigError: ``resamples`` is negative.
@@ -94,31 +94,31 @@ def measure(table: ScoreTable, *, resamples: int) -> tuple[list[Figure], list[Fi
     sections = []
     for path, rows, hidden in zip(paths, rows_of, secret, strict=True):
         part = _Part(
-            path=path, rows=rows, figures={"auc": "auc", "pauc": "pauc"}, known=rows.size, secret=hidden
+            path=path, rows=rows, areas={"auc": "auc", "pauc": "pauc"}, known=rows.size, secret=hidden
         )
         sections.append(_Section(path=path, rows=rows, parts=[part]))
     stratum = np.zeros(known.is_anomaly.size, dtype=np.int64)
-    figures = _measure(known, stratum, sections, resamples=resamples)
-    return figures["auc"], figures["pauc"]
+    estimates = _measure(known, sections, stratum=stratum, resamples=resamples)
+    return estimates["auc"], estimates["pauc"]
 
 
 def measure_domains(
     table: ScoreTable, *, resamples: int, per_domain: bool = False
-) -> dict[Metric, list[Figure]]:
+) -> dict[Metric, list[Estimate]]:
     """Return the AUC of each domain against all anomalies of its section, and the pAUC of each section.
 
-    A domain's AUC sets its own normal items against the anomalies of all domains; the section's pAUC takes the
-    items of all. Each resample of a section keeps the normals and the anomalies of each domain in number, and
-    is the same for all its figures; where the table has blocks, whole blocks are drawn instead. In a table without
-    a column ``domain`` a section is its one domain.
+    A domain's AUC compares its own normal items with the anomalies of all domains; the section's pAUC uses the items of
+    all domains. Each resample of a section keeps the numbers of normals and anomalies of each domain, and is the same
+    for all its estimates; if the table has blocks, whole blocks are drawn instead. In a table without a column
+    ``domain`` each section counts as one domain.
 
     Args:
-        table: Scores and labels; the domain is its innermost group.
+        table: Scores and labels; the domain is the innermost group.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        per_domain: Measure ``pauc_domain`` as well, of each domain's normal and anomalous items.
+        per_domain: Also measure ``pauc_domain``, on each domain's normal and anomalous items.
 
     Raises:
-        ConfigError: ``resamples`` is negative, or there are groups within the domain.
+        ConfigError: ``resamples`` is negative, or the domain is not the innermost group.
     """
     if DOMAIN in table.levels[:-1]:
         raise ConfigError(f"the domain must be the innermost group, got {'/'.join(table.levels)}")
@@ -130,21 +130,22 @@ def measure_domains(
     sections = []
     for path, rows, hidden in zip(paths, rows_of, secret, strict=True):
         anomalies = rows[known.is_anomaly[rows]]
-        parts = [_Part(path=path, rows=rows, figures={"pauc": "pauc"}, known=rows.size, secret=hidden)]
+        parts = [_Part(path=path, rows=rows, areas={"pauc": "pauc"}, known=rows.size, secret=hidden)]
         for leaf, own, hidden_in_leaf in zip(leaves, leaf_rows, leaf_secret, strict=True):
             if leaf[: len(path)] != path:
                 continue
+            # The rule since 2022: the domain of an anomaly is not known at run time, so all anomalies count.
             against_all = np.union1d(own, anomalies)
             size = own.size
             parts.append(
-                _Part(path=leaf, rows=against_all, figures={"auc": "auc"}, known=size, secret=hidden_in_leaf)
+                _Part(path=leaf, rows=against_all, areas={"auc": "auc"}, known=size, secret=hidden_in_leaf)
             )
             if per_domain:
                 parts.append(
                     _Part(
                         path=leaf,
                         rows=own,
-                        figures={"pauc_domain": "pauc"},
+                        areas={"pauc_domain": "pauc"},
                         known=size,
                         secret=hidden_in_leaf,
                     )
@@ -153,78 +154,78 @@ def measure_domains(
     stratum = np.empty(known.is_anomaly.size, dtype=np.int64)
     for number, rows in enumerate(leaf_rows):
         stratum[rows] = number
-    return _measure(known, stratum, sections, resamples=resamples)
+    return _measure(known, sections, stratum=stratum, resamples=resamples)
 
 
-def climb(level: Sequence[Figure], *, first: Reduce, then: Reduce) -> Iterator[Figure]:
-    """Yield the figures above ``level``: of its types by ``first``, of what lies above by ``then``.
+def climb(level: Sequence[Estimate], *, first: Reduce, then: Reduce) -> Iterator[Estimate]:
+    """Yield the estimates above ``level``: of the next level by ``first``, of all higher ones by ``then``.
 
-    Undefined figures are left out and noted; a figure of which no part is defined is undefined.
+    Undefined estimates are left out and noted; an estimate without a defined part is undefined.
 
     Args:
-        level: Figures of equally long paths, sorted.
-        first: Reduces the figures of the level itself.
-        then: Reduces those that came of it.
+        level: Estimates with paths of equal length, sorted.
+        first: Reduces the estimates of ``level``.
+        then: Reduces the results of ``first`` and those above.
     """
     if not level[0].path:
         return
     parents = [
-        _reduced(path, parts, first, items=sum(part.items for part in parts))
-        for path, group in groupby(level, key=lambda figure: figure.path[:-1])
-        for parts in [list(group)]
+        _reduced(path, parts, reduce=first, items=sum(part.items for part in parts))
+        for path, group in groupby(level, key=lambda estimate: estimate.path[:-1])
+        for parts in [list(group)]  # groupby yields an iterator that can be read once
     ]
     yield from parents
     yield from climb(parents, first=then, then=then)
 
 
-def pool(families: Mapping[Metric, Sequence[Figure]], *, reduce: Reduce) -> Iterator[Figure]:
-    """Yield a figure of every group that lies above measured ones, from all of those beneath it at once.
+def pool(families: Mapping[Metric, Sequence[Estimate]], *, reduce: Reduce) -> Iterator[Estimate]:
+    """Yield an estimate of every group above measured ones, from all measured ones below it at once.
 
-    Undefined figures are left out and noted; a figure of which no part is defined is undefined.
+    Undefined estimates are left out and noted; an estimate without a defined part is undefined.
 
     Args:
-        families: Measured figures by metric, each family of equally long paths over the same items. Those of
-            one metric give the groups above them; several metrics are pooled with each other, from the
-            group that bears a figure of each on.
-        reduce: Reduces the figures beneath a group.
+        families: Measured estimates by metric, each family with paths of equal length over the same items. One metric
+            gives the groups above its own; several metrics are pooled together, from the lowest group that has all of
+            them upwards.
+        reduce: Reduces the estimates below a group.
     """
     several = len(families) > 1
-    depth = min(len(figure.path) for figures in families.values() for figure in figures)
-    beneath: dict[Path, list[Figure]] = {}
+    depth = min(len(estimate.path) for estimates in families.values() for estimate in estimates)
+    below: dict[Path, list[Estimate]] = {}
     items: dict[Path, int] = {}
-    for number, (metric, figures) in enumerate(families.items()):
-        for figure in figures:
-            named = tuple((why, f"{metric} of {name}") for why, name in figure.left_out)
-            part = replace(figure, left_out=named) if several else figure
+    for number, (metric, estimates) in enumerate(families.items()):
+        for estimate in estimates:
+            named = tuple((why, f"{metric} of {name}") for why, name in estimate.left_out)
+            part = replace(estimate, left_out=named) if several else estimate
             for length in range(depth + several):
-                beneath.setdefault(figure.path[:length], []).append(part)
-                if number == 0:
-                    items[figure.path[:length]] = items.get(figure.path[:length], 0) + figure.items
-    for path, parts in beneath.items():
-        yield _reduced(path, parts, reduce, items=items[path])
+                below.setdefault(estimate.path[:length], []).append(part)
+                if number == 0:  # every family has the same items: count them once
+                    items[estimate.path[:length]] = items.get(estimate.path[:length], 0) + estimate.items
+    for path, parts in below.items():
+        yield _reduced(path, parts, reduce=reduce, items=items[path])
 
 
 def harmonic_mean(values: ArrayLike) -> float:
-    """Return the harmonic mean; where a value is 0 it is 0, its limit.
+    """Return the harmonic mean; if a value is 0 it is 0, its limit.
 
     Args:
-        values: Figures such as AUCs, 0 or above, of any shape.
+        values: Values of at least 0, for example AUCs, of any shape.
 
     Raises:
-        MetricError: There is no value, or one is negative or not finite.
+        MetricError: There are no values, or one is negative or not finite.
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
     if numbers.size == 0:
-        raise MetricError("the harmonic mean of no value is undefined")
+        raise MetricError("the harmonic mean of no values is undefined")
     strange = numbers[~(np.isfinite(numbers) & (numbers >= 0))]
     if strange.size:
-        raise MetricError(f"a harmonic mean needs finite values of 0 or above, met {strange[0]:g}")
+        raise MetricError(f"a harmonic mean needs finite values of at least 0, found {strange[0]:g}")
     return float(harmonic(numbers))
 
 
 def harmonic(parts: Floats) -> Floats:
-    """Harmonic mean over the parts, ``[parts, ...]`` -> ``[...]``; 0 where one of them is 0."""
-    with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and n over it is the limit wanted
+    """Harmonic mean over the parts, ``[parts, ...]`` -> ``[...]``; 0 if one of them is 0."""
+    with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and n / infinity is the limit 0
         average: Floats = parts.shape[0] / (1 / parts).sum(axis=0)
     return average
 
@@ -241,24 +242,25 @@ def minimum(parts: Floats) -> Floats:
     return smallest
 
 
-def report(table: ScoreTable, figures: Sequence[tuple[Metric, Figure]]) -> list[Result]:
-    """Return the figures as results: a group after its parts, so the average comes last."""
-    ordered = sorted(figures, key=lambda pair: [*((0, name) for name in pair[1].path), (1, "")])
+def report(table: ScoreTable, estimates: Sequence[tuple[Metric, Estimate]]) -> list[Result]:
+    """Return the estimates as results: a group after its parts, so the average comes last."""
+    # The end of a path sorts after every name, and sorting is stable: metrics keep their order within a group.
+    ordered = sorted(estimates, key=lambda pair: [*((0, name) for name in pair[1].path), (1, "")])
     return [
         result_of(
-            figure.draws,
-            groups=dict.fromkeys(table.groups) | dict(zip(table.levels, figure.path, strict=False)),
+            estimate.draws,
+            groups=dict.fromkeys(table.groups) | dict(zip(table.levels, estimate.path, strict=False)),
             metric=metric,
-            items=figure.items,
+            items=estimate.items,
             seeds=table.scores.shape[0],
-            why=figure.note,
+            why=estimate.note,
         )
-        for metric, figure in ordered
+        for metric, estimate in ordered
     ]
 
 
 def _split(table: ScoreTable, levels: Sequence[str]) -> tuple[list[Path], Ints]:
-    """Return the paths of the groups, sorted, and which of them each item is of."""
+    """Return the sorted paths of the groups, and the number of each item's group."""
     columns = [np.asarray(table.columns[level], dtype=np.str_) for level in levels]
     if not columns:
         return [()], np.zeros(table.label.size, dtype=np.int64)
@@ -267,7 +269,7 @@ def _split(table: ScoreTable, levels: Sequence[str]) -> tuple[list[Path], Ints]:
 
 
 def _known(table: ScoreTable, code: Ints, *, groups: int) -> tuple[_Known, list[Ints], list[int]]:
-    """Return the items of known label, which of them are of each group, and how many others each group has."""
+    """Return the items with a known label, their rows in each group, and the number of other items of each group."""
     is_known = np.array([label is not None for label in table.label.tolist()])
     secret = np.bincount(code[~is_known], minlength=groups)
     known = _Known(
@@ -280,37 +282,40 @@ def _known(table: ScoreTable, code: Ints, *, groups: int) -> tuple[_Known, list[
 
 
 def _measure(
-    known: _Known, stratum: Ints, sections: Sequence[_Section], *, resamples: int
-) -> dict[Metric, list[Figure]]:
-    """Return the figures of all parts by metric, in the order of the parts."""
+    known: _Known, sections: Sequence[_Section], *, stratum: Ints, resamples: int
+) -> dict[Metric, list[Estimate]]:
+    """Return the estimates of all parts by metric, sorted by path."""
     if resamples < 0:
-        raise ConfigError(f"expected 0 resamples or more, got {resamples}")
+        raise ConfigError(f"resamples must be at least 0, got {resamples}")
     points, why = _points(known, [part for section in sections for part in section.parts])
-    figures: dict[Metric, list[Figure]] = {}
-    number = 0
+    estimates: dict[Metric, list[Estimate]] = {}
+    number = 0  # of the part, counted over all sections, as in ``points`` and ``why``
     for section in sections:
         reasons = why[number : number + len(section.parts)]
-        samples = iter(_resample(known, stratum, section, reasons, resamples))
+        samples = iter(_resample(known, section, stratum=stratum, reasons=reasons, resamples=resamples))
         for part, reason in zip(section.parts, reasons, strict=True):
-            for metric, area in part.figures.items():
+            for metric, area in part.areas.items():
                 draws = None
                 if reason is None:
                     draws = np.concatenate([points[area][:, number, None], next(samples)], axis=1)
-                lone = _lone(known, stratum, part) if resamples else []
-                figures.setdefault(metric, []).append(_leaf(part, draws, why=reason, lone=lone))
+                lone = _lone(known, part, stratum=stratum) if resamples else []
+                estimates.setdefault(metric, []).append(_leaf(part, draws, why=reason, lone=lone))
             number += 1
-    return {metric: sorted(found, key=lambda figure: figure.path) for metric, found in figures.items()}
+    return {metric: sorted(found, key=lambda estimate: estimate.path) for metric, found in estimates.items()}
 
 
 def _points(known: _Known, parts: Sequence[_Part]) -> tuple[dict[Area, Floats], Sequence[str | None]]:
-    """Return both areas of all parts under every seed, ``[seeds, parts]``, and why a part has none."""
+    """Return both areas of all parts under every seed, ``[seeds, parts]``, and why those of a part are undefined."""
     seeds = known.scores.shape[0]
+    # Parts may share items, for example the anomalies of a section: each part gets its own copy of their rows.
     rows = np.concatenate([part.rows for part in parts])
     code = np.repeat(np.arange(len(parts)), [part.rows.size for part in parts])
     roc = roc_by_section(
         np.tile(known.is_anomaly[rows], seeds),
         known.scores[:, rows].ravel(),
-        (code + len(parts) * np.arange(seeds)[:, None]).ravel(),  # those of the first seed, then of the next
+        section=(
+            code + len(parts) * np.arange(seeds)[:, None]
+        ).ravel(),  # each part of each seed is a section
         sections=seeds * len(parts),
     )
     shape = (seeds, len(parts))
@@ -318,31 +323,31 @@ def _points(known: _Known, parts: Sequence[_Part]) -> tuple[dict[Area, Floats], 
 
 
 def _resample(
-    known: _Known, stratum: Ints, section: _Section, reasons: Sequence[str | None], resamples: int
+    known: _Known, section: _Section, *, stratum: Ints, reasons: Sequence[str | None], resamples: int
 ) -> Floats:
-    """Return the resamples of the defined figures of a section, ``[figures, seeds, resamples]``."""
+    """Return the resamples of the defined areas of a section, ``[areas, seeds, resamples]``."""
     views = [
-        View(rows=np.isin(section.rows, part.rows), areas=tuple(part.figures.values()))
+        View(rows=np.isin(section.rows, part.rows), areas=tuple(part.areas.values()))
         for part, reason in zip(section.parts, reasons, strict=True)
         if reason is None
     ]
     if resamples == 0 or not views:
         return np.empty((sum(len(view.areas) for view in views), known.scores.shape[0], 0))
-    # Numbered within the section, so that what is drawn does not depend on what else is in the table.
+    # Numbered within the section, so the draws do not depend on the rest of the table.
     _, within = np.unique(stratum[section.rows], return_inverse=True)
     return bootstrap_views(
         known.is_anomaly[section.rows],
         known.scores[:, section.rows],
-        within,
-        views,
+        stratum=within,
+        views=views,
         resamples=resamples,
         seed=seed_for(BOOTSTRAP_SEED, "bootstrap", *section.path),
         block=None if known.block is None else known.block[section.rows],
     )
 
 
-def _lone(known: _Known, stratum: Ints, part: _Part) -> list[str]:
-    """Return which items of a part all lie in one block, so that resamples say nothing of how far they would move."""
+def _lone(known: _Known, part: _Part, *, stratum: Ints) -> list[str]:
+    """Return the kinds of items of a part that are all in one block, so resampling does not vary them."""
     if known.block is None:
         return []
     anomalous = known.is_anomaly[part.rows]
@@ -352,16 +357,17 @@ def _lone(known: _Known, stratum: Ints, part: _Part) -> list[str]:
     ]
 
 
-def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[str]) -> Figure:
+def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[str]) -> Estimate:
+    # The domain of a part may have no known label although its section, which supplies the anomalies, has.
     reason = "no item with a known label" if part.known == 0 else why
     notes = [reason] if reason else []
     name = "/".join(part.path)
     if part.secret and part.known:
         notes.append(f"{part.secret} of {part.known + part.secret} items have no known label")
     if draws is not None and lone:
-        notes.append(f"no interval: {' and '.join(lone)} items lie in one block")
-        draws = draws[:, :1]
-    return Figure(
+        notes.append(f"no interval: {' and '.join(lone)} items are in one block")
+        draws = draws[:, :1]  # keeps the value, drops the resamples
+    return Estimate(
         path=part.path,
         items=part.known,
         draws=draws if reason is None else None,
@@ -371,8 +377,10 @@ def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[
     )
 
 
-def _reduced(path: Path, parts: Sequence[Figure], reduce: Reduce, *, items: int) -> Figure:
+def _reduced(path: Path, parts: Sequence[Estimate], *, reduce: Reduce, items: int) -> Estimate:
+    """Return the estimate of a group from its parts, with a note of all that is left out below."""
     defined = [part.draws for part in parts if part.draws is not None]
+    # Notes name the measured parts, at any depth, not the undefined means in between.
     left_out = tuple(pair for part in parts for pair in part.left_out)
     fixed = tuple(dict.fromkeys(name for part in parts for name in part.fixed))
     count = sum(part.parts for part in parts)
@@ -380,7 +388,7 @@ def _reduced(path: Path, parts: Sequence[Figure], reduce: Reduce, *, items: int)
     if fixed:
         notes.append(f"no interval: {', '.join(fixed)} cannot be resampled")
         defined = [draws[:, :1] for draws in defined]
-    return Figure(
+    return Estimate(
         path=path,
         items=items,
         draws=reduce(np.stack(defined)) if defined else None,
@@ -392,7 +400,7 @@ def _reduced(path: Path, parts: Sequence[Figure], reduce: Reduce, *, items: int)
 
 
 def _left_out(pairs: Sequence[tuple[str, str]], count: int) -> str:
-    """Such as ``2 of 23 left out: fan/00, pump/02 (no anomalous item)``."""
+    """Return a note, for example ``2 of 23 left out: fan/00, pump/02 (no anomalous item)``."""
     by_reason = groupby(sorted(pairs), key=lambda pair: pair[0])
     lists = [f"{', '.join(name for _, name in group)} ({reason})" for reason, group in by_reason]
     return f"{len(pairs)} of {count} left out: {'; '.join(lists)}"

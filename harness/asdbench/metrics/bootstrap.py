@@ -1,16 +1,16 @@
-"""The stratified bootstrap of AUC and pAUC: how far a figure would move on other test items of the same kind.
+"""The stratified bootstrap of AUC and pAUC: how far a value would move on other test items of the same kind.
 
 Conventions:
-    * Normals and anomalies are drawn separately, with replacement, so each resample keeps both counts; where
-      a section has strata (its domains), each stratum's normals and anomalies are. Where items hang together,
-      whole blocks of them are drawn, as many as there are; the counts of items then vary with the blocks' sizes.
-    * A resample is a column of counts, how often each item was drawn. Its AUC is the product of both classes'
-      counts with the indicator matrix (1 where the anomaly scores higher, 1/2 where they tie). Along sorted
-      scores that matrix is a staircase, so the product is taken as a running sum and a gather, without the
-      matrix; pAUC takes the same sums.
-    * The samples follow from the scores and the seed: the order of the items does not matter, nor the size of
-      the chunks that keep the work in the processor's cache, and the first of many samples are those of few.
-    * Intervals are percentiles of the samples, moved for bias on the scale of odds; ``interval`` tells how and why.
+    * Normals and anomalies are drawn separately, with replacement, so each resample keeps both counts. In a section
+      with strata (its domains) this holds for each stratum. Dependent items are drawn as whole blocks, as many as
+      there are; the counts of items then vary with the sizes of the blocks.
+    * A resample is a column of counts: how often each item was drawn. Its AUC is the product of both classes' counts
+      with the indicator matrix (1 where the anomaly scores higher, 1/2 where they tie). Along sorted scores that
+      matrix is a staircase, so a running sum and a gather give the product without the matrix; pAUC uses the same
+      sums.
+    * The samples depend only on the scores and the seed: not on the order of the items, and not on the size of the
+      chunks that keep the work in the processor's cache. The first of many samples are the same as those of few.
+    * Intervals are percentiles of the samples, corrected for bias on the scale of odds; see ``interval``.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from asdbench.metrics.roc import (
 )
 
 CHUNK = 2**16
-"""Counts held at a time (items times resamples): half a MiB of float64."""
+"""Counts in memory at a time (items times resamples): half a MiB of float64."""
 CERTAIN = 1e-3
-"""A figure or median this close to 0 or 1 counts as this far from it where odds are compared: 0 and 1 have none."""
+"""Values and medians closer than this to 0 or 1 count as this far away when odds are compared: 0 and 1 have none."""
 
 Area = Literal["auc", "pauc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class View:
-    """Some items of a section, and which of their areas are wanted."""
+    """Some items of a section, and the areas to compute of them."""
 
     rows: Bools
-    """True for the items that count, shape ``[items]``: of both classes, and of a class whole strata."""
+    """True for the items that count, shape ``[items]``: of both classes, and whole strata of each class."""
     areas: tuple[Area, ...]
 
 
@@ -57,7 +57,7 @@ def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 
     Args:
         is_anomaly: True (or 1) for anomalies, shape ``[items]``.
         scores: Anomaly scores, shape ``[items]``.
-        resamples: How many.
+        resamples: Number of resamples.
         seed: Equal seeds give equal samples.
 
     Raises:
@@ -65,7 +65,7 @@ def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 
         ConfigError: ``resamples`` is below 1.
     """
     anomalous, values = check_scores(is_anomaly, scores)
-    return _one_area(anomalous, values, "auc", resamples=resamples, seed=seed, max_fpr=MAX_FPR)
+    return _one_area(anomalous, values, area="auc", resamples=resamples, seed=seed, max_fpr=MAX_FPR)
 
 
 def bootstrap_partial_auc(
@@ -78,7 +78,7 @@ def bootstrap_partial_auc(
     Args:
         is_anomaly: True (or 1) for anomalies, shape ``[items]``.
         scores: Anomaly scores, shape ``[items]``.
-        resamples: How many.
+        resamples: Number of resamples.
         seed: Equal seeds give equal samples.
         max_fpr: Largest false-positive rate that counts, above 0 and at most 1.
 
@@ -87,7 +87,7 @@ def bootstrap_partial_auc(
         ConfigError: ``resamples`` is below 1 or ``max_fpr`` out of range.
     """
     anomalous, values = check_scores(is_anomaly, scores)
-    return _one_area(anomalous, values, "pauc", resamples=resamples, seed=seed, max_fpr=max_fpr)
+    return _one_area(anomalous, values, area="pauc", resamples=resamples, seed=seed, max_fpr=max_fpr)
 
 
 def bootstrap_areas(
@@ -95,13 +95,13 @@ def bootstrap_areas(
 ) -> Floats:
     """Return AUC and pAUC of every resample for several scorings of the same items.
 
-    Each resample draws the same items for all scorings and both areas, so that they may be averaged.
+    Each resample draws the same items for all scorings and both areas, so their means are resamples too.
 
     Args:
         is_anomaly: True for anomalies, shape ``[items]``.
         scores: Finite anomaly scores, shape ``[scorings, items]``.
-        resamples: How many.
-        seed: Equal seeds give equal samples; those of ``bootstrap_auc`` and ``bootstrap_partial_auc``.
+        resamples: Number of resamples.
+        seed: Equal seeds give equal samples, the same as in ``bootstrap_auc`` and ``bootstrap_partial_auc``.
         max_fpr: Largest false-positive rate that counts for pAUC.
 
     Returns:
@@ -114,34 +114,34 @@ def bootstrap_areas(
     whole = View(rows=np.ones(is_anomaly.size, dtype=np.bool_), areas=("auc", "pauc"))
     stratum = np.zeros(is_anomaly.size, dtype=np.int64)
     return bootstrap_views(
-        is_anomaly, scores, stratum, [whole], resamples=resamples, seed=seed, max_fpr=max_fpr
+        is_anomaly, scores, stratum=stratum, views=[whole], resamples=resamples, seed=seed, max_fpr=max_fpr
     )
 
 
 def bootstrap_views(
     is_anomaly: Bools,
     scores: Floats,
+    *,
     stratum: Ints,
     views: Sequence[View],
-    *,
     resamples: int,
     seed: int,
     max_fpr: float = MAX_FPR,
     block: NDArray[np.str_] | None = None,
 ) -> Floats:
-    """Return areas of every resample for several views of one section, such as its domains.
+    """Return areas of every resample for several views of one section, for example its domains.
 
-    Each resample draws the same items for all views, scorings and areas, so that they may be averaged.
+    Each resample draws the same items for all views, scorings and areas, so their means are resamples too.
 
     Args:
         is_anomaly: True for anomalies, shape ``[items]``.
         scores: Finite anomaly scores, shape ``[scorings, items]``.
-        stratum: Which stratum an item is of, integers from 0, shape ``[items]``; each keeps its counts.
-        views: Which items count, and for what.
-        resamples: How many.
-        seed: Equal seeds give equal samples; with one stratum and a view of all items, those of ``bootstrap_areas``.
+        stratum: Stratum of each item, integers from 0, shape ``[items]``; each stratum keeps its counts.
+        views: The items that count, and their areas.
+        resamples: Number of resamples.
+        seed: Equal seeds give equal samples; with one stratum and a view of all items, as in ``bootstrap_areas``.
         max_fpr: Largest false-positive rate that counts for pAUC.
-        block: Name of each item's block, shape ``[items]``; None: every item is drawn by itself.
+        block: Name of each item's block, shape ``[items]``; None: items are drawn one by one.
 
     Returns:
         Shape ``[areas, scorings, resamples]``: the areas of the first view, then those of the next.
@@ -154,12 +154,14 @@ def bootstrap_views(
         raise ConfigError(f"expected at least 1 resample, got {resamples}")
     area_of: dict[Area, _Area] = {"auc": _auc, "pauc": _partial_auc(max_fpr)}
     _check_views(is_anomaly, views)
-    # Drawn by rank, so that the samples do not depend on the order in which the items come.
+    # Items are drawn by rank, so the samples do not depend on the order of the items.
     order = np.lexsort(scores[::-1])
     is_anomaly, scores = is_anomaly[order], scores[:, order]
-    kind = 2 * stratum[order] + is_anomaly
+    kind = 2 * stratum[order] + is_anomaly  # each class of each stratum is drawn separately
     sizes, place = _places(kind, None if block is None else block[order])
-    rankings = [[_rank(row, view.rows[order], is_anomaly, place) for row in scores] for view in views]
+    rankings = [
+        [_rank(row, view.rows[order], is_anomaly=is_anomaly, place=place) for row in scores] for view in views
+    ]
     samples = np.empty((sum(len(view.areas) for view in views), scores.shape[0], resamples))
     start = 0
     for drawn in draw_counts(*sizes, resamples=resamples, seed=seed):
@@ -176,22 +178,22 @@ def bootstrap_views(
 
 
 def interval(samples: ArrayLike, point: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a figure from its bootstrap samples, moved for bias: its lower and upper end.
+    """Return the lower and upper end of a value's interval, from its bootstrap samples and corrected for bias.
 
-    Resampled figures are biased against the figure as the figure is against the truth: pAUC and F1max come out
-    too high twice over, and in a mean of many sections that outweighs the spread. So the samples' percentiles
-    are moved by twice the distance from their median to the figure. Distances are ratios of odds, x / (1 - x),
-    which keeps the ends within [0, 1] and lets the interval grow where it leaves a bound. A figure without such
-    bias, as AUC, keeps its percentiles but for the skewness of its samples. Where the bias is larger than half
-    the interval it would leave the figure out; it is widened to the figure.
+    Resamples are biased against the measured value as that is against the truth: pAUC and F1max are too high twice
+    over, and in a mean of many sections the bias exceeds the spread. So the samples' percentiles are moved by twice
+    the distance from their median to the measured value. Distances are ratios of odds, x / (1 - x), which keeps the
+    ends within [0, 1] and lets the interval grow away from a bound. A metric without such bias, for example AUC, keeps
+    its percentiles except for the skewness of its samples. If the bias is larger than half the interval, the result
+    would exclude the measured value; it is widened to include it.
 
     Args:
         samples: Within [0, 1], shape ``[resamples]``. NaN (undefined on that resample) is left out.
-        point: The figure itself, of the items that were resampled.
+        point: The measured value, on the items that were resampled.
         level: Share of the samples between the percentiles.
 
     Raises:
-        MetricError: No sample is defined, a sample or the figure lies outside [0, 1], or the shape is another.
+        MetricError: No sample is defined, a sample or ``point`` is outside [0, 1], or the shape is wrong.
         ConfigError: ``level`` is not between 0 and 1.
     """
     values = np.asarray(samples, dtype=np.float64)
@@ -203,35 +205,40 @@ def interval(samples: ArrayLike, point: float, *, level: float = 0.95) -> tuple[
     if defined.size == 0:
         raise MetricError(f"none of {values.size} bootstrap samples is defined")
     within = _within(np.append(defined, point))
-    figure = float(within[-1])
+    estimate = float(within[-1])
     low, median, high = np.quantile(within[:-1], [(1 - level) / 2, 0.5, (1 + level) / 2]).tolist()
-    factor = (_odds(figure) / _odds(median)) ** 2
-    return min(_moved(low, factor), figure), max(_moved(high, factor), figure)
+    # Squared: once for the bias of the samples against the estimate, once for its own bias against the truth.
+    factor = (_odds(estimate) / _odds(median)) ** 2
+    return min(_moved(low, factor), estimate), max(_moved(high, factor), estimate)
 
 
 def draw_counts(*sizes: int, resamples: int, seed: int) -> Iterator[tuple[Floats, ...]]:
-    """Draw resamples chunk by chunk: how often each item came.
+    """Draw resamples chunk by chunk, as counts of how often each item was drawn.
 
     Args:
-        *sizes: How many items (or blocks) there are of each kind that is drawn apart: normals, anomalies, those of
-            the next stratum.
-        resamples: How many.
+        *sizes: Number of items (or blocks) of each kind that is drawn separately: normals, anomalies, those of the
+            next stratum.
+        resamples: Number of resamples.
         seed: Equal seeds give equal samples.
 
     Yields:
-        Counts ``[items, chunk]`` of each kind; to the callers above they stand by rising score, blocks by name.
+        Counts ``[items, chunk]`` of each kind; the callers above order items by rising score and blocks by name.
     """
+    # A stream for each kind: with a single one, what a kind draws would depend on the size of the chunks.
     streams = np.random.default_rng(seed).spawn(len(sizes))
     chunk = max(1, CHUNK // sum(sizes))
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        yield tuple(_count(stream, items, size) for stream, items in zip(streams, sizes, strict=True))
+        yield tuple(
+            _count(stream, items, resamples=size) for stream, items in zip(streams, sizes, strict=True)
+        )
 
 
-def _count(generator: np.random.Generator, n_items: int, resamples: int) -> Floats:
+def _count(generator: np.random.Generator, n_items: int, *, resamples: int) -> Floats:
     if n_items == 0:
         return np.empty((0, resamples))
     cells = generator.integers(n_items, size=(resamples, n_items))
+    # One number for each pair of item and resample, so that a single bincount counts them all.
     cells *= resamples
     cells += np.arange(resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=n_items * resamples)
@@ -239,10 +246,10 @@ def _count(generator: np.random.Generator, n_items: int, resamples: int) -> Floa
 
 
 def _within(values: Floats) -> Floats:
-    """Return figures with rounding beyond [0, 1] taken back."""
+    """Return values within [0, 1], after removing rounding errors beyond."""
     strange = values[~((values >= -1e-9) & (values <= 1 + 1e-9))]
     if strange.size:
-        raise MetricError(f"an interval is of figures within [0, 1], met {strange[0]:g}")
+        raise MetricError(f"an interval needs values within [0, 1], found {strange[0]:g}")
     return np.clip(values, 0, 1)
 
 
@@ -252,50 +259,57 @@ def _odds(value: float) -> float:
 
 
 def _moved(end: float, factor: float) -> float:
-    """Return the share whose odds are ``factor`` times those of ``end``; 0 and 1 stay."""
+    """Return the value whose odds are ``factor`` times those of ``end``; 0 and 1 stay."""
     return end * factor / (end * factor + 1 - end)
 
 
 def _places(kind: Ints, block: NDArray[np.str_] | None) -> tuple[list[int], Ints]:
-    """Return how many rows of counts each kind has, and which row is that of each item."""
+    """Return the number of rows of counts of each kind, and the row of each item."""
     if block is None:
         return np.bincount(kind).tolist(), np.argsort(np.argsort(kind, kind="stable"))
     _, name = np.unique(block, return_inverse=True)
+    # A block with items of several kinds has a row in each of them.
     rows, place = np.unique(kind * (name.max() + 1) + name, return_inverse=True)
     return np.bincount(rows // (name.max() + 1)).tolist(), place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ranking:
-    """The order of one scoring: what the counts of any resample are summed along."""
+    """The order of one scoring, along which the counts of every resample are summed."""
 
-    normals: Ints  # where the counts of the normals stand, by falling score
+    normals: Ints  # rows of the normals' counts, by falling score
     starts: Ints  # where each of their K distinct scores begins in that order
-    anomalies: Ints  # where the counts of the anomalies stand, by falling score
-    above: Ints  # [K] how many anomalies score above a normal score
-    down_to: Ints  # [K] how many score above it or tie with it
+    anomalies: Ints  # rows of the anomalies' counts, by falling score
+    above: Ints  # [K] number of anomalies that score above a normal score
+    down_to: Ints  # [K] number that score above it or tie with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Resampled:
-    """One scoring of one chunk of resamples."""
+    """One scoring under one chunk of resamples."""
 
     ranking: _Ranking
     normals: Floats  # [K, chunk] drawn normals at each distinct score, falling
     drawn: Floats  # [chunk] all drawn normals
-    hits: Floats  # [n_anomaly + 1, chunk] drawn anomalies among the first so many, by falling score
+    hits: Floats  # [n_anomaly + 1, chunk] drawn anomalies among the first 0, 1, ... by falling score
 
 
 _Area = Callable[[_Resampled], Floats]
 
 
 def _one_area(
-    is_anomaly: Bools, scores: Floats, area: Area, *, resamples: int, seed: int, max_fpr: float
+    is_anomaly: Bools, scores: Floats, *, area: Area, resamples: int, seed: int, max_fpr: float
 ) -> Floats:
     view = View(rows=np.ones(scores.size, dtype=np.bool_), areas=(area,))
     stratum = np.zeros(scores.size, dtype=np.int64)
     samples: Floats = bootstrap_views(
-        is_anomaly, scores[None], stratum, [view], resamples=resamples, seed=seed, max_fpr=max_fpr
+        is_anomaly,
+        scores[None],
+        stratum=stratum,
+        views=[view],
+        resamples=resamples,
+        seed=seed,
+        max_fpr=max_fpr,
     )[0, 0]
     return samples
 
@@ -305,10 +319,10 @@ def _check_views(is_anomaly: Bools, views: Sequence[View]) -> None:
         n_items, n_anomaly = np.count_nonzero(view.rows), np.count_nonzero(is_anomaly & view.rows)
         why = absent(int(n_items - n_anomaly), int(n_anomaly))
         if why is not None:
-            raise MetricError(f"{why} among {n_items}: there is nothing to resample")
+            raise MetricError(f"{why} among {n_items}: nothing to resample")
 
 
-def _rank(scores: Floats, is_viewed: Bools, is_anomaly: Bools, place: Ints) -> _Ranking:
+def _rank(scores: Floats, is_viewed: Bools, *, is_anomaly: Bools, place: Ints) -> _Ranking:
     is_normal, is_hit = is_viewed & ~is_anomaly, is_viewed & is_anomaly
     normals, anomalies = scores[is_normal], scores[is_hit]
     order = np.argsort(normals)[::-1]
@@ -328,16 +342,17 @@ def _resample(ranking: _Ranking, counts: Floats) -> _Resampled:
     normals = counts[ranking.normals]
     if ranking.starts.size < normals.shape[0]:
         normals = np.add.reduceat(normals, ranking.starts, axis=0)
+    # The leading row of zeros stands for normals above all anomalies.
     hits = np.zeros((ranking.anomalies.size + 1, counts.shape[1]))
     np.cumsum(counts[ranking.anomalies], axis=0, out=hits[1:])
     return _Resampled(ranking=ranking, normals=normals, drawn=normals.sum(axis=0), hits=hits)
 
 
 def _auc(resampled: _Resampled) -> Floats:
-    """AUC ``[chunk]``: the mean of the strict and the lenient comparison, exact until the division."""
+    """Return the AUC ``[chunk]``: the mean of the strict and the lenient comparison, exact up to the division."""
     ranking, normals, hits = resampled.ranking, resampled.normals, resampled.hits
     wins = np.einsum("kr,kr->r", normals, hits[ranking.above])
-    ties = wins
+    ties = wins  # without ties both comparisons agree, which saves half of the work
     if not np.array_equal(ranking.above, ranking.down_to):
         ties = np.einsum("kr,kr->r", normals, hits[ranking.down_to])
     area: Floats = (wins + ties) / (2 * resampled.drawn * hits[-1])
@@ -345,19 +360,19 @@ def _auc(resampled: _Resampled) -> Floats:
 
 
 def _partial_auc(max_fpr: float) -> _Area:
-    """Return the function that gives the standardised pAUC ``[chunk]``."""
+    """Return a function that computes the standardised pAUC ``[chunk]``."""
     check_max_fpr(max_fpr)
 
     def area(resampled: _Resampled) -> Floats:
         ranking = resampled.ranking
         limit = max_fpr * resampled.drawn
         passed = np.cumsum(resampled.normals, axis=0)
-        # Below the score where the last resample reaches the limit no curve matters any more.
+        # Once every resample has reached the limit, lower scores add nothing to any area.
         needed = 1 + int(np.argmax((passed >= limit).all(axis=1)))
         normals, passed = resampled.normals[:needed], passed[:needed]
         width = np.clip(limit - (passed - normals), 0, normals)
         above, down_to = resampled.hits[ranking.above[:needed]], resampled.hits[ranking.down_to[:needed]]
-        share = width / np.maximum(normals, 1)  # of the segment; where no normal was drawn there is none
+        share = width / np.maximum(normals, 1)  # of the segment; 0 / 1 if no normal was drawn
         doubled = np.einsum("kr,kr->r", width, 2 * above + (down_to - above) * share)
         return standardise(doubled / (2 * resampled.drawn * resampled.hits[-1]), max_fpr)
 

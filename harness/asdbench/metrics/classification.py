@@ -1,9 +1,9 @@
-"""Figures of a classifier from its confusion matrix, pooled over everything that was predicted.
+"""Metrics of a classifier from its confusion matrix, pooled over all predictions.
 
 Conventions:
     * Rows of a confusion matrix are the truth, columns the prediction: ``[..., classes, classes]``.
-    * Figures are of pooled predictions, never means over folds.
-    * A class without an item is left out of the mean recall, and out of the mean F1 unless it was predicted.
+    * Metrics are computed on pooled predictions, never as means over folds.
+    * A class without items is left out of the mean recall, and out of the mean F1 unless it was predicted.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asdbench.core.seeding import seed_for
 from asdbench.errors import MetricError
 from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block, weights_of
 from asdbench.metrics.roc import Floats, Ints, check_finite
 from asdbench.metrics.table import Metric, Result, result_of
-from asdbench.seeding import seed_for
 
 Counts = NDArray[np.float64]
 UNKNOWN = "no item with a known class"
-LONE = "no interval: the items lie in one block"
+LONE = "no interval: the items are in one block"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClassTable:
-    """The class scores of one method on one dataset, once per seed, with the classes that the vault holds.
+    """The class scores of one method on one dataset, once per seed, with the true classes from the vault.
 
     Raises:
         MetricError: There is no item or no seed, shapes differ, a class is unknown, or a score is not finite.
     """
 
     groups: tuple[str, ...]
-    """Names of the result columns; a classifier's figures are of the first, such as the database, and of all."""
+    """Names of the result columns; results are given for the first, for example the database, and over all items."""
     columns: Mapping[str, NDArray[np.str_]]
     """Each ``[items]``, for the groups that exist."""
     truth: Ints
-    """Index of the true class, ``[items]``; -1 where the release keeps it secret."""
+    """Index of the true class, ``[items]``; -1 if the release keeps it secret."""
     scores: Floats
     """Class scores, ``[seeds, items, classes]``; the largest is the prediction."""
     block: NDArray[np.str_] | None = None
-    """Which items are resampled together, ``[items]``, such as those of a subject; None: each by itself."""
+    """Items with the same name are resampled together, for example those of a subject, ``[items]``; None: separately."""
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 3 or 0 in self.scores.shape:
@@ -61,14 +61,14 @@ class ClassTable:
         classes = self.scores.shape[2]
         if self.truth.min() < -1 or self.truth.max() >= classes:
             raise MetricError(
-                f"true classes must be 0 to {classes - 1}, or -1 (secret), met {self.truth.min()} to {self.truth.max()}"
+                f"true classes must be 0 to {classes - 1}, or -1 (secret), found {self.truth.min()} to {self.truth.max()}"
             )
 
 
 def classification(table: ClassTable, *, resamples: int = 1000) -> list[Result]:
     """Return accuracy, one-against-rest accuracy, macro-F1 and mean recall of pooled predictions.
 
-    Of each value of the first group, and of all items together, last.
+    First for each value of the first group, then for all items together.
 
     Args:
         table: Class scores and truth.
@@ -85,11 +85,14 @@ def classification(table: ClassTable, *, resamples: int = 1000) -> list[Result]:
     return [
         result
         for name, inside in [*parts, (None, everything)]
-        for result in _results(table, name, inside, resamples)
+        for result in _results(table, name, inside=inside, resamples=resamples)
     ]
 
 
-def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], resamples: int) -> list[Result]:
+def _results(
+    table: ClassTable, name: str | None, *, inside: NDArray[np.bool_], resamples: int
+) -> list[Result]:
+    """Return all metrics of the items ``inside`` the group ``name``; None: of all groups together."""
     known = inside & (table.truth >= 0)
     groups: dict[str, str | None] = dict.fromkeys(table.groups)
     if name is not None:
@@ -98,9 +101,10 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
     if not known.any():
         return [
             result_of(None, groups=groups, metric=metric, items=0, seeds=seeds, why=UNKNOWN)
-            for metric in FIGURES
+            for metric in METRICS
         ]
     truth = table.truth[known]
+    # One stratum: the numbers of the classes vary between resamples, as they do between samples of subjects.
     together = np.zeros(truth.size, dtype=np.int64)
     block = None if table.block is None else table.block[known]
     why = LONE if resamples and lone_block(together, block) else None
@@ -108,14 +112,15 @@ def _results(table: ClassTable, name: str | None, inside: NDArray[np.bool_], res
     rows = weights_of(together, block, resamples=0 if why else resamples, seed=seed)
     matrices = _confusions(truth, scores=table.scores[:, known], rows=rows)
     return [
-        result_of(figure(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds, why=why)
-        for metric, figure in FIGURES.items()
+        result_of(compute(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds, why=why)
+        for metric, compute in METRICS.items()
     ]
 
 
 def _confusions(truth: Ints, *, scores: Floats, rows: Iterable[Floats]) -> Counts:
     """Return the confusion matrices under every row of weights, ``[seeds, 1 + resamples, classes, classes]``."""
     seeds, items, classes = scores.shape
+    # One-hot cells of the matrix, [seeds, items, classes^2]: one product with the weights then adds up all resamples.
     cell = np.zeros((seeds, items, classes * classes))
     cell[np.arange(seeds)[:, None], np.arange(items), truth * classes + scores.argmax(axis=2)] = 1
     matrices = np.concatenate([weights @ cell for weights in rows], axis=1)
@@ -126,7 +131,7 @@ def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Counts:
     """Return the confusion matrix ``[classes, classes]`` of class indices ``[items]``.
 
     Raises:
-        MetricError: Shapes differ, or an index is not that of a class.
+        MetricError: Shapes differ, or an index is out of range.
     """
     if truth.shape != predicted.shape:
         raise MetricError(
@@ -135,8 +140,9 @@ def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Counts:
     for name, values in (("true", truth), ("predicted", predicted)):
         if values.size and (values.min() < 0 or values.max() >= classes):
             raise MetricError(
-                f"{name} classes must be 0 to {classes - 1}, met {values.min()} to {values.max()}"
+                f"{name} classes must be 0 to {classes - 1}, found {values.min()} to {values.max()}"
             )
+    # Row * classes + column numbers the cells of the matrix.
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.float64)
 
@@ -148,13 +154,14 @@ def accuracy(matrix: Counts) -> Floats:
 
 def one_vs_rest_accuracy(matrix: Counts) -> Floats:
     """Return (TP + TN) / items, averaged over the classes: (K - 2 + 2 a) / K of the plain accuracy a, ``[...]``."""
+    # A wrong item is an error in two of the K one-against-rest tasks, so their mean is 1 - 2 (1 - a) / K.
     classes = matrix.shape[-1]
     return np.asarray((classes - 2 + 2 * accuracy(matrix)) / classes)
 
 
 def macro_f1(matrix: Counts) -> Floats:
     """Return the mean over classes of 2 TP / (2 TP + FP + FN), ``[...]`` (UF1)."""
-    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
+    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)  # (TP + FN) + (TP + FP)
     return _mean_over(2 * _diagonal(matrix), both)
 
 
@@ -168,13 +175,14 @@ def _diagonal(matrix: Counts) -> Counts:
 
 
 def _mean_over(numerator: Counts, denominator: Counts) -> Floats:
-    """Return the mean of the quotients that are defined."""
+    """Return the mean of the defined quotients."""
+    # A class whose denominator is 0 is left out instead of counted as 0.
     defined = denominator > 0
     quotients = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=defined)
     return np.asarray(quotients.sum(axis=-1) / defined.sum(axis=-1))
 
 
-FIGURES: Mapping[Metric, Callable[[Counts], Floats]] = {
+METRICS: Mapping[Metric, Callable[[Counts], Floats]] = {
     "accuracy": accuracy,
     "one_vs_rest_accuracy": one_vs_rest_accuracy,
     "macro_f1": macro_f1,

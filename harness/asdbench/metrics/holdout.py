@@ -1,13 +1,13 @@
-"""The figures of a hold-out protocol: a threshold chosen on validation items, what it finds among the test items.
+"""The metrics of a hold-out protocol: a threshold is chosen on validation items and applied to the test items.
 
 Conventions:
-    * Average precision, F1max and AUC are of the validation items, normal and anomalous.
-    * The threshold is the one that reaches F1max there; recall is the share of anomalous test items at or above it,
-      the false-alarm rate the share of normal test items or, where none is tested, of normal validation items.
-    * Items of unknown label are left out, of validation and of test.
-    * A resample draws normal and anomalous items of validation and of test apart, whole blocks at a time where the
-      dataset says which items overlap, and chooses its own threshold: intervals tell of that choice too. Items that
-      all lie in one block say nothing of how far a figure would move: it has no interval then, and says why.
+    * Average precision, F1max and AUC are measured on the validation items, normal and anomalous.
+    * The threshold is the one that reaches F1max there. Recall is the share of anomalous test items at or above it; the
+      false-alarm rate is the share of normal test items or, if none are tested, of normal validation items.
+    * Validation and test items with an unknown label are left out.
+    * A resample draws normal and anomalous items of validation and of test separately, as whole blocks if the dataset
+      says which items overlap, and chooses its own threshold, so intervals include that choice. If all items of a kind
+      are in one block, metrics that depend on them have no interval, and a note says why.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asdbench.core.labels import ANOMALY
+from asdbench.core.seeding import seed_for
 from asdbench.metrics.detection import decisions, f1_max, share_at_or_above
 from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block, weights_of
 from asdbench.metrics.roc import Bools, Floats, absent
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
-from asdbench.seeding import seed_for
-from asdbench.values import ANOMALY
 
-FIGURES: tuple[Metric, ...] = ("ap", "f1", "recall", "false_alarms", "auc")
+METRICS: tuple[Metric, ...] = ("ap", "f1", "recall", "false_alarms", "auc")
 AT_THRESHOLD: tuple[Metric, ...] = ("f1", "recall", "false_alarms")
-NO_VALIDATION = "a threshold is chosen on validation items, and there are none; use another protocol"
+NO_VALIDATION = "choosing a threshold needs validation items, found none; use another protocol"
 NORMAL_VALIDATION, ANOMALOUS_VALIDATION, NORMAL_TEST, ANOMALOUS_TEST = range(4)
 STRATA = ("normal validation", "anomalous validation", "normal test", "anomalous test")
-"""What is drawn apart."""
+"""What is drawn separately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Known:
-    """The items of one role whose label is known."""
+    """The items of one role with a known label."""
 
     anomalous: Bools
     scores: Floats  # [seeds, items]
@@ -56,9 +56,9 @@ class _Known:
 
 
 def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
-    """Return AP, F1max, AUC and false alarms of the validation items, and recall of the test items at F1max's threshold.
+    """Return AP, F1max and AUC of the validation items, and recall and false alarms at the threshold of F1max.
 
-    Items of unknown label take no part. Without validation items, or without those of a class, all is undefined.
+    Items with an unknown label are left out. Without validation items of both classes everything is undefined.
 
     Args:
         table: Scores and labels of the test items, with those of the validation items in ``validation``.
@@ -73,8 +73,8 @@ def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
     draws: Mapping[Metric, Floats] = {}
     thresholds: tuple[float, ...] = ()
     if validation is not None and "f1" not in why:
-        draws, bounded = _draws(validation, test, resamples)
-        why |= bounded
+        draws, no_interval = _draws(validation, test, resamples=resamples)
+        why |= no_interval
         thresholds = tuple(f1_max(validation.anomalous, scores)[1] for scores in validation.scores)
     items = _items(validation, test)
     return [
@@ -87,63 +87,64 @@ def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
             why=why.get(metric),
             thresholds=thresholds if metric in AT_THRESHOLD else (),
         )
-        for metric in FIGURES
+        for metric in METRICS
     ]
 
 
 def _undefined(validation: _Known | None, test: _Known) -> dict[Metric, str]:
-    """Return why figures are undefined."""
+    """Return why metrics are undefined."""
     if validation is None:
-        return dict.fromkeys(FIGURES, NO_VALIDATION)
+        return dict.fromkeys(METRICS, NO_VALIDATION)
     if validation.items == 0:
-        return dict.fromkeys(FIGURES, "validation: the label of no item is known")
+        return dict.fromkeys(METRICS, "validation: no item has a known label")
     missing = absent(int((~validation.anomalous).sum()), int(validation.anomalous.sum()))
     if missing is not None:
-        return dict.fromkeys(FIGURES, f"validation: {missing}")
+        return dict.fromkeys(METRICS, f"validation: {missing}")
     if test.items == 0:
-        return {"recall": "test: the label of no item is known"}
+        return {"recall": "test: no item has a known label"}
     return {} if test.anomalous.any() else {"recall": "no anomalous test item"}
 
 
 def _items(validation: _Known | None, test: _Known) -> dict[Metric, int]:
-    """Return how many items each figure is of."""
+    """Return the number of items behind each metric."""
+    # A test set may consist of anomalies only: false alarms are then measured on the validation normals.
     validated = 0 if validation is None else validation.items
     normal = test if validation is None or not test.anomalous.all() else validation
-    return dict.fromkeys(FIGURES, validated) | {
+    return dict.fromkeys(METRICS, validated) | {
         "recall": int(test.anomalous.sum()),
         "false_alarms": int((~normal.anomalous).sum()),
     }
 
 
 def _draws(
-    validation: _Known, test: _Known, resamples: int
+    validation: _Known, test: _Known, *, resamples: int
 ) -> tuple[dict[Metric, Floats], dict[Metric, str]]:
-    """Return the draws ``[seeds, 1 + resamples]`` of the figures, and why some of them have no interval."""
-    anomalous, tested = validation.anomalous, test.anomalous
-    stratum = np.concatenate([anomalous.astype(np.int64), NORMAL_TEST + tested])
+    """Return the draws ``[seeds, 1 + resamples]`` of the metrics, and why some of them have no interval."""
+    # Validation items first, then test items: ``_one_seed`` cuts the weights there.
+    stratum = np.concatenate([validation.anomalous.astype(np.int64), NORMAL_TEST + test.anomalous])
     block = _joined(validation.block, test.block)
     seed = seed_for(BOOTSTRAP_SEED, "holdout")
     chunks: dict[Metric, list[Floats]] = {}
     for weights in weights_of(stratum, block, resamples=resamples, seed=seed):
-        on_validation, on_test = weights[:, : anomalous.size], weights[:, anomalous.size :]
         of_seeds = [
-            _one_seed(anomalous, scores, on_validation, tested, test_scores, on_test)
-            for scores, test_scores in zip(validation.scores, test.scores, strict=True)
+            _one_seed(validation, test, number=number, weights=weights)
+            for number in range(len(validation.scores))
         ]
         for metric in of_seeds[0]:
-            chunks.setdefault(metric, []).append(np.stack([figures[metric] for figures in of_seeds]))
+            chunks.setdefault(metric, []).append(np.stack([estimates[metric] for estimates in of_seeds]))
     draws = {metric: np.concatenate(found, axis=1) for metric, found in chunks.items()}
     lone = [STRATA[value] for value in lone_block(stratum, block)]
     why: dict[Metric, str] = {}
     for metric in draws if resamples else ():
-        if fixed := [name for name in lone if STRATA.index(name) in _strata_of(metric, tested)]:
+        if fixed := [name for name in lone if STRATA.index(name) in _strata_of(metric, test.anomalous)]:
             draws[metric] = draws[metric][:, :1]
-            why[metric] = f"no interval: the {' and the '.join(fixed)} items lie in one block"
+            why[metric] = f"no interval: the {' and the '.join(fixed)} items are in one block"
     return draws, why
 
 
 def _strata_of(metric: Metric, tested: Bools) -> set[int]:
-    """Return the strata whose draws a figure depends on."""
+    """Return the strata that a metric depends on."""
+    # Every metric depends on validation, at least through the threshold.
     strata = {NORMAL_VALIDATION, ANOMALOUS_VALIDATION}
     if metric == "recall":
         strata.add(ANOMALOUS_TEST)
@@ -152,32 +153,33 @@ def _strata_of(metric: Metric, tested: Bools) -> set[int]:
     return strata
 
 
-def _one_seed(
-    anomalous: Bools,
-    scores: Floats,
-    weights: Floats,
-    tested: Bools,
-    test_scores: Floats,
-    test_weights: Floats,
-) -> dict[Metric, Floats]:
-    decided = decisions(anomalous, scores, weights)
+def _one_seed(validation: _Known, test: _Known, *, number: int, weights: Floats) -> dict[Metric, Floats]:
+    """Return every metric of one seed under each row of weights."""
+    anomalous, tested = validation.anomalous, test.anomalous
+    scores, test_scores = validation.scores[number], test.scores[number]
+    weights, test_weights = weights[:, : anomalous.size], weights[:, anomalous.size :]
+    decided = decisions(anomalous, scores, weights=weights)
+    # Each resample has its own best threshold, so that intervals include the choice.
     best = decided.best()
     thresholds = decided.thresholds[best]
     normal, normal_weights = scores[~anomalous], weights[:, ~anomalous]
     if not tested.all():
         normal, normal_weights = test_scores[~tested], test_weights[:, ~tested]
-    figures: dict[Metric, Floats] = {
+    estimates: dict[Metric, Floats] = {
         "ap": decided.average_precision(),
         "f1": decided.f1[np.arange(best.size), best],
         "auc": decided.area(),
-        "false_alarms": share_at_or_above(normal, normal_weights, thresholds),
+        "false_alarms": share_at_or_above(normal, normal_weights, thresholds=thresholds),
     }
     if tested.any():
-        figures["recall"] = share_at_or_above(test_scores[tested], test_weights[:, tested], thresholds)
-    return figures
+        estimates["recall"] = share_at_or_above(
+            test_scores[tested], test_weights[:, tested], thresholds=thresholds
+        )
+    return estimates
 
 
 def _joined(first: NDArray[np.str_] | None, second: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
+    # Both tables come from one dataset, so either both have blocks or none.
     if first is None or second is None:
         return None
     return np.concatenate([first, second])

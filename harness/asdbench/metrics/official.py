@@ -1,18 +1,17 @@
-"""The official figures of a result group, one function per rule of a DCASE year.
+"""The official metrics of a table of scores, one function per rule of a DCASE year.
 
 Conventions:
-    * 2020: the innermost group that the table has is the section, the one around it its type, and the average
-      is above. 2021 on: the column ``domain``, where there is one, lies within the section.
-    * A year's means of 2021 on are harmonic and flat: a group's figure is that of all measured figures beneath
-      it at once, so that every section and domain counts alike. A figure of 0 makes it 0.
-    * ``omega`` is the official score: the harmonic mean over AUCs and pAUCs together. The challenge prints that
-      of all; that of a type or section is the same mean over what lies beneath.
-    * What is undefined is left out of a mean and named in its note; it never counts as 0 or 0.5.
-    * With several seeds a figure is the mean over seeds. Its interval is that of the mean too: each resample
-      draws the same items for all seeds, so the interval tells of the test items, ``per_seed`` of the
-      training.
-    * Sections are resampled independently (2021: their domains), by whole blocks where the table has them; the
-      interval of a mean is that of the means of their resamples.
+    * 2020: the innermost group of the table is the section, the next one outwards its type, and the average is on top.
+      From 2021: the column ``domain``, if there is one, is within the section.
+    * From 2021 means are harmonic and flat: the value of a group is the mean of all measured values below it at once,
+      so every section and domain counts equally. A value of 0 makes the mean 0.
+    * ``omega`` is the official score: the harmonic mean over AUCs and pAUCs together. The challenge prints it over
+      everything; for a type or section it is the same mean over everything below.
+    * Undefined values are left out of a mean and named in its note; they never count as 0 or 0.5.
+    * With several seeds a value is the mean over seeds, and so is each resample, which draws the same items for all
+      seeds. The interval thus describes the choice of test items, and ``per_seed`` the training.
+    * Sections (2021: their domains) are resampled independently, as whole blocks if the table has blocks; the interval
+      of a mean comes from the means of their resamples.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from asdbench.errors import ConfigError, unknown
 from asdbench.metrics.aggregate import (
-    Figure,
+    Estimate,
     climb,
     harmonic,
     mean,
@@ -39,16 +38,15 @@ WITH_OMEGA: tuple[Metric, ...] = ("auc", "pauc", "omega")
 def dcase2020(
     table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = ("auc", "pauc")
 ) -> list[Result]:
-    """Return the figures of DCASE 2020 Task 2: AUC and pAUC (p = 0.1) per section, per type and on average.
+    """Return the metrics of DCASE 2020 Task 2: AUC and pAUC (p = 0.1) per section, per type and on average.
 
-    A type's figure is the arithmetic mean over its defined sections, the average the arithmetic mean over the
-    types that have one. ``mauc`` may be asked for besides: the smallest AUC among a type's sections, then the
-    types' mean.
+    The value of a type is the arithmetic mean over its defined sections, the average the arithmetic mean over the
+    defined types. ``mauc`` is available too: the smallest AUC among the sections of a type, and the mean over types.
 
     Args:
-        table: Scores and labels; with one group only, its values are the sections, under no type.
+        table: Scores and labels; with a single group, its values are sections without a type.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        metrics: Which figures, in this order within a group.
+        metrics: Metrics to report, in this order within a group.
 
     Returns:
         The sections of a type, then the type, the average last; by name.
@@ -58,27 +56,27 @@ def dcase2020(
     """
     _check(metrics, offered=("auc", "pauc", "mauc"))
     auc, partial_auc = measure(table, resamples=resamples)
-    figures: dict[Metric, list[Figure]] = {
+    # Level by level: types have 3 to 4 sections in the development data and count equally in the average.
+    estimates: dict[Metric, list[Estimate]] = {
         "auc": [*auc, *climb(auc, first=mean, then=mean)],
         "pauc": [*partial_auc, *climb(partial_auc, first=mean, then=mean)],
         "mauc": [*climb(auc, first=minimum, then=mean)],
     }
-    return report(table, [(metric, figure) for metric in metrics for figure in figures[metric]])
+    return report(table, [(metric, estimate) for metric in metrics for estimate in estimates[metric]])
 
 
 def dcase2021(
     table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
 ) -> list[Result]:
-    """Return the figures of DCASE 2021 Task 2: AUC and pAUC (p = 0.1) per section and domain, harmonic means.
+    """Return the metrics of DCASE 2021 Task 2: AUC and pAUC (p = 0.1) per section and domain, harmonic means.
 
-    Both areas of a domain are of the normal and the anomalous clips of that domain alone. A section's, a type's
-    and the average figure are harmonic means over the domains beneath; the official score ``omega`` is the one
-    over their AUCs and pAUCs together.
+    Both areas of a domain use only the normal and anomalous clips of that domain. Sections, types and the average are
+    harmonic means over the domains below; the official score ``omega`` is the one over their AUCs and pAUCs together.
 
     Args:
-        table: Scores and labels; without a column ``domain`` the section is what is measured.
+        table: Scores and labels; without a column ``domain`` sections are measured instead.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        metrics: Which figures, in this order within a group.
+        metrics: Metrics to report, in this order within a group.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -87,24 +85,26 @@ def dcase2021(
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
     _check(metrics, offered=WITH_OMEGA)
+    # The domain is a level of the table, so each domain of a section is measured separately.
     auc, partial_auc = measure(table, resamples=resamples)
-    return _harmonic(table, {"auc": auc, "pauc": partial_auc}, metrics)
+    # Omega = h{AUC_mnd, pAUC_mnd}: type m, section n, domain d; h is the harmonic mean over all of them.
+    return _harmonic(table, {"auc": auc, "pauc": partial_auc}, metrics=metrics)
 
 
 def dcase2022(
     table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
 ) -> list[Result]:
-    """Return the figures of DCASE 2022 Task 2: AUC per domain against all anomalies, pAUC per section, and Omega.
+    """Return the metrics of DCASE 2022 Task 2: AUC per domain against all anomalies, pAUC per section, and Omega.
 
-    The domain of a test clip is not told any more, so the AUC of a domain sets that domain's normal clips against
-    the anomalous clips of both domains of the section, and the section's pAUC (p = 0.1) takes all its clips.
-    Omega is the harmonic mean over all types, sections and domains of these AUCs and pAUCs.
+    The domain of a test clip is no longer known, so the AUC of a domain compares its normal clips with the anomalous
+    clips of both domains of the section, and the section's pAUC (p = 0.1) uses all its clips. Omega is the harmonic
+    mean of these AUCs and pAUCs over all types, sections and domains.
 
     Args:
-        table: Scores and labels; without a column ``domain`` the section is measured as one.
+        table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        metrics: Which figures, in this order within a group; ``pauc_domain``, the pAUC of one domain's normal and
-            anomalous clips, may be asked for besides. It does not enter Omega.
+        metrics: Metrics to report, in this order within a group; ``pauc_domain``, the pAUC of one domain's
+            normal and anomalous clips, is available too. It is not part of Omega.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -118,15 +118,15 @@ def dcase2022(
 def dcase2023(
     table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
 ) -> list[Result]:
-    """Return the figures of DCASE 2023 Task 2 (first shot): AUC per domain, pAUC per section, Omega as in 2022.
+    """Return the metrics of DCASE 2023 Task 2 (first shot): AUC per domain, pAUC per section, Omega as in 2022.
 
-    A type has one section, and the types of the evaluation data are others than those of the development data:
-    each is scored apart, and Omega is over the types of one of them.
+    A type has one section. Development and evaluation data have different types and are scored separately, each with
+    its own Omega.
 
     Args:
-        table: Scores and labels; without a column ``domain`` the section is measured as one.
+        table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        metrics: Which figures, ``pauc_domain`` among those that may be asked for.
+        metrics: Metrics to report; ``pauc_domain`` is available too.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -140,12 +140,12 @@ def dcase2023(
 def dcase2024(
     table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
 ) -> list[Result]:
-    """Return the figures of DCASE 2024 Task 2: those of 2023. Attributes may be hidden, which scoring does not touch.
+    """Return the metrics of DCASE 2024 Task 2, the same as in 2023. Attributes may be hidden; scoring does not use them.
 
     Args:
-        table: Scores and labels; without a column ``domain`` the section is measured as one.
+        table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        metrics: Which figures, ``pauc_domain`` among those that may be asked for.
+        metrics: Metrics to report; ``pauc_domain`` is available too.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -159,12 +159,12 @@ def dcase2024(
 def dcase2025(
     table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
 ) -> list[Result]:
-    """Return the figures of DCASE 2025 Task 2: those of 2023. Supplemental clips are for training and are not scored.
+    """Return the metrics of DCASE 2025 Task 2, the same as in 2023. Supplemental clips are only for training.
 
     Args:
-        table: Scores and labels; without a column ``domain`` the section is measured as one.
+        table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        metrics: Which figures, ``pauc_domain`` among those that may be asked for.
+        metrics: Metrics to report; ``pauc_domain`` is available too.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -176,24 +176,27 @@ def dcase2025(
 
 
 def _over_domains(table: ScoreTable, *, resamples: int, metrics: Sequence[Metric]) -> list[Result]:
-    """Measure as all years from 2022 on do."""
+    """Return the metrics of all years from 2022 on."""
     _check(metrics, offered=(*WITH_OMEGA, "pauc_domain"))
-    figures = measure_domains(table, resamples=resamples, per_domain="pauc_domain" in metrics)
-    return _harmonic(table, figures, metrics)
+    measured = measure_domains(table, resamples=resamples, per_domain="pauc_domain" in metrics)
+    # Omega = h{AUC_mnd, pAUC_mn}: unlike in 2021, pAUC is over both domains, so it counts once for each section.
+    return _harmonic(table, measured, metrics=metrics)
 
 
 def _harmonic(
-    table: ScoreTable, measured: Mapping[Metric, Sequence[Figure]], metrics: Sequence[Metric]
+    table: ScoreTable, measured: Mapping[Metric, Sequence[Estimate]], *, metrics: Sequence[Metric]
 ) -> list[Result]:
-    figures: dict[Metric, list[Figure]] = {
+    """Report the measured estimates, their flat harmonic means and Omega."""
+    estimates: dict[Metric, list[Estimate]] = {
         metric: [*leaves, *pool({metric: leaves}, reduce=harmonic)] for metric, leaves in measured.items()
     }
-    official: dict[Metric, Sequence[Figure]] = {"auc": measured["auc"], "pauc": measured["pauc"]}
-    figures["omega"] = list(pool(official, reduce=harmonic))
-    return report(table, [(metric, figure) for metric in metrics for figure in figures[metric]])
+    # Only these two enter Omega, even if pauc_domain is measured.
+    official: dict[Metric, Sequence[Estimate]] = {"auc": measured["auc"], "pauc": measured["pauc"]}
+    estimates["omega"] = list(pool(official, reduce=harmonic))
+    return report(table, [(metric, estimate) for metric in metrics for estimate in estimates[metric]])
 
 
 def _check(metrics: Iterable[str], *, offered: Sequence[Metric]) -> None:
     for metric in metrics:
         if metric not in offered:
-            raise ConfigError(unknown("metric", metric, offered))
+            raise ConfigError(unknown("metric", metric, known=offered))

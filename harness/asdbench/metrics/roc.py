@@ -1,14 +1,13 @@
 """Areas under the ROC curve, of one section or of thousands in one pass over sorted scores.
 
 Conventions:
-    * A score is higher the stranger its item; an item is positive when it is an anomaly.
-    * AUC is P(anomaly scores higher) + P(tie) / 2, as Mann and Whitney have it.
-    * pAUC is the area left of ``max_fpr``, with the curve interpolated there, standardised after McClish
-      (1989) so that chance is 0.5 and a perfect ranking 1: scikit-learn's ``roc_auc_score(...,
-      max_fpr=max_fpr)``.
-    * Scores that tie form one segment of the curve, so the order of items never matters.
-    * Without a normal or an anomalous item nothing is defined: an error for one section, NaN with a reason
-      for many.
+    * Higher scores are more anomalous; an item is positive if it is an anomaly.
+    * AUC is P(anomaly scores higher) + P(tie) / 2, the statistic of Mann and Whitney.
+    * pAUC is the area left of ``max_fpr``, where the curve is interpolated, standardised after McClish (1989) so that
+      chance is 0.5 and a perfect ranking 1: scikit-learn's ``roc_auc_score(..., max_fpr=max_fpr)``.
+    * Tied scores form one segment of the curve, so the order of items never matters.
+    * Without a normal or an anomalous item both areas are undefined: an error for one section, NaN with a reason for
+      many.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MAX_FPR = 0.1
-"""The p of the DCASE challenges' pAUC."""
+"""The p of pAUC in the DCASE challenges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SectionRoc:
-    """Areas of K sections, arrays ``[K]`` in the order of their codes; NaN where a section lacks a class."""
+    """Areas of K sections, arrays ``[K]`` in the order of their codes; NaN if a section lacks a class."""
 
     auc: Floats
     partial_auc: Floats
     why: tuple[str | None, ...]
-    """Why a section's areas are undefined; None where they are defined."""
+    """Why a section's areas are undefined; None if they are defined."""
 
 
 def auc(is_anomaly: ArrayLike, scores: ArrayLike) -> float:
-    """Return the area under the ROC curve: the chance that an anomaly scores higher than a normal item.
+    """Return the area under the ROC curve: the probability that an anomaly scores higher than a normal item.
 
     Args:
         is_anomaly: True (or 1) for anomalies, shape ``[items]``.
@@ -58,7 +57,7 @@ def partial_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, max_fpr: float = MA
     Args:
         is_anomaly: True (or 1) for anomalies, shape ``[items]``.
         scores: Anomaly scores, shape ``[items]``.
-        max_fpr: Largest false-positive rate that counts, above 0 and at most 1 (where it is the AUC).
+        max_fpr: Largest false-positive rate that counts, above 0 and at most 1, which gives the AUC.
 
     Raises:
         MetricError: Shapes differ, a score is not finite, or one class is absent.
@@ -70,8 +69,8 @@ def partial_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, max_fpr: float = MA
 def roc_by_section(
     is_anomaly: ArrayLike,
     scores: ArrayLike,
-    section: ArrayLike,
     *,
+    section: ArrayLike,
     max_fpr: float = MAX_FPR,
     sections: int | None = None,
 ) -> SectionRoc:
@@ -85,14 +84,14 @@ def roc_by_section(
         sections: K; None: the largest code plus one.
 
     Raises:
-        MetricError: Shapes differ, a score is not finite, or a section code is no integer in range.
+        MetricError: Shapes differ, a score is not finite, or a section code is not an integer in range.
         ConfigError: ``max_fpr`` is out of range.
     """
     anomalous, values = check_scores(is_anomaly, scores)
     check_max_fpr(max_fpr)
     codes = _check_section(section, shape=values.shape, sections=sections)
     n_items = np.bincount(codes, minlength=sections or 0)
-    return _areas(anomalous, values, codes, n_items=n_items, max_fpr=max_fpr)
+    return _areas(anomalous, values, section=codes, n_items=n_items, max_fpr=max_fpr)
 
 
 def check_scores(is_anomaly: ArrayLike, scores: ArrayLike) -> tuple[Bools, Floats]:
@@ -115,7 +114,7 @@ def check_finite(scores: NDArray[np.floating[Any]]) -> None:
     """Refuse NaN and infinite scores of any shape.
 
     Raises:
-        MetricError: A score is not finite; the message counts them.
+        MetricError: Some scores are not finite; the message counts them.
     """
     bad = scores.size - int(np.count_nonzero(np.isfinite(scores)))
     if bad:
@@ -123,7 +122,7 @@ def check_finite(scores: NDArray[np.floating[Any]]) -> None:
 
 
 def check_max_fpr(max_fpr: float) -> None:
-    """Refuse a false-positive rate that bounds no area.
+    """Refuse a false-positive rate that does not bound an area.
 
     Raises:
         ConfigError: It is not above 0 and at most 1.
@@ -133,7 +132,7 @@ def check_max_fpr(max_fpr: float) -> None:
 
 
 def absent(n_normal: int, n_anomaly: int) -> str | None:
-    """Say which class is missing, or None if both are there."""
+    """Return which class is missing; None if both are present."""
     if n_normal == 0 and n_anomaly == 0:
         return "no item"
     if n_anomaly == 0:
@@ -142,15 +141,17 @@ def absent(n_normal: int, n_anomaly: int) -> str | None:
 
 
 def standardise(area: Floats, max_fpr: float) -> Floats:
-    """Return McClish's pAUC of the plain area left of ``max_fpr`` (which lies in [0, max_fpr])."""
+    """Return McClish's pAUC for the plain area left of ``max_fpr``, which is within [0, max_fpr]."""
+    # McClish, "Analyzing a portion of the ROC curve", 1989: (1 + (A - min) / (max - min)) / 2, where min is the area
+    # under the diagonal, max_fpr^2 / 2, and max that of a perfect ranking, max_fpr.
     chance = max_fpr**2 / 2
-    # Rounding must not lift a perfect ranking above 1.
+    # Rounding could raise a perfect ranking above 1.
     return np.minimum(0.5 * (1 + (area - chance) / (max_fpr - chance)), 1.0)
 
 
 def _one(is_anomaly: ArrayLike, scores: ArrayLike, *, max_fpr: float) -> SectionRoc:
     section = np.zeros(np.shape(scores), dtype=np.int64)
-    roc = roc_by_section(is_anomaly, scores, section, max_fpr=max_fpr, sections=1)
+    roc = roc_by_section(is_anomaly, scores, section=section, max_fpr=max_fpr, sections=1)
     if roc.why[0] is not None:
         raise MetricError(f"{roc.why[0]} among {np.size(scores)}: the area under the ROC curve is undefined")
     return roc
@@ -161,7 +162,7 @@ def _check_labels(labels: NDArray[Any]) -> Bools:
         return labels
     strange = labels[~np.isin(labels, (0, 1))] if labels.dtype.kind in "iuf" else labels
     if strange.size:
-        raise MetricError(f"labels must be 0 (normal) or 1 (anomaly), met {strange[0]!r}")
+        raise MetricError(f"labels must be 0 (normal) or 1 (anomaly), found {strange[0]!r}")
     return labels.astype(np.bool_)
 
 
@@ -169,33 +170,35 @@ def _check_section(section: ArrayLike, *, shape: tuple[int, ...], sections: int 
     codes = np.asarray(section)
     if codes.shape != shape:
         raise MetricError(
-            f"expected a section code for each of {shape[0]} items, got shape {list(codes.shape)}"
+            f"expected one section code for each of {shape[0]} items, got shape {list(codes.shape)}"
         )
     if not codes.size:
         return np.zeros(0, dtype=np.int64)
     if not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0:
         raise MetricError("section codes must be integers from 0")
     if sections is not None and codes.max() >= sections:
-        raise MetricError(f"expected section codes below {sections}, met {codes.max()}")
+        raise MetricError(f"expected section codes below {sections}, found {codes.max()}")
     return codes.astype(np.int64)
 
 
-def _areas(is_anomaly: Bools, scores: Floats, section: Ints, *, n_items: Ints, max_fpr: float) -> SectionRoc:
+def _areas(is_anomaly: Bools, scores: Floats, *, section: Ints, n_items: Ints, max_fpr: float) -> SectionRoc:
     n_anomaly = np.bincount(section[is_anomaly], minlength=n_items.size)
     n_normal = n_items - n_anomaly
-    normals, anomalies, above, where = _segments(is_anomaly, scores, section)
+    normals, anomalies, above, where = _segments(is_anomaly, scores, section=section)
 
-    # In units of 1 / (2 normals anomalies): whole numbers, so the AUC is exact until the one division.
+    # Mann-Whitney: every normal counts the anomalies above it, and half of those that tie with it. In units of
+    # 1 / (2 normals anomalies) these are integers, so the AUC is exact up to the one division.
     area = np.bincount(where, weights=normals * (2 * above + anomalies), minlength=n_items.size)
     first = _first(where)
     passed = np.cumsum(normals) - normals
     passed -= passed[first]  # false positives before the segment, [segments]
+    # How much of the segment is left of max_fpr; the limit is a fraction of the normals and may cut a segment.
     width = np.clip(max_fpr * n_normal[where] - passed, 0, normals)
-    part = width * (2 * above + anomalies * width / normals)  # a segment is straight: interpolate at its cut
+    part = width * (2 * above + anomalies * width / normals)  # straight, so a triangle above the rectangle
     partial = np.bincount(where, weights=part, minlength=n_items.size)
 
     pairs = 2.0 * n_normal * n_anomaly
-    pairs[pairs == 0] = np.nan
+    pairs[pairs == 0] = np.nan  # undefined, not 0, and without a warning of numpy's
     return SectionRoc(
         auc=area / pairs,
         partial_auc=standardise(partial / pairs, max_fpr),
@@ -203,14 +206,14 @@ def _areas(is_anomaly: Bools, scores: Floats, section: Ints, *, n_items: Ints, m
     )
 
 
-def _segments(is_anomaly: Bools, scores: Floats, section: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Cut all curves where normals lie: per score that normals have, by section and falling, four counts.
+def _segments(is_anomaly: Bools, scores: Floats, *, section: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Cut all curves at the normal items: one segment for each distinct score of normals, by section, falling.
 
     Returns:
         Arrays ``[segments]``: normals at the score, anomalies at it, anomalies above it, code of the section.
     """
     order = np.argsort(scores)[::-1]
-    # Stable, and a radix sort where the codes fit 16 bits: scores stay sorted within each section.
+    # Stable, so scores stay sorted within each section; numpy uses a fast radix sort if the codes fit 16 bits.
     order = order[np.argsort(_narrow(section[order]), kind="stable")]
     codes, values = section[order], scores[order]
     is_end = np.ones(values.size, dtype=np.bool_)
@@ -222,7 +225,7 @@ def _segments(is_anomaly: Bools, scores: Floats, section: Ints) -> tuple[Ints, I
     where = codes[ends]
     above: Ints = hits - anomalies
     above -= above[_first(where)]
-    keep = normals > 0
+    keep = normals > 0  # a vertical step of the curve has no area, and the next segment counts its anomalies
     return normals[keep], anomalies[keep], above[keep], where[keep]
 
 

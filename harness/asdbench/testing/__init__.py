@@ -1,4 +1,4 @@
-"""Tests that every plugin inherits, ours and strangers': what the contracts promise, tried on what a plugin offers.
+"""Contract tests that plugins inherit: they check that what a plugin offers keeps the promises of its base class.
 
     from asdbench.testing import ScorerContract
 
@@ -7,7 +7,7 @@
         def scorer(self) -> MyScorer:
             return MyScorer(neighbours=2)
 
-pytest collects the tests of the base class; they need the extra ``test``.
+pytest collects the inherited tests. They need the extra ``test``: ``pip install 'asdbench[test]'``.
 """
 
 from asdbench.testing.datasets import DatasetContract

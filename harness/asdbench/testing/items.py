@@ -1,4 +1,4 @@
-"""Items made of arrays, for tests of models and featurizers without a dataset."""
+"""Builds items from arrays, for tests of models and featurizers without a dataset."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asdbench.data.items import Items, ItemSource
+from asdbench.core.info import Info
+from asdbench.data.dataset import Row
 from asdbench.data.pack import Pack, build_pack
-from asdbench.values import Info, Row
+from asdbench.detector.items import Items, ItemSource
+from asdbench.messages.progress import ignore_progress
 
 
 def make_items(
@@ -26,16 +28,19 @@ def make_items(
     columns: Mapping[str, Sequence[str]] | None = None,
     featurizer: Callable[[Tensor], Tensor] | None = None,
 ) -> Items:
-    """Return items of the samples ``raw`` ``[n, length, ...]``, int16 or float32, packed into ``folder``.
+    """Return items with the given samples.
 
     Args:
-        raw: Samples of every item.
-        info: Shapes and classes that the items tell of.
-        folder: Where the pack is written; it must not exist.
-        claim: Index of each item's class, -1 = foreign.
-        own: False = auxiliary negative; None: as the claims say.
-        columns: Public columns, each with a value per item.
-        featurizer: What ``features()`` gives.
+        raw: Samples ``[n, length, ...]``, int16 or float32.
+        info: The items' ``info``: shapes, classes, device.
+        folder: Where the samples are written; it must not exist.
+        claim: Index of the class each item claims, ``[n]``; -1 = outside the unit.
+        own: False = an auxiliary negative, ``[n]``; None: False exactly where the claim is -1.
+        columns: Public columns, each with one value per item.
+        featurizer: Computes ``features()``; None: the items have none.
+
+    Example:
+        ``make_items(np.zeros((3, 16000), np.float32), info, folder=tmp_path / "pack", claim=[0, 1, 1])``
     """
     rows = [
         Row(
@@ -45,7 +50,9 @@ def make_items(
     ]
     joined = raw.reshape(-1, *raw.shape[2:])
     folder.mkdir(parents=True)
-    build_pack(rows, np.arange(len(raw)), lambda source: joined, folder, progress=lambda done, total: None)
+    build_pack(
+        rows, np.arange(len(raw)), read=lambda source: joined, folder=folder, on_progress=ignore_progress
+    )
     source = ItemSource(
         pack=Pack(folder), ids=np.arange(len(raw)), info=info, length=raw.shape[1], featurizer=featurizer
     )

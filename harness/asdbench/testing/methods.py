@@ -1,4 +1,4 @@
-"""What every method must keep, built as it is on a dataset."""
+"""Contract tests for methods: featurizer, model and scorer together, as built for a dataset."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from asdbench.data.items import Items
-from asdbench.describe import expected_info
-from asdbench.detector import Detector
-from asdbench.recipe import PARTS, Recipe, config_of, resolve
-from asdbench.registry import Registry, load_registry
-from asdbench.runner import open_dataset
+from asdbench.core.config import config_of
+from asdbench.detector.detector import Detector
+from asdbench.detector.items import Items
+from asdbench.plugin.entries import Selector
+from asdbench.plugin.registry import Registry, load_registry
+from asdbench.recipes.recipe import PARTS, Recipe
+from asdbench.recipes.resolve import resolve
+from asdbench.runs.describe import expected_info
+from asdbench.runs.request import open_dataset
 from asdbench.testing.items import make_items
 
 ITEMS = 3
@@ -24,41 +27,44 @@ _registry = functools.cache(load_registry)
 
 
 class MethodContract:
-    """Inherit and define the fixture ``method``, a name; it is tried untrained on noise in the dataset's shape."""
+    """Inherit this class and define the fixture ``method``, its name. The tests run it untrained, on noise.
+
+    Override the fixture ``dataset`` to choose the dataset that it is built for.
+    """
 
     @pytest.fixture
     def method(self) -> str:
-        """Name of the method to be tried."""
+        """Name of the method to test."""
         raise NotImplementedError("define a fixture `method`")
 
     @pytest.fixture
     def registry(self) -> Registry:
-        """What is installed."""
+        """Everything the installed plugins offer."""
         return _registry()
 
     @pytest.fixture
     def dataset(self, registry: Registry, method: str) -> str:
-        """Name of the first made dataset that the method has settings for, else the made sounds."""
+        """Name of a dataset: the first generated one that the method has settings for, or ``synthetic``."""
         names = registry.method(method).on
-        made = (name for name in names if open_dataset(registry, (name, {})).card.made)
+        made = (name for name in names if open_dataset(registry, Selector(name)).card.generated)
         return next(made, "synthetic")
 
     @pytest.fixture
     def recipe(self, registry: Registry, method: str, dataset: str) -> Recipe:
-        """The method with its options on the dataset."""
-        return resolve(registry, method, {}, dataset=dataset)
+        """The method with all its options on the dataset."""
+        return resolve(registry, Selector(method), dataset=dataset)
 
     @pytest.fixture
     def detector(self, registry: Registry, recipe: Recipe, dataset: str) -> Detector:
-        """The method, built and untrained."""
+        """The untrained detector."""
         torch.manual_seed(0)
-        detector = Detector(recipe, expected_info(recipe, open_dataset(registry, (dataset, {}))))
+        detector = Detector(recipe, expected_info(recipe, open_dataset(registry, Selector(dataset))))
         detector.root.eval()
         return detector
 
     @pytest.fixture
     def items(self, detector: Detector, tmp_path: Path) -> Items:
-        """Noise."""
+        """A few items of noise in the dataset's shape."""
         noise = np.random.default_rng(0).normal(size=(ITEMS, *detector.info.item_shape))
         classes = len(detector.info.classes)
         return make_items(
@@ -70,11 +76,11 @@ class MethodContract:
         )
 
     def test_its_scorer_reads_an_output_that_its_model_gives(self, detector: Detector, items: Items) -> None:
-        """Or nothing could be scored."""
+        """Otherwise nothing could be scored."""
         assert detector.scorer.on in detector.outputs(items)
 
     def test_an_output_depends_on_its_item_alone(self, detector: Detector, items: Items) -> None:
-        """Other items of a batch must not move it."""
+        """Other items of a batch must not change it."""
         together = detector.outputs(items)
         for number in range(ITEMS):
             alone = detector.outputs(items[number : number + 1])
@@ -82,7 +88,7 @@ class MethodContract:
                 np.testing.assert_allclose(alone[name][0], values[number], rtol=2e-3, atol=2e-4, err_msg=name)
 
     def test_computing_outputs_changes_nothing(self, detector: Detector, items: Items) -> None:
-        """Scoring does not train, batch norm included."""
+        """Scoring must not train anything, batch-norm statistics included."""
         before = {name: value.clone() for name, value in detector.root.state_dict().items()}
         detector.outputs(items)
         for name, value in detector.root.state_dict().items():
@@ -91,10 +97,10 @@ class MethodContract:
     def test_a_saved_detector_gives_the_same_outputs(
         self, detector: Detector, items: Items, tmp_path: Path
     ) -> None:
-        """All that outputs depend on is a parameter or a buffer."""
+        """Everything the outputs depend on must be a parameter or a buffer."""
         expected = detector.outputs(items)
         detector.save(tmp_path / "detector.safetensors")
-        torch.manual_seed(1)
+        torch.manual_seed(1)  # other initial weights, which loading must replace
         info = msgspec.structs.replace(detector.info, feature_shape=())
         loaded = Detector(detector.recipe, info)
         loaded.load(tmp_path / "detector.safetensors")
@@ -109,7 +115,7 @@ class MethodContract:
             np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
     def test_every_option_says_what_it_means(self, registry: Registry, recipe: Recipe) -> None:
-        """``asdbench describe`` shows it."""
+        """Every option has a ``Meta(description=...)``, which ``asdbench describe`` shows."""
         for part in PARTS:
             config = config_of(registry.build(part, getattr(recipe, part).name))
             hints = typing.get_type_hints(config, include_extras=True)
@@ -122,7 +128,7 @@ class MethodContract:
                 assert any(meta.description for meta in metas), f"{part} option {field} has no description"
 
     def test_every_preset_is_understood(self, registry: Registry, method: str, dataset: str) -> None:
-        """A preset's words are options that exist."""
+        """Every option in a preset exists and has a valid value."""
         for preset in registry.method(method).presets:
-            chosen = resolve(registry, method, {"preset": preset}, dataset=dataset)
+            chosen = resolve(registry, Selector(method, {"preset": preset}), dataset=dataset)
             assert chosen.label == f"{method}[preset={preset}]"

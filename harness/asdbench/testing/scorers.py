@@ -1,4 +1,4 @@
-"""What every scorer must keep."""
+"""Contract tests for scorers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asdbench.contracts import Outputs, Scorer, State, Told
+from asdbench.detector.contracts import ItemContext, Outputs, Scorer, State
 
 CLASSES = 3
 DIMS = 6
@@ -17,16 +17,23 @@ SEGMENTS = 2
 
 
 class ScorerContract:
-    """Inherit and define the fixture ``scorer``; ``outputs`` may be overridden where a scorer reads other shapes."""
+    """Inherit this class and define the fixture ``scorer``. Override ``outputs`` if the scorer reads other shapes.
+
+    Example:
+        ``class TestMyScorer(ScorerContract)`` with a fixture ``scorer`` that returns ``MyScorer(neighbours=2)``.
+    """
 
     @pytest.fixture
     def scorer(self) -> Scorer:
-        """The scorer to be tried."""
+        """The scorer to test."""
         raise NotImplementedError("define a fixture `scorer`")
 
     def outputs(self, scorer: Any, items: int, *, seed: int) -> dict[str, NDArray[Any]]:
-        """Return random outputs of a model under every name that the scorer's options hold."""
-        vectors = getattr(scorer, "learns", True) or getattr(scorer, "classifies", False)
+        """Return random model outputs under every name that the scorer may read: all text among its options.
+
+        Embeddings ``[items, segments, dims]`` if the scorer learns or classifies, otherwise scores ``[items, segments]``.
+        """
+        vectors = scorer.learns or scorer.classifies
         shape = (items, SEGMENTS, DIMS) if vectors else (items, SEGMENTS)
         options = [value for value in msgspec.structs.asdict(scorer).values() if isinstance(value, str)]
         names = {scorer.on, *options}
@@ -40,47 +47,46 @@ class ScorerContract:
         assert all(isinstance(value, np.ndarray) and value.dtype.kind in "fiub" for value in state.values())
 
     def test_it_gives_a_finite_score_for_every_segment_of_every_item(self, scorer: Scorer) -> None:
-        """Each row of the result is an item."""
-        scores = scorer.score(self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _told(9))
-        assert np.asarray(scores).ndim == (3 if getattr(scorer, "classifies", False) else 2)
+        """The result is ``[items, segments]``, or ``[items, segments, classes]`` for a classifier."""
+        scores = scorer.score(self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _context(9))
+        assert np.asarray(scores).ndim == (3 if scorer.classifies else 2)
         assert len(scores) == 9
         assert np.isfinite(scores).all()
 
     def test_a_score_depends_on_its_item_alone(self, scorer: Scorer) -> None:
-        """Other test items must not move it."""
-        state, outputs, told = self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _told(9)
-        every = scorer.score(state, outputs, told)
+        """Other test items must not change it."""
+        state, outputs, context = self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1), _context(9)
+        every = scorer.score(state, outputs, context)
         order = np.array([4, 0, 8])
         some = scorer.score(
             state,
             {name: values[order] for name, values in outputs.items()},
-            Told(claim=told.claim[order], columns={}),
+            ItemContext(claim=context.claim[order], columns={}),
         )
         np.testing.assert_allclose(some, every[order], rtol=1e-9, atol=1e-12)
 
     def test_fitting_again_gives_the_same_scores(self, scorer: Scorer) -> None:
-        """What it draws comes from a fixed seed."""
-        outputs, told = self.outputs(scorer, 9, seed=1), _told(9)
-        once, again = (scorer.score(self._fitted(scorer, 24), outputs, told) for _ in range(2))
+        """Random numbers must come from a fixed seed."""
+        outputs, context = self.outputs(scorer, 9, seed=1), _context(9)
+        once, again = (scorer.score(self._fitted(scorer, 24), outputs, context) for _ in range(2))
         np.testing.assert_array_equal(once, again)
 
     def test_classes_of_one_item_are_scored(self, scorer: Scorer) -> None:
-        """Small data is no crash."""
-        scores = scorer.score(self._fitted(scorer, CLASSES), self.outputs(scorer, 9, seed=1), _told(9))
+        """Small data must not break it."""
+        scores = scorer.score(self._fitted(scorer, CLASSES), self.outputs(scorer, 9, seed=1), _context(9))
         assert np.isfinite(scores).all()
 
     def test_a_small_set_is_told_as_a_rule_in_words(self, scorer: Scorer) -> None:
-        """The record holds them."""
-        tell = getattr(scorer, "rules", None)
-        rules = tell(self._fitted(scorer, CLASSES)) if tell is not None else []
+        """The record lists concessions to small data, each a sentence."""
+        rules = scorer.rules(self._fitted(scorer, CLASSES))
         assert all(isinstance(rule, str) and rule for rule in rules)
 
     def _fitted(self, scorer: Scorer, items: int) -> State:
-        if not getattr(scorer, "learns", True):
+        if not scorer.learns:
             return {}
         outputs: Outputs = self.outputs(scorer, items, seed=0)
-        return scorer.fit(outputs, _told(items))
+        return scorer.fit(outputs, _context(items))
 
 
-def _told(items: int) -> Told:
-    return Told(claim=np.arange(items, dtype=np.int64) % CLASSES, columns={})
+def _context(items: int) -> ItemContext:
+    return ItemContext(claim=np.arange(items, dtype=np.int64) % CLASSES, columns={})

@@ -1,1 +1,1 @@
-"""The files of the DCASE challenges: anyone's scores graded officially, a run's scores handed in."""
+"""Challenge files of DCASE: grades scores of any system by the official rules, and writes the files of a run."""

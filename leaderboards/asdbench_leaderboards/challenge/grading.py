@@ -1,6 +1,6 @@
-"""Grading: the official figures of a folder of anomaly scores, whoever made it.
+"""Grading: the official metrics of a folder of anomaly scores from any system.
 
-Labels and domains come from the dataset by the names of the clips; no sound is read.
+Labels and domains come from the dataset, found by the names of the clips; no sound is read.
 """
 
 from __future__ import annotations
@@ -14,16 +14,25 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 import numpy as np
 
-from asdbench.contracts import GradedDataset
-from asdbench.data.completeness import completeness
-from asdbench.errors import ConfigError, DataError
+from asdbench import (
+    ANOMALY,
+    NORMAL,
+    Card,
+    Config,
+    ConfigError,
+    DataError,
+    GradedDataset,
+    Registry,
+    Row,
+    Selector,
+    completeness,
+    config_of,
+    configure,
+)
 from asdbench.metrics import DOMAIN, Metric, Result, ScoreTable, harmonic_mean
-from asdbench.recipe import config_of, configure
-from asdbench.registry import Registry
-from asdbench.values import ANOMALY, NORMAL, Card, Row
 from asdbench_leaderboards.challenge.scorefiles import ClipScore, read_scores
 
-NAMES: Mapping[Metric, str] = {
+NAMES: Mapping[str, str] = {
     "auc": "AUC",
     "pauc": "pAUC",
     "pauc_domain": "pAUC within",
@@ -31,65 +40,104 @@ NAMES: Mapping[Metric, str] = {
     "omega": "Omega",
 }
 SHOWN = 5
-"""How many clips a message names."""
+"""Most clips that a message names."""
+PARTIAL_HINT = "use --allow-partial to grade the rest, marked as partial"
+Place = tuple[str | None, ...]
+"""Value of each result column except the domain; None where a row averages over it."""
+Line = dict[str, float | None]
+"""The values of one place, by column of the official table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradeRequest:
-    """What is to be graded, and against what."""
+    """What to grade, and against which clips."""
 
     scores: Path
-    dataset: str
-    options: Mapping[str, str]
+    dataset: Selector
     data_root: Path
     part: Literal["dev", "eval"] | None = None
-    """None: what the dataset's own option ``test`` says."""
+    """None: given by the dataset's own option ``test``."""
     allow_partial: bool = False
     resamples: int = 1000
     metrics: Sequence[Metric] = ()
     """Empty: those of the official set."""
 
 
+class GradeRow(Config, frozen=True, kw_only=True):
+    """One metric of one result group."""
+
+    groups: dict[str, str | None]
+    """Value of each result column; None where the row averages over it. All None: all clips."""
+    metric: str
+    value: float | None
+    """In [0, 1]; None: undefined."""
+    low: float | None
+    """Lower end of the 95 % bootstrap interval."""
+    high: float | None
+    why: str | None
+    """Why it is undefined, or what it leaves out."""
+    items: int
+    """Clips with a known label that it is computed on."""
+
+
+class GradeDocument(Config, frozen=True, kw_only=True):
+    """What ``asdbench evaluate --json`` prints."""
+
+    scores: str
+    dataset: str
+    dataset_options: dict[str, Any]
+    metric_set: str
+    clips: int
+    complete: bool | None
+    """None: unknown, since neither a list nor a count of the clips exists."""
+    notes: list[str]
+    summary: dict[str, float | None]
+    """Values of all clips, by metric."""
+    results: list[GradeRow]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grade:
-    """The figures of a folder of scores."""
+    """The metrics of a folder of scores."""
 
     request: GradeRequest
     card: Card
     options: dict[str, Any]
     clips: int
     complete: bool | None
-    """None: nothing says how many clips there should be."""
+    """None: unknown, since neither a list nor a count of the clips exists."""
     notes: list[str]
     results: list[Result]
 
     @property
     def summary(self) -> dict[str, float | None]:
-        """The figures over everything, by metric."""
+        """The values of all clips, by metric."""
         return {result.metric: result.value for result in self.results if not any(result.groups.values())}
 
-    def document(self) -> dict[str, Any]:
-        """Return the grade as plain JSON values."""
-        return {
-            "scores": str(self.request.scores),
-            "dataset": self.card.name,
-            "dataset_options": self.options,
-            "metric_set": self.card.metrics,
-            "clips": self.clips,
-            "complete": self.complete,
-            "notes": self.notes,
-            "summary": self.summary,
-            "results": [
-                {
-                    **{group: result.groups.get(group) for group in self.card.groups},
-                    **{
-                        name: getattr(result, name)
-                        for name in ("metric", "value", "low", "high", "why", "items")
-                    },
-                }
-                for result in self.results
-            ],
-        }
+    def document(self) -> GradeDocument:
+        """Return the grade as it is printed."""
+        return GradeDocument(
+            scores=str(self.request.scores),
+            dataset=self.card.name,
+            dataset_options=self.options,
+            metric_set=self.card.metrics,
+            clips=self.clips,
+            complete=self.complete,
+            notes=self.notes,
+            summary=self.summary,
+            results=[self._row(result) for result in self.results],
+        )
+
+    def _row(self, result: Result) -> GradeRow:
+        return GradeRow(
+            groups={column: result.groups.get(column) for column in self.card.groups},
+            metric=result.metric,
+            value=result.value,
+            low=result.low,
+            high=result.high,
+            why=result.why,
+            items=result.items,
+        )
 
 
 def grade(request: GradeRequest, registry: Registry) -> Grade:
@@ -97,21 +145,20 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
 
     Raises:
         ConfigError: The dataset cannot be graded by names, or has no such option or part.
-        DataError: The scores are not of the announced form, or not of the dataset's clips, or clips are missing.
+        DataError: The scores have another form, or belong to other clips than the dataset's, or clips are missing.
     """
     dataset = open_graded(registry, request)
-    card = dataset.card  # worked out anew whenever it is asked for
+    card = dataset.card  # computed again at each access
     scores, is_table = read_scores(request.scores)
-    rows = _rows(dataset, request.data_root, scores)
+    rows = _rows(dataset, scores, root=request.data_root)
     for clip, row in zip(scores, rows, strict=True):
-        _check(clip, row, of=card.name)
+        _check(clip, row, dataset=card.name)
     _check_once(scores, rows)
-    complete, notes = _completeness(dataset, request, rows, is_table=is_table)
+    complete, notes = _completeness(dataset, rows, request=request, is_table=is_table)
     secret = sum(row.label is None for row in rows)
     if secret:
         notes.append(
-            f"{secret:,} of {len(rows):,} clips have no known label: no ground truth of theirs lies under "
-            f"{request.data_root}"
+            f"{secret:,} of {len(rows):,} clips have no known label: {request.data_root} has no ground truth for them"
         )
     options = {"metrics": tuple(request.metrics)} if request.metrics else {}
     metric_set = registry.build("metrics", card.metrics)
@@ -122,39 +169,28 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
         clips=len(rows),
         complete=complete,
         notes=[*card.notes, *notes],
-        results=metric_set(_table(card, rows, scores), resamples=request.resamples, **options),
+        results=metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options),
     )
 
 
 def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows as the official evaluators lay them out: sections, the means of a type, the mean.
+    """Return headers and rows in the layout of the official evaluators: sections, the means of a type, the mean.
 
-    In percent. Where sections have domains, AUC and pAUC have a column for each domain, whose means are harmonic.
+    In percent. If sections have domains, AUC and pAUC have a column for each domain; its means are harmonic.
     """
-    outer = [group for group in grade.card.groups if group != DOMAIN]
+    outer = [column for column in grade.card.groups if column != DOMAIN]
     domains = sorted({domain for result in grade.results if (domain := result.groups.get(DOMAIN))})
-    lines: dict[tuple[str | None, ...], dict[str, float | None]] = {}
-    for result in grade.results:
-        name, domain = NAMES.get(result.metric, result.metric), result.groups.get(DOMAIN)
-        line = lines.setdefault(tuple(result.groups.get(group) for group in outer), {})
-        line[f"{name} ({domain})" if domain else name] = result.value
-    split = {
-        name: [f"{name} ({domain})" for domain in domains]
-        for name in NAMES.values()
-        if name != NAMES["omega"]
-    }
+    by_domain = {name: [f"{name} ({domain})" for domain in domains] for name in NAMES.values()}
+    by_domain[NAMES["omega"]] = []
+    lines = _lines(grade.results, outer)
     for place, line in lines.items():
-        beneath = [below for other, below in lines.items() if _lies_in(other, place)]
-        for name in (name for names in split.values() for name in names):
-            defined = [value for below in beneath if (value := below.get(name)) is not None]
+        sections = [section for other, section in lines.items() if _is_within(other, place)]
+        for name in (name for names in by_domain.values() for name in names):
+            defined = [value for section in sections if (value := section.get(name)) is not None]
             if name not in line and defined:
                 line[name] = harmonic_mean(defined)
-    columns = [
-        name
-        for base in NAMES.values()
-        for name in (*split.get(base, []), base)
-        if any(name in line for line in lines.values())
-    ]
+    every = [name for base, names in by_domain.items() for name in (*names, base)]
+    columns = [name for name in every if any(name in line for line in lines.values())]
     rows = [
         [*_names(place), *(_percent(line[name]) if name in line else "" for name in columns)]
         for place, line in lines.items()
@@ -164,7 +200,7 @@ def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
 
 
 def totals(grade: Grade) -> list[str]:
-    """Return the figures over everything, a line each, and what must be known of them."""
+    """Return the values of all clips, a line for each metric, and what readers must know of them."""
     whole = [result for result in grade.results if not any(result.groups.values())]
     lines = []
     for result in whole:
@@ -177,51 +213,54 @@ def totals(grade: Grade) -> list[str]:
 
 
 def open_graded(registry: Registry, request: GradeRequest) -> GradedDataset:
-    """Return the dataset whose ``test`` option is the part asked for.
+    """Return the dataset with its option ``test`` set to the requested part.
 
     Raises:
-        ConfigError: Its clips cannot be told by names, or it has no such part.
+        ConfigError: Its clips cannot be identified by name, or it has no such part.
     """
-    built = registry.build("dataset", request.dataset)
-    config = config_of(built)
+    name = request.dataset.name
+    config = config_of(registry.build("dataset", name))
     if not hasattr(config, "graded"):
-        names = registry.names("dataset")
-        known = [name for name in names if hasattr(config_of(registry.build("dataset", name)), "graded")]
+        known = [
+            other
+            for other in registry.names("dataset")
+            if hasattr(config_of(registry.build("dataset", other)), "graded")
+        ]
         raise ConfigError(
-            f"scores of {request.dataset} cannot be graded: its clips have no official names that tell their section "
-            f"(datasets that can be: {', '.join(known) or 'none'})"
+            f"scores of {name} cannot be graded: its clips have no official names that give their section "
+            f"(datasets that can be graded: {', '.join(known) or 'none'})"
         )
-    options = dict(request.options)
+    options = dict(request.dataset.options)
     if request.part is not None:
-        wanted = _test_option(config, request.part, of=request.dataset)
+        wanted = _test_option(config, request.part, dataset=name)
         if options.setdefault("test", wanted) != wanted:
             raise ConfigError(
-                f"--part {request.part} is test={wanted}, but the dataset's options say test={options['test']}"
+                f"--part {request.part} means test={wanted}, but the options of the dataset set test={options['test']}"
             )
-    dataset: GradedDataset = configure(config, options, of=request.dataset)
+    dataset: GradedDataset = configure(config, options, of=name)
     return dataset
 
 
-def _test_option(config: type[Any], part: str, *, of: str) -> str:
+def _test_option(config: type[Any], part: str, *, dataset: str) -> str:
     hint = get_type_hints(config).get("test")
     values = [str(value) for value in get_args(hint)]
     found = [value for value in values if value.startswith(part)]
     if len(found) != 1:
         raise ConfigError(
-            f"{of} has no part {part!r} to test on (its option test: {', '.join(values) or 'none'})"
+            f"{dataset} has no part {part!r} to test on (values of its option test: {', '.join(values) or 'none'})"
         )
     return found[0]
 
 
-def _rows(dataset: GradedDataset, root: Path, scores: Sequence[ClipScore]) -> list[Row]:
+def _rows(dataset: GradedDataset, scores: Sequence[ClipScore], *, root: Path) -> list[Row]:
     names = [(clip.machine, clip.clip) for clip in scores]
     try:
         return list(dataset.graded(root, names))
     except DataError:
-        start, stop = 0, len(names)  # the first refused name lies in here: halve until it stands alone
+        start, stop = 0, len(names)  # halve the range until it holds only the first refused name
         while stop - start > 1:
             middle = (start + stop) // 2
-            if _is_graded(dataset, root, names[start:middle]):
+            if _is_graded(dataset, names[start:middle], root=root):
                 start = middle
             else:
                 stop = middle
@@ -232,7 +271,7 @@ def _rows(dataset: GradedDataset, root: Path, scores: Sequence[ClipScore]) -> li
         raise
 
 
-def _is_graded(dataset: GradedDataset, root: Path, names: Sequence[tuple[str, str]]) -> bool:
+def _is_graded(dataset: GradedDataset, names: Sequence[tuple[str, str]], *, root: Path) -> bool:
     try:
         dataset.graded(root, names)
     except DataError:
@@ -240,49 +279,42 @@ def _is_graded(dataset: GradedDataset, root: Path, names: Sequence[tuple[str, st
     return True
 
 
-def _check(clip: ClipScore, row: Row, *, of: str) -> None:
-    told = {"section": clip.section, "domain": clip.domain}
-    for name, value in told.items():
+def _check(clip: ClipScore, row: Row, *, dataset: str) -> None:
+    """Refuse a clip listed under a section, domain or label that is not its own."""
+    for name, value in (("section", clip.section), ("domain", clip.domain)):
         known = row.columns.get(name)
         if value is not None and known is not None and value != known and known != "unknown":
             raise DataError(
-                f"{clip.where}: {clip.machine}/{clip.clip} stands under {name} {value}, but is of {name} {known}"
+                f"{clip.where}: {clip.machine}/{clip.clip} is listed under {name} {value}, but belongs to {name} {known}"
             )
     label = {"": row.label, "0": NORMAL, "1": ANOMALY}.get(clip.is_anomaly)
     if label is None and clip.is_anomaly:
         raise DataError(f"{clip.where}: is_anomaly must be 0 or 1, got {clip.is_anomaly!r}")
     if row.label is not None and label != row.label:
         raise DataError(
-            f"{clip.where}: is_anomaly is {clip.is_anomaly}, but {of} says that {clip.machine}/{clip.clip} is "
+            f"{clip.where}: is_anomaly is {clip.is_anomaly}, but in {dataset} {clip.machine}/{clip.clip} is "
             f"{'an anomaly' if row.label == ANOMALY else 'normal'}"
         )
 
 
 def _check_once(scores: Sequence[ClipScore], rows: Sequence[Row]) -> None:
-    """Refuse a clip that stands under two spellings of its name."""
+    """Refuse a clip that is listed under two spellings of its name."""
     first: dict[str, ClipScore] = {}
     for clip, row in zip(scores, rows, strict=True):
         other = first.setdefault(str(row.source), clip)
         if other is not clip:
             raise DataError(
-                f"{clip.where}: {clip.machine}/{clip.clip} is the clip {other.clip} of {other.where}"
+                f"{clip.where}: {clip.machine}/{clip.clip} is the same clip as {other.clip} in {other.where}"
             )
 
 
 def _completeness(
-    dataset: GradedDataset, request: GradeRequest, rows: Sequence[Row], *, is_table: bool
+    dataset: GradedDataset, rows: Sequence[Row], *, request: GradeRequest, is_table: bool
 ) -> tuple[bool | None, list[str]]:
-    """Say whether all clips of the part have a score; challenge files must be whole, a table may be of a part."""
+    """Return whether all clips of the part have a score, and notes; a table may be partial, challenge files may not."""
     listed = dataset.listed(request.data_root)
     if listed:
-        scored = {str(row.source) for row in rows}
-        missing = [row for row in listed if str(row.source) not in scored]
-        if not missing:
-            return True, []
-        told = _missing(missing, listed)
-        if not request.allow_partial:
-            raise DataError(f"{told}; with --allow-partial what is there is scored and marked")
-        return False, [f"PARTIAL: {told}"]
+        return _completeness_by_list(listed, rows, allow_partial=request.allow_partial)
     card, parts = dataset.card, {row.columns.get("part") for row in rows}
     counts = tuple(count for count in card.expected if count.columns.get("part") in parts)
     if not counts:
@@ -293,21 +325,32 @@ def _completeness(
     if found.complete:
         return True, []
     if not (is_table or request.allow_partial):
-        raise DataError(
-            f"{request.scores} is not whole, {found.summary()}; with --allow-partial what is there is scored and marked"
-        )
+        raise DataError(f"{request.scores} is incomplete, {found.summary()}; {PARTIAL_HINT}")
     return False, [f"PARTIAL: {found.summary()}"]
+
+
+def _completeness_by_list(
+    listed: Sequence[Row], rows: Sequence[Row], *, allow_partial: bool
+) -> tuple[bool, list[str]]:
+    scored = {str(row.source) for row in rows}
+    missing = [row for row in listed if str(row.source) not in scored]
+    if not missing:
+        return True, []
+    message = _missing(missing, listed)
+    if not allow_partial:
+        raise DataError(f"{message}; {PARTIAL_HINT}")
+    return False, [f"PARTIAL: {message}"]
 
 
 def _missing(missing: Sequence[Row], listed: Sequence[Row]) -> str:
     names = [f"{row.columns['machine']}/{row.source.name}" for row in missing]
-    there, lacking = Counter(map(_place, listed)), Counter(map(_place, missing))
-    whole = [place for place, count in lacking.items() if count == there[place]]
-    told = f"{len(missing):,} of {len(listed):,} listed clips have no score: {_some(names)}"
-    return told + (f"; nothing at all of {_some(whole)}" if whole else "")
+    expected, lacking = Counter(map(_section, listed)), Counter(map(_section, missing))
+    whole = [section for section, count in lacking.items() if count == expected[section]]
+    message = f"{len(missing):,} of {len(listed):,} listed clips have no score: {_some(names)}"
+    return message + (f"; none at all in {_some(whole)}" if whole else "")
 
 
-def _place(row: Row) -> str:
+def _section(row: Row) -> str:
     return "/".join(row.columns[name] for name in ("machine", "section", "domain") if name in row.columns)
 
 
@@ -316,35 +359,45 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _lies_in(place: tuple[str | None, ...], outer: tuple[str | None, ...]) -> bool:
-    """Tell whether a section lies beneath a group."""
+def _lines(results: Sequence[Result], outer: Sequence[str]) -> dict[Place, Line]:
+    """Return the results of each place; results of a domain are columns of their section's place."""
+    lines: dict[Place, Line] = {}
+    for result in results:
+        name, domain = NAMES.get(result.metric, result.metric), result.groups.get(DOMAIN)
+        line = lines.setdefault(tuple(result.groups.get(column) for column in outer), {})
+        line[f"{name} ({domain})" if domain else name] = result.value
+    return lines
+
+
+def _is_within(place: Place, outer: Place) -> bool:
+    """Return whether a place is a section within another place."""
     return None not in place and all(
-        wanted in (None, word) for word, wanted in zip(place, outer, strict=True)
+        wanted in (None, value) for value, wanted in zip(place, outer, strict=True)
     )
 
 
-def _repeats(place: tuple[str | None, ...], lines: Mapping[tuple[str | None, ...], object]) -> bool:
-    """Tell whether a type has one section alone, whose figures are its own."""
+def _repeats(place: Place, lines: Mapping[Place, object]) -> bool:
+    """Return whether a place is a type with a single section and would repeat its values."""
     is_type = None in place and any(place)
-    return is_type and sum(_lies_in(other, place) for other in lines) == 1
+    return is_type and sum(_is_within(other, place) for other in lines) == 1
 
 
-def _names(place: tuple[str | None, ...]) -> list[str]:
-    words = [word or "" for word in place]
+def _names(place: Place) -> list[str]:
+    names = [value or "" for value in place]
     if None in place:
-        words[place.index(None)] = "mean"
-    return words
+        names[place.index(None)] = "mean"
+    return names
 
 
 def _percent(value: float | None) -> str:
     return "undefined" if value is None else f"{100 * value:.2f}"
 
 
-def _table(card: Card, rows: Sequence[Row], scores: Sequence[ClipScore]) -> ScoreTable:
-    groups = [group for group in card.groups if all(group in row.columns for row in rows)]
+def _table(card: Card, rows: Sequence[Row], *, scores: Sequence[ClipScore]) -> ScoreTable:
+    columns = [column for column in card.groups if all(column in row.columns for row in rows)]
     return ScoreTable(
         groups=card.groups,
-        columns={group: np.array([row.columns[group] for row in rows], dtype=np.str_) for group in groups},
+        columns={name: np.array([row.columns[name] for row in rows], dtype=np.str_) for name in columns},
         label=np.array([row.label for row in rows], dtype=object),
         scores=np.array([[clip.score for clip in scores]], dtype=np.float64),
     )

@@ -1,12 +1,12 @@
-"""Folders of anomaly scores: what anyone hands in to a challenge, read line by line.
+"""Reads folders of anomaly scores as they are submitted to a challenge.
 
-A folder holds the official files of a challenge, lines of clip name and score without a header,
+A folder contains the official files of a challenge, with lines of clip name and score and no header,
 
     anomaly_score_<machine>_id_<NN>.csv                             2020
     anomaly_score_<machine>_section_<NN>_<source|target>_test.csv   2021
     anomaly_score_<machine>_section_<NN>_test.csv                   2022 on
 
-or one table ``scores.csv`` whose header names machine, section, clip and score.
+or one table ``scores.csv`` with the columns machine, section, clip and score.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from asdbench.errors import DataError
+from asdbench import DataError
 
 TABLE = "scores.csv"
 HEADER = ("machine", "section", "clip", "score")
@@ -29,15 +29,13 @@ FORMS = (
 _FILE = re.compile(
     r"anomaly_score_(?P<machine>.+)_(?:section_(?P<section>\d{2})(?:_(?P<domain>source|target))?_test|id_(?P<id>\d{2}))\.csv"
 )
-
-
 _NUMBER = re.compile(r"\d{4,}")
-"""Of a clip within its section; attributes follow."""
+"""Number of a clip within its section; attributes follow it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipScore:
-    """One line of somebody's scores."""
+    """One line of a folder of scores."""
 
     where: str
     """File and line, for messages."""
@@ -46,39 +44,38 @@ class ClipScore:
     clip: str
     score: float
     domain: str | None = None
-    """What the name of its file says; None: nothing."""
+    """From the name of its file; None: the name has none."""
     is_anomaly: str = ""
-    """What its table says besides."""
+    """From the column of that name in its table; empty: it has none."""
 
 
 def read_scores(folder: Path) -> tuple[list[ClipScore], bool]:
-    """Return the scores in a folder, and whether they stand in one table.
+    """Return the scores in a folder, and whether they are in one table.
 
     Raises:
-        DataError: There are none, or both forms; or a file is not as it should be, which the message names with the
-            line.
+        DataError: It has no scores or both formats, or a file is malformed; the message names the file and line.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder of scores")
     files = sorted(folder.glob("anomaly_score*.csv"))
     table = folder / TABLE
     if not files and not table.is_file():
-        raise DataError(f"{folder} holds no scores: expected {TABLE}, or files {FORMS}")
+        raise DataError(f"{folder} contains no scores: expected {TABLE}, or files {FORMS}")
     if files and table.is_file():
-        raise DataError(f"{folder} holds {TABLE} and {files[0].name}; keep the one that is to be graded")
+        raise DataError(f"{folder} contains both {TABLE} and {files[0].name}; keep the one to grade")
     scores = list(_of_table(table)) if not files else [clip for file in files for clip in _of_file(file)]
     first: dict[tuple[str, str], ClipScore] = {}
     for clip in scores:
         other = first.setdefault((clip.machine, clip.clip), clip)
         if other is not clip:
-            raise DataError(f"{clip.where}: {clip.machine}/{clip.clip} has a score already, in {other.where}")
+            raise DataError(f"{clip.where}: {clip.machine}/{clip.clip} already has a score, in {other.where}")
     return scores, not files
 
 
 def clip_words(name: str) -> tuple[str, ...]:
-    """Return what a clip's name says before its attributes: ``section, 03, source, test, normal, 0001``.
+    """Return the words of a clip's name before its attributes: ``section, 03, source, test, normal, 0001``.
 
-    Folders and the case of letters are left out.
+    Folders and the case of letters are ignored.
     """
     words = PurePosixPath(name.strip().lower()).stem.split("_")
     numbers = (place for place, word in enumerate(words) if _NUMBER.fullmatch(word))
@@ -86,9 +83,9 @@ def clip_words(name: str) -> tuple[str, ...]:
 
 
 def clip_key(name: str) -> tuple[str, ...]:
-    """Return what is the same for all spellings of a clip's name.
+    """Return a key that all spellings of a clip's name share.
 
-    ``section_03_test_0000.wav`` of the evaluators' manuals is ``section_03_0000.wav`` of their ground truth.
+    For example, ``section_03_test_0000.wav`` in the evaluators' manuals is ``section_03_0000.wav`` in their ground truth.
     """
     return tuple(word for word in clip_words(name) if word != "test")
 
@@ -96,10 +93,10 @@ def clip_key(name: str) -> tuple[str, ...]:
 def _of_file(file: Path) -> Iterator[ClipScore]:
     match = _FILE.fullmatch(file.name)
     if match is None:
-        raise DataError(f"{file} is not named as the challenges name their files: {FORMS}")
+        raise DataError(f"{file} does not have the name of a challenge file: {FORMS}")
     lines = _lines(file)
     if not lines:
-        raise DataError(f"{file} is empty: expected a line 'clip name,score' for every test clip")
+        raise DataError(f"{file} is empty: expected a line 'clip name,score' for each test clip")
     for number, fields in lines:
         where = f"{file.name}, line {number}"
         if len(fields) != 2:
@@ -117,13 +114,13 @@ def _of_file(file: Path) -> Iterator[ClipScore]:
 def _of_table(file: Path) -> Iterator[ClipScore]:
     lines = _lines(file)
     header = lines[0][1] if lines else []
-    if missing := [name for name in HEADER if header.count(name) != 1]:
+    if wrong := [name for name in HEADER if header.count(name) != 1]:
         raise DataError(
             f"{file}: expected a header with each of {', '.join(HEADER)} once, got {','.join(header)!r} "
-            f"(wrong: {', '.join(missing)})"
+            f"(missing or repeated: {', '.join(wrong)})"
         )
     if len(lines) == 1:
-        raise DataError(f"{file} holds no scores below its header")
+        raise DataError(f"{file} contains no scores below its header")
     for number, fields in lines[1:]:
         where = f"{file.name}, line {number}"
         if len(fields) != len(header):
@@ -140,7 +137,7 @@ def _of_table(file: Path) -> Iterator[ClipScore]:
 
 
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
-    """Return (line number, fields) of all lines that are not empty."""
+    """Return the number and the fields of each line that is not empty."""
     try:
         lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,12 +1,12 @@
-"""Challenge files: what a run scored, as the official evaluators of DCASE Task 2 read it.
+"""Challenge files: the scores of a run in the formats that the official evaluators of DCASE Task 2 read.
 
     <to>/<method>/seed_<N>/anomaly_score_<machine>_section_<NN>[_<domain>]_test.csv     clip name, score
     <to>/<method>/seed_<N>/decision_result_<machine>_section_<NN>[_<domain>]_test.csv   clip name, 0 or 1
-    <to>/<method>/seed_<N>/submission.json                                              where they come from
+    <to>/<method>/seed_<N>/submission.json                                              their origin
 
-A clip is decided to be an anomaly when its score is above a threshold of its machine type: the 90th percentile of a
-gamma distribution fitted to the scores of normal clips that the model was not trained on, as the official baselines
-do with training clips. Test clips never take part in it.
+A clip is decided to be an anomaly if its score is above the threshold of its machine type: the 90th percentile of a
+gamma distribution fitted to the scores of normal clips that the model was not trained on. The official baselines do the
+same with training clips. Test clips are never used.
 """
 
 from __future__ import annotations
@@ -14,37 +14,49 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from asdbench.atomic import new_folder, write_json
-from asdbench.errors import ConfigError, DataError, RunError, unknown
-from asdbench.recipe import as_typed
-from asdbench.records import MethodRecord, find_run, read_method
-from asdbench_leaderboards.challenge.scorefiles import clip_key, clip_words, read_scores
+from asdbench import (
+    Config,
+    ConfigError,
+    DataError,
+    EnsembleRecipe,
+    Recipe,
+    RecordedMethod,
+    RunDocument,
+    RunError,
+    Selector,
+    find_run,
+    new_folder,
+    read_method,
+    unknown,
+    write_json,
+)
+from asdbench_leaderboards.challenge.scorefiles import ClipScore, clip_key, clip_words, read_scores
 
 FEWEST = 10
-"""Scores that a gamma distribution is fitted to; of fewer the threshold is their empirical percentile."""
+"""Fewest scores for fitting a gamma distribution; with fewer the threshold is their empirical percentile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How a challenge wants its files."""
+    """The file names of a challenge."""
 
     unit: str = "section"
-    """What a machine ID is called in a file's name."""
+    """Word for a machine ID in file names."""
     ending: str = "_test"
     by_domain: bool = False
     decisions: bool = True
 
     def name(self, kind: str, place: Mapping[str, str]) -> str:
-        """Return the name of a file of one section (and domain)."""
+        """Return the name of the file of a section (and domain)."""
         domain = f"_{place['domain']}" if self.by_domain else ""
         return f"{kind}_{place['machine']}_{self.unit}_{place['section']}{domain}{self.ending}.csv"
 
@@ -54,80 +66,91 @@ FORMS: Mapping[str, Form] = {
     "dcase2021": Form(by_domain=True),
     **{f"dcase{year}": Form() for year in range(2022, 2026)},
 }
-"""By dataset; 2020 asked for no decisions."""
+"""By dataset; 2020 required no decisions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionRequest:
-    """What is to be handed in."""
+    """What to write, and where."""
 
     out: Path
-    """Where the run keeps its results."""
+    """Folder of the results."""
     to: Path
     run: str = "latest"
-    methods: Sequence[tuple[str, Mapping[str, str]]] = ()
-    """Names with options; a name alone is every variant of the method. Empty: all of the run."""
+    methods: Sequence[Selector] = ()
+    """A name without options means all variants of the method. Empty: all of the run."""
     seeds: Sequence[int] = ()
     """Empty: all of the run."""
     threshold_from: Path | None = None
-    """Folder of scores of normal training clips; None: those that the run held out."""
+    """Folder of scores of normal training clips; None: the clips that the run held out."""
     quantile: float = 0.9
     allow_partial: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """The files of one method and seed."""
+class Written(Config, frozen=True, kw_only=True):
+    """The challenge files of one method and seed."""
 
-    folder: Path
+    folder: str
     method: str
     seed: int
-    files: tuple[str, ...]
     clips: int
-    thresholds: Mapping[str, float]
-    """By machine type; those without are not decided."""
-    notes: tuple[str, ...]
+    files: list[str]
+    thresholds: dict[str, float]
+    """By machine type; types without a threshold have no decisions."""
+    notes: list[str]
 
-    def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {
-            "folder": str(self.folder),
-            "method": self.method,
-            "seed": self.seed,
-            "clips": self.clips,
-            "files": list(self.files),
-            "thresholds": dict(self.thresholds),
-            "notes": list(self.notes),
-        }
+
+class Submissions(Config, frozen=True, kw_only=True):
+    """What ``asdbench submission --json`` prints."""
+
+    written: list[Written]
+
+
+class Origin(Config, frozen=True, kw_only=True):
+    """The run that scores come from."""
+
+    id: str
+    time: str
+    dataset: str
+    dataset_options: dict[str, str]
+
+
+class SubmissionRecord(Written, frozen=True, kw_only=True):
+    """The challenge files with their origin: ``submission.json``."""
+
+    run: Origin
+    record: str
+    """Identifier of the method's record."""
+    quantile: float
+    selection: str
+    recipe: Recipe | EnsembleRecipe
 
 
 def write_submissions(request: SubmissionRequest) -> list[Written]:
     """Write the challenge files of a run, one folder for each method and seed.
 
     Raises:
-        ConfigError: The run is of a dataset without an official form, or a method or seed is not of the run.
-        RunError: There is no such run, its record is gone, clips have no score, or files stand there already.
-        DataError: The scores to set thresholds by cannot be read, or are those of test clips.
+        ConfigError: The run's dataset has no challenge files, or the run lacks a method or seed.
+        RunError: The run or its record is missing, clips have no score, or a folder already exists.
+        DataError: The scores that set thresholds cannot be read, or are scores of test clips.
     """
     if not 0 < request.quantile < 1:
-        raise ConfigError(f"the quantile must lie between 0 and 1, got {request.quantile}")
-    run = find_run(request.out, request.run)
-    dataset = run["run"]["dataset"]
+        raise ConfigError(f"the quantile must be between 0 and 1, got {request.quantile}")
+    document = find_run(request.out, request.run)
+    dataset = document.run.dataset
     if dataset not in FORMS:
-        raise ConfigError(
-            f"the challenge files of {dataset} have no official form (known: {', '.join(FORMS)})"
-        )
-    labels = _labels(run, request.methods)
-    records = [read_method(request.out, run, label) for label in labels]
+        raise ConfigError(f"{dataset} has no challenge files (datasets that have: {', '.join(FORMS)})")
+    labels = _labels(document, request.methods)
+    methods = [read_method(request.out, document, label=label) for label in labels]
     return [
-        _write(request, FORMS[dataset], record, seed)
-        for record in records
-        for seed in _seeds(record, request.seeds)
+        _write(request, method, form=FORMS[dataset], seed=seed)
+        for method in methods
+        for seed in _seeds(method, request.seeds)
     ]
 
 
 def decision_threshold(scores: ArrayLike, *, quantile: float = 0.9) -> tuple[float, str | None]:
-    """Return the score above which an item is decided to be an anomaly, and a note where the rule had to give way.
+    """Return the score above which an item is decided to be an anomaly, and a note if the rule does not apply.
 
     Args:
         scores: Of normal items that the model was not trained on, shape ``[items]``.
@@ -140,187 +163,205 @@ def decision_threshold(scores: ArrayLike, *, quantile: float = 0.9) -> tuple[flo
 
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0:
-        raise DataError("there are no scores of normal items to set a threshold by")
+        raise DataError("there are no scores of normal items to set a threshold")
     empirical = float(np.quantile(values, quantile))
     if values.size < FEWEST or np.ptp(values) == 0:
         return empirical, f"{values.size} normal scores are too few or too alike for a gamma distribution"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # on its way the fit may try what has no density
+            warnings.simplefilter("ignore", RuntimeWarning)  # the fit may try parameters without a density
             threshold = float(gamma.ppf(quantile, *gamma.fit(values)))
     except FitError as error:
         return empirical, f"no gamma distribution fits {values.size} normal scores ({error})"
-    # A fit that went astray lies far from the scores; an honest one has its upper decile among or near them.
+    # A bad fit is far from the scores; a good one has its upper decile among or near them.
     if not values.min() <= threshold <= values.max() + np.ptp(values):
-        return empirical, f"the gamma distribution fitted to {values.size} normal scores went astray"
+        return empirical, f"the gamma distribution fitted to {values.size} normal scores is far from them"
     return threshold, None
 
 
-def _labels(run: Mapping[str, Any], wanted: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
-    known: list[str] = run["run"]["methods"]
+def _labels(document: RunDocument, wanted: Sequence[Selector]) -> list[str]:
+    known = document.run.methods
     if not wanted:
         return known
     labels: list[str] = []
-    for name, options in wanted:
-        typed = as_typed(name, options)
-        found = [
-            label for label in known if label == typed or (not options and label.partition("[")[0] == name)
-        ]
+    for selector in wanted:
+        found = [label for label in known if _selects(selector, label)]
         if not found:
-            raise ConfigError(unknown(f"method of run {run['run']['id']}", typed, known))
+            raise ConfigError(unknown(f"method of run {document.run.id}", str(selector), known=known))
         labels += found
     return list(dict.fromkeys(labels))
 
 
-def _seeds(record: MethodRecord, wanted: Sequence[int]) -> list[int]:
+def _selects(selector: Selector, label: str) -> bool:
+    """Return whether a selector is a label, or the name of its method without options."""
+    return label == str(selector) or (not selector.options and label.partition("[")[0] == selector.name)
+
+
+def _seeds(method: RecordedMethod, wanted: Sequence[int]) -> list[int]:
     for seed in wanted:
-        if seed not in record.seeds:
-            raise ConfigError(
-                f"{record.label} has no scores of seed {seed} (its seeds: {', '.join(map(str, record.seeds))})"
-            )
-    return list(wanted) or record.seeds
+        if seed not in method.seeds:
+            seeds = ", ".join(map(str, method.seeds))
+            raise ConfigError(f"{method.label} has no scores of seed {seed} (its seeds: {seeds})")
+    return list(wanted) or method.seeds
 
 
-def _write(request: SubmissionRequest, form: Form, record: MethodRecord, seed: int) -> Written:
-    folder = request.to / re.sub(r"[^\w.=-]+", "_", record.label).strip("_") / f"seed_{seed}"
+def _write(request: SubmissionRequest, method: RecordedMethod, *, form: Form, seed: int) -> Written:
+    folder = request.to / re.sub(r"[^\w.=-]+", "_", method.label).strip("_") / f"seed_{seed}"
     if folder.exists():
-        raise RunError(f"{folder} is there already; choose another folder with --to")
-    items, notes = _scored(record, seed, allow_partial=request.allow_partial)
+        raise RunError(f"{folder} already exists; choose another folder with --to")
+    items, notes = _scored(method, seed, allow_partial=request.allow_partial)
     thresholds: dict[str, float] = {}
     if form.decisions:
-        thresholds, told = _thresholds(request, record, items, seed)
-        notes += told
-    places = ["machine", "section", *(["domain"] if form.by_domain else [])]
-    files: list[str] = []
+        thresholds, more = _thresholds(request, method, items=items, seed=seed)
+        notes += more
     with new_folder(folder) as temporary:
-        for values, clips in items.groupby(places, sort=True):
-            place = dict(zip(places, map(str, values), strict=True))
-            scores = list(zip(clips["clip"], clips["score"], strict=True))
-            files.append(form.name("anomaly_score", place))
-            _write_lines(temporary / files[-1], [(clip, repr(float(score))) for clip, score in scores])
-            threshold = thresholds.get(place["machine"])
-            if threshold is not None:
-                files.append(form.name("decision_result", place))
-                _write_lines(
-                    temporary / files[-1], [(clip, str(int(score > threshold))) for clip, score in scores]
-                )
+        files = _write_files(temporary, items, form=form, thresholds=thresholds)
         written = Written(
-            folder=folder,
-            method=record.label,
+            folder=str(folder),
+            method=method.label,
             seed=seed,
-            files=tuple(files),
             clips=len(items),
+            files=files,
             thresholds=thresholds,
-            notes=tuple(notes),
+            notes=notes,
         )
-        run = record.document["run"]
-        origin = {name: run[name] for name in ("id", "time", "dataset", "dataset_options")}
-        method = {name: record.document["method"][name] for name in ("selection", "recipe")}
-        write_json(
-            temporary / "submission.json",
-            written.document()
-            | {"run": origin, "record": record.document["record_id"], "quantile": request.quantile}
-            | method,
-        )
+        write_json(temporary / "submission.json", _record_of(written, method, quantile=request.quantile))
     return written
 
 
-def _scored(record: MethodRecord, seed: int, *, allow_partial: bool) -> tuple[pd.DataFrame, list[str]]:
-    """Return the test clips with their official name and score, in the order of their names."""
-    items = record.items.assign(
-        clip=[PurePosixPath(source).name for source in record.items["source"]],
-        score=record.items[f"score_{seed}"],
+def _write_files(
+    folder: Path, items: pd.DataFrame, *, form: Form, thresholds: Mapping[str, float]
+) -> list[str]:
+    """Write the scores of each section, and the decisions of the machine types with a threshold; return the names."""
+    columns = ["machine", "section", *(["domain"] if form.by_domain else [])]
+    files: list[str] = []
+    for values, clips in items.groupby(columns, sort=True):
+        place = dict(zip(columns, map(str, values), strict=True))
+        scores = list(zip(clips["clip"], clips["score"], strict=True))
+        files.append(form.name("anomaly_score", place))
+        _write_lines(folder / files[-1], [(clip, repr(float(score))) for clip, score in scores])
+        threshold = thresholds.get(place["machine"])
+        if threshold is not None:
+            files.append(form.name("decision_result", place))
+            _write_lines(folder / files[-1], [(clip, str(int(score > threshold))) for clip, score in scores])
+    return files
+
+
+def _record_of(written: Written, method: RecordedMethod, *, quantile: float) -> SubmissionRecord:
+    record = method.record
+    return SubmissionRecord(
+        **msgspec.structs.asdict(written),
+        run=Origin(
+            id=record.run.id,
+            time=record.run.time,
+            dataset=record.run.dataset,
+            dataset_options=record.run.dataset_options,
+        ),
+        record=record.record_id,
+        quantile=quantile,
+        selection=record.method.selection,
+        recipe=record.method.recipe,
+    )
+
+
+def _scored(method: RecordedMethod, seed: int, *, allow_partial: bool) -> tuple[pd.DataFrame, list[str]]:
+    """Return the test clips with their official names and scores, sorted by name, and notes."""
+    items = method.items.assign(
+        clip=[PurePosixPath(source).name for source in method.items["source"]],
+        score=method.items[f"score_{seed}"],
     )
     missing = items[items["score"].isna()]
-    notes = _notes(record)
+    notes = _notes(method)
     if len(missing):
         first = missing.iloc[0]
-        told = f"{len(missing):,} of {len(items):,} clips have no score of seed {seed}"
-        told += f" (first: {first['machine']}/{first['clip']})"
+        message = (
+            f"{len(missing):,} of {len(items):,} clips have no score of seed {seed} "
+            f"(first: {first['machine']}/{first['clip']})"
+        )
         if not allow_partial:
-            raise RunError(f"{record.label}: {told}; with --allow-partial what is there is written")
-        notes.append(f"PARTIAL: {told}")
+            raise RunError(f"{method.label}: {message}; use --allow-partial to write the others")
+        notes.append(f"PARTIAL: {message}")
     return items[items["score"].notna()].sort_values(["machine", "clip"]), notes
 
 
-def _notes(record: MethodRecord) -> list[str]:
-    """Return what must be known of the run's figures over everything."""
-    groups = [name for name in ("machine", "section", "domain") if name in record.items]
-    whole = [row for row in record.document["results"] if not any(row.get(name) for name in groups)]
-    return list(dict.fromkeys(row["why"] for row in whole if row["why"]))
+def _notes(method: RecordedMethod) -> list[str]:
+    """Return why results of the whole dataset are undefined or incomplete."""
+    whole = [row for row in method.record.results if row.is_whole]
+    return list(dict.fromkeys(row.why for row in whole if row.why))
 
 
 def _thresholds(
-    request: SubmissionRequest, record: MethodRecord, items: pd.DataFrame, seed: int
+    request: SubmissionRequest, method: RecordedMethod, *, items: pd.DataFrame, seed: int
 ) -> tuple[dict[str, float], list[str]]:
-    """Return a threshold for every machine type that has scores of normal clips, and what must be known of them."""
-    normals, notes = _normals(request, record, items, seed)
+    """Return a threshold for each machine type that has scores of normal clips, and notes on them."""
+    normals, notes = _held(method, seed)
+    if request.threshold_from is not None:
+        normals, notes = _given(request.threshold_from, items), []
     thresholds: dict[str, float] = {}
-    bare: list[str] = []
+    without: list[str] = []
     for machine in sorted(items["machine"].unique()):
         if not normals.get(machine):
-            bare.append(machine)
+            without.append(machine)
             continue
         thresholds[machine], note = decision_threshold(normals[machine], quantile=request.quantile)
         if note:
-            notes.append(f"{machine}: {note}: its threshold is their percentile itself")
-    if bare:
-        notes.append(
-            f"no decision files of {', '.join(bare)}: the run held out no normal clip of them to set a threshold by; "
-            "run the method with held=0.1, or give scores of normal training clips with --threshold-from"
-            if request.threshold_from is None
-            else f"no decision files of {', '.join(bare)}: {request.threshold_from} holds no scores of them"
+            notes.append(f"{machine}: {note}: the threshold is their empirical percentile")
+    if without:
+        why = (
+            "the run held out no normal clips of them to set a threshold; run the method with held=0.1, or give scores "
+            "of normal training clips with --threshold-from"
         )
+        if request.threshold_from is not None:
+            why = f"{request.threshold_from} contains no scores of them"
+        notes.append(f"no decision files of {', '.join(without)}: {why}")
     return thresholds, notes
 
 
-def _normals(
-    request: SubmissionRequest, record: MethodRecord, items: pd.DataFrame, seed: int
-) -> tuple[dict[str, list[float]], list[str]]:
-    """Return scores of normal clips by machine type."""
-    found: dict[str, list[float]] = {}
-    if request.threshold_from is not None:
-        return _given(request.threshold_from, items), []
+def _held(method: RecordedMethod, seed: int) -> tuple[dict[str, list[float]], list[str]]:
+    """Return the scores of held-out clips by machine type, and notes."""
     column = f"score_{seed}"
-    if column not in record.held:
+    if column not in method.held:
         return {}, []
-    for machine, score in zip(record.held["machine"], record.held[column], strict=True):
+    found: dict[str, list[float]] = {}
+    for machine, score in zip(method.held["machine"], method.held[column], strict=True):
         if not np.isnan(score):
             found.setdefault(machine, []).append(float(score))
-    notes = []
-    if record.document["method"]["recipe"].get("knobs", {}).get("scorer_on") == "held":
-        notes.append(
-            "the scorer learned from the held-out clips that the thresholds are set by, which makes these too low"
-        )
-    return found, notes
+    recipe = method.record.method.recipe
+    if isinstance(recipe, Recipe) and recipe.common.scorer_on == "held":
+        return found, [
+            "the scorer was fitted on the held-out clips that set the thresholds, which makes the thresholds too low"
+        ]
+    return found, []
 
 
 def _given(folder: Path, items: pd.DataFrame) -> dict[str, list[float]]:
-    """Return somebody's scores of normal training clips by machine type.
+    """Return the scores in a folder of normal training clips, by machine type.
 
     Raises:
-        DataError: A clip is one that the run tested, in whatever spelling, or its name says that it is a test clip or
-            an anomaly.
+        DataError: The run tested a clip, under any spelling of its name, or the name marks it as a test clip or an
+            anomaly.
     """
     tested = {
         (machine, clip_key(clip)) for machine, clip in zip(items["machine"], items["clip"], strict=True)
     }
     found: dict[str, list[float]] = {}
     for clip in read_scores(folder)[0]:
-        words = clip_words(clip.clip)
-        if (clip.machine, clip_key(clip.clip)) in tested:
-            what = "a test clip of the run"
-        elif "anomaly" in words or clip.is_anomaly == "1":
-            what = "an anomaly"
-        elif "test" in words:
-            what = "a test clip"
-        else:
-            found.setdefault(clip.machine, []).append(clip.score)
-            continue
-        raise DataError(
-            f"{clip.where}: {clip.machine}/{clip.clip} is {what}; thresholds are set by normal training clips alone"
-        )
+        if kind := _unfit(clip, tested):
+            raise DataError(
+                f"{clip.where}: {clip.machine}/{clip.clip} is {kind}; only normal training clips may set thresholds"
+            )
+        found.setdefault(clip.machine, []).append(clip.score)
     return found
+
+
+def _unfit(clip: ClipScore, tested: Set[tuple[str, tuple[str, ...]]]) -> str | None:
+    """Return what a clip is if it may not set thresholds; None: it may."""
+    words = clip_words(clip.clip)
+    if (clip.machine, clip_key(clip.clip)) in tested:
+        return "a test clip of the run"
+    if "anomaly" in words or clip.is_anomaly == "1":
+        return "an anomaly"
+    return "a test clip" if "test" in words else None
 
 
 def _write_lines(file: Path, lines: Sequence[tuple[str, str]]) -> None:

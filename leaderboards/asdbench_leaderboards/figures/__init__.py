@@ -1,1 +1,1 @@
-"""Figures of a finished run, a module for each kind; docs/figures.md says what they show."""
+"""Figures of a finished run, a module for each kind; docs/figures.md explains them."""

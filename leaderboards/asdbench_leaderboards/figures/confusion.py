@@ -2,62 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asdbench.records import RunRecord
+from asdbench import Confusion, RecordedRun
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     PERCENT,
     Style,
     add_title,
     edges,
+    explain_empty,
     method_label,
     panel_grid,
-    say,
     short,
 )
 
-NOTE = "items of a true class (row) by predicted class, pooled over folds, mean over seeds, and in percent of the row"
+NOTE = "items by true class (row) and predicted class, pooled over folds, mean over seeds, and in percent of the row"
 DARK = 0.55
-"""Share of a row from which a cell's text is white."""
+"""Share of a row above which a cell's text is white."""
 EMPTY = "no items with a known class"
 
 
-def confusion_figure(run: RunRecord) -> Figure | None:
-    """Draw the confusion matrix of every method: counts and percent of the row; None of detectors.
+def confusion_figure(run: RecordedRun) -> Figure | None:
+    """Draw the confusion matrix of each method: counts and percent of the row; None for detectors.
 
-    With several seeds a count is the mean over seeds, as the figures of the table are.
+    With several seeds a count is the mean over seeds, as are the values in tables.
     """
-    found = {label: about.get("confusion") for label, about in run.document["methods"].items()}
+    found = {label: summary.confusion for label, summary in run.document.methods.items()}
     if not any(found.values()):
         return None
-    classes = max((len(one["classes"]) for one in found.values() if one), default=1)
+    classes = max(len(confusion.classes) for confusion in found.values() if confusion)
     side = max(2.6, 0.62 * classes + 0.9)
     figure, panels = panel_grid(len(found), width=side + 0.4, height=side + 0.3, share=False)
-    for (label, one), (axes, first, lowest) in zip(found.items(), edges(panels), strict=True):
+    for (label, confusion), (axes, first, lowest) in zip(found.items(), edges(panels), strict=True):
         axes.set_title(method_label(run.document, label, width=30), fontsize="medium")
-        if not one:
-            say(axes, EMPTY)
+        if not confusion:
+            explain_empty(axes, EMPTY)
             axes.set(xticks=[], yticks=[])
             continue
-        _draw(axes, mean_matrix(one), one["classes"])
+        _draw(axes, mean_matrix(confusion), classes=confusion.classes)
         axes.set_xlabel("predicted" if lowest else "")
         axes.set_ylabel("true" if first else "")
-    add_title(figure, run.document, NOTE)
+    add_title(figure, run.document, note=NOTE)
     return figure
 
 
-def mean_matrix(confusion: Mapping[str, Any]) -> Floats:
+def mean_matrix(confusion: Confusion) -> Floats:
     """Return the mean over seeds of the counts ``[true, predicted]``."""
-    return np.asarray(np.mean(list(confusion["per_seed"].values()), axis=0), dtype=np.float64)
+    return np.asarray(np.mean(list(confusion.per_seed.values()), axis=0), dtype=np.float64)
 
 
-def _draw(axes: Axes, counts: Floats, classes: Sequence[str]) -> None:
+def _draw(axes: Axes, counts: Floats, *, classes: Sequence[str]) -> None:
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")

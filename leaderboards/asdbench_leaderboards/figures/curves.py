@@ -1,7 +1,7 @@
-"""The arithmetic behind curves: mean curves whose areas are the table's means, and what thresholds pass over.
+"""The arithmetic of curves: mean curves, whose areas are the means in tables, and shares above thresholds.
 
-Conventions, as in ``asdbench.metrics``: an item is called anomalous when its score is at least the threshold, and
-scores that tie are one step.
+Conventions, as in ``asdbench.metrics``: an item is called anomalous if its score is at least the threshold, and tied
+scores are one step.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class MeanCurve:
 
     values: Floats
     curves: int
-    """How many it is of."""
+    """How many curves it averages."""
     left_out: int
-    """Sections in which a class is missing."""
+    """Sections without both classes."""
 
 
 def mean_precision(curves: Sequence[Decisions], recall: Floats) -> Floats:
     """Return the mean precision at each recall above 0; the area under it is the mean of the average precisions.
 
-    The precision at a recall is that of the highest threshold which reaches it; of each curve the first row counts.
+    The precision at a recall is taken at the highest threshold that reaches it, from the first row of each curve.
     """
     reached = [curve.precision[0, np.searchsorted(curve.recall[0], recall - 1e-9)] for curve in curves]
     return np.asarray(np.mean(reached, axis=0))
@@ -42,10 +42,10 @@ def mean_precision(curves: Sequence[Decisions], recall: Floats) -> Floats:
 def mean_roc(parts: Sequence[Scored], alarm_rate: Floats) -> MeanCurve | None:
     """Return the mean true-positive rate over sections and seeds at each false-positive rate.
 
-    Every section counts alike, whatever the number of its items. None: no section has both classes.
+    Each section has the same weight, whatever its number of items. None: no section has both classes.
 
     Args:
-        parts: Items under each seed.
+        parts: Items with the scores of each seed.
         alarm_rate: False-positive rates in [0, 1], ``[places]``.
     """
     curves: list[Floats] = []
@@ -54,18 +54,18 @@ def mean_roc(parts: Sequence[Scored], alarm_rate: Floats) -> MeanCurve | None:
         if not part.scores.size:
             left_out = max(left_out, part.sections)
             continue
-        why = roc_by_section(part.is_anomaly, part.scores, part.section, sections=part.sections).why
+        why = roc_by_section(part.is_anomaly, part.scores, section=part.section, sections=part.sections).why
         left_out = max(left_out, sum(reason is not None for reason in why))
         for section in (number for number, reason in enumerate(why) if reason is None):
             inside = part.section == section
-            curves.append(_roc(part.is_anomaly[inside], part.scores[inside], alarm_rate))
+            curves.append(_roc(part.is_anomaly[inside], part.scores[inside], alarm_rate=alarm_rate))
     if not curves:
         return None
     return MeanCurve(values=np.mean(curves, axis=0), curves=len(curves), left_out=left_out)
 
 
 def section_range(part: Scored) -> Scored:
-    """Return the same items with the scores of each section brought to [0, 1], its smallest and its largest."""
+    """Return the same items with the scores of each section scaled to [0, 1] by its smallest and largest."""
     low = np.full(part.sections, np.inf)
     high = np.full(part.sections, -np.inf)
     np.minimum.at(low, part.section, part.scores)
@@ -77,11 +77,11 @@ def section_range(part: Scored) -> Scored:
 
 
 def shares_at_or_above(scores: Floats, thresholds: Floats) -> Floats:
-    """Return the share of at least one score that is at or above each threshold."""
+    """Return the share of the scores at or above each threshold; there must be at least one score."""
     return np.asarray(1 - np.searchsorted(np.sort(scores), thresholds, side="left") / scores.size)
 
 
-def _roc(is_anomaly: Bools, scores: Floats, alarm_rate: Floats) -> Floats:
+def _roc(is_anomaly: Bools, scores: Floats, *, alarm_rate: Floats) -> Floats:
     curve = decisions(is_anomaly, scores)
     # Where the curve rises straight up, its upper end counts: numpy takes the last of equal places.
     rates = np.interp(alarm_rate, np.append(0.0, curve.alarm_rate[0]), np.append(0.0, curve.recall[0]))

@@ -1,4 +1,4 @@
-"""False alarms and misses over the threshold, a panel for each outermost group, such as a machine type."""
+"""False alarms and misses over the threshold, a panel for each outermost group, for example a machine type."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from asdbench import RecordedRun
 from asdbench.metrics import equal_error
-from asdbench.records import RunRecord
 from asdbench_leaderboards.figures.curves import Floats, section_range, shares_at_or_above
 from asdbench_leaderboards.figures.panels import (
     COLOURS,
@@ -19,25 +19,23 @@ from asdbench_leaderboards.figures.panels import (
     Style,
     add_legend,
     add_title,
+    explain_empty,
     group_panels,
-    say,
 )
 from asdbench_leaderboards.figures.scored import (
     Scored,
     is_classifier,
-    measured_levels,
     outer_groups,
-    rows_of,
-    scored,
+    parts_of,
 )
 
 PLACES = 1001
 NOTE = (
-    "false alarms and misses among the test items; each section's scores brought to 0..1 (its smallest and largest) "
-    "under each seed, then pooled; circle: equal error rate"
+    "false alarms and misses among the test items; scores of each section and seed scaled to 0..1 (smallest to largest), "
+    "then pooled; circle: equal error rate"
 )
 MOST_WRITTEN = 4
-"""Methods up to which a panel says the equal error rates in figures."""
+"""Most methods for which panels print the equal error rates as numbers."""
 EMPTY = "no scores of normal and of anomalous items"
 ALARMS: Style = {"linestyle": "-"}
 MISSES: Style = {"linestyle": (0, (4, 1.5))}
@@ -45,33 +43,29 @@ MISSES: Style = {"linestyle": (0, (4, 1.5))}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rates:
-    """What thresholds of the normalised score come to, arrays ``[thresholds]``."""
+    """Error rates at thresholds of the normalised score, arrays ``[thresholds]``."""
 
     thresholds: Floats
     alarms: Floats
-    """Share of the normal items at or above each."""
+    """Share of the normal items at or above each threshold."""
     misses: Floats
-    """Share of the anomalies below each."""
+    """Share of the anomalies below each threshold."""
     equal_error: float
     equal_at: float
     """The threshold of the equal error rate."""
 
 
-def error_rates_figure(run: RunRecord) -> Figure | None:
-    """Draw false-alarm and miss rate over the threshold, of every method in every outermost group, and where they meet.
+def error_rates_figure(run: RecordedRun) -> Figure | None:
+    """Draw false-alarm and miss rates over the threshold for each method and outermost group, and where they meet.
 
-    The scores of each section are brought to [0, 1] by its smallest and largest test score (which a detector at work
-    does not know), then sections and seeds are pooled. None where no group has scores of both classes.
+    The scores of each section are scaled to [0, 1] by its smallest and largest test score (which a deployed detector
+    does not know), then sections and seeds are pooled. None if no group has scores of both classes.
     """
     if is_classifier(run):
         return None
     groups = outer_groups(run)
-    levels = measured_levels(run.document)
     rates = {
-        group: {
-            record.label: _rates([scored(rows_of(run, record, group), seed, levels) for seed in record.seeds])
-            for record in run.methods
-        }
+        group: {method.label: _rates(parts_of(run, method, group=group)) for method in run.methods}
         for group in groups
     }
     if not any(found is not None for of_group in rates.values() for found in of_group.values()):
@@ -80,9 +74,9 @@ def error_rates_figure(run: RunRecord) -> Figure | None:
     for group, axes in panels.items():
         _draw(axes, rates[group])
         axes.set(xlim=(0, 1), ylim=(0, 102))
-    written = ", in numbers too" if len(run.methods) <= MOST_WRITTEN else ""
-    add_title(figure, run.document, NOTE + written)
-    drawn = [record.label for record in run.methods if any(of[record.label] for of in rates.values())]
+    written = ", with its value" if len(run.methods) <= MOST_WRITTEN else ""
+    add_title(figure, run.document, note=NOTE + written)
+    drawn = [method.label for method in run.methods if any(of[method.label] for of in rates.values())]
     kinds = [
         Line2D([], [], color="0.3", **ALARMS, label="false alarms"),
         Line2D([], [], color="0.3", **MISSES, label="misses"),
@@ -92,14 +86,14 @@ def error_rates_figure(run: RunRecord) -> Figure | None:
 
 
 def _rates(parts: Sequence[Scored]) -> Rates | None:
-    """Return the rates over the pooled seeds; None where a class is missing."""
+    """Return the rates over the pooled seeds; None if a class is missing."""
     ranged = [section_range(part) for part in parts]
     is_anomaly = np.concatenate([part.is_anomaly for part in ranged])
     scores = np.concatenate([part.scores for part in ranged])
     if not is_anomaly.any() or is_anomaly.all():
         return None
     error, at = equal_error(is_anomaly, scores)
-    # Quantiles too: one outlier may press all other scores into a corner of [0, 1].
+    # Quantiles too: one outlier may squeeze all other scores into a corner of [0, 1].
     quantiles = np.quantile(scores, np.linspace(0, 1, PLACES), method="nearest")
     thresholds = np.unique(np.concatenate([np.linspace(0, 1, PLACES), quantiles, [at]]))
     return Rates(
@@ -122,11 +116,11 @@ def _draw(axes: Axes, rates: Mapping[str, Rates | None]) -> None:
         if len(rates) <= MOST_WRITTEN:
             _write(axes, f"{error:.1f} %", colour=colour, line=number)
     if not known:
-        say(axes, EMPTY)
+        explain_empty(axes, EMPTY)
 
 
 def _write(axes: Axes, text: str, *, colour: str, line: int) -> None:
-    """Write an equal error rate at the right of the panel, where neither curve tends to be."""
+    """Write an equal error rate at the right of the panel, where there is usually no curve."""
     axes.text(
         0.98,
         0.6 - 0.09 * line,

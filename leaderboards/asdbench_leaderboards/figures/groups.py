@@ -1,10 +1,9 @@
-"""Accuracy of classifiers on each group of items that belong together, such as the clips of one subject."""
+"""Accuracy of classifiers on each group of items that belong together, for example the clips of one subject."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,23 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asdbench.records import MethodRecord, RunRecord
+from asdbench import RecordedMethod, RecordedRun
+from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     COLOURS,
     PERCENT,
     Style,
     add_title,
+    explain_empty,
     legend_below,
     letters_across,
     method_label,
     new_figure,
-    say,
     short,
 )
 
 ALL: Style = {"color": "0.3", "linewidth": 0.9, "linestyle": ":"}
 MOST_NAMED = 120
-"""Bars beyond which none is named."""
+"""With more bars, none is named."""
 EMPTY = "no items with a known class"
 
 
@@ -39,26 +39,25 @@ class Bar:
 
     name: str
     outer: str
-    """The outermost result group that most of its items are of; empty: there is none."""
+    """The outermost result group of most of its items; empty: there is none."""
     items: int
     accuracy: float
     """In [0, 1], the mean over seeds."""
 
 
-def groups_figure(run: RunRecord) -> Figure | None:
-    """Draw the accuracy of every method on each value of the column that is resampled as a whole, sorted.
+def groups_figure(run: RecordedRun) -> Figure | None:
+    """Draw the accuracy of each method on each value of the column that is resampled as a whole, sorted.
 
-    Behind a name stands its number of items, the dotted line is the accuracy on all. None of detectors, and where
-    items are resampled one by one.
+    The number of items follows each name, and the dotted line is the accuracy on all items. None for detectors, and
+    if items are resampled one by one.
     """
-    data = run.document["data"]
-    column = data.get("resample_by")
-    if not data.get("targets") or not column:
+    data = run.document.data
+    if not data.targets or not data.resample_by:
         return None
-    outer = next(iter(data["groups"]), "")
+    outer = next(iter(data.groups), "")
     found = {
-        record.label: group_bars(record, data["targets"], column=column, outer=outer)
-        for record in run.methods
+        method.label: group_bars(method, data.targets, column=data.resample_by, outer=outer)
+        for method in run.methods
     }
     if not any(found.values()):
         return None
@@ -68,33 +67,25 @@ def groups_figure(run: RunRecord) -> Figure | None:
     letters = letters_across(figure) - 10
     rows = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for axes, (label, bars) in zip(rows, found.items(), strict=True):
-        _draw(axes, bars, colours)
+        _draw(axes, bars, colours=colours)
         axes.set_title(method_label(run.document, label, width=letters), loc="left", fontsize="medium")
-    note = f"accuracy on each {column} (items), mean over seeds; {widest} of them"
-    add_title(figure, run.document, note)
+    note = f"accuracy on each {data.resample_by} (items), mean over seeds; {widest} in all"
+    add_title(figure, run.document, note=note)
     patches = [Patch(color=colour, label=short(name, width=24)) for name, colour in colours.items() if name]
     legend_below(figure, [*patches, Line2D([], [], **ALL, label="all items")])
     return figure
 
 
-def group_bars(record: MethodRecord, targets: Sequence[str], *, column: str, outer: str) -> list[Bar]:
+def group_bars(method: RecordedMethod, targets: Sequence[str], *, column: str, outer: str) -> list[Bar]:
     """Return the accuracy on each value of a column, best first."""
-    table = record.items
+    table = method.items
     if not {column, "label"} <= set(table.columns):
         return []
     table = table[table["label"].isin(list(targets))]
-    truth = pd.Categorical(table["label"], categories=list(targets)).codes
-    hits = []
-    for seed in record.seeds:
-        names = [f"score_{seed}_{target}" for target in targets]
-        if set(names) <= set(table.columns):
-            scores = table[names].to_numpy(dtype=np.float64)
-            whole = ~np.isnan(scores).any(axis=1)
-            right = np.nan_to_num(scores).argmax(axis=1) == truth
-            hits.append(np.where(whole, right, np.nan))
+    hits = [hit for seed in method.seeds if (hit := _hits(table, targets, seed=seed)) is not None]
     if not hits or table.empty:
         return []
-    judged = table.assign(hit=_mean_over_seeds(np.stack(hits))).dropna(subset=["hit"])
+    graded = table.assign(hit=_mean_over_seeds(np.stack(hits))).dropna(subset=["hit"])
     bars = [
         Bar(
             name=str(name),
@@ -102,16 +93,28 @@ def group_bars(record: MethodRecord, targets: Sequence[str], *, column: str, out
             items=len(own),
             accuracy=float(own["hit"].mean()),
         )
-        for name, own in judged.groupby(column)
+        for name, own in graded.groupby(column)
     ]
     return sorted(bars, key=lambda bar: (-bar.accuracy, bar.outer, bar.name))
 
 
-def _mean_over_seeds(hits: Any) -> Any:
-    """Return the share of seeds that were right, of those that scored the item; NaN where none did."""
+def _hits(table: pd.DataFrame, targets: Sequence[str], *, seed: int) -> Floats | None:
+    """Return 1 for each item that a seed classified correctly, else 0; NaN without scores, None without their columns."""
+    names = [f"score_{seed}_{target}" for target in targets]
+    if not set(names) <= set(table.columns):
+        return None
+    truth = pd.Categorical(table["label"], categories=list(targets)).codes
+    scores = table[names].to_numpy(dtype=np.float64)
+    is_right = np.nan_to_num(scores).argmax(axis=1) == truth
+    return np.where(np.isnan(scores).any(axis=1), np.nan, is_right)
+
+
+def _mean_over_seeds(hits: Floats) -> Floats:
+    """Return the share of seeds that were right, among the seeds that scored the item; NaN if none did."""
     known = ~np.isnan(hits)
     total = np.where(known, hits, 0.0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+    share = np.full(total.shape, np.nan)
+    return np.asarray(np.divide(total, known.sum(axis=0), out=share, where=known.any(axis=0)))
 
 
 def _colours(found: Mapping[str, Sequence[Bar]]) -> dict[str, str]:
@@ -119,16 +122,16 @@ def _colours(found: Mapping[str, Sequence[Bar]]) -> dict[str, str]:
     return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(outers)}
 
 
-def _draw(axes: Axes, bars: Sequence[Bar], colours: Mapping[str, str]) -> None:
+def _draw(axes: Axes, bars: Sequence[Bar], *, colours: Mapping[str, str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(ylim=(0, 105), ylabel="accuracy, %")
     if not bars:
-        say(axes, EMPTY)
+        explain_empty(axes, EMPTY)
         axes.set_xticks([])
         return
     heights = [PERCENT * bar.accuracy for bar in bars]
     axes.bar(range(len(bars)), heights, width=0.85, color=[colours[bar.outer] for bar in bars])
-    # A bar of height 0 is a result as well: a dot in its colour shows whose it is.
+    # A bar of height 0 is a result too: a dot in its colour shows which group it belongs to.
     missed = [place for place, height in enumerate(heights) if height == 0]
     dots = [colours[bars[place].outer] for place in missed]
     axes.scatter(missed, [0.0] * len(missed), s=12, c=dots, clip_on=False, zorder=3)

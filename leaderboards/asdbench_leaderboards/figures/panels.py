@@ -1,4 +1,4 @@
-"""What figures of a run share: a canvas with a grid of panels, colours of methods, titles and short labels."""
+"""What the figures of a run share: grids of panels, colours of methods, titles, legends and short labels."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from asdbench import RunDocument
+
 PERCENT = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-"""Told apart by colour-blind readers too (Okabe and Ito), but for their yellow, which is faint on white."""
+"""Safe for colour-blind readers (Okabe and Ito); their yellow is left out because it is faint on white."""
 LINES = ("-", "--", "-.")
 """For the first eight methods, the next eight and those after."""
 NORMAL_COLOUR, ANOMALY_COLOUR = COLOURS[0], COLOURS[1]
 Style = Mapping[str, Any]
-"""Keywords of matplotlib that say how something looks."""
-FLAGS = ("reduced", "approximate")
+"""Keywords of matplotlib for the look of something."""
 CHANCE: Style = {"color": "0.4", "linewidth": 0.8, "linestyle": ":"}
 MOST_COLUMNS = 5
 LETTERS_PER_INCH = 12
 INCHES_PER_LINE = 0.18
 MOST_LETTERS, MOST_LINES = 40, 4
-"""Of a method's name; what is longer is cut."""
+"""Of a method's name; longer names are cut."""
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches that needs no screen and touches no global state."""
+    """Return an empty figure, with its size in inches; it needs no screen and touches no global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -42,7 +43,7 @@ def new_figure(width: float, height: float) -> Figure:
 def panel_grid(
     panels: int, *, width: float = 2.7, height: float = 2.5, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels in rows of at most five; those of a row share their y axis."""
+    """Return a figure with a number of panels, in rows of at most five; the panels of a row share their y axis."""
     rows = math.ceil(panels / MOST_COLUMNS)
     columns = math.ceil(panels / rows)
     figure = new_figure(max(width * columns, 4.6) + 0.6, height * rows)
@@ -58,7 +59,7 @@ def panel_grid(
 
 
 def group_panels(groups: Sequence[str], *, x: str, y: str) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with a panel for each group, which its title names; labels stand below and at the left."""
+    """Return a figure with a panel for each group, titled with its name; the outer panels have the axis labels."""
     figure, panels = panel_grid(len(groups))
     for group, (axes, first, lowest) in zip(groups, edges(panels), strict=True):
         axes.set_title(short(group, width=24), fontsize="medium")
@@ -68,15 +69,15 @@ def group_panels(groups: Sequence[str], *, x: str, y: str) -> tuple[Figure, dict
 
 
 def edges(axes: Sequence[Axes]) -> Iterator[tuple[Axes, bool, bool]]:
-    """Yield each panel of a grid, whether it is the first of its row, and whether none lies below it."""
-    places = {(_place(one).rowspan.start, _place(one).colspan.start) for one in axes}
-    for one in axes:
-        row, column = _place(one).rowspan.start, _place(one).colspan.start
-        yield one, column == 0, (row + 1, column) not in places
+    """Yield each panel of a grid, whether it is the first of its row, and whether it is the lowest of its column."""
+    places = {(_place(panel).rowspan.start, _place(panel).colspan.start) for panel in axes}
+    for panel in axes:
+        row, column = _place(panel).rowspan.start, _place(panel).colspan.start
+        yield panel, column == 0, (row + 1, column) not in places
 
 
-def add_title(figure: Figure, document: Mapping[str, Any], note: str) -> None:
-    """Name the dataset and what the figure shows above all panels."""
+def add_title(figure: Figure, document: RunDocument, *, note: str) -> None:
+    """Write the dataset and what the figure shows above all panels."""
     letters = letters_across(figure)
     text = "\n".join([short(title_of(document), width=letters), *textwrap.wrap(note, width=letters)])
     figure.suptitle(text, x=0.01, ha="left", fontsize="medium")
@@ -84,21 +85,22 @@ def add_title(figure: Figure, document: Mapping[str, Any], note: str) -> None:
 
 
 def letters_across(figure: Figure) -> int:
-    """Return how many letters of a title fit beside each other."""
+    """Return how many letters of a title fit on a line."""
     return int(figure.get_size_inches()[0] * LETTERS_PER_INCH)
 
 
-def title_of(document: Mapping[str, Any]) -> str:
-    """Return the dataset of a run, with a word where a part of it is missing."""
-    partial = "" if document["data"]["complete"] else ", partial data"
-    return f"{document['run']['dataset']}{partial}"
+def title_of(document: RunDocument) -> str:
+    """Return the dataset of a run, marked if parts of it are missing."""
+    partial = "" if document.data.complete else ", partial data"
+    return f"{document.run.dataset}{partial}"
 
 
-def method_label(document: Mapping[str, Any], method: str, *, width: int = MOST_LETTERS) -> str:
-    """Return a method with its flags, such as reduced settings, which are never cut, in lines of so many letters."""
-    about = document["methods"][method]
-    lines = short(method, width=width).split("\n")
-    for flag in (f"({flag})" for flag in FLAGS if about.get(flag)):
+def method_label(document: RunDocument, label: str, *, width: int = MOST_LETTERS) -> str:
+    """Return a method with its flags, for example reduced settings, in lines of ``width`` letters; flags are never cut."""
+    summary = document.methods[label]
+    flags = {"(reduced)": summary.reduced, "(approximate)": bool(summary.approximate)}
+    lines = short(label, width=width).split("\n")
+    for flag in (flag for flag, is_set in flags.items() if is_set):
         if len(lines[-1]) + 1 + len(flag) > width:
             lines.append(flag)
         else:
@@ -107,9 +109,9 @@ def method_label(document: Mapping[str, Any], method: str, *, width: int = MOST_
 
 
 def short(label: str, *, width: int = MOST_LETTERS, lines: int = MOST_LINES) -> str:
-    """Return a label broken into a few lines, before a bracket and behind commas and spaces where that will do.
+    """Return a label broken into a few lines, if possible before a bracket or after a comma or space.
 
-    What is longer is cut, with a sign that says so; a dollar sign begins no formula.
+    A longer label is cut and ends in an ellipsis. Dollar signs are escaped, as they would begin a formula.
     """
     pieces = [piece for piece in re.split(r"(?<=[,\s])|(?=\[)", label) if piece]
     broken = [""]
@@ -123,7 +125,7 @@ def short(label: str, *, width: int = MOST_LETTERS, lines: int = MOST_LINES) -> 
 
 
 def line_style(number: int) -> Style:
-    """Return colour and dashes of a run's method, the same in all figures."""
+    """Return the colour and dashes of a method by its number in the run; they are the same in all figures."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": LINES[number // len(COLOURS) % len(LINES)],
@@ -131,22 +133,22 @@ def line_style(number: int) -> Style:
 
 
 def line_width(number: int, *, of: int) -> float:
-    """Return how wide the curve of one of so many methods is: the last ones are thinner and hide no curve below."""
+    """Return the width of a method's curve; later ones of the ``of`` methods are thinner, to leave others visible."""
     return 1.2 + 0.9 * min(of - 1 - number, 2) if of > 1 else 1.6
 
 
 def add_legend(
-    figure: Figure, document: Mapping[str, Any], *, drawn: Sequence[str], extra: Sequence[Artist] = ()
+    figure: Figure, document: RunDocument, *, drawn: Sequence[str], extra: Sequence[Artist] = ()
 ) -> None:
-    """List all methods of the run below the panels; those that nothing was drawn of say so."""
+    """List all methods of the run below the panels; methods that are not in ``drawn`` are marked."""
     handles: list[Artist] = [
         Line2D(
             [],
             [],
             **line_style(number),
-            label=method_label(document, method) + ("" if method in drawn else " (nothing to draw)"),
+            label=method_label(document, label) + ("" if label in drawn else " (nothing to draw)"),
         )
-        for number, method in enumerate(document["methods"])
+        for number, label in enumerate(document.methods)
     ]
     legend_below(figure, [*handles, *extra])
 
@@ -162,23 +164,23 @@ def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
 
 def columns_of(figure: Figure, handles: Sequence[Artist]) -> int:
     """Return how many columns of a legend fit the figure."""
-    longest = max(len(line) for one in handles for line in str(one.get_label()).split("\n"))
+    longest = max(len(line) for handle in handles for line in str(handle.get_label()).split("\n"))
     return max(1, min(letters_across(figure) // (longest + 6), len(handles)))
 
 
 def lines_of(handles: Sequence[Artist], *, columns: int) -> int:
-    """Return how many lines of text a legend is high."""
-    lines = np.array([str(one.get_label()).count("\n") + 1 for one in handles])
+    """Return the height of a legend in lines of text."""
+    lines = np.array([str(handle.get_label()).count("\n") + 1 for handle in handles])
     return max(int(column.sum()) for column in np.array_split(lines, columns))
 
 
 def grow(figure: Figure, *, lines: int) -> None:
-    """Make a figure taller by so many lines of text, which then take no room from its panels."""
+    """Make a figure taller by some lines of text, so that they take no room from its panels."""
     figure.set_figheight(figure.get_figheight() + INCHES_PER_LINE * lines)
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write why a panel is empty in its middle."""
+def explain_empty(axes: Axes, text: str) -> None:
+    """Write why a panel is empty, in its middle."""
     lines = "\n".join(textwrap.wrap(text, width=24))
     axes.text(
         0.5, 0.5, lines, ha="center", va="center", fontsize="small", color="0.4", transform=axes.transAxes
@@ -193,7 +195,7 @@ def remark(axes: Axes, text: str) -> None:
 
 
 def axes_row(parent: Figure | SubFigure, columns: int, *, of: int) -> list[Axes]:
-    """Return panels side by side, as wide as if there were ``of`` of them."""
+    """Return panels side by side, each as wide as if there were ``of`` panels."""
     grid = parent.subplots(1, of, squeeze=False)[0]
     for axes in grid[columns:]:
         axes.set_axis_off()

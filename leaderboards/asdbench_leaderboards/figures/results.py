@@ -1,16 +1,15 @@
-"""The results figure: what ranks methods, of every method on every machine type, with intervals and printed values."""
+"""The results figure: the metric that ranks methods, for each machine type, with intervals and printed values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from asdbench import RecordedRun, ResultRow, RunDocument
 from asdbench.metrics import main_metric
-from asdbench.records import RunRecord
 from asdbench_leaderboards.cells import HALF_IS_CHANCE, metric_name, whole_name
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
@@ -25,68 +24,71 @@ from asdbench_leaderboards.figures.panels import (
 )
 
 MOST_BESIDE = 3
-"""Methods in a line of the legend."""
+"""Most methods in a line of the legend."""
 ROOM = 2
-"""Lines of the legend that there is room for anyway."""
+"""Lines of the legend that fit without growing the figure."""
 
 
-def results_figure(run: RunRecord) -> Figure:
-    """Draw the outermost groups and the whole, one bar per method.
+def results_figure(run: RecordedRun) -> Figure:
+    """Draw the results of the outermost groups and of the whole dataset, one bar for each method.
 
-    A whisker is the 95 % bootstrap interval, a diamond the printed value, a missing bar an undefined figure.
+    A whisker is the 95 % bootstrap interval, a diamond the printed value, a missing bar an undefined result.
     """
     document = run.document
-    groups = document["data"]["groups"]
-    metric = main_metric(row["metric"] for row in document["results"])
-    methods = list(document["methods"])
-    outer = next(iter(groups), "")
-    rows = [row for row in document["results"] if row["metric"] == metric and _is_outer(row, groups)]
-    whole = whole_name(metric)
-    names = list(dict.fromkeys(row.get(outer) or whole for row in rows))
-    figure = new_figure(max(6.0, 1.6 + 0.3 * len(names) * max(2, len(methods))), 3.8)
+    metric = main_metric(row.metric for row in document.results)
+    bars = _bars(document, metric)
+    names = list(dict.fromkeys(name for of_method in bars.values() for name in of_method))
+    figure = new_figure(max(6.0, 1.6 + 0.3 * len(names) * max(2, len(bars))), 3.8)
     axes = figure.add_subplot()
-    for number, method in enumerate(methods):
-        mine = {row.get(outer) or whole: row for row in rows if row["method"] == method}
-        _bars(
-            axes,
-            [mine.get(name) for name in names],
-            number=number,
-            of=len(methods),
-        )
+    for number, of_method in enumerate(bars.values()):
+        _draw(axes, [of_method.get(name) for name in names], number=number, of=len(bars))
     if metric in HALF_IS_CHANCE:
         axes.axhline(50, **CHANCE)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 105)
     axes.set_ylabel(metric_name(metric).replace(" %", ", %"))
     axes.set_title(title_of(document), loc="left", fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
+    _add_legend(figure, document)
+    return figure
+
+
+def _bars(document: RunDocument, metric: str) -> dict[str, dict[str, ResultRow]]:
+    """Return a metric's rows of the outermost groups and the whole dataset, by method and by name of the group."""
+    outer, inner = document.data.groups[:1], document.data.groups[1:]
+    whole = whole_name(metric)
+    bars: dict[str, dict[str, ResultRow]] = {label: {} for label in document.methods}
+    for row in document.results:
+        if row.metric == metric and all(row.groups.get(column) is None for column in inner):
+            name = next((row.groups.get(column) for column in outer), None) or whole
+            bars[row.method][name] = row
+    return bars
+
+
+def _add_legend(figure: Figure, document: RunDocument) -> None:
     handles = [
-        Patch(color=line_style(number)["color"], label=method_label(document, method))
-        for number, method in enumerate(methods)
+        Patch(color=line_style(number)["color"], label=method_label(document, label))
+        for number, label in enumerate(document.methods)
     ]
     columns = min(columns_of(figure, handles), MOST_BESIDE)
     figure.legend(handles=handles, loc="outside upper right", fontsize="small", ncols=columns, frameon=False)
     grow(figure, lines=max(0, lines_of(handles, columns=columns) - ROOM))
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
-def _is_outer(row: Mapping[str, Any], groups: Sequence[str]) -> bool:
-    return all(row[group] is None for group in groups[1:])
-
-
-def _bars(axes: Axes, rows: Sequence[Mapping[str, Any] | None], *, number: int, of: int) -> None:
+def _draw(axes: Axes, rows: Sequence[ResultRow | None], *, number: int, of: int) -> None:
     width = 0.8 / of
     shift = (number - (of - 1) / 2) * width
     known = [
-        (place + shift, row) for place, row in enumerate(rows) if row is not None and row["value"] is not None
+        (place + shift, row, PERCENT * row.value)
+        for place, row in enumerate(rows)
+        if row is not None and row.value is not None
     ]
-    places = [place for place, _ in known]
-    values = [PERCENT * row["value"] for _, row in known]
-    below = [PERCENT * (row["value"] - row["low"]) if row["low"] is not None else 0.0 for _, row in known]
-    above = [PERCENT * (row["high"] - row["value"]) if row["high"] is not None else 0.0 for _, row in known]
+    places, values = [place for place, _, _ in known], [value for _, _, value in known]
+    below = [value - PERCENT * row.low if row.low is not None else 0.0 for _, row, value in known]
+    above = [PERCENT * row.high - value if row.high is not None else 0.0 for _, row, value in known]
     whiskers = {"elinewidth": 1.0, "capsize": 2.0, "ecolor": "0.2"}
     colour = line_style(number)["color"]
     axes.bar(places, values, width * 0.92, color=colour, yerr=[below, above], error_kw=whiskers)
-    printed = [(place, PERCENT * row["printed"]) for place, row in known if row["printed"] is not None]
+    printed = [(place, PERCENT * row.printed) for place, row, _ in known if row.printed is not None]
     if printed:
         axes.plot(*zip(*printed, strict=True), "D", markersize=4, color="black", markerfacecolor="white")

@@ -1,4 +1,4 @@
-"""ROC curves of the test items, a panel for each outermost group, such as a machine type."""
+"""ROC curves of the test items, a panel for each outermost group, for example a machine type."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asdbench.records import RunRecord
+from asdbench import RecordedRun
 from asdbench_leaderboards.figures.curves import MeanCurve, mean_roc
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
     PERCENT,
     add_legend,
     add_title,
+    explain_empty,
     group_panels,
     line_style,
     line_width,
     remark,
-    say,
 )
-from asdbench_leaderboards.figures.scored import is_classifier, measured_levels, outer_groups, rows_of, scored
+from asdbench_leaderboards.figures.scored import is_classifier, outer_groups, parts_of
 
 MAX_FALSE_POSITIVES = 0.1
-"""Where the challenges' pAUC ends."""
+"""Upper end of the challenges' pAUC."""
 PLACES = 1001
 NOTE = "true positives of the test items, mean over sections and seeds at equal false-positive rates"
 EMPTY = "no section has scores of normal and of anomalous items"
 
 
-def roc_figure(run: RunRecord) -> Figure | None:
-    """Draw the mean ROC curve of every method in every outermost group; None where none is defined.
+def roc_figure(run: RecordedRun) -> Figure | None:
+    """Draw the mean ROC curve of each method in each outermost group; None if none is defined.
 
-    Scores compare within a section alone, so a line is the mean over sections (and seeds) of the true-positive rate
-    at equal false-positive rates: its area is their mean AUC. The region of the pAUC is shaded.
+    Scores are comparable only within a section. A line is therefore the mean over sections and seeds of the
+    true-positive rate at equal false-positive rates; its area is their mean AUC. The region of the pAUC is shaded.
     """
     if is_classifier(run):
         return None
@@ -46,27 +46,19 @@ def roc_figure(run: RunRecord) -> Figure | None:
     for group, axes in panels.items():
         _draw(axes, curves[group])
         axes.set(xlim=(0, 100), ylim=(0, 102))
-    drawn = [
-        record.label for record in run.methods if any(found.get(record.label) for found in curves.values())
-    ]
-    add_title(figure, run.document, NOTE)
+    drawn = [method.label for method in run.methods if any(of[method.label] for of in curves.values())]
+    add_title(figure, run.document, note=NOTE)
     region = Patch(color="0.92", label=f"region of the pAUC, up to {PERCENT * MAX_FALSE_POSITIVES:.0f} %")
     chance = Line2D([], [], **CHANCE, label="chance")
     add_legend(figure, run.document, drawn=drawn, extra=[region, chance])
     return figure
 
 
-def _curves(run: RunRecord, groups: list[str]) -> dict[str, dict[str, MeanCurve | None]]:
-    """Return the mean curve of every group and method."""
-    levels = measured_levels(run.document)
+def _curves(run: RecordedRun, groups: list[str]) -> dict[str, dict[str, MeanCurve | None]]:
+    """Return the mean curve of each group and method."""
     places = np.linspace(0, 1, PLACES)
     return {
-        group: {
-            record.label: mean_roc(
-                [scored(rows_of(run, record, group), seed, levels) for seed in record.seeds], places
-            )
-            for record in run.methods
-        }
+        group: {method.label: mean_roc(parts_of(run, method, group=group), places) for method in run.methods}
         for group in groups
     }
 
@@ -85,7 +77,7 @@ def _draw(axes: Axes, curves: dict[str, MeanCurve | None]) -> None:
             )
     known = [curve for curve in curves.values() if curve is not None]
     if not known:
-        say(axes, EMPTY)
+        explain_empty(axes, EMPTY)
         return
     axes.plot([0, 100], [0, 100], **CHANCE, zorder=1)
     if left_out := max(curve.left_out for curve in known):

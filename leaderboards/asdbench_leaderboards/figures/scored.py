@@ -1,79 +1,85 @@
-"""The items of a record as curves need them: those of a known label and a finite score, by section."""
+"""Items of a record for drawing curves: those with a known label and a finite score, by section."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from asdbench import ANOMALY, NORMAL, RecordedMethod, RecordedRun, RunDocument
 from asdbench.metrics import DOMAIN
-from asdbench.records import MethodRecord, RunRecord
-from asdbench.values import ANOMALY, NORMAL
 
 AREAS = ("pauc", "auc")
 EVERYTHING = ""
-"""The one panel of a run whose figures are of all items together."""
+"""The single panel of a run whose results are on all items together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scored:
-    """Items under one seed, arrays ``[items]``."""
+    """Items with the scores of one seed, arrays ``[items]``."""
 
     is_anomaly: NDArray[np.bool_]
     scores: NDArray[np.float64]
     section: NDArray[np.int64]
-    """Codes 0..K-1; scores compare within a section."""
+    """Codes 0..K-1; scores are comparable within a section."""
     sections: int
-    """K, whether or not a section has items that are left."""
+    """K, including sections without any item left."""
 
 
-def is_classifier(run: RunRecord) -> bool:
-    """Return whether the run's methods tell classes apart, so that nothing has one anomaly score."""
-    return bool(run.document["data"].get("targets"))
+def is_classifier(run: RecordedRun) -> bool:
+    """Return whether the run's methods are classifiers, whose items have no single anomaly score."""
+    return bool(run.document.data.targets)
 
 
-def measured_levels(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the result groups within which scores compare: those that the run's areas were measured of.
+def measured_levels(document: RunDocument) -> tuple[str, ...]:
+    """Return the result columns of a section, within which scores are comparable.
 
-    Those of the pAUC, which from DCASE 2022 on is of both domains of a section, else those of the AUC; of a run
-    that measured neither all groups but the domain.
+    They are the columns of the pAUC, which from DCASE 2022 on covers both domains of a section, else those of the
+    AUC. If the run measured neither, they are all columns except the domain.
     """
-    groups = tuple(document["data"]["groups"])
+    groups = document.data.groups
     for metric in AREAS:
-        rows = [row for row in document["results"] if row["metric"] == metric]
+        rows = [row for row in document.results if row.metric == metric]
         if rows:
-            return tuple(group for group in groups if any(row.get(group) is not None for row in rows))
+            return tuple(group for group in groups if any(row.groups.get(group) is not None for row in rows))
     return tuple(group for group in groups if group != DOMAIN)
 
 
-def outer_groups(run: RunRecord) -> list[str]:
-    """Return the values of the outermost measured group, such as machine types; one nameless where there is none."""
+def outer_groups(run: RecordedRun) -> list[str]:
+    """Return the values of the outermost measured column, for example machine types; one empty name without it."""
     names: set[str] = set()
-    for record in run.methods:
-        levels = _levels(run, record.items)
-        names.update(record.items[levels[0]].astype(str) if levels else [EVERYTHING] * len(record.items[:1]))
+    for method in run.methods:
+        outermost = _outermost(run.document, method.items)
+        names.update(
+            [EVERYTHING] * len(method.items[:1]) if outermost is None else method.items[outermost].astype(str)
+        )
     return sorted(names)
 
 
-def rows_of(run: RunRecord, record: MethodRecord, outer: str) -> pd.DataFrame:
-    """Return the test items of one outermost group."""
-    levels = _levels(run, record.items)
-    if not levels or outer == EVERYTHING:
-        return record.items
-    return record.items[record.items[levels[0]].astype(str) == outer]
+def parts_of(run: RecordedRun, method: RecordedMethod, *, group: str) -> list[Scored]:
+    """Return a method's test items of one outermost group, with the scores of each seed."""
+    rows, levels = rows_of(run, method, group=group), measured_levels(run.document)
+    return [scored(rows, seed, levels=levels) for seed in method.seeds]
 
 
-def scored(table: pd.DataFrame, seed: int, levels: Sequence[str]) -> Scored:
+def rows_of(run: RecordedRun, method: RecordedMethod, *, group: str) -> pd.DataFrame:
+    """Return a method's test items of one outermost group."""
+    outermost = _outermost(run.document, method.items)
+    if outermost is None or group == EVERYTHING:
+        return method.items
+    return method.items[method.items[outermost].astype(str) == group]
+
+
+def scored(table: pd.DataFrame, seed: int, *, levels: Sequence[str] = ()) -> Scored:
     """Return the items of a table that have a known label and a finite score of ``seed``.
 
     Args:
         table: Items with ``label`` and ``score_<seed>``.
-        seed: Whose scores.
-        levels: Columns that make a section; those that the table lacks do not count.
+        seed: The seed of the scores.
+        levels: Columns that make up a section; columns that the table lacks are ignored.
     """
     column = f"score_{seed}"
     present = [level for level in levels if level in table.columns]
@@ -92,5 +98,5 @@ def scored(table: pd.DataFrame, seed: int, levels: Sequence[str]) -> Scored:
     )
 
 
-def _levels(run: RunRecord, table: pd.DataFrame) -> list[str]:
-    return [level for level in measured_levels(run.document) if level in table.columns]
+def _outermost(document: RunDocument, table: pd.DataFrame) -> str | None:
+    return next((level for level in measured_levels(document) if level in table.columns), None)

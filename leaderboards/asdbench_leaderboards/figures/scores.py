@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -13,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asdbench.records import MethodRecord, RunRecord
+from asdbench import RecordedMethod, RecordedRun, RunDocument
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     ANOMALY_COLOUR,
@@ -21,19 +19,19 @@ from asdbench_leaderboards.figures.panels import (
     PERCENT,
     Style,
     add_title,
+    explain_empty,
     legend_below,
     method_label,
     new_figure,
-    say,
     short,
 )
 from asdbench_leaderboards.figures.scored import Scored, is_classifier, outer_groups, rows_of, scored
 
 FEWEST_BINS, MOST_BINS = 10, 40
 MANY = 8
-"""Columns of panels above which they are narrower."""
+"""With more columns of panels, they are narrower."""
 WIDE = 30.0
-"""Scores whose largest is so many times the smallest have a logarithmic axis."""
+"""Scores get a logarithmic axis if the largest is at least this many times the smallest."""
 VALIDATION = "validation items"
 TEST = "test items"
 THRESHOLD: Style = {"color": "black", "linewidth": 1.0, "linestyle": "--"}
@@ -42,73 +40,70 @@ EMPTY = "no scores of items with a known label"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """Which items a column of panels shows."""
+    """The items that a column of panels shows."""
 
     title: str
     group: str
     """An outermost group of the test items."""
     validation: bool = False
-    """True: the validation items instead."""
+    """True: it shows the validation items instead."""
 
 
-def scores_figure(run: RunRecord) -> Figure | None:
-    """Draw the histograms of the first seed's scores, with the threshold where the run chose one.
+def scores_figure(run: RecordedRun) -> Figure | None:
+    """Draw histograms of the first seed's scores, with the threshold if the run chose one.
 
-    Bars are shares of the normal and of the anomalous items. Sections of a group are pooled as they are: where
-    each has its own scale, look at ROC curves instead. None without scores of items with a known label.
+    Bars are shares of the normal and of the anomalous items. Sections of a group are pooled unscaled: if each has its
+    own scale, look at ROC curves instead. None without scores of items with a known label.
     """
     if is_classifier(run):
         return None
     columns = _columns(run)
     parts = {
-        (record.label, column): _part(run, record, column) for record in run.methods for column in columns
+        (method.label, column): _part(run, method, column=column)
+        for method in run.methods
+        for column in columns
     }
     if not any(part.scores.size for part in parts.values()):
         return None
     width = 2.3 if len(columns) <= MANY else 1.7
     figure = new_figure(max(width * len(columns), 4.6) + 0.8, 1.9 * len(run.methods))
     grid = figure.subplots(len(run.methods), len(columns), squeeze=False)
-    thresholds = {record.label: _threshold(run.document, record) for record in run.methods}
-    for row, record in zip(grid, run.methods, strict=True):
+    thresholds = {method.label: _threshold(run.document, method.label) for method in run.methods}
+    for row, method in zip(grid, run.methods, strict=True):
         for axes, column in zip(row, columns, strict=True):
-            _draw(axes, parts[record.label, column], thresholds[record.label])
-        row[0].set_ylabel(f"{method_label(run.document, record.label, width=26)}\nshare, %", fontsize="small")
+            _draw(axes, parts[method.label, column], threshold=thresholds[method.label])
+        row[0].set_ylabel(f"{method_label(run.document, method.label, width=26)}\nshare, %", fontsize="small")
     for axes, column in zip(grid[0], columns, strict=True):
         axes.set_title(column.title, fontsize="medium")
     for axes in grid[-1]:
         axes.set_xlabel("anomaly score")
-    add_title(figure, run.document, _note(run))
+    add_title(figure, run.document, note=_note(run))
     legend_below(figure, _handles(chosen=any(found is not None for found in thresholds.values())))
     return figure
 
 
-def _columns(run: RunRecord) -> list[Column]:
-    validated = any(len(record.validation) for record in run.methods)
+def _columns(run: RecordedRun) -> list[Column]:
+    validated = any(len(method.validation) for method in run.methods)
     tested = [
         Column(title=short(group, width=22) if group else TEST, group=group) for group in outer_groups(run)
     ]
     return [Column(title=VALIDATION, group="", validation=True), *tested] if validated else tested
 
 
-def _part(run: RunRecord, record: MethodRecord, column: Column) -> Scored:
-    table = record.validation if column.validation else rows_of(run, record, column.group)
-    return scored(table, record.seeds[0] if record.seeds else 0, ())
+def _part(run: RecordedRun, method: RecordedMethod, *, column: Column) -> Scored:
+    table = method.validation if column.validation else rows_of(run, method, group=column.group)
+    return scored(table, method.seeds[0] if method.seeds else 0)
 
 
-def _threshold(document: Mapping[str, Any], record: MethodRecord) -> float | None:
-    """Return the threshold that the run chose under the first seed."""
-    chosen = [
-        row["thresholds"]
-        for row in document["results"]
-        if row["method"] == record.label and row.get("thresholds")
-    ]
-    return float(chosen[0][0]) if chosen else None
+def _threshold(document: RunDocument, label: str) -> float | None:
+    """Return the threshold that the run chose for the first seed of a method."""
+    return next((row.thresholds[0] for row in document.results_of(label) if row.thresholds), None)
 
 
-def _note(run: RunRecord) -> str:
-    seeds = sorted({(record.seeds[0], len(record.seeds)) for record in run.methods if record.seeds})
-    told = [f"seed {seed}" + (f", the first of {count}" if count > 1 else "") for seed, count in seeds]
-    return f"scores of normal and anomalous items ({'; '.join(told)})"
+def _note(run: RecordedRun) -> str:
+    firsts = sorted({(method.seeds[0], len(method.seeds)) for method in run.methods if method.seeds})
+    seeds = [f"seed {seed}" + (f", the first of {count}" if count > 1 else "") for seed, count in firsts]
+    return f"scores of normal and anomalous items ({'; '.join(seeds)})"
 
 
 def _handles(*, chosen: bool) -> list[Artist]:
@@ -119,10 +114,10 @@ def _handles(*, chosen: bool) -> list[Artist]:
     return [*bars, Line2D([], [], **THRESHOLD, label="threshold of F1max")] if chosen else bars
 
 
-def _draw(axes: Axes, part: Scored, threshold: float | None) -> None:
+def _draw(axes: Axes, part: Scored, *, threshold: float | None) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if not part.scores.size:
-        say(axes, EMPTY)
+        explain_empty(axes, EMPTY)
         axes.set(xticks=[], yticks=[])
         return
     shown = part.scores if threshold is None else np.append(part.scores, threshold)
@@ -143,7 +138,7 @@ def _draw(axes: Axes, part: Scored, threshold: float | None) -> None:
 
 
 def _bins(scores: Floats) -> tuple[Floats, bool]:
-    """Return the edges of the bins, and whether they are evenly wide on a logarithmic axis."""
+    """Return the edges of the bins, and whether they are evenly spaced on a logarithmic axis."""
     low, high = float(scores.min()), float(scores.max())
     bins = min(max(FEWEST_BINS, int(1.5 * scores.size**0.5)), MOST_BINS)
     if low == high:
@@ -151,6 +146,6 @@ def _bins(scores: Floats) -> tuple[Floats, bool]:
         return np.linspace(low - margin, high + margin, bins + 1), False
     if low > 0 and high / low >= WIDE:
         edges = np.geomspace(low, high, bins + 1)
-        edges[[0, -1]] = low, high  # rounding must leave no score outside
+        edges[[0, -1]] = low, high  # rounding must not leave a score outside
         return edges, True
     return np.linspace(low, high, bins + 1), False

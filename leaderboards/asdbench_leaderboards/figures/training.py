@@ -1,16 +1,15 @@
-"""How training went: what was logged over epochs, a row for each method and a panel for each quantity."""
+"""Logged values over training epochs, a row for each method and a panel for each quantity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asdbench.records import MethodRecord, RunRecord
+from asdbench import EnsembleRecipe, EpochLog, RecordedMethod, RecordedRun
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     Style,
@@ -24,17 +23,18 @@ from asdbench_leaderboards.figures.panels import (
 )
 
 VALIDATION = "validation"
-NOTE = "what training logged, mean over its models; band: from the smallest to the largest"
-OF_MEMBERS = "members"
+NOTE = "values logged in training, mean over models; band: from the smallest to the largest"
 FEW_EPOCHS = 12
 DIVIDER: Style = {"color": "0.6", "linewidth": 0.6}
 WIDE = 50.0
-"""A quantity whose largest value is so many times its smallest has a logarithmic axis."""
+"""A quantity gets a logarithmic axis if its largest value is at least this many times its smallest."""
+Log = Sequence[EpochLog]
+"""What a model logged, epoch by epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stretch:
-    """One quantity in one stage, over the models that logged it; arrays ``[epochs]``."""
+    """One quantity in one stage, over the models that logged it, arrays ``[epochs]``."""
 
     epochs: Floats
     """Counted over all stages."""
@@ -45,11 +45,11 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage of training and where it stands among the others."""
+    """A stage of training and its place among the others."""
 
     name: str
     after: int
-    """Epochs of the stages before it, of the model with the most."""
+    """Epochs of the stages before it, in the model with the most epochs."""
     epochs: int
 
 
@@ -62,20 +62,20 @@ class Training:
     quantities: Mapping[str, Sequence[Stretch]]
 
 
-def training_figure(run: RunRecord) -> Figure | None:
-    """Draw every logged quantity over epochs: each optimizer's loss, logged values, the held-out loss.
+def training_figure(run: RecordedRun) -> Figure | None:
+    """Draw each logged quantity over epochs: the loss of each optimizer, logged values, the held-out loss.
 
-    A line is the mean over models (folds, units and seeds), its band goes from the smallest to the largest. Stages
-    follow one another behind a thin divider. None where no model was trained by epochs; of an ensemble nothing is
-    drawn, since its models are those of its members.
+    A line is the mean over models (folds, units and seeds), its band the range from the smallest to the largest. Thin
+    lines divide the stages. None if no model was trained in epochs. Ensembles are not drawn, as their models belong to
+    their members.
     """
-    trainings = {record.label: found for record in run.methods if (found := _training(record)) is not None}
+    trainings = {method.label: found for method in run.methods if (found := _training(method)) is not None}
     if not trainings:
         return None
     most = max(len(found.quantities) for found in trainings.values())
     figure = new_figure(max(2.5 * most, 4.6) + 0.4, 2.4 * len(trainings))
     rows = figure.subfigures(len(trainings), 1, squeeze=False)[:, 0]
-    order = [record.label for record in run.methods]
+    order = [method.label for method in run.methods]
     for parent, (label, found) in zip(rows, trainings.items(), strict=True):
         models = f"{found.models} model{'s' * (found.models > 1)}"
         title = f"{method_label(run.document, label, width=letters_across(figure) - 14)}, {models}"
@@ -87,19 +87,19 @@ def training_figure(run: RunRecord) -> Figure | None:
             _divide(axes, found.stages)
             axes.set_title(short(name, width=24), fontsize="small")
             axes.set_xlabel("epoch", fontsize="small")
-    add_title(figure, run.document, NOTE)
+    add_title(figure, run.document, note=NOTE)
     return figure
 
 
-def _training(record: MethodRecord) -> Training | None:
-    if record.document["method"].get("selection") == OF_MEMBERS:
+def _training(method: RecordedMethod) -> Training | None:
+    if isinstance(method.record.method.recipe, EnsembleRecipe):
         return None
-    logs = [model["log"] for model in record.document["models"].values() if model["log"]]
+    logs = [model.log for model in method.record.models.values() if model.log]
     if not logs:
         return None
     stages = _stages(logs)
-    names = dict.fromkeys(name for log in logs for entry in log for name in entry["losses"])
-    quantities = {name: _stretches(logs, stages, name) for name in [*names, VALIDATION]}
+    names = dict.fromkeys(name for log in logs for entry in log for name in entry.losses)
+    quantities = {name: _stretches(logs, stages, name=name) for name in [*names, VALIDATION]}
     return Training(
         models=len(logs),
         stages=stages,
@@ -107,29 +107,27 @@ def _training(record: MethodRecord) -> Training | None:
     )
 
 
-def _stages(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Stage]:
+def _stages(logs: Sequence[Log]) -> list[Stage]:
     """Return the stages in the order in which they were trained."""
     epochs: dict[str, int] = {}
     for log in logs:
         for entry in log:
-            epochs[entry["stage"]] = max(entry["epoch"], epochs.get(entry["stage"], 0))
+            epochs[entry.stage] = max(entry.epoch, epochs.get(entry.stage, 0))
     stages: list[Stage] = []
     for name, count in epochs.items():
         stages.append(Stage(name=name, after=sum(stage.epochs for stage in stages), epochs=count))
     return stages
 
 
-def _stretches(
-    logs: Sequence[Sequence[Mapping[str, Any]]], stages: Sequence[Stage], name: str
-) -> list[Stretch]:
-    """Return a quantity in each of the stages that logged it."""
+def _stretches(logs: Sequence[Log], stages: Sequence[Stage], *, name: str) -> list[Stretch]:
+    """Return a quantity in each stage that logged it."""
     found = []
     for stage in stages:
         values: dict[int, list[float]] = {}
-        for entry in (entry for log in logs for entry in log if entry["stage"] == stage.name):
-            value = _value(entry, name)
+        for entry in (entry for log in logs for entry in log if entry.stage == stage.name):
+            value = entry.losses.get(name, entry.validation if name == VALIDATION else None)
             if value is not None and np.isfinite(value):
-                values.setdefault(entry["epoch"], []).append(value)
+                values.setdefault(entry.epoch, []).append(value)
         if values:
             epochs = sorted(values)
             found.append(
@@ -141,11 +139,6 @@ def _stretches(
                 )
             )
     return found
-
-
-def _value(entry: Mapping[str, Any], name: str) -> float | None:
-    value: float | None = entry["losses"].get(name)
-    return entry.get(VALIDATION) if value is None and name == VALIDATION else value
 
 
 def _draw(axes: Axes, stretches: Sequence[Stretch], *, colour: str) -> None:
@@ -162,7 +155,7 @@ def _draw(axes: Axes, stretches: Sequence[Stretch], *, colour: str) -> None:
 
 
 def _divide(axes: Axes, stages: Sequence[Stage]) -> None:
-    """Show where stages begin, with their names where there are several."""
+    """Draw a divider between stages and write their names, if there are several."""
     if len(stages) == 1:
         return
     for stage in stages:

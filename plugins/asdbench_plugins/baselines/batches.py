@@ -1,4 +1,4 @@
-"""Batches of what is numbered within and across clips: windows or patches, shuffled together."""
+"""Batches of windows or patches of all clips, shuffled together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from torch import Tensor
 
 
 def shuffled(count: int, size: int, *, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
-    """Return the numbers below ``count`` in batches of ``size``, shuffled; a last batch of one is left out."""
+    """Return the numbers below ``count``, shuffled, in batches of ``size``; a last batch of one is dropped."""
     order = torch.randperm(count, generator=generator)
     return (batch.to(device) for batch in torch.split(order, size) if len(batch) > 1)

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder of log-mel patches: what "self-encoder" rows of papers may be, as far as they tell.
+"""A convolutional autoencoder of log-mel patches, standing in for the "self-encoder" rows of papers.
 
 The cited papers are not public; this is a plain autoencoder in their place, and every table says so.
 """
@@ -14,10 +14,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError
-from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Info
+from asdbench import Config, ConfigError, Info, Items, ItemView, Stage, Trainer
 from asdbench_plugins.baselines.standardised import StandardisedModel
 
 BATCH = 16
@@ -26,17 +23,17 @@ BATCH = 16
 class ConvolutionalConfig(Config, frozen=True, kw_only=True):
     """Options of the convolutional autoencoder and its training."""
 
-    frames: Annotated[int, Meta(ge=2, description="frames of a patch, a multiple of 2 ** layers")] = 32
+    frames: Annotated[int, Meta(ge=2, description="frames per patch, a multiple of 2 ** layers")] = 32
     layers: Annotated[int, Meta(ge=1, description="convolutions, each halving both axes")] = 4
     width: Annotated[
-        int, Meta(ge=1, description="channels of the first convolution; each next doubles them")
+        int, Meta(ge=1, description="channels of the first convolution; each further one doubles them")
     ] = 16
-    bottleneck: Annotated[int, Meta(ge=1, description="values of the bottleneck")] = 40
+    bottleneck: Annotated[int, Meta(ge=1, description="size of the bottleneck")] = 40
     lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-3
     epochs: Annotated[
         int, Meta(ge=0, description="passes over the training items, a random patch of each")
     ] = 100
-    batch_size: Annotated[int, Meta(ge=1, description="items of a step")] = 64
+    batch_size: Annotated[int, Meta(ge=1, description="items per step")] = 64
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
 
 
@@ -54,18 +51,18 @@ class ConvolutionalAutoencoder(StandardisedModel):
 
         Raises:
             ConfigError: The features are not ``[mels, frames]``, a clip is shorter than a patch, or a side of a
-                patch cannot be halved so often.
+                patch is not a multiple of ``2 ** layers``.
         """
         super().__init__(config, info)
         if len(info.feature_shape) != 2 or info.feature_shape[1] < config.frames:
             raise ConfigError(
-                f"patches of frames={config.frames} are cut from features [mels, frames], got "
+                f"patches of frames={config.frames} need features [mels, frames] of at least that length, found "
                 f"{list(info.feature_shape)}: use the featurizer logmel and longer clips"
             )
         mels, fold = info.feature_shape[0], 2**config.layers
         if mels % fold or config.frames % fold:
             raise ConfigError(
-                f"n_mels={mels} and frames={config.frames} must be multiples of {fold}, as layers={config.layers}"
+                f"n_mels={mels} and frames={config.frames} must be multiples of {fold} with layers={config.layers}"
             )
         widths = [1, *(config.width * 2**number for number in range(config.layers))]
         inside = widths[-1], mels // fold, config.frames // fold
@@ -79,7 +76,7 @@ class ConvolutionalAutoencoder(StandardisedModel):
         self.decoder.append(nn.Conv2d(1, 1, 3, padding=1))
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return patches ``[B, 1, mels, frames]`` rebuilt, and their bottlenecks ``[B, dims]``."""
+        """Return reconstructed patches ``[B, 1, mels, frames]`` and their bottlenecks ``[B, dims]``."""
         bottleneck = self.encoder(patches)
         return self.decoder(bottleneck), bottleneck
 
@@ -93,13 +90,13 @@ class ConvolutionalAutoencoder(StandardisedModel):
             starts = torch.randint(ready.shape[2] - self.config.frames + 1, (len(batch),)).tolist()
             frames = [one[:, k : k + self.config.frames] for one, k in zip(ready, starts, strict=True)]
             patches = torch.stack(frames).unsqueeze(1)
-            yield "adam", F.mse_loss(forward(patches)[0], patches)
+            yield "reconstruction", F.mse_loss(forward(patches)[0], patches)
 
         trainer.run(
             Stage(
                 name="train",
                 module=self,
-                optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
+                optimizers={"reconstruction": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
                 epochs=self.config.epochs,
                 batches=lambda generator: train.batches(self.config.batch_size, generator=generator),
                 losses=losses,
@@ -109,7 +106,7 @@ class ConvolutionalAutoencoder(StandardisedModel):
             )
         )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` ``[n, patches]`` and ``embedding`` ``[n, patches, dims]``."""
         size = self.config.frames
         patches = self.ready(items).unfold(2, size, size).transpose(1, 2)  # [n, P, mels, frames]
@@ -132,5 +129,6 @@ def _down(inputs: int, outputs: int) -> nn.Module:
 
 
 def _up(inputs: int, outputs: int) -> nn.Module:
+    # With output_padding 1 each layer exactly doubles the sides.
     convolution = nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
     return nn.Sequential(convolution, nn.ReLU()) if outputs > 1 else convolution

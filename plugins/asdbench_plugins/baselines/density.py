@@ -1,7 +1,7 @@
-"""Self-supervised density estimation: a flow for each machine ID that finds the other IDs of its type unlikely.
+"""Self-supervised density estimation: one flow per machine ID, trained to make the other IDs of its type unlikely.
 
 Dohi et al., "Flow-based self-supervised density estimation for anomalous sound detection", ICASSP 2021
-(arXiv:2103.08801). Its layer counts and its loss for the other IDs are not known here: both are options.
+(arXiv:2103.08801). We do not know its layer counts or its loss for the other IDs; both are options.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError
-from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Info
+from asdbench import Config, ConfigError, Info, Items, ItemView, Model, Stage, Trainer
 from asdbench_plugins.baselines.flow import Glow, negative_log_likelihood
 
 BATCH = 16
@@ -27,30 +23,30 @@ BATCH = 16
 class DensityConfig(Config, frozen=True, kw_only=True):
     """Options of the flows and their training."""
 
-    frames: Annotated[int, Meta(ge=2, description="frames of a patch, a multiple of 2 ** levels")] = 32
-    frames_hop: Annotated[int, Meta(ge=1, description="frames between patches in testing")] = 32
-    levels: Annotated[int, Meta(ge=1, description="foldings of 2 x 2 values into channels")] = 3
-    steps: Annotated[int, Meta(ge=1, description="couplings of a level")] = 8
-    hidden: Annotated[int, Meta(ge=1, description="channels inside of a coupling")] = 128
+    frames: Annotated[int, Meta(ge=2, description="frames per patch, a multiple of 2 ** levels")] = 32
+    frames_hop: Annotated[int, Meta(ge=1, description="frames between patches when scoring")] = 32
+    levels: Annotated[int, Meta(ge=1, description="levels, each folding 2 x 2 values into channels")] = 3
+    steps: Annotated[int, Meta(ge=1, description="couplings per level")] = 8
+    hidden: Annotated[int, Meta(ge=1, description="channels inside a coupling")] = 128
     outlier_weight: Annotated[float, Meta(ge=0, description="weight of the other IDs' loss")] = 1.0
     margin: Annotated[
-        float, Meta(ge=0, description="nats a value by which the other IDs are to be less likely")
+        float, Meta(ge=0, description="nats per value by which the other IDs must be less likely")
     ] = 0.5
     lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-4
     epochs: Annotated[
         int, Meta(ge=0, description="passes over the training items, a random patch of each")
     ] = 100
-    batch_size: Annotated[int, Meta(ge=2, description="items of a step")] = 64
+    batch_size: Annotated[int, Meta(ge=2, description="items per step")] = 64
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
 
 
 class FlowDensity(Model):
-    """One flow a class on standardised patches ``[mels, frames]``.
+    """One flow per class on standardised patches ``[mels, frames]``.
 
-    A class's loss is the mean of its own items' ``-ln p``, and the mean over the others of
-    ``softplus(margin - (their -ln p - its own items' mean))``: it stops growing where they are unlikely enough.
+    A class's loss is the mean ``-ln p`` of its own items, plus the mean over other items of
+    ``softplus(margin - (their -ln p - its own items' mean))``, which vanishes once they are unlikely enough.
 
-    Outputs: ``claim_nll`` ``[n, patches]``, ``-ln p`` under the claimed class's flow in nats a value.
+    Outputs: ``claim_nll`` ``[n, patches]``, ``-ln p`` under the claimed class's flow in nats per value.
     """
 
     Config = DensityConfig
@@ -62,23 +58,23 @@ class FlowDensity(Model):
 
         Raises:
             ConfigError: The features are not ``[mels, frames]``, a clip is shorter than a patch, or a side of a
-                patch cannot be folded.
+                patch is not a multiple of ``2 ** levels``.
         """
         super().__init__(config, info)
         if len(info.feature_shape) != 2:
             raise ConfigError(
-                f"patches are cut from features [mels, frames], got {list(info.feature_shape)}: "
+                f"patches need features [mels, frames], found {list(info.feature_shape)}: "
                 "use the featurizer logmel"
             )
         mels, available = info.feature_shape
         if available < config.frames:
             raise ConfigError(
-                f"frames={config.frames} is more than the {available} frames of a clip: use longer clips"
+                f"frames={config.frames} is more than the {available} frames of a clip: use fewer, or longer clips"
             )
         fold = 2**config.levels
         if mels % fold or config.frames % fold:
             raise ConfigError(
-                f"n_mels={mels} and frames={config.frames} must be multiples of {fold}, as levels={config.levels}"
+                f"n_mels={mels} and frames={config.frames} must be multiples of {fold} with levels={config.levels}"
             )
         self.flows = nn.ModuleList(
             Glow(levels=config.levels, steps=config.steps, hidden=config.hidden)
@@ -94,7 +90,9 @@ class FlowDensity(Model):
             Stage(
                 name="train",
                 module=self,
-                optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
+                optimizers={
+                    "negative_log_likelihood": torch.optim.Adam(self.parameters(), lr=self.config.lr)
+                },
                 epochs=self.config.epochs,
                 batches=lambda generator: train.batches(self.config.batch_size, generator=generator),
                 losses=self._losses,
@@ -104,8 +102,8 @@ class FlowDensity(Model):
             )
         )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
-        """Return ``claim_nll`` ``[n, patches]``; an item of no class is measured by the first."""
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
+        """Return ``claim_nll`` ``[n, patches]``; an item without a class uses the first flow."""
         ready = (items.features() - self.centre) / self.spread
         patches = ready.unfold(2, self.config.frames, self.config.frames_hop).transpose(
             1, 2
@@ -128,13 +126,15 @@ class FlowDensity(Model):
             self._loss(self._nll(index, maps), batch.claim == index)
             for index in torch.unique(batch.claim).tolist()
         ]
-        yield "adam", torch.stack(losses).mean()
+        yield "negative_log_likelihood", torch.stack(losses).mean()
 
     def _loss(self, nll: Tensor, own: Tensor) -> Tensor:
-        """Return the loss of one flow from ``-ln p`` ``[B]`` of its own and of other items."""
+        """Return the loss of one flow from ``-ln p`` ``[B]`` of its own and other items."""
         likely = nll[own].mean()
+        # A batch may hold no item of another class.
         if own.all() or not self.config.outlier_weight:
             return likely
+        # Detached, so that the gap widens through the others and not by making the own items likelier.
         gap = nll[~own] - likely.detach()
         weight: float = self.config.outlier_weight
         return likely + weight * F.softplus(self.config.margin - gap).mean()

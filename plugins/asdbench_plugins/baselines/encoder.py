@@ -1,7 +1,7 @@
-"""Embeddings by an encoder that somebody else trained, given as a file.
+"""Embeddings from a pre-trained encoder supplied as a file.
 
 The file is a TorchScript archive (``torch.jit.save``), read without Python's pickle. Its program runs in torch's own
-interpreter when it is called: use files that you trust.
+interpreter: use only files that you trust.
 """
 
 from __future__ import annotations
@@ -20,48 +20,45 @@ from msgspec import Meta
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Model, Trainer
 from asdbench.blocks import pinned_file
-from asdbench.contracts import Model
-from asdbench.data.items import Items
 from asdbench.dsp import mono_rate
-from asdbench.errors import ConfigError, DataError
-from asdbench.training import Trainer
-from asdbench.values import Config, Info
 
 DIGEST = hashlib.sha256().digest_size
-HINT = "give the path of a TorchScript encoder, such as encoder=encoder.pt"
+HINT = "give the path of a TorchScript encoder, for example encoder=encoder.pt"
 
 
 class EncoderConfig(Config, frozen=True, kw_only=True):
-    """Options of the encoder and of what it is given.
+    """Options of the encoder and its input.
 
     Raises:
-        ConfigError: There is no file of that name, or its content is not what it must be.
+        ConfigError: The file does not exist, or its SHA-256 differs from ``encoder_sha256``.
     """
 
     encoder: Annotated[
         str, Meta(description="path of a TorchScript file that you trust; waves in, embedding out")
     ] = ""
     encoder_sha256: Annotated[
-        str, Meta(description="SHA-256 that the file must have; empty: worked out and recorded")
+        str, Meta(description="expected SHA-256 of the file; empty: computed and recorded")
     ] = ""
     input_rate: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Hz that it was trained at; none: the dataset's")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="sample rate it was trained at, Hz; none: the dataset's"),
     ] = None
     window_s: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="seconds that it reads at once, each a segment; none: the whole clip"),
+        Meta(description="seconds per segment; none: the whole clip"),
     ] = None
     window_hop_s: Annotated[
         Annotated[float, Meta(gt=0)] | None, Meta(description="seconds between segments; none: no overlap")
     ] = None
     frames: Annotated[
         Literal["mean", "segments"],
-        Meta(description="what becomes of an output [B, frames, dims]: averaged, or each a segment"),
+        Meta(description="for an output [B, frames, dims]: average the frames, or make each a segment"),
     ] = "mean"
 
     def __post_init__(self) -> None:
-        if self.encoder or self.encoder_sha256:  # the same file wherever a job runs
+        if self.encoder or self.encoder_sha256:  # pinned, so every job uses the same file
             path, digest = pinned_file(self.encoder, self.encoder_sha256, option="encoder", hint=HINT)
             msgspec.structs.force_setattr(self, "encoder", path)
             msgspec.structs.force_setattr(self, "encoder_sha256", digest)
@@ -70,7 +67,7 @@ class EncoderConfig(Config, frozen=True, kw_only=True):
 class FrozenEncoder(Model):
     """An encoder that is not trained: waves ``[B, samples]`` -> ``[B, dims]`` or ``[B, frames, dims]``.
 
-    Its weights stay in their file; a checkpoint holds the file's SHA-256, and refuses another one.
+    Its weights stay in the file; a checkpoint holds the file's SHA-256 and refuses any other file.
 
     Outputs: ``embedding`` ``[n, segments, dims]``.
     """
@@ -89,22 +86,22 @@ class FrozenEncoder(Model):
         if not config.encoder:
             raise ConfigError(f"encoder='' is not a file; {HINT}")
         self.path = Path(config.encoder)
-        # In a tuple, so that its weights are no part of this module and not copied into every checkpoint.
+        # In a tuple, so that its weights are not part of this module and not copied into every checkpoint.
         self._loaded = (_load(self.path, info.device),)
         self.register_buffer("digest", torch.zeros(DIGEST, dtype=torch.uint8))
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Remember which file it was."""
+        """Record which file was used."""
         trainer.rule(f"encoder {self.path.name}, SHA-256 {self.config.encoder_sha256}")
         self.digest.copy_(self._given_digest())
 
     @torch.no_grad()
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``embedding`` ``[n, segments, dims]``.
 
         Raises:
-            ConfigError: The file is another one than that of the fit.
-            DataError: The encoder gives something else than vectors.
+            ConfigError: The file differs from the one used in the fit.
+            DataError: The encoder's output is not vectors.
         """
         self._check_digest()
         waves = self._windows(self._resampled(items.raw()))  # [n, segments, samples]
@@ -117,7 +114,7 @@ class FrozenEncoder(Model):
             shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
             raise DataError(
                 f"{self.path.name} gave {shape} for waves {list(waves.flatten(0, 1).shape)}; "
-                "[B, dims] or [B, frames, dims] is needed"
+                "the output must be [B, dims] or [B, frames, dims]"
             )
         if given.ndim == 3 and self.config.frames == "mean":
             given = given.mean(dim=1)
@@ -125,7 +122,9 @@ class FrozenEncoder(Model):
 
     def _check_digest(self) -> None:
         if self.digest.any() and not torch.equal(self.digest, self._given_digest()):
-            raise ConfigError(f"{self.path} is not the file that this was fitted with: fit it anew")
+            raise ConfigError(
+                f"{self.path} is not the file that this model was fitted with: restore it, or fit again"
+            )
 
     def _given_digest(self) -> Tensor:
         digest = bytearray.fromhex(self.config.encoder_sha256)
@@ -135,6 +134,7 @@ class FrozenEncoder(Model):
         rate, wanted = int(self.info.sample_rate or 0), self.config.input_rate
         if wanted is None or wanted == rate:
             return waves
+        # The smallest integer factors keep the polyphase filter short.
         common = math.gcd(wanted, rate)
         made = resample_poly(waves.cpu().numpy(), wanted // common, rate // common, axis=1)
         return torch.from_numpy(made).float().to(waves.device)
@@ -149,10 +149,10 @@ class FrozenEncoder(Model):
 
 
 def _load(path: Path, device: str) -> torch.jit.ScriptModule:
-    # An archive of torch.save, which takes pickle, has no code in it.
+    # Code marks TorchScript: an archive of torch.save, which needs pickle, has none.
     if not zipfile.is_zipfile(path) or not any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
         raise ConfigError(
-            f"{path} is not a TorchScript archive; write one by torch.jit.save(torch.jit.trace(...))"
+            f"{path} is not a TorchScript archive; write one with torch.jit.save(torch.jit.trace(...))"
         )
     try:
         with warnings.catch_warnings():

@@ -1,14 +1,14 @@
-"""The baselines as methods: which parts, which options, and the small budget on synthetic data."""
+"""The baselines as methods: their parts, options and small budgets for synthetic data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from asdbench.values import Method, Setting
+from asdbench import Method, Setting
 
 BASELINE_FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
-"""librosa's mel spectrogram as the DCASE baselines call it; its floor is the epsilon that they add."""
+"""librosa's mel spectrogram with the DCASE baselines' arguments; the floor is the epsilon that they add."""
 EPOCHS = {"epochs": 30, "checkpoint_every": 10}
 NEAREST: Mapping[str, Any] = {"scorer.k": 2, "scorer.metric": "euclidean"}
 MIXTURE: Mapping[str, Any] = {"scorer.components": 2, "scorer.normalize": False}
@@ -18,11 +18,11 @@ BACKENDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mahalanobis": ("Mahalanobis distance", {}),
     "lof": ("local outlier factor", {}),
 }
-"""What follows the statistics: title and options of each scorer."""
+"""Title and options of each scorer that follows the statistics."""
 
 
 def _reduced(**options: Any) -> Mapping[str, Setting]:
-    """Return the small budget for data that are made on the machine: some seconds a machine."""
+    """Return the small budget for generated data: a few seconds per machine."""
     return {"synthetic": Setting(options=options, reduced=True)}
 
 
@@ -34,6 +34,7 @@ def _reconstruction(name: str, *, model: str, reads: str = "reconstruction_error
         scorer="reconstruction_error",
         scope="machine",
         held=0.1,
+        # IDNN and the convolutional autoencoder pass defaults={} and keep the HTK mels.
         **({"defaults": BASELINE_FEATURES | {"scorer.on": reads}, "on": _reduced(**EPOCHS)} | fields),
     )
 
@@ -43,8 +44,8 @@ def _statistics(features: str, scorer: str) -> Method:
     title, options = BACKENDS[scorer]
     return Method(
         name=f"{features}_{scorer}",
-        title=f"{'Modulation spectrum' if modulations else 'Log-mel statistics'}, {title}; nothing is trained",
-        paper="none: what is cheap and strong",
+        title=f"{'Modulation spectrum' if modulations else 'Log-mel statistics'}, {title}; no training",
+        paper="none: a cheap and strong baseline",
         featurizer=features,
         model="statistics",
         scorer=scorer,
@@ -90,7 +91,7 @@ METHODS = (
     ),
     Method(
         name="mobilenetv2",
-        title="DCASE 2021 baseline: MobileNetV2 tells machine IDs apart",
+        title="DCASE 2021 baseline: MobileNetV2 classifies machine IDs",
         paper="arXiv:2106.04492",
         featurizer="logmel",
         model="patch_classifier",
@@ -108,7 +109,7 @@ METHODS = (
     ),
     Method(
         name="glow_aff",
-        title="Glow_Aff: a flow a machine ID that finds the other IDs unlikely (ICASSP 2021)",
+        title="Glow_Aff: one flow per machine ID, the other IDs as outliers (ICASSP 2021)",
         paper="arXiv:2103.08801",
         featurizer="logmel",
         model="flow_density",
@@ -148,21 +149,21 @@ METHODS = (
     ),
     _reconstruction(
         "conv_autoencoder",
-        title="Convolutional autoencoder of log-mel patches, for SLFE-AE and Self-encoder",
+        title="Convolutional autoencoder of log-mel patches, in place of SLFE-AE and Self-encoder",
         paper="none: stands for autoencoders whose papers are not public",
         model="convolutional_autoencoder",
         defaults={},
         on=_reduced(n_mels=64, width=8, layers=3, frames=16, epochs=60, batch_size=16, checkpoint_every=20),
         home="dcase2020",
-        approximate="everything but that it is an autoencoder of spectrograms",
+        approximate="everything except that it is an autoencoder of spectrograms",
         printed=("contrastive_ensemble", "SLFE-AE"),
     ),
     *(_statistics("logmel", scorer) for scorer in ("knn", "gmm", "mahalanobis")),
     *(_statistics("modspec", scorer) for scorer in BACKENDS),
     Method(
         name="encoder_knn",
-        title="Nearest neighbours of an encoder's embeddings; the encoder is a file of the user's",
-        paper="none: what pre-trained encoders give without training",
+        title="Nearest neighbours of an encoder's embeddings; the user supplies the encoder as a file",
+        paper="none: pre-trained encoders without further training",
         featurizer="raw",
         model="frozen_encoder",
         scorer="knn",
@@ -170,4 +171,4 @@ METHODS = (
         scope="machine",
     ),
 )
-"""Everything that this plugin offers to run."""
+"""All methods of this plugin."""

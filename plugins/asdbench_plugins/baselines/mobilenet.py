@@ -1,4 +1,4 @@
-"""MobileNetV2 as Keras builds it: inverted residuals whose widths are rounded to multiples of eight.
+"""MobileNetV2 as in Keras: inverted residuals with widths rounded to multiples of eight.
 
 Sandler et al., "MobileNetV2: Inverted residuals and linear bottlenecks", CVPR 2018.
 """
@@ -21,21 +21,24 @@ BLOCKS = (
 )
 """Expansion, channels, repeats and first stride of each stage."""
 STEM, HEAD = 32, 1280
-EPSILON = 1e-3
+EPSILON = 1e-3  # of batch norm in Keras's MobileNetV2
 
 
 class MobileNetV2(nn.Module):
     """Maps of three channels ``[B, 3, height, width]`` -> mean features ``[B, head]``.
 
     Args:
-        alpha: Multiplies all widths but that of the last convolution, which it only widens.
+        alpha: Factor for all widths; it can widen the last convolution but not narrow it.
         momentum: Weight of the newest batch in the running statistics of batch norm; Keras's 0.999 is 0.001 here.
     """
 
     def __init__(self, *, alpha: float = 1.0, momentum: float = 0.001) -> None:
         super().__init__()
         inputs = rounded_channels(STEM * alpha)
-        layers: list[nn.Module] = [*_normed(_Conv(3, inputs, 3, stride=2), inputs, momentum), nn.ReLU6()]
+        layers: list[nn.Module] = [
+            *_normed(_Conv(3, inputs, kernel=3, stride=2), inputs, momentum=momentum),
+            nn.ReLU6(),
+        ]
         for expansion, channels, repeats, stride in BLOCKS:
             outputs = rounded_channels(channels * alpha)
             for number in range(repeats):
@@ -48,8 +51,12 @@ class MobileNetV2(nn.Module):
                 )
                 layers.append(block)
                 inputs = outputs
+        # Keras never narrows the last convolution below 1280.
         self.features_out = rounded_channels(HEAD * alpha) if alpha > 1 else HEAD
-        layers += [*_normed(_Conv(inputs, self.features_out, 1), self.features_out, momentum), nn.ReLU6()]
+        layers += [
+            *_normed(_Conv(inputs, self.features_out, kernel=1), self.features_out, momentum=momentum),
+            nn.ReLU6(),
+        ]
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
 
@@ -60,19 +67,21 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel by itself, project; added to the input where the shapes agree."""
+    """Expand, filter each channel, project; the input is added if the shapes match."""
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int, momentum: float) -> None:
         super().__init__()
         inside = inputs * expansion
         layers: list[nn.Module] = []
         if expansion > 1:
-            layers += [*_normed(_Conv(inputs, inside, 1), inside, momentum), nn.ReLU6()]
+            layers += [*_normed(_Conv(inputs, inside, kernel=1), inside, momentum=momentum), nn.ReLU6()]
         layers += [
-            *_normed(_Conv(inside, inside, 3, stride=stride, groups=inside), inside, momentum),
+            *_normed(
+                _Conv(inside, inside, kernel=3, stride=stride, groups=inside), inside, momentum=momentum
+            ),
             nn.ReLU6(),
         ]
-        layers += _normed(_Conv(inside, outputs, 1), outputs, momentum)
+        layers += _normed(_Conv(inside, outputs, kernel=1), outputs, momentum=momentum)
         self.layers = nn.Sequential(*layers)
         self.residual = stride == 1 and inputs == outputs
 
@@ -83,9 +92,9 @@ class InvertedResidual(nn.Module):
 
 
 class _Conv(nn.Conv2d):
-    """A convolution without bias that pads as Keras does: at a stride of 2, an even side at its end alone."""
+    """A convolution without bias, padded as in Keras: at stride 2, an even side is padded only at its end."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -93,11 +102,12 @@ class _Conv(nn.Conv2d):
         margin = self.kernel_size[0] // 2
         if not margin:
             return super().forward(maps)
+        # Keras pads an even side by (0, 1) before a stride of 2, where torch would pad (1, 1).
         before = [margin - (self.stride[0] == 2 and side % 2 == 0) for side in maps.shape[2:]]
         return super().forward(F.pad(maps, (before[1], margin, before[0], margin)))
 
 
-def _normed(convolution: nn.Module, channels: int, momentum: float) -> list[nn.Module]:
+def _normed(convolution: nn.Module, channels: int, *, momentum: float) -> list[nn.Module]:
     return [convolution, nn.BatchNorm2d(channels, eps=EPSILON, momentum=momentum)]
 
 

@@ -1,6 +1,6 @@
-"""Networks that rebuild windows of neighbouring log-mel frames; what they rebuild badly is strange.
+"""Networks that reconstruct windows of neighbouring log-mel frames; a badly reconstructed window is anomalous.
 
-An epoch is a permutation of the numbers of all windows; only those of the batch at hand are gathered.
+An epoch is a permutation of the numbers of all windows; windows are gathered batch by batch.
 """
 
 from __future__ import annotations
@@ -13,30 +13,26 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
+from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer
 from asdbench.dsp import FrameWindows
-from asdbench.errors import ConfigError, DataError
-from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Info
 from asdbench_plugins.baselines.batches import shuffled
 
 CLIPS = 16
-"""Clips that are rebuilt at once."""
+"""Clips reconstructed per batch."""
 
 
 class WindowConfig(Config, frozen=True, kw_only=True):
     """Options of a network on windows and its training; the defaults are the DCASE 2020 baseline's."""
 
-    frames: Annotated[int, Meta(ge=2, description="frames of a window")] = 5
+    frames: Annotated[int, Meta(ge=2, description="frames per window")] = 5
     lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-3
     epochs: Annotated[int, Meta(ge=0, description="passes over the training windows")] = 100
-    batch_size: Annotated[int, Meta(ge=2, description="windows of a step")] = 512
+    batch_size: Annotated[int, Meta(ge=2, description="windows per step")] = 512
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
 
 
 class WindowModel(Model):
-    """Base of the networks on windows: encode, decode, compare with the target by mean squared error.
+    """Base class of the networks on windows: encode, decode, compare with the target by mean squared error.
 
     Outputs: ``reconstruction_error`` ``[n, 1]``, the mean over a clip's windows, and ``embedding``
     ``[n, 1, dims]``, their mean bottleneck.
@@ -54,79 +50,79 @@ class WindowModel(Model):
         super().__init__(config, info)
         if len(info.feature_shape) != 2:
             raise ConfigError(
-                f"a network on windows reads features [mels, frames], got {list(info.feature_shape)}: "
+                f"a network on windows needs features [mels, frames], found {list(info.feature_shape)}: "
                 "use the featurizer logmel"
             )
         self.mels, available = info.feature_shape
         if available < config.frames:
             raise ConfigError(
-                f"frames={config.frames} is more than the {available} frames of a clip: use longer clips"
+                f"frames={config.frames} is more than the {available} frames of a clip: use fewer, or longer clips"
             )
 
     def split(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the network sees and must give, ``[B, dims]``, of windows ``[B, frames, mels]``."""
+        """Return the network's input and target, ``[B, dims]``, of windows ``[B, frames, mels]``."""
         raise NotImplementedError(f"{type(self).__name__} must define split")
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the network gives for ``inputs`` ``[B, dims]``, and the bottleneck on the way."""
+        """Return the network's output for ``inputs`` ``[B, dims]``, and the bottleneck."""
         bottleneck = self.encoder(inputs)
         return self.decoder(bottleneck), bottleneck
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train on single windows of all clips, shuffled together.
 
-        A last batch of one window is left out: batch norm has no statistics of it.
+        A last batch of one window is dropped: batch norm needs at least two.
         """
         windows = self.windows(train)
         count, size = len(windows), self.config.batch_size
         if count < 2:
-            raise DataError(f"batch norm needs at least two training windows, got {count}")
+            raise DataError(f"batch norm needs at least 2 training windows, found {count}")
         if count % size == 1:
-            trainer.rule("a last batch of one window is left out: batch norm has no statistics of it")
+            trainer.rule("a last batch of one window is dropped: batch norm needs at least two")
         forward, device = trainer.accelerate(self), windows.view().device
 
         def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
             inputs, targets = self.split(windows[batch])
-            yield "adam", F.mse_loss(forward(inputs)[0], targets)
+            yield "reconstruction", F.mse_loss(forward(inputs)[0], targets)
 
         trainer.run(
             Stage(
                 name="train",
                 module=self,
-                optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
+                optimizers={"reconstruction": torch.optim.Adam(self.parameters(), lr=self.config.lr)},
                 epochs=self.config.epochs,
                 batches=lambda generator: shuffled(count, size, generator=generator, device=device),
                 losses=losses,
-                validate=self.validation(train, windows, self.windows(held) if len(held) else None),
+                validate=self.validation(train, windows, held=self.windows(held) if len(held) else None),
                 every=self.config.checkpoint_every,
                 steps=count // size + (count % size > 1),
             )
         )
 
     def windows(self, items: Items) -> FrameWindows:
-        """Return all windows of some items; their features lie in memory once, laid out for windows."""
+        """Return all windows of the items; their features are in memory once, in a layout for windows."""
         return FrameWindows.of_pieces(items.feature_pieces(), clips=len(items), frames=self.config.frames)
 
     def validation(
-        self, train: Items, windows: FrameWindows, held: FrameWindows | None
+        self, train: Items, windows: FrameWindows, *, held: FrameWindows | None
     ) -> Callable[[], float | None] | None:
-        """Return what is called at every checkpoint, before it is saved: the mean error of the held-out windows."""
+        """Return the function called before each checkpoint is saved; it gives the mean held-out error."""
         return None if held is None else lambda: self.mean_error(held)
 
     def rebuild(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how far windows ``[n, windows, frames, mels]`` are from what they must be, and their bottlenecks."""
+        """Return output minus target for windows ``[n, windows, frames, mels]``, and their bottlenecks."""
         inputs, targets = self.split(windows.flatten(0, 1))
         rebuilt, bottleneck = self(inputs)
         per_clip = windows.shape[:2]  # n, windows
         return (rebuilt - targets).unflatten(0, per_clip), bottleneck.float().unflatten(0, per_clip)
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, dims]``."""
         windows = FrameWindows(items.features(), frames=self.config.frames)
         return self.summaries(*self.rebuild(windows.view()))
 
     def summaries(self, difference: Tensor, bottleneck: Tensor) -> Mapping[str, Tensor]:
-        """Return the outputs of what ``rebuild`` gives, ``[n, windows, dims]`` and ``[n, windows, bottleneck]``."""
+        """Return the outputs from ``rebuild``'s ``[n, windows, dims]`` and ``[n, windows, bottleneck]``."""
         error = difference.square().mean(dim=2)  # [n, windows]
         return {
             "reconstruction_error": error.mean(dim=1, keepdim=True),
@@ -148,7 +144,7 @@ class AutoencoderConfig(WindowConfig, frozen=True, kw_only=True):
 
 
 class Autoencoder(WindowModel):
-    """The DCASE 2020 Task 2 baseline: a window must come out again behind a bottleneck of 8 units."""
+    """The DCASE 2020 Task 2 baseline: a window is reconstructed through a bottleneck of 8 units."""
 
     Config = AutoencoderConfig
 
@@ -189,7 +185,7 @@ class Interpolator(WindowModel):
         """Build the network.
 
         Raises:
-            ConfigError: A window has no centre frame, or the features do not fit.
+            ConfigError: ``frames`` is even, so a window has no centre frame, or the features do not fit.
         """
         super().__init__(config, info)
         if config.frames % 2 == 0:
@@ -211,7 +207,7 @@ def _dense(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def _normed(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    # Momentum and epsilon are Keras's defaults, which the baseline was written in.
+    # Momentum and epsilon are the defaults of Keras, in which the baseline was written.
     return nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.01), nn.ReLU()
 
 

@@ -1,4 +1,4 @@
-"""A model with nothing to train: what a clip's features are on the average, on one scale."""
+"""An untrained model: standardised statistics of a clip's features."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError
-from asdbench.training import Trainer
-from asdbench.values import Config, Info
+from asdbench import Config, ConfigError, Info, Items, ItemView, Model, Trainer
 
 BATCH = 64
 TAKES: Mapping[str, tuple[str, ...]] = {
@@ -21,9 +17,9 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "mean_std": ("mean", "std"),
     "mean_std_max": ("mean", "std", "max"),
 }
-"""What each option reads along the last axis of the features."""
+"""Statistics that each option takes along the last axis of the features."""
 LEAST_DEVIATION = 1e-8
-"""Of a feature, relative to the largest deviation: one that all but stands still would drown the others."""
+"""Smallest deviation of a feature, relative to the largest: a nearly constant feature would drown the others."""
 
 
 class StatisticsConfig(Config, frozen=True, kw_only=True):
@@ -31,16 +27,16 @@ class StatisticsConfig(Config, frozen=True, kw_only=True):
 
     take: Annotated[
         Literal["mean", "mean_std", "mean_std_max", "flat"],
-        Meta(description="statistics along the last axis of the features, or all values as they are"),
+        Meta(description="statistics along the last axis of the features, or all values (flat)"),
     ] = "mean_std"
     standardise: Annotated[
         Literal["claim", "pool", "none"],
-        Meta(description="mean 0 and deviation 1 within each claimed class, or over all of them"),
+        Meta(description="standardise within each claimed class, over all items, or not at all"),
     ] = "claim"
 
 
 class Statistics(Model):
-    """Statistics of features, standardised by the training items'. No gradient, no epochs.
+    """Statistics of features, standardised by those of the training items. No gradient, no epochs.
 
     Outputs: ``embedding`` ``[n, 1, dims]``.
     """
@@ -50,7 +46,7 @@ class Statistics(Model):
     spread: Tensor
 
     def __init__(self, config: StatisticsConfig, info: Info) -> None:
-        """Make room for the means and deviations of each class and, last, of all of them.
+        """Allocate means and deviations for each class and, last, for all items.
 
         Raises:
             ConfigError: The features have no axis to take statistics along.
@@ -58,7 +54,7 @@ class Statistics(Model):
         super().__init__(config, info)
         if config.take != "flat" and len(info.feature_shape) < 2:
             raise ConfigError(
-                f"take={config.take} reads features [..., frames], got {list(info.feature_shape)}: use take=flat"
+                f"take={config.take} needs features [..., frames], found {list(info.feature_shape)}: use take=flat"
             )
         shape = len(info.classes) + 1, self._vectors(torch.zeros(1, *info.feature_shape)).shape[1]
         self.register_buffer("centre", torch.zeros(shape))
@@ -66,7 +62,7 @@ class Statistics(Model):
 
     @torch.no_grad()
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Measure means and deviations. A class of one item takes the deviations of all classes together."""
+        """Measure means and deviations. A class of one item takes the deviations of all classes."""
         own = train[train.own]
         vectors = torch.cat([self._vectors(batch.features()) for batch in own.batches(BATCH)]).double()
         self._measure(-1, vectors)
@@ -79,13 +75,16 @@ class Statistics(Model):
                 self.centre[index], self.spread[index] = members[0], self.spread[-1]
                 alone.append(name)
         if alone and self.config.standardise == "claim":
-            trainer.rule(f"deviations of all classes are used for classes of one item: {', '.join(alone)}")
+            trainer.rule(
+                f"classes of one item use the standard deviations of all classes: {', '.join(alone)}"
+            )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
-        """Return ``embedding`` ``[n, 1, dims]``; an item of no class is standardised like all of them."""
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
+        """Return ``embedding`` ``[n, 1, dims]``; an item without a class is standardised by all classes."""
         vectors = self._vectors(items.features())
         if self.config.standardise != "none":
             by_claim = self.config.standardise == "claim"
+            # Row -1, the last one, holds the statistics of all items; a claim of -1 reads it too.
             rows = items.claim if by_claim else torch.full_like(items.claim, -1)
             vectors = (vectors - self.centre[rows]) / self.spread[rows]
         return {"embedding": vectors.unsqueeze(1)}
@@ -103,5 +102,6 @@ class Statistics(Model):
     def _measure(self, row: int, vectors: Tensor) -> None:
         self.centre[row] = vectors.mean(dim=0)
         deviation = vectors.std(dim=0, correction=0)
+        # If every feature is constant, the minimum is 0 and the deviation becomes 1.
         least = float(deviation.max()) * LEAST_DEVIATION
         self.spread[row] = deviation.clamp_min(least) if least > 0 else 1.0

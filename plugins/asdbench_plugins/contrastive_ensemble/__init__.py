@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, Method, Setting, lazy
+from asdbench import Entry, Method, Setting, hookimpl, lazy
 
 PACKAGE = "asdbench_plugins.contrastive_ensemble"
 CITES = "contrastive_ensemble2025"
@@ -16,7 +15,7 @@ SMALL: Mapping[str, Any] = {
     "n_fft": 1024,
     "n_mels": 64,
     "width": 0.5,
-    "embedding_dims": 256,  # a third of the fusion classifier's work, which is most of a clip's
+    "embedding_dims": 256,  # a third of the fusion classifier's cost, which is most of a clip's cost
     "projector_dims": 512,
     "predictor_dims": 128,
     "shift_hop": 256,
@@ -35,7 +34,7 @@ SMALL: Mapping[str, Any] = {
 """The small budget: some 600 clips in about two minutes on two threads."""
 
 SHARES = (100, 95, 90, 80, 70, 50, 30, 0)
-"""Percent of the first model in the sweep over the weights of both."""
+"""Percentages of the first model in the sweep over both weights."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "wo_fusion": {"first": "spectral", "time_epochs": 0, "fusion_epochs": 0},
@@ -74,7 +73,7 @@ def asdbench_models() -> Iterable[Entry]:
         Entry(
             name="contrastive_ensemble",
             build=lazy(f"{PACKAGE}.model:EnsembleModel"),
-            summary="GhostNetV2 by SimSiam, ArcFace and pseudo-anomalies; time CNN; fusion; statistics",
+            summary="GhostNetV2 trained with SimSiam, ArcFace and pseudo-anomalies; time CNN; fusion; statistics",
             cites=CITES,
         )
     ]
@@ -87,7 +86,7 @@ def asdbench_scorers() -> Iterable[Entry]:
         Entry(
             name="weighted_gaussians",
             build=lazy(f"{PACKAGE}.scorer:WeightedGaussians"),
-            summary="weighted sum of two outputs' negative log-likelihoods, each under a Gaussian of the claim",
+            summary="weighted sum of two outputs' negative log-likelihoods, each under a Gaussian per claimed class",
             cites=CITES,
         )
     ]
@@ -95,7 +94,7 @@ def asdbench_scorers() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
-    """Offer the method with its ablations as presets."""
+    """Offer the method; its ablations are presets."""
     return [
         Method(
             name="contrastive_ensemble",

@@ -1,4 +1,4 @@
-"""What the stages of one fit share: the model, the items, and how a stage is put together."""
+"""Shared by the stages of one fit: the model, the items, and how a stage is built."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from asdbench import Items, Stage, Trainer
 from asdbench.blocks import ArcFace
-from asdbench.data.items import Items
-from asdbench.training import Stage, Trainer
 from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
 from asdbench_plugins.contrastive_ensemble.networks import FusionClassifier, SpectralModel, TimeCnn
 from asdbench_plugins.contrastive_ensemble.waves import Transforms
@@ -21,18 +20,18 @@ Batches = Callable[[torch.Generator], Iterable[Any]]
 
 
 class Ensemble(Protocol):
-    """The model, as far as stages know it."""
+    """The parts of the model that the stages use."""
 
     config: EnsembleConfig
     spectral: SpectralModel
     spectral_arcface: ArcFace
     simsiam: nn.Module
     with_time: bool
-    """There are ``temporal`` and its classifier."""
+    """Whether ``temporal`` and its classifier exist."""
     temporal: TimeCnn
     temporal_arcface: ArcFace
     with_fusion: bool
-    """There are ``fusion`` and its classifier."""
+    """Whether ``fusion`` and its classifier exist."""
     fusion: FusionClassifier
     fusion_arcface: ArcFace
 
@@ -40,7 +39,7 @@ class Ensemble(Protocol):
 class Fitting:
     """One fit of one model to one set of items."""
 
-    def __init__(self, model: Ensemble, train: Items, trainer: Trainer) -> None:
+    def __init__(self, model: Ensemble, train: Items, *, trainer: Trainer) -> None:
         self.model = model
         self.train = train
         self.config = config = model.config
@@ -67,13 +66,13 @@ class Fitting:
         size: int,
         batches: Batches | None = None,
     ) -> Stage:
-        """Return a stage in batches of ``size`` clips, or of all where there are fewer.
+        """Return a stage with batches of ``size`` clips, or of all clips if there are fewer.
 
-        A last batch of one is left out, since batch norm has no statistics of it, and the trainer is told so.
+        A last batch of one is dropped, because batch norm needs at least two; this is recorded as a rule.
         """
         size, alone = self.size(size), self.leaves_one(size)
         if epochs and alone:
-            self._trainer.rule(f"stage {name}: the last batch of an epoch, of one item, is left out")
+            self._trainer.rule(f"stage {name}: the last batch of each epoch has one item and is dropped")
         return Stage(
             name=name,
             module=nn.ModuleList(modules),
@@ -87,15 +86,15 @@ class Fitting:
         )
 
     def size(self, wanted: int) -> int:
-        """Return how many clips a batch has."""
+        """Return the number of clips in a batch."""
         return min(wanted, len(self.train))
 
     def leaves_one(self, wanted: int) -> bool:
-        """Tell whether batches of ``wanted`` clips leave a last one of one."""
+        """Return whether batches of ``wanted`` clips leave a last batch of one."""
         return len(self.train) % self.size(wanted) == 1
 
     def accelerated(self, module: nn.Module) -> Callable[..., Any]:
-        """Return what to call in place of ``module``."""
+        """Return the accelerated function to call instead of ``module``."""
         return self._trainer.accelerate(module)
 
     def pooled(self, pictures: Tensor) -> Tensor:
@@ -104,7 +103,7 @@ class Fitting:
         return pooled
 
     def view(self, batch: Items, waves: Tensor) -> Tensor:
-        """Return the pictures of one augmented view of ``waves``, ``[n, 2, mels, frames]``."""
+        """Return the spectrograms of one augmented view of ``waves``, ``[n, 2, mels, frames]``."""
         return batch.featurize(self._transforms.one_of_each(waves))[:, :2]
 
     def sgd(self, modules: Sequence[nn.Module], *, lr: float, decay: float) -> torch.optim.SGD:
@@ -123,9 +122,10 @@ class Fitting:
         )
         if not falls:
             return 1.0
+        # The paper gives a cosine decay for the pre-training only.
         return lambda epoch, step: (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
 def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
-    """Return all parameters of some modules in their order."""
+    """Return all parameters of the modules, in order."""
     return [parameter for module in modules for parameter in module.parameters()]

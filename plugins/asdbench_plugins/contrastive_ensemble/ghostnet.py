@@ -1,4 +1,4 @@
-"""GhostNetV2, the spectral model's backbone: half of every map is made by cheap filters of the other half.
+"""GhostNetV2, the spectral model's backbone: cheap filters of one half of every map generate the other half.
 
 Tang et al., "GhostNetV2: Enhance cheap operation with long-range attention", NeurIPS 2022; ghost modules from
 Han et al., "GhostNet: More features from cheap operations", CVPR 2020.
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from asdbench.blocks import rounded_channels
 
 CHANNEL_STEP = 4
-"""Channels are rounded to multiples of it."""
+"""Channels are rounded to multiples of this."""
 
 
 class Row(NamedTuple):
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     expanded: int
     channels: int
     squeeze: float
-    """Channels inside squeeze and excitation, as a share of the expanded ones; 0: none."""
+    """Channels inside squeeze and excitation, as a share of the expanded ones; 0 for no squeeze and excitation."""
     stride: int
 
 
@@ -52,13 +52,13 @@ ROWS: Sequence[Row] = (
 STEM_CHANNELS = 16
 LAST_CHANNELS = 960
 FIRST_ATTENDED = 2
-"""Number of the first bottleneck with attention."""
+"""Index of the first bottleneck with attention."""
 
 
 class GhostNetV2(nn.Module):
-    """Pictures ``[B, channels, height, width]`` -> maps ``[B, dims, height / 32, width / 32]``, rounded up.
+    """Images ``[B, channels, height, width]`` -> maps ``[B, dims, height / 32, width / 32]``, rounded up.
 
-    Without the classifier: the last layer is the 1x1 convolution to ``dims`` = 960 channels at width 1.
+    There is no classifier: the last layer is the 1x1 convolution to ``dims`` = 960 channels at width 1.
     """
 
     def __init__(self, *, channels: int = 2, width: float = 1.0) -> None:
@@ -69,6 +69,7 @@ class GhostNetV2(nn.Module):
         for number, row in enumerate(ROWS):
             outputs = rounded_channels(row.channels * width, step=CHANNEL_STEP)
             expanded = rounded_channels(row.expanded * width, step=CHANNEL_STEP)
+            # As in the published network: the first two bottlenecks have no attention.
             attended = number >= FIRST_ATTENDED
             blocks.append(GhostBottleneck(inputs, outputs, expanded=expanded, row=row, attended=attended))
             inputs = outputs
@@ -78,13 +79,13 @@ class GhostNetV2(nn.Module):
         self.apply(_initialise)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return maps ``[B, dims, h, w]`` of pictures ``[B, channels, height, width]``."""
+        """Return maps ``[B, dims, h, w]`` of images ``[B, channels, height, width]``."""
         maps: Tensor = self.widen(self.blocks(self.stem(pictures)))
         return maps
 
 
 class GhostBottleneck(nn.Module):
-    """Expand by a ghost module, stride and weigh channels, project by another; the input is added."""
+    """Expand with a ghost module, stride and weigh channels, project with another; the input is added."""
 
     def __init__(self, inputs: int, outputs: int, *, expanded: int, row: Row, attended: bool) -> None:
         super().__init__()
@@ -108,13 +109,14 @@ class GhostBottleneck(nn.Module):
         """Return maps ``[B, outputs, ceil(h / stride), ceil(w / stride)]``."""
         expanded = self.expand(maps)
         if self.attend is not None:
+            # The attention reads the input and weighs the first ghost module's output.
             expanded = expanded * self.attend(maps)
         result: Tensor = self.project(self.filter(expanded)) + self.shortcut(maps)
         return result
 
 
 class GhostModule(nn.Module):
-    """Half of the output by a 1x1 convolution, the other half by 3x3 filters of the first half."""
+    """Half of the output from a 1x1 convolution, the other half from 3x3 filters of the first half."""
 
     def __init__(self, inputs: int, outputs: int, *, activation: bool = True) -> None:
         super().__init__()
@@ -126,11 +128,12 @@ class GhostModule(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps ``[B, outputs, h, w]``."""
         primary = self.primary(maps)
+        # With an odd number of outputs, one ghost channel is surplus.
         return torch.cat([primary, self.cheap(primary)], dim=1)[:, : self.outputs]
 
 
 class DecoupledAttention(nn.Module):
-    """DFC attention: what a place sees along its row and its column, at half the resolution, as weights in 0..1."""
+    """DFC attention: weights in 0..1 from each position's row and column, at half the resolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -143,13 +146,13 @@ class DecoupledAttention(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return weights ``[B, outputs, h, w]`` for maps ``[B, inputs, h, w]``."""
         height, width = maps.shape[2:]
-        pooled = F.avg_pool2d(maps, (min(2, height), min(2, width)))  # a side of 1 cannot be halved
+        pooled = F.avg_pool2d(maps, (min(2, height), min(2, width)))  # a side of 1 stays
         weights: Tensor = self.layers(pooled).sigmoid()
         return F.interpolate(weights, size=(height, width), mode="nearest")
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh channels by what their means tell, through a hard sigmoid."""
+    """Squeeze and excitation: channel weights from the channel means, through a hard sigmoid."""
 
     def __init__(self, channels: int, *, ratio: float) -> None:
         super().__init__()

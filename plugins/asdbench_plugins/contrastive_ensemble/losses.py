@@ -12,7 +12,7 @@ from asdbench.blocks import ArcFace
 
 
 def simsiam_loss(predicted: tuple[Tensor, Tensor], projected: tuple[Tensor, Tensor]) -> Tensor:
-    """Return SimSiam's loss, -1 (predictions point at the other view) to 1.
+    """Return SimSiam's loss, from -1 (predictions match the other view) to 1.
 
     ``L = D(p1, stop(z2)) / 2 + D(p2, stop(z1)) / 2`` with D the negative cosine; no gradient reaches z.
 
@@ -21,6 +21,7 @@ def simsiam_loss(predicted: tuple[Tensor, Tensor], projected: tuple[Tensor, Tens
         projected: z of both views, each ``[n, dims]``.
     """
     cosines = [
+        # The detach is SimSiam's stop-gradient; without it the embeddings collapse.
         F.cosine_similarity(p, z.detach(), dim=1).mean()
         for p, z in zip(predicted, reversed(projected), strict=True)
     ]
@@ -28,16 +29,16 @@ def simsiam_loss(predicted: tuple[Tensor, Tensor], projected: tuple[Tensor, Tens
 
 
 def mixed_arcface_loss(
-    head: ArcFace, embedding: Tensor, claim: Tensor, *, partner: Tensor, share: Tensor
+    head: ArcFace, embedding: Tensor, *, claim: Tensor, partner: Tensor, share: Tensor
 ) -> Tensor:
-    """Return ``(1 - share) L(y1) + share L(y2)``, meaned: ArcFace's cross-entropy for clips of two labels.
+    """Return the mean of ``(1 - share) L(y1) + share L(y2)``: ArcFace's cross-entropy for clips with two labels.
 
     Args:
         head: The classifier.
-        embedding: Of the mixed clips, ``[n, dims]``.
+        embedding: Embeddings of the mixed clips, ``[n, dims]``.
         claim: Labels of the first clips, int64 ``[n]``.
-        partner: Numbers of the second clips, int64 ``[n]``.
-        share: Of the second labels, ``[n]``.
+        partner: Positions of the second clips, int64 ``[n]``.
+        share: Weights of the second labels, ``[n]``.
     """
     cosines = head.cosines(embedding)
     of_first, of_second = (
@@ -47,18 +48,18 @@ def mixed_arcface_loss(
     return torch.lerp(of_first, of_second, share.to(of_first.dtype)).mean()
 
 
-def arcface_loss(head: ArcFace, embedding: Tensor, claim: Tensor) -> Tensor:
-    """Return ArcFace's mean cross-entropy of embeddings ``[n, dims]`` with labels ``claim`` ``[n]``."""
+def arcface_loss(head: ArcFace, embedding: Tensor, *, claim: Tensor) -> Tensor:
+    """Return ArcFace's mean cross-entropy of embeddings ``[n, dims]`` and labels ``claim`` ``[n]``."""
     return F.cross_entropy(head(embedding, claim), claim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneLoss:
-    """Eq. 6: draw the augmented clip near and push the pseudo-anomaly away.
+    """Eq. 6: pull the augmented clip closer and push the pseudo-anomaly away.
 
     ``L = mean[(L_dis + alpha) exp(scale L_cos + beta)]`` with ``L_cos = -cos(a, p) + cos(a, n)`` and
-    ``L_dis = |a - p|^2 - |a - n|^2 + margin``. On vectors of length 1, L_dis = 2 L_cos + margin, so that L is
-    least at L_cos = -(1 + (margin + alpha) / 2) if scale is 1. Without that length it has no least value.
+    ``L_dis = |a - p|^2 - |a - n|^2 + margin``. On vectors of length 1, L_dis = 2 L_cos + margin, so L has its minimum
+    at L_cos = -(1 + (margin + alpha) / 2) if scale is 1. Without unit length it is unbounded below.
     """
 
     margin: float = 0.05
@@ -74,8 +75,10 @@ class FinetuneLoss:
         """Return the loss of embeddings ``[n, dims]``."""
         if self.unit_length:
             anchor, positive, negative = (F.normalize(u.float()) for u in (anchor, positive, negative))
+        # Eq. 3 defines D as minus the cosine; in eq. 6 that would push positives away, so D is plus the cosine.
         cosine = F.cosine_similarity(anchor, negative) - F.cosine_similarity(anchor, positive)
         distance = (anchor - positive).square().sum(dim=1) - (anchor - negative).square().sum(dim=1)
+        # |u|^2 terms cancel on unit vectors: L_dis = 2 L_cos + m.
         distance = distance + self.margin
         if self.hinge:
             distance = distance.clamp_min(0)

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from asdbench import ConfigError, DataError, Info, Items, ItemView, Model, Trainer
 from asdbench.blocks import ArcFace, claim_nll
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError, DataError
-from asdbench.training import Trainer
-from asdbench.values import Info
 from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
 from asdbench_plugins.contrastive_ensemble.features import PLANES
 from asdbench_plugins.contrastive_ensemble.fitting import Fitting
@@ -29,9 +25,9 @@ from asdbench_plugins.contrastive_ensemble.stages import planned
 class EnsembleModel(Model):
     """Spectral model, time CNN and fusion classifier, trained one after the other.
 
-    Outputs: ``spectral`` ``[n, 1, 512]``, the embedding that eq. 6 shaped; ``statistics`` ``[n, 1, mels]``, GWAP;
-    with the stages that they need, ``temporal`` ``[n, 1, 512]``, ``fusion`` ``[n, 1, 128]`` and ``claim_nll``
-    ``[n, 1]``, the fusion classifier's negative log-probability of the claim (NaN for one not of this unit).
+    Outputs: ``spectral`` ``[n, 1, 512]``, the embedding trained with eq. 6; ``statistics`` ``[n, 1, mels]``, GWAP;
+    and, if their stages run, ``temporal`` ``[n, 1, 512]``, ``fusion`` ``[n, 1, 128]`` and ``claim_nll`` ``[n, 1]``,
+    the fusion classifier's negative log-probability of the claim (NaN for a claim outside this unit).
     """
 
     Config = EnsembleConfig
@@ -54,6 +50,7 @@ class EnsembleModel(Model):
             else nn.Identity()
         )
         self.with_fusion = config.fusion_epochs > 0
+        # The fusion reads temporal embeddings, trained or not.
         self.with_time = config.time_epochs > 0 or self.with_fusion
         if self.with_time:
             self.temporal = TimeCnn(dims=dims, stem=config.stem, bias=config.conv_bias)
@@ -69,12 +66,12 @@ class EnsembleModel(Model):
             DataError: There are fewer than two training items.
         """
         if len(train) < 2:
-            raise DataError(f"batch norm needs at least two training items, got {len(train)}")
-        for stage in planned(Fitting(self, train, trainer)):
+            raise DataError(f"batch norm needs at least 2 training items, found {len(train)}")
+        for stage in planned(Fitting(self, train, trainer=trainer)):
             trainer.run(stage)
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
-        """Return the outputs that the class lists."""
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
+        """Return the outputs listed in the class docstring."""
         planes = items.features()
         spectral = self.spectral(planes[:, :2])
         found = {
@@ -97,10 +94,10 @@ class EnsembleModel(Model):
 def _check(info: Info) -> None:
     if len(info.feature_shape) != 3 or info.feature_shape[0] != PLANES:
         raise ConfigError(
-            f"contrastive_ensemble reads features [{PLANES}, mels, frames], got {list(info.feature_shape)}: "
+            f"contrastive_ensemble needs features [{PLANES}, mels, frames], found {list(info.feature_shape)}: "
             "use the featurizer ensemble_planes"
         )
     if len(info.classes) < 2:
         raise ConfigError(
-            f"contrastive_ensemble tells classes apart, but this unit has {len(info.classes)}: use scope=all"
+            f"contrastive_ensemble needs at least 2 classes, found {len(info.classes)}: use scope=all"
         )

@@ -1,4 +1,4 @@
-"""The networks beside GhostNetV2: embedding head, SimSiam's heads, time CNN, fusion classifier."""
+"""The networks other than GhostNetV2: embedding head, SimSiam's heads, time CNN, fusion classifier."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asdbench.errors import ConfigError
+from asdbench import ConfigError
 from asdbench_plugins.contrastive_ensemble.ghostnet import GhostNetV2
 
 Stem = Literal["stride_128", "stride_64_pool"]
 SLOPE = 0.2
-"""Of the time CNN's leaky rectifiers."""
+"""Slope of the time CNN's LeakyReLU."""
 STEM_KERNEL = 256
 STEM_CHANNELS = 16
 FUSION_ROWS = 16
@@ -21,7 +21,7 @@ FUSION_DIMS = 128
 
 
 class SpectralModel(nn.Module):
-    """GhostNetV2, mean over the map, linear layer and batch norm: pictures -> embeddings."""
+    """GhostNetV2, mean over the map, linear layer and batch norm: spectrograms -> embeddings."""
 
     def __init__(self, *, width: float = 1.0, dims: int = 512) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class SpectralModel(nn.Module):
         self.head = nn.Sequential(nn.Linear(self.backbone.dims, dims, bias=False), nn.BatchNorm1d(dims))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return embeddings ``[n, dims]`` of pictures ``[n, 2, mels, frames]``."""
+        """Return embeddings ``[n, dims]`` of spectrograms ``[n, 2, mels, frames]``."""
         embedding: Tensor = self.head(self.pooled(pictures))
         return embedding
 
@@ -40,7 +40,7 @@ class SpectralModel(nn.Module):
 
 
 class SimSiamHeads(nn.Module):
-    """Projector of three layers and predictor with a bottleneck, as in SimSiam's appendix."""
+    """A three-layer projector and a predictor with a bottleneck, as in SimSiam's appendix."""
 
     spread: Tensor
 
@@ -54,6 +54,7 @@ class SimSiamHeads(nn.Module):
             nn.BatchNorm1d(inputs),
             nn.ReLU(),
             nn.Linear(inputs, dims, bias=False),
+            # As in SimSiam's reference code; the hidden layers keep the input's width.
             nn.BatchNorm1d(dims, affine=False),
         )
         self.predictor = nn.Sequential(
@@ -67,8 +68,8 @@ class SimSiamHeads(nn.Module):
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Return predictions p and projections z, ``[n, dims]``, of pooled maps ``[n, inputs]``.
 
-        In training ``spread`` keeps the deviation of z of length 1 over the batch, times the root of its
-        dims: near 1 is healthy, near 0 has collapsed to one point.
+        In training ``spread`` holds the standard deviation over the batch of z scaled to length 1, times the square
+        root of its dims: near 1 is healthy, near 0 means collapse to one point.
         """
         projected = self.projector(pooled)
         if self.training:
@@ -96,14 +97,15 @@ STEPS: Sequence[Step] = (
     Step(2, 256, 2),
     Step(2, 256, 2),
 )
-"""All but the last, whose channels are the embedding's."""
+"""All blocks of Table 1 but the last, whose channels are the embedding's."""
 
 
 class TimeCnn(nn.Module):
-    """Waves ``[n, samples]`` -> embeddings ``[n, dims]``: Table 1, with a mean over whatever length is left."""
+    """Waves ``[n, samples]`` -> embeddings ``[n, dims]``: Table 1, with a mean over whatever length remains."""
 
     def __init__(self, *, dims: int = 512, stem: Stem = "stride_128", bias: bool = False) -> None:
         super().__init__()
+        # Table 1 prints a stride of 64 (2,500 steps) but continues with 1,250; both variants give 1,250.
         stride, padding = (128, 64) if stem == "stride_128" else (64, 96)
         self.stem = nn.Sequential(
             nn.Conv1d(1, STEM_CHANNELS, STEM_KERNEL, stride=stride, padding=padding, bias=bias),
@@ -120,17 +122,19 @@ class TimeCnn(nn.Module):
     def forward(self, waves: Tensor) -> Tensor:
         """Return embeddings ``[n, dims]`` of waves ``[n, samples]``."""
         maps: Tensor = self.blocks(self.stem(waves.unsqueeze(1)))  # [n, dims, length]
+        # Table 1 pools 7 positions to 1; the mean also serves shorter waves.
         return maps.mean(dim=2)
 
 
 class TimeBlock(nn.Module):
-    """Expand, filter each channel, project; the input is added where shapes allow."""
+    """Expand, filter each channel, project; the input is added if the shapes match."""
 
     def __init__(self, inputs: int, step: Step, *, bias: bool) -> None:
         super().__init__()
         hidden = inputs * step.expansion
         self.residual = step.stride == 1 and inputs == step.channels
         self.layers = nn.Sequential(
+            # Figure 4: batch norm and LeakyReLU after each of the three convolutions.
             nn.Conv1d(inputs, hidden, 1, bias=bias),
             nn.BatchNorm1d(hidden),
             nn.LeakyReLU(SLOPE),
@@ -149,13 +153,16 @@ class TimeBlock(nn.Module):
 
 
 class FusionClassifier(nn.Module):
-    """Two embeddings, laid out as maps of 16 rows, -> fused embeddings ``[n, 128]``: Table 2, without its FC."""
+    """Two embeddings, reshaped to maps of 16 rows -> fused embeddings ``[n, 128]``: Table 2, without its FC."""
 
     def __init__(self, *, dims: int = 512) -> None:
         super().__init__()
         if dims % FUSION_ROWS:
-            raise ConfigError(f"embeddings of {dims} cannot be laid out in {FUSION_ROWS} rows")
+            raise ConfigError(
+                f"embedding_dims={dims} must be a multiple of {FUSION_ROWS}, the rows of the fused maps"
+            )
         self.layers = nn.Sequential(
+            # Table 2 prints no padding: 16 x 32, 16 x 32, 14 x 30, 12 x 28, 7 x 23, 7 x 23.
             *_layer(2, 16, kernel=1),
             nn.PReLU(16),
             SigmoidExcite(16),
@@ -176,7 +183,7 @@ class FusionClassifier(nn.Module):
 
 
 class SigmoidExcite(nn.Module):
-    """Weigh channels by what their means tell, through a sigmoid."""
+    """Squeeze and excitation: channel weights from the channel means, through a sigmoid."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

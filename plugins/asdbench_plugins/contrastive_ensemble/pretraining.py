@@ -1,4 +1,4 @@
-"""Stage 1: the spectral model by SimSiam, and as a classifier of machine IDs."""
+"""Stage 1: the spectral model, trained with SimSiam and as a classifier of machine IDs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from asdbench.data.items import Items
-from asdbench.training import Stage
+from asdbench import Items, Stage
 from asdbench_plugins.contrastive_ensemble.fitting import Fitting, Losses
 from asdbench_plugins.contrastive_ensemble.losses import mixed_arcface_loss, simsiam_loss
 from asdbench_plugins.contrastive_ensemble.spectra import Mixed, mix
 
 
 class Pretraining:
-    """The stage's losses; SGD moves the backbone by both, AdamW the classifier behind it."""
+    """The stage's losses; SGD updates the backbone with both, AdamW updates the classifier on top of it."""
 
     def __init__(self, fitting: Fitting) -> None:
         self._fitting = fitting
@@ -45,7 +44,7 @@ class Pretraining:
         return fitting.stage(
             name,
             modules=[model.spectral, model.simsiam, model.spectral_arcface],
-            # One optimizer under two names moves the backbone by both losses and keeps their means apart.
+            # One optimizer under two names updates the backbone with both losses, which are logged separately.
             optimizers={"simsiam": sgd, "arcface": sgd, "auxiliary": auxiliary},
             losses=losses,
             epochs=config.pretrain_epochs,
@@ -62,14 +61,14 @@ class Pretraining:
     def _arcface(self, batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
         mixed = self._mixed(batch)
         pooled = self._fitting.pooled(mixed.pictures)
-        yield "arcface", self._arcface_loss(pooled, batch, mixed)
-        yield "auxiliary", self._arcface_loss(pooled.detach(), batch, mixed)
+        yield "arcface", self._arcface_loss(pooled, batch, mixed=mixed)
+        yield "auxiliary", self._arcface_loss(pooled.detach(), batch, mixed=mixed)
 
     def _sum(self, batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
         mixed = self._mixed(batch)
         pooled = self._fitting.pooled(mixed.pictures)
-        yield "arcface", self._simsiam_loss(batch) + self._arcface_loss(pooled, batch, mixed)
-        yield "auxiliary", self._arcface_loss(pooled.detach(), batch, mixed)
+        yield "arcface", self._simsiam_loss(batch) + self._arcface_loss(pooled, batch, mixed=mixed)
+        yield "auxiliary", self._arcface_loss(pooled.detach(), batch, mixed=mixed)
 
     def _simsiam_loss(self, batch: Items) -> Tensor:
         waves = batch.raw()
@@ -88,16 +87,17 @@ class Pretraining:
             by_area=config.label_by_area,
         )
 
-    def _arcface_loss(self, pooled: Tensor, batch: Items, mixed: Mixed) -> Tensor:
+    def _arcface_loss(self, pooled: Tensor, batch: Items, *, mixed: Mixed) -> Tensor:
         model = self._model
         embedding = model.spectral.head(pooled)
         return mixed_arcface_loss(
-            model.spectral_arcface, embedding, batch.claim, partner=mixed.partner, share=mixed.share
+            model.spectral_arcface, embedding, claim=batch.claim, partner=mixed.partner, share=mixed.share
         )
 
 
 def partners(claim: Tensor) -> Tensor:
-    """Draw for each clip another one of its class from the batch, or itself where there is none, ``[n]``."""
+    """Draw for each clip another clip of its class from the batch, or the clip itself if there is none, ``[n]``."""
+    # Scores: others of the class 0..1, the clip itself -1, other classes -2.
     draw = torch.rand(len(claim), len(claim)).to(claim.device)
     draw.fill_diagonal_(-1)
     return draw.masked_fill(claim.unsqueeze(0) != claim.unsqueeze(1), -2).argmax(dim=1)

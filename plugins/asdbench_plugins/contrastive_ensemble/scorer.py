@@ -1,4 +1,4 @@
-"""`weighted_gaussians`: two Gaussians around the normal clips of a class, their surprise weighed and added."""
+"""`weighted_gaussians`: weighted sum of the negative log-likelihoods under two Gaussians per class."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from asdbench.contracts import Outputs, State, Told
-from asdbench.errors import ConfigError, DataError, unknown
-from asdbench.values import Config
+from asdbench import ConfigError, DataError, ItemContext, Outputs, Scorer, State, unknown
 
 Points = NDArray[np.float64]
 """``[points, dims]``."""
 ALONE = (
-    "one training item, so that the covariance is the regularisation alone, deviations are those of all classes "
+    "one training item, so the covariance is the regularisation alone, standard deviations are those of all classes "
     "and likelihoods are not scaled"
 )
-FEW = "no more training items than dims, so that the covariance rests on the regularisation"
+FEW = "no more training items than dims, so the covariance rests on the regularisation"
 
 
-class WeightedGaussians(Config, frozen=True, kw_only=True):
+class WeightedGaussians(Scorer, frozen=True, kw_only=True):
     """Weighted sum of two outputs' negative log-likelihoods, each under one Gaussian of the claimed class.
 
-    The maximum-likelihood Gaussian is what any number of EM steps on one component gives. The likelihoods of
-    the two outputs differ by orders of magnitude, so each is standardised by what it came to on the class's
-    training items, unless ``likelihood=raw``. An output of weight 0 is not read.
+    The maximum-likelihood Gaussian is what any number of EM steps on one component gives. The likelihoods of the
+    two outputs differ by orders of magnitude, so each is standardised by its values on the class's training items,
+    unless ``likelihood=raw``. An output of weight 0 is not read.
     """
 
     first: Annotated[str, Meta(description="output of the first Gaussian")] = "fusion"
@@ -36,56 +34,60 @@ class WeightedGaussians(Config, frozen=True, kw_only=True):
     first_reg: Annotated[float, Meta(gt=0, description="added to the variances of the first")] = 1e-3
     second_reg: Annotated[float, Meta(gt=0, description="added to the variances of the second")] = 1e-3
     scale_first: Annotated[
-        bool, Meta(description="divide the first by its training deviations, dim by dim")
+        bool, Meta(description="divide each dim of the first by its training standard deviation")
     ] = False
     scale_second: Annotated[
-        bool, Meta(description="divide the second by its training deviations, dim by dim")
+        bool, Meta(description="divide each dim of the second by its training standard deviation")
     ] = True
     normalize: Annotated[bool, Meta(description="scale vectors of the first to length 1")] = False
-    likelihood: Annotated[Literal["standardized", "raw"], Meta(description="what is weighed and added")] = (
-        "standardized"
-    )
+    likelihood: Annotated[
+        Literal["standardized", "raw"],
+        Meta(description="standardise the likelihoods before weighing, or not"),
+    ] = "standardized"
 
     def __post_init__(self) -> None:
         if self.first_weight + self.second_weight == 0:
-            raise ConfigError("first_weight and second_weight are both 0: one of them must count")
+            raise ConfigError("first_weight and second_weight are both 0: set at least one above 0")
 
     @property
     def on(self) -> str:
-        """Name of the first output that it reads."""
+        """Name of the first output it reads."""
         return self.first if self.first_weight else self.second
 
-    def fit(self, outputs: Outputs, told: Told) -> State:
+    def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn both Gaussians of every class.
 
         Raises:
             ConfigError: The model has no output of that name.
             DataError: There are no items, or an output is not finite.
         """
-        if not len(told.claim):
-            raise DataError("a scorer was given no normal items to learn from")
+        if not len(context.claim):
+            raise DataError("the scorer needs at least one normal item to learn from, found 0")
         return {
             f"{claim}/{part}/{key}": value
             for part in self._parts()
-            for claim, group in self._groups(part, outputs, told).items()
+            for claim, group in self._groups(part, outputs, context=context).items()
             for key, value in group.items()
         }
 
-    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
+    def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return weighted sums ``[n, segments]``.
 
         Raises:
             ConfigError: The model has no output of that name.
-            DataError: An item claims a class that no training item was of, or an output is not finite.
+            DataError: An item claims a class without training items, or an output is not finite.
         """
         total: NDArray[np.float64] = sum(
-            (self._weight(part) * self._surprise(part, state, outputs, told) for part in self._parts()),
+            (
+                self._weight(part) * self._surprise(part, state, outputs=outputs, context=context)
+                for part in self._parts()
+            ),
             start=np.zeros(()),
         )
         return total
 
     def rules(self, state: State) -> list[str]:
-        """Tell which classes were too small for a covariance or a deviation of their own."""
+        """Report the classes too small for a covariance or a standard deviation of their own."""
         alone: set[int] = set()
         few: set[int] = set()
         for key in state:
@@ -102,26 +104,29 @@ class WeightedGaussians(Config, frozen=True, kw_only=True):
     def _weight(self, part: str) -> float:
         return self.first_weight if part == "first" else self.second_weight
 
-    def _groups(self, part: str, outputs: Outputs, told: Told) -> dict[int, State]:
+    def _groups(self, part: str, outputs: Outputs, *, context: ItemContext) -> dict[int, State]:
         vectors = self._vectors(part, outputs)
         reg = self.first_reg if part == "first" else self.second_reg
         scaled = self.scale_first if part == "first" else self.scale_second
         overall = _deviations(_points(vectors), instead=np.ones(vectors.shape[2]))
         return {
             int(claim): _learned(
-                _points(vectors[told.claim == claim]), reg=reg, overall=overall if scaled else None
+                _points(vectors[context.claim == claim]), reg=reg, overall=overall if scaled else None
             )
-            for claim in np.unique(told.claim)
+            for claim in np.unique(context.claim)
         }
 
-    def _surprise(self, part: str, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
+    def _surprise(
+        self, part: str, state: State, *, outputs: Outputs, context: ItemContext
+    ) -> NDArray[np.float64]:
         vectors = self._vectors(part, outputs)
         scores = np.empty(vectors.shape[:2])
-        for claim in np.unique(told.claim):
+        for claim in np.unique(context.claim):
             group = _group(state, f"{claim}/{part}/")
-            rows = told.claim == claim
+            rows = context.claim == claim
             surprise = _negative_log_likelihood(group, _points(vectors[rows]))
             if self.likelihood == "standardized":
+                # Relative to the class's own training items, so that the two weights act on one scale.
                 surprise = (surprise - group["centre"]) / group["spread"]
             scores[rows] = surprise.reshape(-1, vectors.shape[1])
         return scores
@@ -130,7 +135,7 @@ class WeightedGaussians(Config, frozen=True, kw_only=True):
         """Return an output as ``[n, segments, dims]``."""
         name = self.first if part == "first" else self.second
         if name not in outputs:
-            raise ConfigError(unknown("output of this model", name, outputs))
+            raise ConfigError(unknown("output of this model", name, known=outputs))
         vectors = np.asarray(outputs[name], dtype=np.float64)
         if not np.isfinite(vectors).all():
             bad = vectors.size - int(np.isfinite(vectors).sum())
@@ -142,12 +147,13 @@ class WeightedGaussians(Config, frozen=True, kw_only=True):
 
 
 def _learned(points: Points, *, reg: float, overall: Points | None) -> State:
-    """Return mean, inverse covariance and scales of one class, and what its likelihoods came to."""
+    """Return mean, inverse covariance and scales of one class, and mean and deviation of its likelihoods."""
     dims = points.shape[1]
     scale = np.ones(dims) if overall is None else _deviations(points, instead=overall)
     scaled = points / scale
     mean = scaled.mean(axis=0)
     centred = scaled - mean
+    # The maximum-likelihood covariance; reg gives it an inverse when there are fewer points than dims.
     covariance = centred.T @ centred / len(points) + reg * np.eye(dims)
     group: dict[str, NDArray[np.float64]] = {
         "scale": scale,
@@ -157,7 +163,7 @@ def _learned(points: Points, *, reg: float, overall: Points | None) -> State:
     }
     surprise = _negative_log_likelihood(group, points)
     spread = float(surprise.std())
-    # Likelihoods that are equal but for rounding tell nothing of how much they vary.
+    # Likelihoods that are equal up to rounding give no usable standard deviation.
     steady = len(points) < 2 or spread <= 1e-9 * max(1.0, float(np.abs(surprise).max()))
     return group | {"centre": np.array(surprise.mean()), "spread": np.array(1.0 if steady else spread)}
 
@@ -174,7 +180,7 @@ def _negative_log_likelihood(group: State, points: Points) -> NDArray[np.float64
 
 
 def _deviations(points: Points, *, instead: Points) -> Points:
-    """Return the deviation of each dim, and another one's where there is none."""
+    """Return the standard deviation of each dim, or ``instead`` where it is 0."""
     deviations = points.std(axis=0)
     return np.where(deviations > 0, deviations, instead)
 
@@ -188,6 +194,6 @@ def _group(state: State, prefix: str) -> State:
     if not found:
         known = sorted({key.partition("/")[0] for key in state})
         raise DataError(
-            f"an item claims class {prefix.partition('/')[0]}, but the scorer learned of {', '.join(known)} alone"
+            f"an item claims class {prefix.partition('/')[0]}, but the scorer learned only {', '.join(known)}"
         )
     return found

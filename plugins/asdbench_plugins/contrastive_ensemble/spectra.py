@@ -1,6 +1,6 @@
-"""What is done to spectrograms: checkerboard crop and mixup, pseudo-anomalies, frequency statistics.
+"""Operations on spectrograms: checkerboard crop and mixup, pseudo-anomalies, frequency statistics.
 
-All chance comes from torch's global generators.
+All random draws use torch's global generators.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ Mixing = Literal["checkerboard", "mixup", "none"]
 Pseudo = Literal["both", "sf", "sp"]
 SpMode = Literal["self", "batch"]
 REACH = 0.75
-"""The corner of the checkerboard lies within this share of both sides."""
+"""The corner of the checkerboard is within this share of both sides (section 2.3: 3/4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """Pictures of two clips each, and what they are of."""
+    """Spectrograms mixed from two clips each, with their labels."""
 
     pictures: Tensor
     """``[n, channels, mels, frames]``."""
     partner: Tensor
-    """Number of the second clip, int64 ``[n]``."""
+    """Position of the second clip, int64 ``[n]``."""
     share: Tensor
-    """How much the label of the second clip counts, ``[n]``, 0..1."""
+    """Weight of the second clip's label, ``[n]``, 0..1."""
 
 
 def mix(
     pictures: Tensor, *, how: Mixing, ratio: float = 0.4, beta: float | None = None, by_area: bool = False
 ) -> Mixed:
-    """Mix every picture with that of another clip of the batch.
+    """Mix every spectrogram with that of another clip of the batch.
 
     Args:
         pictures: ``[n, channels, mels, frames]``.
-        how: With the crop of section 3.1, without it (plain mixup), or not at all.
+        how: With the checkerboard crop, without it (plain mixup), or not at all.
         ratio: Eq. 2's lambda.
-        beta: Draw lambda from Beta(beta, beta) for each picture instead.
-        by_area: Weigh labels by what the picture holds of each clip instead of by lambda.
+        beta: Draw lambda from Beta(beta, beta) for each spectrogram instead.
+        by_area: Weigh labels by each clip's share of the mixed area instead of by lambda.
     """
     count, _, mels, frames = pictures.shape
     if how == "none":
@@ -61,17 +61,20 @@ def mix(
     share = ratios
     if by_area:
         area = area_of(rows, columns, mels=mels, frames=frames)
+        # The first clip covers (1 - lambda) a + lambda (1 - a) of the mixed area, with a its share of A.
         share = 1 - ((1 - ratios) * area + ratios * (1 - area))
+    # Eq. 2: (1 - lambda) A + lambda B, and the labels likewise.
     return Mixed(pictures=torch.lerp(first, second, ratios.view(-1, 1, 1, 1)), partner=partner, share=share)
 
 
 def corners(size: int, *, count: int) -> Tensor:
-    """Draw ``count`` places of the corner along a side, uniform from 1 to three quarters of it."""
+    """Draw ``count`` positions of the corner along a side, uniform from 1 to three quarters of it."""
+    # Eq. 1: x in (1, 3 F / 4) and y in (1, 3 T / 4).
     return 1 + torch.randint(max(1, int(REACH * size)), (count,))
 
 
 def checkerboard(one: Tensor, other: Tensor, *, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut two pictures at a corner into four blocks each and swap two that touch at the corner.
+    """Cut two spectrograms at a corner into four blocks each and swap two diagonal blocks.
 
     Args:
         one: ``[n, channels, mels, frames]``.
@@ -80,7 +83,8 @@ def checkerboard(one: Tensor, other: Tensor, *, rows: Tensor, columns: Tensor) -
         columns: Frames before the corner, int64 ``[n]``.
 
     Returns:
-        The picture with the blocks of ``one`` before and beyond the corner in both axes, and its complement.
+        The spectrogram with the blocks of ``one`` before and beyond the corner in both axes, and its complement. So
+        every mel band and every frame of either result contains both sources, as section 2.3 demands.
     """
     above = torch.arange(one.shape[2], device=one.device) < rows.unsqueeze(1)  # [n, mels]
     before = torch.arange(one.shape[3], device=one.device) < columns.unsqueeze(1)  # [n, frames]
@@ -89,34 +93,35 @@ def checkerboard(one: Tensor, other: Tensor, *, rows: Tensor, columns: Tensor) -
 
 
 def area_of(rows: Tensor, columns: Tensor, *, mels: int, frames: int) -> Tensor:
-    """Return the share of the first picture in the first result of ``checkerboard``, ``[n]``."""
+    """Return the area share of the first spectrogram in the first result of ``checkerboard``, ``[n]``."""
     down, along = rows / mels, columns / frames
     return down * along + (1 - down) * (1 - along)
 
 
 def pseudo_anomalies(pictures: Tensor, *, kind: Pseudo, stack: int = 2, mode: SpMode = "self") -> Tensor:
-    """Return an anomaly made of each picture: flipped (SF) or stacked (SP), or either by the toss of a coin."""
+    """Return a pseudo-anomaly from each spectrogram: flipped (SF), stacked (SP), or either with probability 1/2."""
     if kind == "sf":
         return flip_frequencies(pictures)
     stacked = stack_spectra(pictures, count=stack, mode=mode)
     if kind == "sp":
         return stacked
+    # The paper does not say how often each of the two is used.
     flips = (torch.rand(len(pictures)) < 0.5).to(pictures.device)
     return torch.where(flips.view(-1, 1, 1, 1), flip_frequencies(pictures), stacked)
 
 
 def flip_frequencies(pictures: Tensor) -> Tensor:
-    """Return pictures ``[..., mels, frames]`` with low frequencies where high ones were (SF)."""
+    """Return spectrograms ``[..., mels, frames]`` with the frequency axis flipped (SF)."""
     return pictures.flip(-2)
 
 
 def stack_spectra(pictures: Tensor, *, count: int = 2, mode: SpMode = "self") -> Tensor:
-    """Return the sum of ``count`` pictures (SP): each with itself, or with those of other clips of the batch."""
+    """Return the sum of ``count`` spectrograms (SP): each with itself, or with those of other clips of the batch."""
     if mode == "self":
         return count * pictures
     stacked = pictures
     for _ in range(count - 1):
-        # Turning a shuffled order by one gives each clip another one, where there is another.
+        # Rotating a shuffled order by one gives each clip a different one, if there is another.
         order = torch.randperm(len(pictures)).to(pictures.device)
         others = torch.empty_like(order)
         others[order] = order.roll(1)
@@ -125,15 +130,16 @@ def stack_spectra(pictures: Tensor, *, count: int = 2, mode: SpMode = "self") ->
 
 
 def weighted_means(energies: Tensor) -> Tensor:
-    """Return GWAP's statistics, eqs. 7 and 8: each frequency's mean over time, weighted by its share of all.
+    """Return GWAP's statistics, eqs. 7 and 8: each frequency's mean over time, weighted by its share of the total.
 
     Args:
         energies: Linear, positive, ``[n, mels, frames]``.
 
     Returns:
-        ``[n, mels]``: o_i = y_i^2 / sum_f y_f with y the means over time.
+        ``[n, mels]``: o_i = y_i^2 / sum_f y_f, where y are the means over time.
     """
     means = energies.mean(dim=2)
+    # Eq. 8: o_i = lambda_i y_i.
     return means * frequency_weights(means)
 
 

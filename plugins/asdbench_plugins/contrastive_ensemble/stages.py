@@ -1,4 +1,4 @@
-"""The stages of training in their order; the second, third and fourth of them. Finished ones are not run again."""
+"""The training stages in order, and the definitions of stages 2 to 4. Finished stages are not run again."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from asdbench.data.items import Items
-from asdbench.training import Stage
+from asdbench import Items, Stage
 from asdbench_plugins.contrastive_ensemble.fitting import Fitting
 from asdbench_plugins.contrastive_ensemble.losses import FinetuneLoss, arcface_loss
 from asdbench_plugins.contrastive_ensemble.pretraining import Pretraining
 from asdbench_plugins.contrastive_ensemble.spectra import pseudo_anomalies
 
 FROZEN_BATCH = 64
-"""Clips whose frozen embeddings are computed at once."""
+"""Clips per batch of frozen embeddings."""
 Embedded = tuple[Tensor, Tensor, Tensor]
-"""Spectral embeddings, temporal embeddings and claims of some clips."""
+"""Spectral embeddings, temporal embeddings and claims of the same clips."""
 
 
 def planned(fitting: Fitting) -> list[Stage]:
-    """Return the stages that have epochs, in their order; checkpoints are kept of the last one alone."""
+    """Return the stages that have epochs, in order; only the last one keeps checkpoints."""
     stages = [*Pretraining(fitting).stages(), finetuning(fitting)]
     if fitting.model.with_time:
         stages.append(timing(fitting))
     if fitting.model.with_fusion:
         stages.append(fusing(fitting))
     stages = [stage for stage in stages if stage.epochs]
+    # Earlier stages save once, at their end.
     every = [stage.epochs for stage in stages[:-1]] + [fitting.config.checkpoint_every] * bool(stages)
     return [dataclasses.replace(stage, every=count) for stage, count in zip(stages, every, strict=True)]
 
 
 def finetuning(fitting: Fitting) -> Stage:
-    """Return stage 2: the spectral model by eq. 6, with pseudo-anomalies."""
+    """Return stage 2: the spectral model, trained with eq. 6 and pseudo-anomalies."""
     config, model = fitting.config, fitting.model
     loss = FinetuneLoss(
         margin=config.loss_margin,
@@ -67,7 +67,7 @@ def timing(fitting: Fitting) -> Stage:
     forward = fitting.accelerated(model.temporal)
 
     def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
-        yield "time", arcface_loss(model.temporal_arcface, forward(batch.raw()), batch.claim)
+        yield "time", arcface_loss(model.temporal_arcface, forward(batch.raw()), claim=batch.claim)
 
     return fitting.stage(
         "time",
@@ -84,18 +84,19 @@ def fusing(fitting: Fitting) -> Stage:
     config, model = fitting.config, fitting.model
     modules = [model.fusion, model.fusion_arcface]
     size = config.fusion_batch
-    frozen = functools.cache(_frozen)  # of backbones that do not move any more, once is enough
+    frozen = functools.cache(_frozen)  # the backbones no longer change, so once is enough
 
     def batches(generator: torch.Generator) -> Iterator[Embedded]:
         spectral, temporal, claim = frozen(fitting)
         order = torch.randperm(len(claim), generator=generator).to(claim.device)
         for rows in torch.split(order, fitting.size(size)):
+            # Batch norm needs at least two.
             if len(rows) > 1:
                 yield spectral[rows], temporal[rows], claim[rows]
 
     def losses(batch: Embedded, step: int) -> Iterator[tuple[str, Tensor]]:
         spectral, temporal, claim = batch
-        yield "fusion", arcface_loss(model.fusion_arcface, model.fusion(spectral, temporal), claim)
+        yield "fusion", arcface_loss(model.fusion_arcface, model.fusion(spectral, temporal), claim=claim)
 
     return fitting.stage(
         "fusion",
@@ -109,12 +110,12 @@ def fusing(fitting: Fitting) -> Stage:
 
 
 def _triplet(fitting: Fitting, batch: Items) -> tuple[Tensor, Tensor, Tensor]:
-    """Return embeddings of clips, of their augmented waves and of anomalies made of them, ``[n, dims]``."""
+    """Return embeddings of clips, of their augmented waves and of their pseudo-anomalies, ``[n, dims]``."""
     config = fitting.config
     anchors = batch.features()[:, :2]
     positives = fitting.view(batch, batch.raw())
     negatives = pseudo_anomalies(anchors, kind=config.pseudo, stack=config.n_stack, mode=config.sp_mode)
-    # All in one batch: the first batch norm of a batch of stacked pictures alone would undo the stacking.
+    # All in one batch: on a batch of stacked spectrograms alone, the first batch norm would undo the stacking.
     pooled = fitting.pooled(torch.cat([anchors, positives, negatives]))
     anchor, positive, negative = fitting.model.spectral.head(pooled).chunk(3)
     return anchor, positive, negative
@@ -124,6 +125,7 @@ def _triplet(fitting: Fitting, batch: Items) -> tuple[Tensor, Tensor, Tensor]:
 def _frozen(fitting: Fitting) -> Embedded:
     """Return the frozen backbones' embeddings of all training items, ``[n, dims]`` each, and their claims."""
     model = fitting.model
+    # In eval mode: train mode would move the frozen backbones' running statistics.
     model.spectral.eval()
     model.temporal.eval()
     pairs = [

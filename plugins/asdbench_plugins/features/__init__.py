@@ -1,16 +1,15 @@
-"""Featurizers that any method can name: ``logmel``, ``modspec`` and ``raw``."""
+"""Featurizers that any method can use: ``logmel``, ``modspec`` and ``raw``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, lazy
+from asdbench import Entry, hookimpl, lazy
 
 
 @hookimpl
 def asdbench_featurizers() -> Iterable[Entry]:
-    """Offer the log-mel spectrogram, the modulation spectrum, and the raw items themselves."""
+    """Offer the log-mel spectrogram, the modulation spectrum and the raw items."""
     return [
         Entry(
             name="logmel",
@@ -20,11 +19,11 @@ def asdbench_featurizers() -> Iterable[Entry]:
         Entry(
             name="modspec",
             build=lazy("asdbench_plugins.features.featurizers:ModSpec"),
-            summary="modulation spectrum of mono waves, [bands, bins], or features that are given as such",
+            summary="modulation spectrum of mono waves, [bands, bins]; precomputed features pass through",
         ),
         Entry(
             name="raw",
             build=lazy("asdbench_plugins.features.featurizers:Raw"),
-            summary="the items as they are",
+            summary="the items unchanged",
         ),
     ]

@@ -7,9 +7,8 @@ from typing import Annotated
 from msgspec import Meta
 from torch import Tensor
 
-from asdbench.contracts import Featurizer
+from asdbench import Featurizer, Info
 from asdbench.dsp import LogMelConfig, LogMelSpectrogram, ModulationConfig, ModulationSpectrum, mono_rate
-from asdbench.values import Info
 
 
 class LogMel(Featurizer):
@@ -18,7 +17,7 @@ class LogMel(Featurizer):
     Config = LogMelConfig
 
     def __init__(self, config: LogMelConfig, info: Info) -> None:
-        """Make the featurizer for mono waves of ``info.sample_rate``.
+        """Build the featurizer for mono waves of ``info.sample_rate``.
 
         Raises:
             ConfigError: The items are not mono waves, or the frequencies do not fit the sample rate.
@@ -35,24 +34,24 @@ class LogMel(Featurizer):
 class ModSpecConfig(ModulationConfig, frozen=True, kw_only=True):
     """Options of the modulation spectrum as a featurizer."""
 
-    log: Annotated[bool, Meta(description="natural logarithm of the values")] = True
-    floor: Annotated[float, Meta(gt=0, description="least value before the logarithm")] = 1e-12
+    log: Annotated[bool, Meta(description="take the natural logarithm")] = True
+    floor: Annotated[float, Meta(gt=0, description="minimum value before the logarithm")] = 1e-12
 
 
 class ModSpec(Featurizer):
-    """Modulation spectra of waves, ``[n, samples]`` -> ``[n, bands, bins]``; given features pass through.
+    """Modulation spectra of waves, ``[n, samples]`` -> ``[n, bands, bins]``; precomputed features pass through.
 
-    Items without a sample rate are features already, such as ``[bands, bins]``: of the options, ``log`` and ``floor``
-    alone apply to them.
+    Items without a sample rate are already features, for example ``[bands, bins]``; only the options ``log`` and
+    ``floor`` apply to them.
     """
 
     Config = ModSpecConfig
 
     def __init__(self, config: ModSpecConfig, info: Info) -> None:
-        """Make the featurizer for mono waves, or for features.
+        """Build the featurizer for mono waves or precomputed features.
 
         Raises:
-            ConfigError: The items are waves of several channels, or the options do not fit the sample rate.
+            ConfigError: The items are multi-channel waves, or the options do not fit the sample rate.
         """
         super().__init__(config, info)
         self.spectrum: ModulationSpectrum | None = None
@@ -60,14 +59,15 @@ class ModSpec(Featurizer):
             self.spectrum = ModulationSpectrum(config, sample_rate=mono_rate(info, reader="modspec"))
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Return the features of waves ``[n, samples]``, or of features ``[n, ...]``, logarithmic or not."""
+        """Return the features of waves ``[n, samples]`` or features ``[n, ...]``, logarithmic if ``log``."""
         values = raw if self.spectrum is None else self.spectrum(raw)
+        # The floor keeps bands without energy finite.
         return values.clamp_min(self.config.floor).log() if self.config.log else values
 
 
 class Raw(Featurizer):
-    """Items as they are: ``[n, ...]`` -> ``[n, ...]``."""
+    """Items unchanged: ``[n, ...]`` -> ``[n, ...]``."""
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Return ``raw`` itself."""
+        """Return ``raw`` unchanged."""
         return raw

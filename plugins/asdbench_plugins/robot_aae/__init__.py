@@ -1,12 +1,11 @@
-"""Autoencoder and adversarial autoencoder of a robot's windows, and two references without training."""
+"""Autoencoder and adversarial autoencoder of robot windows, and two references without gradient training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, Method, Preset, Setting, Words, lazy
+from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
 
 PAPER = (
     "Zakhireh, Karimi, Lahijaniamiri, Mahdavi: Detection of anomalous behaviour in industrial robot, course report, "
@@ -14,11 +13,11 @@ PAPER = (
 )
 CITES = "zhou2019beatgan, mescheder2018which"
 LATENTS = (50, 70)
-"""Of Table I, beside the default of 30."""
+"""Latent sizes of Table I besides the default of 30."""
 WEIGHTS = ("1e-4", "1e-2", "1e-1")
-"""Lambda of Table II, beside the default of 1e-3."""
+"""Values of lambda in Table II besides the default of 1e-3."""
 WINDOWS = (30, 50, 70, 100)
-"""Of Table I; Table II has the first and the last."""
+"""Window lengths of Table I; Table II has the first and the last."""
 SMALL = ("synthetic_robot", "ur3_cobotops")
 SHARED: Mapping[str, Mapping[str, Any]] = {
     "beatgan_adam": {"beta1": 0.5},
@@ -27,7 +26,7 @@ SHARED: Mapping[str, Mapping[str, Any]] = {
     "scaled_by_dataset": {"scale": "none"},
     "scaled_by_row": {"scale": "row"},
 }
-"""What the paper leaves open or says two ways, of both networks."""
+"""Presets of both networks for what the paper leaves open or states in two ways."""
 
 
 @hookimpl
@@ -37,7 +36,7 @@ def asdbench_featurizers() -> Iterable[Entry]:
         Entry(
             name="minmax",
             build=lazy("asdbench_plugins.robot_aae.scaling:MinMax"),
-            summary="windows [rows, features] scaled to 0..1 by the training windows",
+            summary="windows [rows, features], scaled to 0..1 by the range of the training windows",
         )
     ]
 
@@ -49,19 +48,19 @@ def asdbench_models() -> Iterable[Entry]:
         Entry(
             name="robot_autoencoder",
             build=lazy("asdbench_plugins.robot_aae.model:RobotAutoencoder"),
-            summary="strided convolutions over the features of a window, its rows as channels",
+            summary="strided convolutional autoencoder over the features of a window, rows as channels",
             cites=CITES,
         ),
         Entry(
             name="robot_adversarial",
             build=lazy("asdbench_plugins.robot_aae.model:RobotAdversarial"),
-            summary="the same against a discriminator with pairwise feature matching and R1",
+            summary="the same, trained against a discriminator, with pairwise feature matching and R1",
             cites=CITES,
         ),
         Entry(
             name="window_pca",
             build=lazy("asdbench_plugins.robot_aae.references:WindowPca"),
-            summary="principal components of whole windows",
+            summary="reconstruction from principal components of whole windows",
         ),
         Entry(
             name="window_forest",
@@ -84,33 +83,36 @@ def asdbench_presets() -> Iterable[Preset]:
     return [
         _table(
             "table1",
-            "autoencoders: windows x sizes of the code",
-            WINDOWS,
-            "robot_ae",
-            [f"L{latent}" for latent in LATENTS],
+            summary="autoencoders: window lengths x latent sizes",
+            windows=WINDOWS,
+            method="robot_ae",
+            presets=[f"L{latent}" for latent in LATENTS],
         ),
         _table(
             "table2",
-            "adversarial autoencoders: lambda",
-            (30, 100),
-            "robot_aae",
-            [f"lambda_{weight}" for weight in WEIGHTS],
+            summary="adversarial autoencoders: values of lambda",
+            windows=(30, 100),
+            method="robot_aae",
+            presets=[f"lambda_{weight}" for weight in WEIGHTS],
         ),
     ]
 
 
-def _table(name: str, summary: str, windows: Sequence[int], method: str, presets: Sequence[str]) -> Preset:
-    """Return a run for every window, of the method as it is and under each of its presets."""
-    methods: tuple[Words, ...] = ((method, {}), *((method, {"preset": preset}) for preset in presets))
+def _table(name: str, *, summary: str, windows: Sequence[int], method: str, presets: Sequence[str]) -> Preset:
+    """Return one run per window length, of the method with its defaults and with each preset."""
+    methods = (Selector(method), *(Selector(method, {"preset": preset}) for preset in presets))
     return Preset(
         name=f"robot_aae/{name}",
         summary=summary,
-        runs=tuple((("kuka", {"window": str(window)}), methods) for window in windows),
+        runs=tuple(
+            PresetRun(dataset=Selector("kuka", {"window": str(window)}), methods=methods)
+            for window in windows
+        ),
     )
 
 
 def _reduced() -> Mapping[str, Setting]:
-    """Return the small budgets for small data: up to a few minutes on one thread of a CPU, UR3 the longest."""
+    """Return the budgets for small datasets: up to a few minutes on one CPU thread, UR3 the longest."""
     fast = {"lr": 3e-3, "batch_size": 32, "output": "sigmoid", "log_every": 100}
     return {
         "synthetic_robot": Setting(options={**fast, "width": 0.5, "iterations": 500}, reduced=True),
@@ -119,7 +121,7 @@ def _reduced() -> Mapping[str, Setting]:
 
 
 def _whole() -> Mapping[str, Setting]:
-    """Return that small data change nothing."""
+    """Return settings that change nothing on the small datasets."""
     return {name: Setting(options={}) for name in SMALL}
 
 
@@ -163,7 +165,7 @@ def _adversarial() -> Method:
 def _pca() -> Method:
     return Method(
         name="pca",
-        title="Principal components of robot windows; nothing is trained by gradient",
+        title="Principal components of robot windows, no gradient training",
         paper="none: a reference",
         featurizer="minmax",
         model="window_pca",
@@ -177,7 +179,7 @@ def _pca() -> Method:
 def _forest() -> Method:
     return Method(
         name="isolation_forest",
-        title="Isolation forest of robot windows; nothing is trained by gradient",
+        title="Isolation forest of robot windows, no gradient training",
         paper="Liu, Ting, Zhou: Isolation forest, ICDM 2008",
         featurizer="minmax",
         model="window_forest",

@@ -1,4 +1,4 @@
-"""Losses of the (adversarial) autoencoder, by the paper's equations.
+"""Losses of the (adversarial) autoencoder, following the paper's equations.
 
 ``windows`` are ``[B, rows, features]``, feature maps ``[B, channels, length]``, logits ``[B]``.
 """
@@ -17,18 +17,19 @@ Reduction = Literal["mean", "sum"]
 
 
 def distance(first: Tensor, second: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Return the squared distance of two batches: averaged over all numbers, or summed over those of an item."""
+    """Return the squared distance of two batches: the mean over all values, or the mean over items of their sums."""
     squared = F.mse_loss(first, second)
     if reduction == "mean":
         return squared
+    # The paper's squared norm of a window, averaged over the batch.
     return squared * math.prod(first.shape[1:])
 
 
 def generator_loss(
     windows: Tensor,
     rebuilt: Tensor,
-    features: tuple[Tensor, Tensor],
     *,
+    features: tuple[Tensor, Tensor],
     weight: float,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -38,7 +39,8 @@ def generator_loss(
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return ``-mean[log D(x) + log(1 - D(x'))]`` of logits, the paper's eq. 4 with its sign turned."""
+    """Return ``-mean[log D(x) + log(1 - D(x'))]`` from logits, the paper's eq. 4 negated."""
+    # On logits: log(1 - sigmoid) would lose precision. The paper maximises eq. 4; this is minimised.
     return F.binary_cross_entropy_with_logits(real, torch.ones_like(real)) + (
         F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
     )
@@ -47,17 +49,18 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 def r1_penalty(
     logits_of: Callable[[Tensor], Tensor], windows: Tensor, *, gamma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return ``gamma / 2 E||grad D(x)||^2`` of the logit at real windows, and the logits on the way.
+    """Return ``gamma / 2 E||grad D(x)||^2`` of the logit at real windows, and those logits.
 
-    Reference code that multiplies by its weight without the half takes ``gamma / 2`` of this one's.
+    The reference code (Mescheder et al.) omits the factor 1/2: its weight of 10 equals ``gamma=20`` here.
     """
     real = windows.detach().requires_grad_()
     logits = logits_of(real)
+    # The sum gives each window its own gradient, and create_graph lets the penalty be differentiated.
     [gradient] = torch.autograd.grad(logits.sum(), real, create_graph=True)
     return gamma / 2 * gradient.square().flatten(1).sum(dim=1).mean(), logits
 
 
 def accuracy(real: Tensor, fake: Tensor) -> float:
-    """Return the share of windows that the discriminator tells right, of logits; a half when it says one thing always."""
+    """Return the share of windows that the discriminator classifies correctly; 1/2 if its answer is constant."""
     right = (real > 0).float().mean() + (fake <= 0).float().mean()
     return float(right / 2)

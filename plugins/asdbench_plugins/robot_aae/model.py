@@ -1,7 +1,7 @@
 """The autoencoder and the adversarial autoencoder of robot windows as models.
 
-Both train for a number of iterations, one mini-batch each: windows come in shuffled passes over the training set. The
-log has an entry every ``log_every`` iterations and at the end, where a pass that is under way ends and a new one begins.
+Both train for a number of iterations, each on one mini-batch from shuffled passes over the training set. The log has
+an entry every ``log_every`` iterations and at the end; each entry ends the current pass and a new one starts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError, DataError
-from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Info
+from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer
 from asdbench_plugins.robot_aae.losses import (
     Reduction,
     accuracy,
@@ -30,35 +26,35 @@ from asdbench_plugins.robot_aae.losses import (
 from asdbench_plugins.robot_aae.networks import Encoder, Output, WindowAutoencoder
 
 Losses = Callable[[Any, int], Iterator[tuple[str, Tensor]]]
-"""``losses(batch, step)``, as a stage wants them."""
-LEFT_OUT = "a batch of one window is left out of each pass: batch norm has no statistics of it"
+"""``losses(batch, step)``, as a ``Stage`` expects."""
+LEFT_OUT = "the batch of one window in each pass is dropped: batch norm needs at least two"
 
 
 class AutoencoderConfig(Config, frozen=True, kw_only=True):
-    """Options of the autoencoder and its training; the defaults are the paper's, for a latent space of 30."""
+    """Options of the autoencoder and its training; the defaults are the paper's, for a latent size of 30."""
 
-    latent: Annotated[int, Meta(ge=1, description="numbers of a code, the paper's L")] = 30
+    latent: Annotated[int, Meta(ge=1, description="latent size, the paper's L")] = 30
     width: Annotated[
         float, Meta(gt=0, description="channels as a multiple of the paper's 2W, 4W, 8W and 16W")
     ] = 1.0
-    output: Annotated[Output, Meta(description="what bounds the rebuilt window")] = "tanh"
-    bn_first: Annotated[bool, Meta(description="batch norm behind the first convolution too")] = False
+    output: Annotated[Output, Meta(description="activation at the output")] = "tanh"
+    bn_first: Annotated[bool, Meta(description="batch norm after the first convolution too")] = False
     bias: Annotated[bool, Meta(description="biases in the convolutions")] = False
     lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-3
     beta1: Annotated[float, Meta(ge=0, lt=1, description="Adam's first beta; BeatGAN: 0.5")] = 0.9
     beta2: Annotated[float, Meta(ge=0, lt=1, description="Adam's second beta")] = 0.999
-    iterations: Annotated[int, Meta(ge=0, description="mini-batches in all")] = 5000
-    batch_size: Annotated[int, Meta(ge=2, description="windows of a mini-batch")] = 64
+    iterations: Annotated[int, Meta(ge=0, description="mini-batches in total")] = 5000
+    batch_size: Annotated[int, Meta(ge=2, description="windows per mini-batch")] = 64
     reduction: Annotated[
         Reduction,
-        Meta(description="squared distances are averaged over all numbers, or summed over a window"),
+        Meta(description="squared distances are averaged over all values, or summed over a window"),
     ] = "mean"
     log_every: Annotated[
-        int, Meta(ge=1, description="iterations of an entry in the log; the last one may have fewer")
+        int, Meta(ge=1, description="iterations per log entry; the last entry may have fewer")
     ] = 500
     checkpoint_every: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="entries of the log between checkpoints that are scored; none: the end alone"),
+        Meta(description="log entries between scored checkpoints; none: only at the end"),
     ] = None
 
 
@@ -80,8 +76,8 @@ class RobotAutoencoder(Model):
         super().__init__(config, info)
         if len(info.feature_shape) != 2:
             raise ConfigError(
-                f"the robot's autoencoder reads windows [rows, features], got {list(info.feature_shape)}: "
-                "use a dataset of windows, such as synthetic_robot"
+                f"the robot autoencoder needs windows [rows, features], found {list(info.feature_shape)}: "
+                "use a dataset of windows, for example synthetic_robot"
             )
         rows, features = info.feature_shape
         self.base = max(1, round(config.width * rows))
@@ -96,12 +92,12 @@ class RobotAutoencoder(Model):
         )
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return rebuilt windows ``[B, rows, features]``."""
+        """Return reconstructed windows ``[B, rows, features]``."""
         rebuilt: Tensor = self.autoencoder(windows)
         return rebuilt
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Train to rebuild the windows, by the mean squared error.
+        """Train to reconstruct the windows with the mean squared error.
 
         Raises:
             DataError: There are fewer than two training windows.
@@ -112,17 +108,18 @@ class RobotAutoencoder(Model):
             windows = batch.features()
             yield "generator", distance(windows, forward(windows), reduction=self.config.reduction)
 
-        self.run(train, trainer, {"generator": self.adam(self.autoencoder)}, losses)
+        self.run(train, trainer, optimizers={"generator": self.adam(self.autoencoder)}, losses=losses)
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``reconstruction_error`` ``[n, 1]`` and ``embedding`` ``[n, 1, latent]``."""
         windows = items.features()
         code = self.autoencoder.encoder(windows)
+        # Eq. 1 as a mean: the constant factor does not change the ranking.
         error = (self.autoencoder.decoder(code) - windows).square().flatten(1).mean(dim=1, keepdim=True)
         return {"reconstruction_error": error, "embedding": code.unsqueeze(1)}
 
     def adam(self, module: nn.Module) -> torch.optim.Adam:
-        """Return an optimizer of one network."""
+        """Return Adam over one network's parameters."""
         betas = (self.config.beta1, self.config.beta2)
         return torch.optim.Adam(module.parameters(), lr=self.config.lr, betas=betas)
 
@@ -130,24 +127,26 @@ class RobotAutoencoder(Model):
         self,
         train: Items,
         trainer: Trainer,
+        *,
         optimizers: Mapping[str, torch.optim.Optimizer],
         losses: Losses,
     ) -> None:
-        """Run the iterations, in pieces of ``log_every``; what is left makes the last one.
+        """Run the iterations in pieces of ``log_every``; the last piece may be shorter.
 
         Raises:
             DataError: There are fewer than two training windows.
         """
         if len(train) < 2:
-            raise DataError(f"batch norm needs at least two training windows, got {len(train)}")
+            raise DataError(f"batch norm needs at least 2 training windows, found {len(train)}")
         if len(train) % self.config.batch_size == 1:
             trainer.rule(LEFT_OUT)
         iterations, size, piece = self.config.iterations, self.config.batch_size, self.config.log_every
         pieces = math.ceil(iterations / piece)
 
         def batches(generator: torch.Generator) -> Iterator[Items]:
-            left = iterations - piece * len(trainer.log)  # of this one stage, also after a kill
-            return endless(train, size, min(piece, left), generator)
+            # The log survives a kill, so this also holds when the fit is resumed.
+            left = iterations - piece * len(trainer.log)
+            return endless(train, size, count=min(piece, left), generator=generator)
 
         trainer.run(
             Stage(
@@ -164,25 +163,27 @@ class RobotAutoencoder(Model):
 
 
 class AdversarialConfig(AutoencoderConfig, frozen=True, kw_only=True):
-    """Options of the adversarial autoencoder; the paper compares four weights and does not give gamma."""
+    """Options of the adversarial autoencoder; the paper compares four values of lambda and does not give gamma."""
 
-    iterations: Annotated[int, Meta(ge=0, description="mini-batches in all")] = 7000
+    iterations: Annotated[int, Meta(ge=0, description="mini-batches in total")] = 7000
     weight: Annotated[
         float, Meta(ge=0, description="weight of pairwise feature matching, the paper's lambda")
     ] = 1e-3
     r1: Annotated[bool, Meta(description="penalise the discriminator's gradient at real windows")] = True
     gamma: Annotated[
         float,
-        Meta(ge=0, description="weight of that penalty, halved; code without the half: twice its value"),
+        Meta(
+            ge=0, description="weight of that penalty, used as gamma/2; code without the 1/2 needs half of it"
+        ),
     ] = 10.0
 
 
 class RobotAdversarial(RobotAutoencoder):
-    """The autoencoder against a discriminator, whose features of a window must come out again (BeatGAN, with R1).
+    """The autoencoder against a discriminator; its features of a window must be reconstructed too (BeatGAN, with R1).
 
-    Each iteration moves the discriminator, then the autoencoder. Both stay in train mode, and real and rebuilt windows
-    go through the discriminator apart, so that its batch norm sees either. Logged beside both losses: the penalty, the
-    mean D(x) and D(x'), and the discriminator's accuracy, a half where it gives one answer always.
+    Each iteration updates the discriminator, then the autoencoder. Both stay in train mode. Real and reconstructed
+    windows pass through the discriminator separately, so its batch norm never mixes them. Besides both losses, the log
+    holds the penalty, the mean D(x) and D(x'), and the discriminator's accuracy, 1/2 if its answer is constant.
     """
 
     Config = AdversarialConfig
@@ -205,10 +206,10 @@ class RobotAdversarial(RobotAutoencoder):
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             windows = batch.features()
             rebuilt = forward(windows)
-            yield "discriminator", self.discriminate(windows, rebuilt.detach(), trainer)
-            self.discriminator.requires_grad_(
-                requires_grad=False
-            )  # the next gradient is the autoencoder's alone
+            # Algorithm 1: the discriminator's step first; its fake windows carry no gradient to the autoencoder.
+            yield "discriminator", self.discriminate(windows, rebuilt.detach(), trainer=trainer)
+            # The next gradient is the autoencoder's alone.
+            self.discriminator.requires_grad_(requires_grad=False)
             yield "generator", self.generate(windows, rebuilt)
             self.discriminator.requires_grad_(requires_grad=True)
 
@@ -216,9 +217,9 @@ class RobotAdversarial(RobotAutoencoder):
             "discriminator": self.adam(self.discriminator),
             "generator": self.adam(self.autoencoder),
         }
-        self.run(train, trainer, optimizers, losses)
+        self.run(train, trainer, optimizers=optimizers, losses=losses)
 
-    def discriminate(self, windows: Tensor, rebuilt: Tensor, trainer: Trainer) -> Tensor:
+    def discriminate(self, windows: Tensor, rebuilt: Tensor, *, trainer: Trainer) -> Tensor:
         """Return the discriminator's loss; ``rebuilt`` has no gradient."""
         penalty = torch.zeros((), device=windows.device)
         if self.config.r1:
@@ -234,10 +235,11 @@ class RobotAdversarial(RobotAutoencoder):
         return discriminator_loss(real, fake) + penalty
 
     def generate(self, windows: Tensor, rebuilt: Tensor) -> Tensor:
-        """Return the autoencoder's loss: rebuilding and pairwise feature matching."""
+        """Return the autoencoder's loss: reconstruction and pairwise feature matching."""
+        # Eq. 3 has no adversarial cross-entropy for the generator, only pairwise feature matching (eq. 2).
         features = self.discriminator.features(windows), self.discriminator.features(rebuilt)
         return generator_loss(
-            windows, rebuilt, features, weight=self.config.weight, reduction=self.config.reduction
+            windows, rebuilt, features=features, weight=self.config.weight, reduction=self.config.reduction
         )
 
     def _logits(self, windows: Tensor) -> Tensor:
@@ -245,8 +247,8 @@ class RobotAdversarial(RobotAutoencoder):
         return logits.squeeze(1)
 
 
-def endless(items: Items, size: int, count: int, generator: torch.Generator) -> Iterator[Items]:
-    """Yield ``count`` batches from as many shuffled passes as that takes; a batch of one is left out."""
+def endless(items: Items, size: int, *, count: int, generator: torch.Generator) -> Iterator[Items]:
+    """Yield ``count`` batches from as many shuffled passes as needed; batches of one are skipped."""
     given = 0
     while given < count:
         for batch in items.batches(size, generator=generator):

@@ -1,7 +1,7 @@
 """Convolutions over the features of a window: its rows are the channels, its columns the length axis.
 
 The paper prints the decoder as L(10/1)-16W(4/2)-8W(4/2)-4W(4/2)-2W(7/1). Read as input channels (kernel/stride), the
-lengths run 1, 10, 20, 40, 80, 86: exactly the features of the robot. Encoder and discriminator mirror it.
+lengths are 1, 10, 20, 40, 80, 86, which ends at the robot's 86 features. Encoder and discriminator mirror it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ Output = Literal["tanh", "sigmoid"]
 FIRST_KERNEL = 7
 HALVINGS = 3
 WIDTHS = (2, 4, 8, 16)
-"""Channels behind each convolution, as multiples of a window's rows."""
+"""Channels after each convolution, as multiples of a window's rows."""
 SLOPE = 0.2
+"""Of LeakyReLU, as in BeatGAN; the paper gives none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """How a number of features fits the strided layers."""
+    """Lengths of the feature axis in the strided layers."""
 
     features: int
     padded: int
-    """Features with the zeros behind them that make the layers invert."""
+    """Features plus the trailing zeros that let the decoder undo the encoder's lengths."""
     last: int
-    """Length behind the last strided layer, and the kernel of the layer to one position."""
+    """Length after the last strided layer; also the kernel of the layer that reduces it to one position."""
 
 
 def lengths_of(features: int) -> Lengths:
-    """Return the least padding with which three halvings undo themselves.
+    """Return the smallest padding for which three halvings can be undone exactly.
 
-    The first kernel of 7 takes 6 positions away; what is left must divide by 8. So 86 stays 86 (80, 40, 20, 10), and 19
-    becomes 22 (16, 8, 4, 2); the least padded length is 14 (8, 4, 2, 1).
+    The first kernel of 7 removes 6 positions; the rest must be a multiple of 8. So 86 stays 86 (80, 40, 20, 10), and 19
+    becomes 22 (16, 8, 4, 2); the smallest padded length is 14 (8, 4, 2, 1).
 
     Args:
         features: Columns of a window, at least 1.
@@ -49,7 +50,7 @@ def lengths_of(features: int) -> Lengths:
 class Encoder(nn.Module):
     """Windows ``[B, rows, features]`` -> codes ``[B, dims]``; ``body`` ends before the last convolution.
 
-    The discriminator is one of these with a single output.
+    The discriminator is an encoder with a single output.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Encoder(nn.Module):
         self.lengths = lengths_of(features)
         widths = [base * width for width in WIDTHS]
         layers: list[nn.Module] = [nn.Conv1d(rows, widths[0], FIRST_KERNEL, bias=bias)]
+        # The text has batch norm everywhere, BeatGAN none after the first layer.
         layers += [nn.BatchNorm1d(widths[0])] if bn_first else []
         layers += [nn.LeakyReLU(SLOPE)]
         for narrow, wide in itertools.pairwise(widths):
@@ -72,7 +74,8 @@ class Encoder(nn.Module):
         self.apply(_initialise)
 
     def features(self, windows: Tensor) -> Tensor:
-        """Return what stands before the last convolution, ``[B, 16 base, last]``."""
+        """Return the activations before the last convolution, ``[B, 16 base, last]``; the paper's f_D."""
+        # Zeros are appended after the last column; the decoder cuts them off again.
         padded = F.pad(windows, (0, self.lengths.padded - self.lengths.features))
         found: Tensor = self.body(padded)
         return found
@@ -105,6 +108,7 @@ class Decoder(nn.Module):
             ]
         layers += [
             nn.ConvTranspose1d(widths[-1], rows, FIRST_KERNEL, bias=bias),
+            # The text asks for batch norm and ReLU after every layer and for tanh at the output: tanh alone.
             nn.Tanh() if output == "tanh" else nn.Sigmoid(),
         ]
         self.body = nn.Sequential(*layers)
@@ -117,7 +121,7 @@ class Decoder(nn.Module):
 
 
 class WindowAutoencoder(nn.Module):
-    """Encoder and decoder: windows ``[B, rows, features]`` -> the same, rebuilt from ``latent`` numbers."""
+    """Encoder and decoder: windows ``[B, rows, features]`` -> the same, reconstructed from ``latent`` values."""
 
     def __init__(
         self,
@@ -135,10 +139,10 @@ class WindowAutoencoder(nn.Module):
         Args:
             rows: Rows of a window.
             features: Columns of a window.
-            latent: Numbers of a code.
-            base: What the widths are multiples of; None: the rows of a window, as in the paper.
-            output: What bounds the rebuilt window.
-            bn_first: Batch norm behind the first convolution too.
+            latent: Latent size.
+            base: The widths are multiples of it; None: the rows of a window, as in the paper.
+            output: Activation at the output.
+            bn_first: Batch norm after the first convolution too.
             bias: Biases in the convolutions.
         """
         super().__init__()
@@ -149,13 +153,13 @@ class WindowAutoencoder(nn.Module):
         self.decoder = Decoder(rows=rows, features=features, dims=latent, base=base, output=output, bias=bias)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return rebuilt windows ``[B, rows, features]``."""
+        """Return reconstructed windows ``[B, rows, features]``."""
         rebuilt: Tensor = self.decoder(self.encoder(windows))
         return rebuilt
 
 
 def _initialise(module: nn.Module) -> None:
-    # BeatGAN's, which the paper builds on.
+    # As in BeatGAN, which the paper builds on; the paper gives no initialisation.
     if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""Min-max scaling of windows by the extrema of the training windows."""
+"""Min-max scaling of windows by the minimum and maximum of the training windows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from asdbench.contracts import Featurizer
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError, DataError
-from asdbench.values import Config, Info
+from asdbench import Config, ConfigError, DataError, Featurizer, Info, Items
 
 BATCH = 256
 SCALED_TWICE = (
-    "the dataset has scaled its columns itself, and scale=train would undo that: use scale=none (of networks also "
-    "preset=scaled_by_dataset), or raw columns, as kuka[scaling=train] gives them"
+    "the dataset has already scaled its columns, and scale=train would undo that: use scale=none (for the networks also "
+    "preset=scaled_by_dataset), or raw columns, for example kuka[scaling=train]"
 )
 NOT_SCALED = (
-    "scale=none takes columns as the dataset gives them, and this one gives them raw: use scale=train, or a dataset that "
-    "scales, such as kuka[scaling=normal] or timeseries[scaled=true]"
+    "scale=none needs columns that the dataset has scaled, but this dataset gives raw ones: use scale=train, or a dataset "
+    "that scales, for example kuka[scaling=normal] or timeseries[scaled=true]"
 )
 
 
@@ -30,16 +27,16 @@ class MinMaxConfig(Config, frozen=True, kw_only=True):
     scale: Annotated[
         Literal["train", "row", "none"],
         Meta(
-            description="train: each column by its extrema over the training windows; row: each row of a window by its "
-            "own; none: as given, for datasets that scale their columns themselves"
+            description="train: each column by its range over the training windows; row: each row of a window by its "
+            "own range; none: unchanged, for datasets that scale their columns"
         ),
     ] = "train"
 
 
 class MinMax(Featurizer):
-    """Windows ``[n, rows, features]`` to the range of the training windows, 0 to 1; nothing is clipped.
+    """Windows ``[n, rows, features]``, scaled so that the training windows span 0 to 1; nothing is clipped.
 
-    A column that stands still in training is shifted to 0 and not stretched, so that nothing is divided by 0.
+    A column that is constant in training is shifted to 0 and not scaled, which avoids a division by 0.
     """
 
     Config = MinMaxConfig
@@ -47,7 +44,7 @@ class MinMax(Featurizer):
     span: Tensor
 
     def __init__(self, config: MinMaxConfig, info: Info) -> None:
-        """Make room for the extrema of each column.
+        """Allocate the minimum and span of each column.
 
         Raises:
             ConfigError: The items are not windows, or they would be scaled twice or not at all.
@@ -55,8 +52,8 @@ class MinMax(Featurizer):
         super().__init__(config, info)
         if len(info.item_shape) != 2:
             raise ConfigError(
-                f"minmax reads windows [rows, features], but items have shape {list(info.item_shape)}: "
-                "use a dataset of windows, such as synthetic_robot"
+                f"minmax needs windows [rows, features], but items have shape {list(info.item_shape)}: "
+                "use a dataset of windows, for example synthetic_robot"
             )
         if info.scaled and config.scale == "train":
             raise ConfigError(SCALED_TWICE)
@@ -66,10 +63,10 @@ class MinMax(Featurizer):
         self.register_buffer("span", torch.ones(info.item_shape[1]))
 
     def fit(self, own: Items) -> None:
-        """Measure the extrema of each column.
+        """Measure the minimum and span of each column.
 
         Raises:
-            DataError: The training windows hold a value that is not finite, or a column spans more than float32 holds.
+            DataError: A training window has a value that is not finite, or a column's span overflows float32.
         """
         if self.config.scale != "train":
             return
@@ -79,7 +76,7 @@ class MinMax(Featurizer):
             k = int(bad[0])
             raise DataError(
                 f"column {k} (counted from 0) goes from {float(low[k]):g} to {float(high[k]):g} in the training windows, "
-                "which float32 cannot scale: give it in another unit, or leave it out"
+                "which float32 cannot scale: use a different unit, or drop the column"
             )
         self.low.copy_(low)
         self.span.copy_(_span(high - low))
@@ -99,4 +96,5 @@ def _extrema(windows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _span(width: Tensor) -> Tensor:
+    # Some temperature columns of the robot are constant.
     return torch.where(width > 0, width, torch.ones_like(width))

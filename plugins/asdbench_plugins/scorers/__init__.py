@@ -1,31 +1,40 @@
-"""Scorers that can be put on any method's outputs."""
+"""Scorers that work on any method's outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, lazy
+from asdbench import Entry, hookimpl, lazy
 
 
 @hookimpl
 def asdbench_scorers() -> Iterable[Entry]:
-    """Offer scorers that read a score from the model, and scorers that learn where normal embeddings lie."""
+    """Offer scorers that read a score from the model, and scorers that learn the region of normal embeddings."""
     return [
         _entry(
-            "negative_log_probability", "direct:NegativeLogProbability", "how unlikely the claimed class is"
+            "negative_log_probability",
+            "direct:NegativeLogProbability",
+            summary="negative log-probability of the claimed class",
         ),
-        _entry("claim_log_odds", "direct:ClaimLogOdds", "odds against the claimed class"),
-        _entry("reconstruction_error", "direct:ReconstructionError", "how badly the model rebuilds an item"),
-        _entry("knn", "neighbours:NearestNeighbours", "mean distance to the k nearest training items"),
-        _entry("lof", "neighbours:LocalOutlierFactor", "local outlier factor", cites="breunig2000lof"),
-        _entry("kmeans", "clusters:KMeans", "distance to the nearest of the training items' centres"),
-        _entry("gmm", "gaussian:GaussianMixture", "negative log-likelihood under a Gaussian mixture"),
-        _entry("mahalanobis", "gaussian:Mahalanobis", "Mahalanobis distance from the training items' mean"),
-        _entry("ocsvm", "kernels:OneClass", "one-class support vectors", cites="scholkopf2001support"),
-        _entry("kde", "kernels:KernelDensity", "negative log-density of kernels around the training items"),
+        _entry("claim_log_odds", "direct:ClaimLogOdds", summary="log-odds against the claimed class"),
+        _entry(
+            "reconstruction_error",
+            "direct:ReconstructionError",
+            summary="error of the model's reconstruction",
+        ),
+        _entry(
+            "knn", "neighbours:NearestNeighbours", summary="mean distance to the k nearest training points"
+        ),
+        _entry(
+            "lof", "neighbours:LocalOutlierFactor", summary="local outlier factor", cites="breunig2000lof"
+        ),
+        _entry("kmeans", "clusters:KMeans", summary="distance to the nearest cluster centre"),
+        _entry("gmm", "gaussian:GaussianMixture", summary="negative log-likelihood of a Gaussian mixture"),
+        _entry("mahalanobis", "gaussian:Mahalanobis", summary="Mahalanobis distance from the training mean"),
+        _entry("ocsvm", "kernels:OneClass", summary="one-class SVM", cites="scholkopf2001support"),
+        _entry("kde", "kernels:KernelDensity", summary="negative log-density of a kernel density estimate"),
     ]
 
 
-def _entry(name: str, path: str, summary: str, *, cites: str = "") -> Entry:
+def _entry(name: str, path: str, *, summary: str, cites: str = "") -> Entry:
     return Entry(name=name, build=lazy(f"asdbench_plugins.scorers.{path}"), summary=summary, cites=cites)

@@ -1,4 +1,4 @@
-"""A scorer by distance to the centres of clusters of the normal points."""
+"""A scorer that measures the distance to cluster centres of the normal points."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ from numpy.typing import NDArray
 from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
 
-from asdbench.contracts import State
+from asdbench import State
 from asdbench_plugins.scorers.domains import Metric
 from asdbench_plugins.scorers.gaussian import RANDOM_STATE
 from asdbench_plugins.scorers.grouped import GroupedScorer, Vectors, unit_length
 
 
 class KMeans(GroupedScorer, frozen=True, kw_only=True):
-    """Distance to the nearest centre of k-means.
+    """Distance to the nearest k-means centre.
 
-    A group has at most as many centres as different points (``centres_used`` in the state).
+    A group has at most as many centres as distinct points (``centres_used`` in the state).
     """
 
-    centres: Annotated[int, Meta(ge=1, description="clusters of a group")] = 16
-    metric: Annotated[Metric, Meta(description="distance; cosine: points are clustered at length 1")] = (
-        "cosine"
-    )
-    starts: Annotated[int, Meta(ge=1, description="times that k-means begins anew; the best counts")] = 10
+    centres: Annotated[int, Meta(ge=1, description="clusters per group")] = 16
+    metric: Annotated[Metric, Meta(description="distance; cosine: points are scaled to length 1")] = "cosine"
+    starts: Annotated[int, Meta(ge=1, description="restarts of k-means; the best one is kept")] = 10
 
     def fit_group(self, points: Vectors) -> State:
-        """Find the centres from a fixed start."""
+        """Find the centres, with a fixed seed."""
         ready = self._ready(points)
         used = min(self.centres, len(np.unique(ready, axis=0)))
         search = cluster.KMeans(used, n_init=self.starts, random_state=RANDOM_STATE)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # points that all but coincide
+            warnings.simplefilter("ignore", ConvergenceWarning)  # points that nearly coincide
             search.fit(ready)
         return {"centres": search.cluster_centers_, "centres_used": np.array([used])}
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
         """Return the distance of each point to the nearest centre."""
+        # Cosine: a mean of unit vectors is shorter than 1, so the centres are scaled again.
         centres = self._ready(state["centres"])
         ready = self._ready(points)
         if self.metric == "cosine":
@@ -50,9 +49,9 @@ class KMeans(GroupedScorer, frozen=True, kw_only=True):
         return nearest
 
     def group_rules(self, state: State) -> list[str]:
-        """Tell of fewer centres."""
+        """Report when fewer centres were used."""
         used = int(state["centres_used"][0])
-        return [f"kmeans has {used} centres, not {self.centres}"] if used < self.centres else []
+        return [f"kmeans has {used} centres instead of {self.centres}"] if used < self.centres else []
 
     def _ready(self, points: Vectors) -> Vectors:
         return unit_length(points) if self.metric == "cosine" else points

@@ -1,4 +1,4 @@
-"""Scorers that read the score from an output of the model and learn nothing."""
+"""Scorers that read the score directly from a model output and learn nothing."""
 
 from __future__ import annotations
 
@@ -8,87 +8,85 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from asdbench.contracts import Outputs, State, Told
-from asdbench.errors import DataError
-from asdbench.values import Config
+from asdbench import DataError, ItemContext, Outputs, Scorer, State
 from asdbench_plugins.scorers.grouped import finite_output
 
 
-class NegativeLogProbability(Config, frozen=True, kw_only=True):
-    """The negative log-probability of the claimed class, as the model computed it."""
+class NegativeLogProbability(Scorer, frozen=True, kw_only=True):
+    """The negative log-probability of the claimed class, as computed by the model."""
 
     learns: ClassVar[bool] = False
 
     margin_at_test: Annotated[
-        bool, Meta(description="with ArcFace's margin on the claim, as in training")
+        bool, Meta(description="keep ArcFace's margin on the claimed class, as in training")
     ] = True
 
     @property
     def on(self) -> str:
-        """Name of the output that it reads."""
+        """Name of the output it reads."""
         return "claim_nll" if self.margin_at_test else "claim_nll_without_margin"
 
-    def fit(self, outputs: Outputs, told: Told) -> State:
+    def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn nothing."""
         return {}
 
-    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
-        """Return the output ``[n, segments]`` as it is.
+    def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
+        """Return the output ``[n, segments]`` unchanged.
 
         Raises:
-            DataError: An item claims no class of the unit, so that it has no probability.
+            DataError: An item claims a class outside the unit, so it has no probability.
         """
-        _check_claims(told)
+        _check_claims(context)
         return _scalars(outputs, self.on)
 
 
-class ClaimLogOdds(Config, frozen=True, kw_only=True):
-    """How the probability that an item is not of its claimed class stands to the claim's, ``ln((1 - p) / p)``."""
+class ClaimLogOdds(Scorer, frozen=True, kw_only=True):
+    """Log-odds against the claimed class, ``ln((1 - p) / p)``."""
 
     learns: ClassVar[bool] = False
 
-    on: Annotated[str, Meta(description="output of the model that is read")] = "claim_log_odds"
+    on: Annotated[str, Meta(description="model output to read")] = "claim_log_odds"
 
-    def fit(self, outputs: Outputs, told: Told) -> State:
+    def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn nothing."""
         return {}
 
-    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
-        """Return the output ``[n, segments]`` as it is.
+    def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
+        """Return the output ``[n, segments]`` unchanged.
 
         Raises:
-            DataError: An item claims no class of the unit.
+            DataError: An item claims a class outside the unit.
         """
-        _check_claims(told)
+        _check_claims(context)
         return _scalars(outputs, self.on)
 
 
-class ReconstructionError(Config, frozen=True, kw_only=True):
-    """The error of a model that rebuilds or predicts its input."""
+class ReconstructionError(Scorer, frozen=True, kw_only=True):
+    """The error of a model that reconstructs or predicts its input."""
 
     learns: ClassVar[bool] = False
 
-    on: Annotated[str, Meta(description="output of the model that is read")] = "reconstruction_error"
+    on: Annotated[str, Meta(description="model output to read")] = "reconstruction_error"
 
-    def fit(self, outputs: Outputs, told: Told) -> State:
+    def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn nothing."""
         return {}
 
-    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
-        """Return the output ``[n, segments]`` as it is."""
+    def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
+        """Return the output ``[n, segments]`` unchanged."""
         return _scalars(outputs, self.on)
 
 
-def _check_claims(told: Told) -> None:
-    if np.any(told.claim < 0):
+def _check_claims(context: ItemContext) -> None:
+    if np.any(context.claim < 0):
         raise DataError(
-            f"{np.sum(told.claim < 0)} of {len(told.claim)} items claim a class that the model was not trained on; "
-            "a scorer with per=pool needs no claim"
+            f"{np.sum(context.claim < 0)} of {len(context.claim)} items claim a class that the model was not trained on; "
+            "use a scorer with per=pool, which needs no claim"
         )
 
 
 def _scalars(outputs: Outputs, name: str) -> NDArray[np.float64]:
     values: NDArray[Any] = finite_output(outputs, name)
     if values.ndim != 2:
-        raise DataError(f"output {name!r} has shape {list(values.shape)}, a score is [items, segments]")
+        raise DataError(f"output {name!r} has shape {list(values.shape)}; scores must be [items, segments]")
     return values

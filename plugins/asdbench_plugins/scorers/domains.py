@@ -1,8 +1,8 @@
-"""Two domains of unequal size behind one normal set: oversampling of the small one, and scores on one scale.
+"""Two domains of unequal size in one normal set: oversampling of the smaller one, and scores on a common scale.
 
 Oversampling follows Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 2002. The scale follows
 the domain normalisation of Saengthong and Shinozaki, "Deep generic representations for domain-generalized anomalous
-sound detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by its own training points'.
+sound detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by those of its own training points.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from asdbench.contracts import State
+from asdbench import State
 
 Vectors = NDArray[np.float64]
 Metric = Literal["cosine", "euclidean"]
 SOURCE, TARGET = "source", "target"
 SEED = 0
-"""Of the interpolation: the same points always give the same further ones."""
+"""Seed of the interpolation: the same points always give the same new points."""
 LEAST_FOR_SPREAD = 3
-"""Points from which on the distances within a domain have a deviation worth dividing by."""
+"""Fewest points whose within-domain distances give a usable standard deviation."""
 FLOOR = 1e-9
-"""Least deviation, so that points that coincide have a scale."""
+"""Smallest standard deviation, so that coinciding points still have a scale."""
 
 
 def oversample(
     points: Vectors, domains: NDArray[np.str_], *, ratio: float, neighbours: int, metric: Metric
 ) -> Vectors:
-    """Return new target points ``[new, dims]`` until there are ``ratio`` times as many as source points.
+    """Return new target points ``[new, dims]``, so that there are ``ratio`` times as many as source points.
 
-    Each lies at a random place between a target point and one of its nearest target points; none where there
-    is no source point, or fewer than two target points.
+    Each is at a random position between a target point and one of its nearest target points. Without source points,
+    or with fewer than two target points, there are none.
     """
     target = points[domains == TARGET]
     wanted = int(ratio * np.count_nonzero(domains == SOURCE)) - len(target)
@@ -40,25 +40,27 @@ def oversample(
         return points[:0]
     near = _nearest(target, None, k=min(neighbours, len(target) - 1), metric=metric)[1]
     random = np.random.default_rng(SEED)
+    # Every target point starts one interpolation before any starts a second.
     base = np.resize(random.permutation(len(target)), wanted)
     partner = near[base, random.integers(near.shape[1], size=wanted)]
     share = random.random((wanted, 1))
+    # Chawla et al.: x + u (neighbour - x), with u uniform in 0..1.
     made: Vectors = target[base] + share * (target[partner] - target[base])
     return made
 
 
 def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: Metric) -> State:
-    """Return mean and deviation of each domain's distances from its own points to their nearest others.
+    """Return mean and standard deviation of the nearest-neighbour distances within each domain.
 
     Args:
-        points: ``[points, dims]``, without those made by oversampling: a point lies close to what was made of it,
-            which says nothing of how far apart the domain's own points lie.
+        points: ``[points, dims]``, without the oversampled ones: an interpolated point is close to its origins, which
+            says nothing about how far apart the domain's own points are.
         codes: Number of the domain of each point, ``[points]``.
-        k: Neighbours of a distance.
+        k: Number of neighbours per distance.
         metric: The distance.
 
-    A domain of fewer than three points has the deviation of all domains' points together, and of one point their
-    mean too.
+    A domain of fewer than three points uses the standard deviation over all domains; a domain of one point also uses
+    their mean.
     """
     everywhere = _own_distances(points, k=k, metric=metric)
     centres, spreads = [], []
@@ -66,23 +68,25 @@ def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: M
         bank = points[codes == code]
         own = _own_distances(bank, k=k, metric=metric) if len(bank) > 1 else everywhere
         centres.append(own.mean())
+        # Two points are at the same distance from each other, so their deviation is always 0.
         spreads.append((own if len(bank) >= LEAST_FOR_SPREAD else everywhere).std())
     return {"centre": np.array(centres), "spread": np.maximum(spreads, FLOOR)}
 
 
 def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Metric) -> NDArray[np.float64]:
-    """Return for each point the least of its standardised distances to the domains."""
+    """Return for each point the smallest of its standardised distances to the domains."""
     scaled = []
     for code, (centre, spread) in enumerate(zip(state["centre"], state["spread"], strict=True)):
         bank = state["points"][state["domain"] == code]
         distance = _nearest(bank, points, k=min(k, len(bank)), metric=metric)[0].mean(axis=1)
+        # Domain normalisation of GenRep: (distance - mean) / deviation of the domain's own distances.
         scaled.append((distance - centre) / spread)
     least: NDArray[np.float64] = np.min(scaled, axis=0)
     return least
 
 
 def _own_distances(bank: Vectors, *, k: int, metric: Metric) -> NDArray[np.float64]:
-    """Return the mean distance of each point to its nearest others."""
+    """Return the mean distance of each point to its nearest neighbours, itself excluded."""
     if len(bank) < 2:
         return np.zeros(1)
     distances = _nearest(bank, None, k=min(k, len(bank) - 1), metric=metric)[0]

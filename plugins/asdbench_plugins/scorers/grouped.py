@@ -1,4 +1,4 @@
-"""Scorers that learn from normal items, either of each claimed class by itself or of all of them together."""
+"""Scorers that learn from normal items, either per claimed class or from all of them together."""
 
 from __future__ import annotations
 
@@ -9,48 +9,46 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from asdbench.contracts import Outputs, State, Told
-from asdbench.errors import ConfigError, DataError, unknown
-from asdbench.values import Config
+from asdbench import ConfigError, DataError, ItemContext, Outputs, Scorer, State, unknown
 
 Vectors = NDArray[np.float64]
 """``[points, dims]``."""
 Domains = NDArray[np.str_]
-"""Domain of each point, such as ``source`` and ``target``; empty where it is not known."""
+"""Domain of each point, for example ``source`` or ``target``; empty where unknown."""
 TINY = 1e-12
-"""Least norm that a vector is divided by."""
+"""Smallest norm to divide by, so that a vector of zeros stays finite."""
 
 
-class GroupedScorer(Config, frozen=True, kw_only=True):
-    """Base: sorts vectors into groups; what is learned of a group and how it scores is the subclass's.
+class GroupedScorer(Scorer, frozen=True, kw_only=True):
+    """Base class that splits vectors into groups; subclasses define how a group is learned and scored.
 
-    Every segment of a training item is one point. The state holds the arrays of group g under ``g/name``.
+    Every segment of a training item is one point. The state stores the arrays of group g as ``g/name``.
     """
 
-    on: Annotated[str, Meta(description="output of the model that is read")] = "embedding"
+    on: Annotated[str, Meta(description="model output to read")] = "embedding"
     per: Annotated[
-        Literal["claim", "pool"], Meta(description="one normal set a claimed class, or one in all")
+        Literal["claim", "pool"], Meta(description="one normal set per claimed class, or a single one")
     ] = "claim"
     normalize: Annotated[bool, Meta(description="scale vectors to length 1 first")] = False
 
     def fit_group(self, points: Vectors) -> State:
-        """Learn from the normal points of one group, ``[points, dims]``, at least one."""
+        """Learn from the normal points ``[points, dims]`` of one group; there is at least one."""
         raise NotImplementedError(f"{type(self).__name__} must define fit_group")
 
     def fit_domains(self, points: Vectors, domains: Domains) -> State:
-        """Learn from points whose domains ``[points]`` are known, or empty; most scorers do not ask."""
+        """Learn from points with their domains ``[points]``, empty where unknown; most scorers ignore them."""
         return self.fit_group(points)
 
     def group_rules(self, state: State) -> list[str]:
-        """Tell what so small a group forced, from what was learned of it; nothing by default."""
+        """Return the adjustments that a small group made necessary; none by default."""
         return []
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
-        """Return a score for each of ``points`` ``[points, dims]``; higher = stranger."""
+        """Return a score for each of ``points`` ``[points, dims]``; higher = more anomalous."""
         raise NotImplementedError(f"{type(self).__name__} must define score_group")
 
-    def fit(self, outputs: Outputs, told: Told) -> State:
-        """Learn from the outputs of normal items and what is told of them.
+    def fit(self, outputs: Outputs, context: ItemContext) -> State:
+        """Learn from the outputs of normal items and their context.
 
         Raises:
             ConfigError: The model has no output ``on``.
@@ -58,30 +56,30 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
         """
         vectors = self._vectors(outputs)
         if not len(vectors):
-            raise DataError("a scorer was given no normal items to learn from")
-        domains, segments = _domains(told), vectors.shape[1]
+            raise DataError("the scorer needs at least one normal item to learn from, found 0")
+        domains, segments = _domains(context), vectors.shape[1]
         return {
             f"{name}/{key}": value
-            for name, rows in self._groups(told.claim)
+            for name, rows in self._groups(context.claim)
             for key, value in self.fit_domains(_points(vectors[rows]), domains[rows].repeat(segments)).items()
         }
 
-    def score(self, state: State, outputs: Outputs, told: Told) -> NDArray[np.float64]:
+    def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return anomaly scores ``[n, segments]``.
 
         Raises:
             ConfigError: The model has no output ``on``.
-            DataError: An item claims a class that no training item was of, or an output is not finite.
+            DataError: An item claims a class without training items, or an output is not finite.
         """
         vectors = self._vectors(outputs)
         scores = np.empty(vectors.shape[:2])
-        for name, rows in self._groups(told.claim):
+        for name, rows in self._groups(context.claim):
             chosen = self.score_group(_group_state(state, name), _points(vectors[rows]))
             scores[rows] = chosen.reshape(-1, vectors.shape[1])
         return scores
 
     def rules(self, state: State) -> list[str]:
-        """Tell what small classes forced, once for all classes that it happened to."""
+        """Return the adjustments for small classes, each once with the number of classes it affected."""
         names = sorted({key.partition("/")[0] for key in state})
         forced: dict[str, int] = {}
         for name in names:
@@ -104,7 +102,7 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
         values = finite_output(outputs, self.on)
         if values.ndim not in (2, 3):
             raise DataError(
-                f"output {self.on!r} has shape {list(values.shape)}; a scorer reads [items, segments] or "
+                f"output {self.on!r} has shape {list(values.shape)}; scorers read [items, segments] or "
                 "[items, segments, dims]"
             )
         vectors = values if values.ndim == 3 else values[:, :, np.newaxis]
@@ -112,15 +110,16 @@ class GroupedScorer(Config, frozen=True, kw_only=True):
 
 
 def finite_output(outputs: Outputs, name: str) -> NDArray[np.float64]:
-    """Return an output by its name, in float64.
+    """Return the named output in float64.
 
     Raises:
         ConfigError: The model has no such output.
         DataError: A value is not finite.
     """
     if name not in outputs:
-        raise ConfigError(unknown("output of this model", name, outputs))
+        raise ConfigError(unknown("output of this model", name, known=outputs))
     values = np.asarray(outputs[name], dtype=np.float64)
+    # NaN marks claims outside the unit; a NaN score would get an arbitrary rank.
     bad = values.size - np.isfinite(values).sum()
     if bad:
         raise DataError(f"{bad} of {values.size} values of output {name!r} are not finite")
@@ -128,7 +127,7 @@ def finite_output(outputs: Outputs, name: str) -> NDArray[np.float64]:
 
 
 def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return vectors ``[..., dims]`` scaled to length 1; a vector of zeros stays one."""
+    """Return vectors ``[..., dims]`` scaled to length 1; a vector of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: NDArray[np.float64] = vectors / np.maximum(lengths, TINY)
     return scaled
@@ -138,8 +137,8 @@ def _points(vectors: NDArray[np.float64]) -> Vectors:
     return vectors.reshape(-1, vectors.shape[-1])
 
 
-def _domains(told: Told) -> Domains:
-    return np.asarray(told.columns.get("domain", np.full(len(told.claim), "")), dtype=np.str_)
+def _domains(context: ItemContext) -> Domains:
+    return np.asarray(context.columns.get("domain", np.full(len(context.claim), "")), dtype=np.str_)
 
 
 def _group_state(state: State, name: str) -> State:
@@ -147,7 +146,7 @@ def _group_state(state: State, name: str) -> State:
     if not chosen:
         known = sorted({key.partition("/")[0] for key in state})
         raise DataError(
-            f"an item claims class {name}, but the scorer learned of {', '.join(known)} alone; "
+            f"an item claims class {name}, but the scorer learned only {', '.join(known)}; "
             "per=pool needs no claim"
         )
     return chosen

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Ensemble, Entry, Method, Setting, lazy
+from asdbench import Ensemble, Entry, Method, Selector, Setting, hookimpl, lazy
 
 PAPER = "arXiv:2206.05929"
 CITES = "kuroyagi2022serial"
 
 GAUSSIANS = {"scorer.components": 2, "scorer.normalize": False, "scorer.reg": 1e-6, "scorer.max_iter": 100}
-"""The inlier model where Table I says nothing: scikit-learn's defaults, with the fewest components of the table."""
+"""The inlier model where Table I has no entry: scikit-learn's defaults, with the table's smallest number of components."""
 
 
 class Printed(NamedTuple):
-    """A machine type's column of Table I."""
+    """The column of Table I for a machine type."""
 
     lr: float
     batch_size: int
@@ -48,10 +47,10 @@ SMALL: Mapping[str, Any] = {
     "checkpoint_every": 10,
     "held": 0.2,
 }
-"""The small budget for data that is made on the machine."""
+"""The small budget for generated data."""
 
 SMALL_INLIER_MODEL: Mapping[str, Any] = {"scorer": "gmm", "scorer.components": 1, "scorer.reg": 0.1}
-"""It learns from eight clips a section there, whose full covariances need more ground."""
+"""On the small budget it learns from eight clips per section; their full covariances need more regularisation."""
 
 NEAREST: Mapping[str, Any] = {"scorer.k": 2, "scorer.metric": "euclidean", "aggregate": "mean"}
 
@@ -80,7 +79,7 @@ INLIER_MODELS: Mapping[str, Mapping[str, Any]] = {
     "kde": {"scorer": "kde", "aggregate": "mean"},
     "upper_half_of_normality": {"aggregate": "lower_half"},
 }
-"""What Table I says of a scorer holds where the preset names the same."""
+"""The values of Table I for a scorer apply where the preset uses the same scorer."""
 
 
 @hookimpl
@@ -90,7 +89,7 @@ def asdbench_featurizers() -> Iterable[Entry]:
         Entry(
             name="normalised_mel",
             build=lazy("asdbench_plugins.serial_oe.features:NormalisedMel"),
-            summary="mel magnitudes, or their logarithms, of waves normalised by the training items",
+            summary="mel magnitudes or their logarithms, of waves normalised by the training items",
             cites=CITES,
         )
     ]
@@ -98,7 +97,7 @@ def asdbench_featurizers() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_models() -> Iterable[Entry]:
-    """Offer the encoder with its two losses, and with two centroids."""
+    """Offer the encoder with two losses, and the encoder with two centroids."""
     return [
         Entry(
             name="serial_oe",
@@ -109,7 +108,7 @@ def asdbench_models() -> Iterable[Entry]:
         Entry(
             name="ddcsad",
             build=lazy("asdbench_plugins.serial_oe.ddcsad:DoubleCentroids"),
-            summary="EfficientNet-B0 on segments; one product ID against all else, with two centroids",
+            summary="EfficientNet-B0 on segments; one product ID against the rest, with two centroids",
             cites=CITES,
         ),
     ]
@@ -132,7 +131,7 @@ def asdbench_methods() -> Iterable[Method]:
 
 @hookimpl
 def asdbench_ensembles() -> Iterable[Ensemble]:
-    """Offer the parallel method: the winner of DCASE 2021 as near as what is here comes to it."""
+    """Offer the parallel method, which approximates the winner of DCASE 2021 with the methods available here."""
     held = {"held": "0.1"}
     return [
         Ensemble(
@@ -140,13 +139,13 @@ def asdbench_ensembles() -> Iterable[Ensemble]:
             title="Parallel method: ID classifiers and a flow, standardised and averaged (DCASE 2021)",
             paper=PAPER,
             members=(
-                ("serial_method", {}),
-                ("serial_oe_only_product", {}),
-                ("mobilenetv2", held),
-                ("stgram_mfn", held),
-                ("glow_aff", held),
+                Selector("serial_method"),
+                Selector("serial_oe_only_product"),
+                Selector("mobilenetv2", held),
+                Selector("stgram_mfn", held),
+                Selector("glow_aff", held),
             ),
-            approximate="five ID classifiers and flows of asdbench in place of the entry's own five detectors",
+            approximate="five of asdbench's ID classifiers and flows replace the entry's own five detectors",
             home="dcase2021",
             printed=("serial_oe", "Parallel method"),
         )
@@ -179,7 +178,7 @@ def _proposed(name: str, printed: str, *, title: str, **changed: Any) -> Method:
 def _only_product() -> Method:
     return Method(
         name="serial_oe_only_product",
-        title="Serial outlier exposure that classifies product IDs alone",
+        title="Serial outlier exposure with product IDs only",
         paper=PAPER,
         featurizer="normalised_mel",
         model="serial_oe",
@@ -217,7 +216,7 @@ def _serial_method() -> Method:
         held=0.1,
         scorer_on="held",
         selection="validation",
-        approximate="the challenge entry is known by the paper's words alone: product IDs, then an inlier model",
+        approximate="only the paper's description of the challenge entry is known: product IDs, then an inlier model",
         presets={
             **WITHOUT_MIXUP,
             **VARIANTS,
@@ -254,7 +253,7 @@ def _without_inlier_model() -> Method:
 def _ddcsad() -> Method:
     return Method(
         name="ddcsad",
-        title="DDCSAD: one product ID against all else, with two centroids",
+        title="DDCSAD: one product ID against the rest, with two centroids",
         paper=PAPER,
         featurizer="normalised_mel",
         model="ddcsad",
@@ -278,9 +277,10 @@ def _ddcsad() -> Method:
 
 
 def _table(*wanted: str) -> dict[str, dict[str, Any]]:
-    """Return the options of Table I that a method has, by machine type."""
+    """Return the options of Table I that apply to a method, by machine type."""
     return {
         machine: {name: value for name, value in _options(column).items() if name.partition(".")[0] in wanted}
+        # Section IV: GMM averages the upper half of the segments, LOF all of them.
         | ({"aggregate": "mean"} if "scorer" in wanted and column.scorer == "lof" else {})
         for machine, column in TABLE_1.items()
     }

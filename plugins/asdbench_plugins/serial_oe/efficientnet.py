@@ -1,9 +1,8 @@
-"""EfficientNet-B0 without its classifier, laid out so that the Noisy-Student weights of TensorFlow fit.
+"""EfficientNet-B0 without its classifier, structured so that TensorFlow's Noisy-Student weights fit.
 
 Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019; Xie et al.,
 "Self-training with Noisy Student improves ImageNet classification", CVPR 2020. Those weights expect TensorFlow's
-"same" padding, which pads the far side by one more where a stride leaves an odd rest, and an epsilon of 1e-3 in
-every batch norm.
+"same" padding, which puts an odd padding's extra pixel on the far side, and an epsilon of 1e-3 in every batch norm.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from torch.nn import functional as F
 from asdbench.blocks import rounded_channels
 
 EPSILON = 1e-3
-"""Of the batch norms."""
+"""Epsilon of the batch norms, as in TensorFlow."""
 STEM, HEAD = 32, 1280
 """Channels of the first and of the last convolution at width 1."""
 
 
 class Stage(NamedTuple):
-    """A run of blocks; the first one strides."""
+    """A run of blocks; only the first one has a stride."""
 
     expansion: int
     channels: int
@@ -42,19 +41,19 @@ STAGES = (
     Stage(6, 192, 4, 2, 5),
     Stage(6, 320, 1, 1, 3),
 )
-"""B0."""
+"""The stages of B0."""
 
 
 class EfficientNet(nn.Module):
-    """Pictures ``[B, channels, height, width]`` -> maps ``[B, features, height / 32, width / 32]``, rounded up."""
+    """Images ``[B, channels, height, width]`` -> maps ``[B, features, height / 32, width / 32]``, rounded up."""
 
     def __init__(self, *, channels: int, width: float = 1.0, depth: float = 1.0) -> None:
-        """Make the network with random weights.
+        """Build the network with random weights.
 
         Args:
-            channels: Of the pictures.
-            width: Multiple of all channels, rounded to eights; 1 is B0.
-            depth: Multiple of the blocks of a stage, rounded up; 1 is B0.
+            channels: Channels of the images.
+            width: Factor for all channels, rounded to multiples of eight; 1 is B0.
+            depth: Factor for the blocks per stage, rounded up; 1 is B0.
         """
         super().__init__()
         stem, self.features = rounded_channels(width * STEM), rounded_channels(width * HEAD)
@@ -62,7 +61,7 @@ class EfficientNet(nn.Module):
         stages, inputs = [], stem
         for stage in STAGES:
             outputs = rounded_channels(width * stage.channels)
-            stages.append(_stage(stage, inputs, outputs, repeats=math.ceil(depth * stage.repeats)))
+            stages.append(_stage(stage, inputs, outputs=outputs, repeats=math.ceil(depth * stage.repeats)))
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.head = nn.Sequential(*_convolution(inputs, self.features), nn.SiLU(inplace=True))
@@ -75,7 +74,7 @@ class EfficientNet(nn.Module):
 
 
 class Block(nn.Module):
-    """MBConv: expand, filter each channel, weigh the channels, project; the input is added where shapes allow."""
+    """MBConv: expand, filter each channel, weigh the channels, project; the input is added if shapes match."""
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int, kernel: int) -> None:
         super().__init__()
@@ -89,6 +88,7 @@ class Block(nn.Module):
         self.depthwise = nn.Sequential(
             *_convolution(hidden, hidden, kernel=kernel, stride=stride, groups=hidden), nn.SiLU(inplace=True)
         )
+        # EfficientNet squeezes to a quarter of the block's input, not of its expanded channels.
         self.excite = SqueezeExcite(hidden, squeezed=max(1, round(inputs / 4)))
         self.project = nn.Sequential(*_convolution(hidden, outputs))
 
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh every channel by what the means of all channels say."""
+    """Squeeze and excitation: channel weights computed from the means of all channels."""
 
     def __init__(self, channels: int, *, squeezed: int) -> None:
         super().__init__()
@@ -113,19 +113,20 @@ class SqueezeExcite(nn.Module):
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution without bias that pads as TensorFlow does: ``size`` becomes ``ceil(size / stride)``."""
+    """A convolution without bias, padded as in TensorFlow: ``size`` becomes ``ceil(size / stride)``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return maps ``[B, out_channels, ceil(height / stride), ceil(width / stride)]``."""
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         if stride == 1:
+            # At stride 1 "same" padding is symmetric.
             return F.conv2d(input, self.weight, padding=kernel // 2, groups=self.groups)
-        (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in input.shape[2:])
+        (top, bottom), (left, right) = (_padding(size, kernel, stride=stride) for size in input.shape[2:])
         padded = F.pad(input, (left, right, top, bottom))
         return F.conv2d(padded, self.weight, stride=stride, groups=self.groups)
 
 
-def _stage(stage: Stage, inputs: int, outputs: int, *, repeats: int) -> nn.Sequential:
+def _stage(stage: Stage, inputs: int, *, outputs: int, repeats: int) -> nn.Sequential:
     return nn.Sequential(
         *(
             Block(
@@ -147,13 +148,14 @@ def _convolution(
     return layer, nn.BatchNorm2d(outputs, eps=EPSILON)
 
 
-def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+def _padding(size: int, kernel: int, *, stride: int) -> tuple[int, int]:
     whole = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    # TensorFlow puts the odd pixel on the far side.
     return whole // 2, whole - whole // 2
 
 
 def _initialise(module: nn.Module) -> None:
-    # As the TensorFlow code begins; batch norms begin at gamma 1 and beta 0 by torch's own default.
+    # As in the TensorFlow code: N(0, sqrt(2 / fan_out)); batch norms keep torch's gamma 1 and beta 0.
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
         fan_out = height * width * module.out_channels // module.groups

@@ -1,4 +1,7 @@
-"""The two losses of serial outlier exposure, on logits, with labels that mixup may have softened."""
+"""The two losses of serial outlier exposure, on logits; mixup may have softened the labels.
+
+The paper's equations omit the sigmoid; like the author's recipes, these are cross-entropies with logits.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +15,42 @@ ProductWeight = Literal["equal", "soft"]
 
 
 def machine_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return L_machine, the paper's eq. 2: is it the target type? ``logits`` and t are ``[B]``."""
+    """Return L_machine, the paper's eq. 2: target type or not. ``logits`` and ``target`` are ``[B]``."""
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
 def product_loss(
     logits: Tensor,
     product: Tensor,
-    target: Tensor,
     *,
+    target: Tensor,
     kind: ProductLoss = "bce",
     weight: ProductWeight = "equal",
 ) -> Tensor | None:
-    """Return L_product, eq. 1: which product ID is it? Only samples that are at least partly of the target type count.
+    """Return L_product, eq. 1: product IDs, over the samples that are at least partly of the target type.
 
     Args:
         logits: ``[B, K]``.
         product: y, ``[B, K]``.
         target: t, ``[B]``.
-        kind: ``bce`` asks of every ID by itself, ``softmax`` which one it is.
-        weight: ``equal`` takes the mean over samples with t > 0, ``soft`` weighs them by t.
+        kind: ``bce`` decides each ID separately, ``softmax`` chooses one of them.
+        weight: ``equal`` averages over the samples with t > 0, ``soft`` weighs them by t.
 
     Returns:
-        A scalar, or None where no sample is of the target type.
+        A scalar, or None if no sample is of the target type.
     """
     some = target > 0
     if not bool(some.any()):
         return None
-    each = _each(logits[some], product[some], kind)
+    # Eq. 1 divides by sum t_i; with weight="equal" every sample with t > 0 counts as one, as in the recipes.
+    each = _each(logits[some], product[some], kind=kind)
     if weight == "equal":
         return each.mean()
     return (each * target[some]).sum() / target[some].sum()
 
 
-def _each(logits: Tensor, product: Tensor, kind: ProductLoss) -> Tensor:
+def _each(logits: Tensor, product: Tensor, *, kind: ProductLoss) -> Tensor:
     if kind == "softmax":
         return -(product * logits.log_softmax(dim=1)).sum(dim=1)
+    # The mean over the IDs is eq. 1's division by K.
     return F.binary_cross_entropy_with_logits(logits, product, reduction="none").mean(dim=1)

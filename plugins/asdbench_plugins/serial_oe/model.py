@@ -1,4 +1,4 @@
-"""Serial outlier exposure: embeddings that know product IDs by direction and the machine type by length."""
+"""Serial outlier exposure: the embedding's direction encodes the product ID, its length the machine type."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from asdbench import DataError, Info, ItemView
 from asdbench.blocks import of_claim
-from asdbench.data.items import Items
-from asdbench.errors import DataError
-from asdbench.values import Info
 from asdbench_plugins.serial_oe.losses import ProductLoss, ProductWeight, machine_loss, product_loss
 from asdbench_plugins.serial_oe.mixing import Labelled
 from asdbench_plugins.serial_oe.network import DIMS
@@ -20,20 +18,21 @@ from asdbench_plugins.serial_oe.segments import SegmentConfig, SegmentModel
 
 
 class SerialConfig(SegmentConfig, frozen=True, kw_only=True):
-    """Options of the two losses besides those of the encoder."""
+    """Options of the two losses, in addition to those of the encoder."""
 
-    lam: Annotated[float, Meta(ge=0, description="lambda, weight of L_product beside L_machine")] = 10.0
+    lam: Annotated[float, Meta(ge=0, description="lambda, weight of L_product relative to L_machine")] = 10.0
     machine_loss: Annotated[
-        bool, Meta(description="tell the machine type from others; false: no negatives either")
+        bool, Meta(description="classify machine type against others; false: no negatives either")
     ] = True
     product_loss: Annotated[
-        ProductLoss, Meta(description="ask of every product ID by itself, or which one it is")
+        ProductLoss, Meta(description="bce: each product ID separately; softmax: one of them")
     ] = "bce"
     product_weight: Annotated[
-        ProductWeight, Meta(description="mixed samples in L_product: alike, or by their share of the type")
+        ProductWeight,
+        Meta(description="mixed samples in L_product count equally, or by their share of the type"),
     ] = "equal"
     norm_scale: Annotated[
-        float, Meta(gt=0, description="factor of the squared norm before its affine map")
+        float, Meta(gt=0, description="factor for the squared norm before its affine map")
     ] = 1 / DIMS
 
 
@@ -42,8 +41,8 @@ class SerialOutlierExposure(SegmentModel):
 
     Outputs, for each of S segments: ``embedding`` ``[n, S, 128]``; ``norm`` ``[n, S]``, ``||f||^2 * norm_scale``;
     ``claim_strangeness`` ``[n, S]``, 1 - probability of the claimed product ID; ``claim_negative_logit``
-    ``[n, S]`` (both NaN for a claim that is not of this unit); ``machine_logit`` ``[n, S]``, high = of the machine
-    type (with ``machine_loss`` alone).
+    ``[n, S]`` (both NaN for a claim outside this unit); ``machine_logit`` ``[n, S]``, high = of the machine type
+    (only with ``machine_loss``).
     """
 
     Config = SerialConfig
@@ -55,33 +54,35 @@ class SerialOutlierExposure(SegmentModel):
             ConfigError: The items are not mono waves with a sample rate.
         """
         super().__init__(config, info)
+        # Without bias, so that the product ID depends on the direction of the embedding.
         self.product = nn.Linear(DIMS, max(1, len(info.classes)), bias=False)
         self.affine = nn.Linear(1, 1) if config.machine_loss else None
 
     @property
     def against_negatives(self) -> bool:
-        """Whether half of a batch are items of other machine types."""
+        """Whether half of each batch are items of other machine types."""
         return bool(self.config.machine_loss)
 
     def loss(self, embedding: Tensor, labels: Labelled) -> Tensor:
         """Return L, eq. 3: L_machine + lambda L_product.
 
         Raises:
-            DataError: There is neither: no L_machine, and no sample of the target type.
+            DataError: Neither term exists: there is no L_machine and no sample of the target type.
         """
         of_product = product_loss(
             self.product(embedding).float(),
             labels.product,
-            labels.target,
+            target=labels.target,
             kind=self.config.product_loss,
             weight=self.config.product_weight,
         )
+        # A batch without targets has no L_product: eq. 1 would divide by 0.
         terms = [] if of_product is None else [self.config.lam * of_product]
         if self.affine is not None:
             logits = self.machine_logits(self.norms(embedding))
             terms.append(machine_loss(logits.float(), labels.target))
         if not terms:
-            raise DataError("a batch without an item of the unit has no loss where machine_loss=false")
+            raise DataError("machine_loss=false needs at least 1 item of the unit in every batch, found 0")
         return torch.stack(terms).sum()
 
     def norms(self, embedding: Tensor) -> Tensor:
@@ -92,11 +93,11 @@ class SerialOutlierExposure(SegmentModel):
     def machine_logits(self, norms: Tensor) -> Tensor:
         """Return the affine map of norms, of any shape."""
         if self.affine is None:
-            raise DataError("machine_loss=false has no map from norms to the machine type")
+            raise DataError("machine_loss=false has no machine logits: use machine_loss=true")
         logits: Tensor = self.affine(norms.unsqueeze(-1)).squeeze(-1)
         return logits
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``embedding``, ``norm``, ``claim_strangeness``, ``claim_negative_logit`` and ``machine_logit``."""
         embedding = self.embeddings(items)
         logits = self.product(embedding).float()  # [n, S, K]

@@ -1,4 +1,4 @@
-"""The encoder f: mel pictures of segments -> embeddings."""
+"""The encoder f: mel spectrograms of segments -> embeddings."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from torch import Tensor, nn
 from asdbench_plugins.serial_oe.efficientnet import EfficientNet
 
 DIMS = 128
-"""Of an embedding."""
+"""Size of an embedding."""
 
 
 class Encoder(nn.Module):
-    """EfficientNet, the mean over time and frequency, and two layers: ``[B, mels, frames]`` -> ``[B, 128]``."""
+    """EfficientNet, mean over time and frequency, and two layers: ``[B, mels, frames]`` -> ``[B, 128]``."""
 
     def __init__(self, *, channels: int, width: float, depth: float, dropout: float) -> None:
-        """Make the encoder with random weights.
+        """Build the encoder with random weights.
 
         Args:
-            channels: Copies of the picture that the first convolution sees; pre-trained weights know three.
-            width: Multiple of EfficientNet-B0's channels.
-            depth: Multiple of its blocks.
+            channels: Copies of the spectrogram in the input; pre-trained weights expect three.
+            width: Factor for EfficientNet-B0's channels.
+            depth: Factor for its blocks.
             dropout: Share of the pooled features that is set to 0 in training.
         """
         super().__init__()
         self.channels = channels
         self.backbone = EfficientNet(channels=channels, width=width, depth=depth)
-        # On a CPU the faster layout; results are equal but for rounding.
+        # Faster on a CPU; results are equal up to rounding.
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.neck = nn.Sequential(
             nn.Dropout(dropout),

@@ -1,4 +1,4 @@
-"""Batches of targets beside as many negatives, told by the number of the step alone."""
+"""Batches of targets and as many negatives, determined by the step number and the seed alone."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from asdbench.data.items import Items
-from asdbench.errors import DataError
-from asdbench.seeding import seed_for
+from asdbench import DataError, Items, seed_for
 
 
 class Negatives:
-    """An endless walk through shuffled lists of all negatives; a list that is used up is shuffled anew.
+    """An endless walk through shuffled lists of all negatives; a used-up list is shuffled again.
 
-    A step takes as many negatives as it has targets, so where it begins in the walk follows from its number:
-    nothing is kept from step to step that a resumed fit would have to find again.
+    A step takes as many negatives as it has targets, so its position in the walk follows from its number. No state
+    carries over from step to step, so a resumed fit has nothing to restore.
     """
 
     def __init__(self, count: int, *, targets: int, batch: int, steps: int, seed: int) -> None:
@@ -24,10 +22,10 @@ class Negatives:
 
         Args:
             count: Negatives in the list.
-            targets: Targets of an epoch.
-            batch: Targets of a step; the last of an epoch may have fewer.
-            steps: Steps of an epoch.
-            seed: What the lists are shuffled by, together with their numbers.
+            targets: Targets per epoch.
+            batch: Targets per step; the last step of an epoch may have fewer.
+            steps: Steps per epoch.
+            seed: Seed of the shuffling, combined with the number of the list.
         """
         self.count = count
         self.targets = targets
@@ -42,6 +40,7 @@ class Negatives:
         first = epoch * self.targets + number * self.batch
         draws = torch.arange(first, first + size)
         chosen = torch.empty(size, dtype=torch.int64)
+        # A step may end one list and continue in the next.
         for turn in range(first // self.count, (first + size - 1) // self.count + 1):
             inside = draws // self.count == turn
             chosen[inside] = self._list(turn)[draws[inside] % self.count]
@@ -50,21 +49,22 @@ class Negatives:
     def _list(self, turn: int) -> Tensor:
         if turn not in self._lists:
             generator = torch.Generator().manual_seed(seed_for(self.seed, "negatives", turn))
+            # Only the current list is kept; an earlier one is derived again from its seed.
             self._lists = {turn: torch.randperm(self.count, generator=generator)}
         return self._lists[turn]
 
 
 class Pairing:
-    """The batches of a training set: an epoch is one pass over the targets, with as many negatives beside them."""
+    """The batches of a training set: an epoch is one pass over the targets, with as many negatives."""
 
     def __init__(self, train: Items, *, batch_size: int, against_negatives: bool, seed: int) -> None:
         """Count the batches.
 
         Args:
-            train: Targets and, where there are any, negatives (``own`` is False).
-            batch_size: Items of a step, both kinds together.
-            against_negatives: Whether half of them are negatives; else all are targets.
-            seed: Of the order of the negatives.
+            train: Targets and, if there are any, negatives (``own`` is False).
+            batch_size: Items per step, both kinds together.
+            against_negatives: Whether half of them are negatives; otherwise all are targets.
+            seed: Seed for the order of the negatives.
 
         Raises:
             DataError: There are no negatives, or too few targets for batch norm.
@@ -76,6 +76,7 @@ class Pairing:
         self._check(against_negatives)
         self._wanted = batch_size // 2 if against_negatives else batch_size
         self.size = min(self._wanted, self.count)
+        # With negatives, a lone target still forms a batch of two.
         self._alone = not against_negatives and self.count % self.size == 1
         self.steps = -(-self.count // self.size) - self._alone
         self._negatives = (
@@ -86,16 +87,16 @@ class Pairing:
 
     @property
     def rules(self) -> list[str]:
-        """What small data force on the batches."""
+        """Adjustments of the batches that small data made necessary."""
         rules = []
         if self.size < self._wanted:
-            rules.append(f"steps of {self.size} targets, all there are, not of {self._wanted}")
+            rules.append(f"each step has all {self.size} targets instead of {self._wanted}")
         if self._alone:
-            rules.append("a last batch of one item is left out: batch norm has no statistics of it")
+            rules.append("a last batch of one item is dropped: batch norm needs at least two")
         return rules
 
     def targets(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the targets of each step of an epoch, shuffled, as rows of the training set."""
+        """Yield the shuffled targets of each step of an epoch, as rows of the training set."""
         order = self._targets[torch.randperm(self.count, generator=generator)]
         return iter(torch.split(order, self.size)[: self.steps])
 
@@ -109,11 +110,11 @@ class Pairing:
     def _check(self, against_negatives: bool) -> None:
         if against_negatives and not len(self._foreign):
             raise DataError(
-                "there are no items of other units to learn against: use a dataset with more units, "
+                "the method needs items of other units as negatives, found 0: use a dataset with more units, "
                 "or the method serial_oe_only_product, which needs none"
             )
         needed = 1 if against_negatives else 2
         if self.count < needed:
             raise DataError(
-                f"batch norm needs at least {needed} training items of the unit, got {self.count}"
+                f"batch norm needs at least {needed} training items of the unit, found {self.count}"
             )

@@ -1,4 +1,4 @@
-"""Weights of EfficientNet from a file as timm lays it out, such as that of ``tf_efficientnet_b0_ns``."""
+"""Weights of EfficientNet from a file in timm's layout, for example ``tf_efficientnet_b0_ns``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from asdbench.errors import ConfigError
+from asdbench import ConfigError
 from asdbench_plugins.serial_oe.efficientnet import EfficientNet
 
 CLASSIFIER = "classifier."
@@ -22,19 +22,19 @@ IN_BLOCK = {
     "excite.reduce": "se.conv_reduce", "excite.expand": "se.conv_expand", "project.0": "conv_pwl", "project.1": "bn3",
 }  # fmt: skip
 IN_FIRST_BLOCK = IN_BLOCK | {"depthwise.1": "bn1", "project.0": "conv_pw", "project.1": "bn2"}
-"""The first stage does not expand, so its layers are counted from one less."""
+"""The first stage does not expand, so timm numbers its layers from one lower."""
 COUNTER = "num_batches_tracked"
 WEIGHTS_HINT = "give the model.safetensors of timm's tf_efficientnet_b0_ns"
 
 
 def load_weights(network: EfficientNet, path: Path) -> None:
-    """Fill ``network`` from a safetensors file with timm's names; a classifier in it is left out.
+    """Load ``network`` from a safetensors file with timm's names; a classifier in it is ignored.
 
-    A network of one channel takes the sum of the first kernels over colours, which gives what the same picture
-    in three channels would.
+    A network with one channel sums the first kernels over colours, which gives the same result as the image copied
+    to three channels.
 
     Raises:
-        ConfigError: The file cannot be read, lacks a tensor, has one too many, or one of another shape.
+        ConfigError: The file cannot be read, lacks a tensor, has an unknown one, or one of a different shape.
     """
     tensors = _read(path)
     ours = network.state_dict()
@@ -47,6 +47,7 @@ def load_weights(network: EfficientNet, path: Path) -> None:
             f"{'; ' if missing and extra else ''}{_first('has unknown', extra)}"
         )
     if STEM in tensors and network.stem[0].in_channels == 1:
+        # conv(x, k_red) + conv(x, k_green) + conv(x, k_blue) = conv(x, sum of the kernels).
         tensors[STEM] = tensors[STEM].sum(dim=1, keepdim=True)
     loaded = {names[name]: tensor for name, tensor in tensors.items()}
     for name, tensor in loaded.items():
@@ -59,7 +60,7 @@ def load_weights(network: EfficientNet, path: Path) -> None:
 
 
 def timm_name(name: str) -> str:
-    """Return what timm calls a tensor of our ``EfficientNet``."""
+    """Return timm's name for a tensor of our ``EfficientNet``."""
     layer, _, kind = name.rpartition(".")
     if layer in PLAIN:
         return f"{PLAIN[layer]}.{kind}"

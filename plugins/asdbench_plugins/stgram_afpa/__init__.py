@@ -1,18 +1,17 @@
-"""STgram-MFN and ASD-AFPA: machine IDs told apart from wave and log-mel; ASD-AFPA attends over frequency."""
+"""STgram-MFN and ASD-AFPA: classifiers of machine IDs from wave and log-mel; ASD-AFPA attends over frequency."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, Method, Setting, lazy
+from asdbench import Entry, Method, Setting, hookimpl, lazy
 
 CITES = "liu2022stgram, zhang2023afpa"
 
 REDUCED = Setting(
     options={
-        "length_s": 1.536,  # 48 frames without the last, which all heads of the sweep divide
+        "length_s": 1.536,  # 48 frames once the last is dropped; all heads of the sweep divide 48
         "drop_last_frame": True,
         "epochs": 8,
         "batch_size": 32,
@@ -22,7 +21,7 @@ REDUCED = Setting(
     },
     reduced=True,
 )
-"""The small budget for data that is made on the machine: some 600 clips in about a minute on two threads."""
+"""The small budget for generated data: some 600 clips in about a minute on two threads."""
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "dcase2022": {"mfn_setting": "dcase2022"},
@@ -32,17 +31,17 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 """Presets of both methods."""
 
 HEADS = (1, 2, 3, 4, 6, 8, 12)
-"""Of the sweep; all divide 312 frames."""
+"""Numbers of heads in the sweep; all divide 312 frames."""
 
 
 @hookimpl
 def asdbench_models() -> Iterable[Entry]:
-    """Offer the network of both methods."""
+    """Offer the network that both methods use."""
     return [
         Entry(
             name="stgram",
             build=lazy("asdbench_plugins.stgram_afpa.model:StgramModel"),
-            summary="TgramNet beside log-mel, MobileFaceNet, ArcFace over machine IDs; with or without AFPA",
+            summary="TgramNet and log-mel, MobileFaceNet, ArcFace over machine IDs; with or without AFPA",
             cites=CITES,
         )
     ]

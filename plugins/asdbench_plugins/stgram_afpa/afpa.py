@@ -1,4 +1,4 @@
-"""ASD-AFPA's attention over the frequency axis: every mel bin looks at all others."""
+"""ASD-AFPA's attention over the frequency axis: every mel bin attends to all others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from asdbench.errors import ConfigError
+from asdbench import ConfigError
 
 ScaleBy = Literal["head", "time"]
 
@@ -15,9 +15,9 @@ ScaleBy = Literal["head", "time"]
 class FrequencyAttention(nn.Module):
     """Self-attention with mel bins as tokens and time as embedding: ``[B, M, T]`` -> ``[B, M, T]``.
 
-    The paper's eqs. 4-7: the time axis is cut into ``heads`` segments; in each, the rows of
-    ``D_i = softmax(Q_i K_i^T / sqrt(T / heads))`` weigh the values, and the features themselves are added to
-    the result. No layer norm, no positional encoding, no dropout.
+    Eqs. 3-8 of the paper: the time axis is cut into ``heads`` segments; in each, the rows of
+    ``D_i = softmax(Q_i K_i^T / sqrt(T / heads))`` weigh the values, and the input features are added to the
+    result. No layer norm, no positional encoding, no dropout.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class FrequencyAttention(nn.Module):
         out_proj: bool = False,
         scale_by: ScaleBy = "head",
     ) -> None:
-        """Make the block with Xavier-uniform weights on each matrix by itself.
+        """Build the block; each matrix is initialised Xavier-uniform on its own.
 
         Args:
             frames: T of the features.
-            heads: Segments of the time axis; a divisor of ``frames``.
+            heads: Segments of the time axis; must divide ``frames``.
             bias: Add biases to the projections; the equations have none.
             out_proj: Project the joined heads once more; the equations do not.
-            scale_by: Divide the products by the root of a head's frames, or of all frames (``time``).
+            scale_by: Divide the products by the square root of a head's frames, or of all frames (``time``).
 
         Raises:
             ConfigError: ``heads`` does not divide ``frames``.
@@ -44,8 +44,8 @@ class FrequencyAttention(nn.Module):
         super().__init__()
         if frames % heads:
             raise ConfigError(
-                f"heads={heads} does not divide the {frames} frames of the features, which can have "
-                f"{_divisors(frames)} heads: choose one of these, or another length_s or drop_last_frame"
+                f"heads={heads} does not divide the {frames} frames of the features, which allow "
+                f"{_divisors(frames)} heads: choose one of these, or change length_s or drop_last_frame"
             )
         self.heads = heads
         self.scale = 1 / math.sqrt(frames / heads if scale_by == "head" else frames)
@@ -65,22 +65,26 @@ class FrequencyAttention(nn.Module):
 
     def weights(self, features: Tensor) -> Tensor:
         """Return the attention D of every head, ``[B, heads, M, M]``."""
+        # D_i = softmax(Q_i K_i^T / sqrt(n)), eq. 6, with Q and K from eq. 4.
         query, key = self._segments(self.query(features)), self._segments(self.key(features))
         return (query * self.scale @ key.transpose(2, 3)).softmax(dim=-1)
 
     def _apply_weights(self, weights: Tensor, features: Tensor) -> Tensor:
+        # A(X_F(i)) = D_i V_i, eq. 5.
         attended = weights @ self._segments(self.value(features))  # [B, heads, M, T / heads]
+        # The heads are concatenated over time, eq. 7.
         joined = attended.transpose(1, 2).flatten(2)  # [B, M, T]
+        # The residual of eq. 8.
         result: Tensor = self.out(joined) + features
         return result
 
     def _segments(self, projected: Tensor) -> Tensor:
-        return projected.view(*projected.shape[:2], self.heads, -1).transpose(
-            1, 2
-        )  # [B, heads, M, T / heads]
+        # Eq. 3: segments of the time axis, [B, heads, M, T / heads].
+        return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def _projection(frames: int, *, bias: bool) -> nn.Linear:
+    # A matrix of its own for each projection: torch's packed initialisation would give a smaller bound.
     linear = nn.Linear(frames, frames, bias=bias)
     nn.init.xavier_uniform_(linear.weight)
     if bias:

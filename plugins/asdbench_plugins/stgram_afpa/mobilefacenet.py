@@ -18,7 +18,7 @@ MfnSetting = Literal["original", "dcase2022"]
 
 
 class Stage(NamedTuple):
-    """A run of bottlenecks; the first one strides."""
+    """A run of bottlenecks; only the first one has a stride."""
 
     expansion: int
     channels: int
@@ -39,7 +39,7 @@ SETTINGS: Mapping[MfnSetting, tuple[Stage, ...]] = {
 
 
 class MobileFaceNet(nn.Module):
-    """Pictures ``[B, channels, height, width]`` -> embeddings ``[B, dims]``, without activation at the end.
+    """Images ``[B, channels, height, width]`` -> embeddings ``[B, dims]``, without a final activation.
 
     No convolution has a bias. The last depth-wise kernel covers the whole map, so a network is built for one
     height and width.
@@ -50,6 +50,7 @@ class MobileFaceNet(nn.Module):
     ) -> None:
         super().__init__()
         stages = SETTINGS[setting]
+        # The stem halves both sides once, and so does every stage with stride 2.
         halvings = 1 + sum(stage.stride == 2 for stage in stages)
         kernel = (_halved(height, halvings), _halved(width, halvings))
         self.stem = FrugalSequential(
@@ -72,7 +73,7 @@ class MobileFaceNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Expand, filter each channel, project; the input is added where shapes allow."""
+    """Expand, filter each channel, project; the input is added if the shapes match."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ def _depthwise(channels: int, *, stride: int = 1) -> tuple[nn.Module, nn.Module]
 
 
 def _initialise(module: nn.Module) -> None:
-    # Batch norms begin at gamma 1 and beta 0 by torch's own default.
+    # N(0, sqrt(2 / (height * width * out))), as in the authors' code; batch norms keep torch's gamma 1, beta 0.
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
         nn.init.normal_(module.weight, std=math.sqrt(2 / (height * width * module.out_channels)))

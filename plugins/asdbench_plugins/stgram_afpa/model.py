@@ -1,4 +1,4 @@
-"""STgram-MFN with and without AFPA: a classifier of machine IDs whose confidence is the anomaly score."""
+"""STgram-MFN with and without AFPA: a classifier of machine IDs; a low probability of the claim is anomalous."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer
 from asdbench.blocks import ArcFace, claim_nll
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError, DataError
-from asdbench.training import Stage, Trainer
-from asdbench.values import Config, Info
 from asdbench_plugins.stgram_afpa.afpa import FrequencyAttention, ScaleBy
 from asdbench_plugins.stgram_afpa.mobilefacenet import MfnSetting, MobileFaceNet
 from asdbench_plugins.stgram_afpa.schedule import Schedule, factor_of
@@ -29,30 +25,32 @@ class StgramConfig(Config, frozen=True, kw_only=True):
 
     afpa: Annotated[bool, Meta(description="attention over frequency before the fusion")] = True
     heads: Annotated[
-        int, Meta(ge=1, description="segments of the time axis in AFPA; a divisor of the frames")
+        int, Meta(ge=1, description="segments of the time axis in AFPA; must divide the frames")
     ] = 6
     bias: Annotated[bool, Meta(description="biases in AFPA's projections")] = False
-    out_proj: Annotated[bool, Meta(description="one more projection behind AFPA's heads")] = False
+    out_proj: Annotated[bool, Meta(description="one more projection after AFPA's heads")] = False
     scale_by: Annotated[
-        ScaleBy, Meta(description="AFPA divides by the root of a head's or of all frames")
+        ScaleBy, Meta(description="AFPA divides by the square root of a head's or of all frames")
     ] = "head"
     mfn_setting: Annotated[MfnSetting, Meta(description="bottlenecks of MobileFaceNet")] = "original"
-    wave_kernel: Annotated[int, Meta(ge=1, description="samples of TgramNet's first convolution")] = 1024
-    wave_hop: Annotated[int, Meta(ge=1, description="its stride; the hop of the features")] = 512
+    wave_kernel: Annotated[int, Meta(ge=1, description="kernel of TgramNet's first convolution, samples")] = (
+        1024
+    )
+    wave_hop: Annotated[int, Meta(ge=1, description="its stride; must equal the hop of the features")] = 512
     margin: Annotated[float, Meta(ge=0, lt=3.1415926, description="ArcFace margin, radians")] = 1.0
     scale: Annotated[float, Meta(gt=0, description="ArcFace scale")] = 30.0
-    sub_centers: Annotated[int, Meta(ge=1, description="ArcFace weights of a class")] = 1
-    easy_margin: Annotated[bool, Meta(description="ArcFace margin within a right angle only")] = False
+    sub_centers: Annotated[int, Meta(ge=1, description="ArcFace sub-centres per class")] = 1
+    easy_margin: Annotated[bool, Meta(description="ArcFace margin only below 90 degrees")] = False
     lr: Annotated[float, Meta(gt=0, description="learning rate of Adam")] = 1e-4
     weight_decay: Annotated[float, Meta(ge=0, description="L2 penalty of Adam")] = 0.0
     epochs: Annotated[int, Meta(ge=0, description="passes over the training items")] = 200
-    batch_size: Annotated[int, Meta(ge=2, description="clips of a step")] = 128
-    drop_last: Annotated[bool, Meta(description="leave out an epoch's last, smaller batch")] = True
+    batch_size: Annotated[int, Meta(ge=2, description="clips per step")] = 128
+    drop_last: Annotated[bool, Meta(description="drop an epoch's last, smaller batch")] = True
     schedule: Annotated[Schedule, Meta(description="learning rate over the epochs")] = "cosine"
     start_epoch: Annotated[int, Meta(ge=0, description="epochs at the full learning rate")] = 20
-    eta_min_factor: Annotated[float, Meta(ge=0, le=1, description="least multiple of the learning rate")] = (
-        0.1
-    )
+    eta_min_factor: Annotated[
+        float, Meta(ge=0, le=1, description="smallest multiple of the learning rate")
+    ] = 0.1
     checkpoint_every: Annotated[int, Meta(ge=1, description="epochs between checkpoints")] = 10
     channels_last: Annotated[
         bool, Meta(description="memory layout of MobileFaceNet; faster, same result")
@@ -60,11 +58,11 @@ class StgramConfig(Config, frozen=True, kw_only=True):
 
 
 class StgramModel(Model):
-    """TgramNet beside (attended) log-mel, MobileFaceNet, ArcFace over the claims.
+    """TgramNet and (attended) log-mel, MobileFaceNet, ArcFace over the claims.
 
     Outputs: ``claim_nll`` and ``claim_nll_without_margin`` ``[n, 1]``, the negative log-probability of the
-    claim with and without ArcFace's margin on it (NaN for a claim that is not of this unit), and
-    ``embedding`` ``[n, 1, 128]``.
+    claim with and without ArcFace's margin on it (NaN for a claim outside this unit), and ``embedding``
+    ``[n, 1, 128]``.
     """
 
     Config = StgramConfig
@@ -112,35 +110,37 @@ class StgramModel(Model):
 
     def forward(self, waves: Tensor, features: Tensor) -> Tensor:
         """Return embeddings ``[B, 128]`` of waves ``[B, samples]`` and their features ``[B, mels, T]``."""
+        # Eq. 9: both features are channels of one image.
         fused = torch.stack([self.attention(features), self.tgram(waves)], dim=1)  # [B, 2, mels, T]
         embedding: Tensor = self.mobilefacenet(fused.contiguous(memory_format=self._layout))
         return embedding
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Train all parts together to tell the claims apart.
+        """Train all parts together to classify the claims.
 
-        A training set smaller than a batch is one batch. A last batch of one item is always left out, since
-        batch norm has no statistics of it.
+        A training set smaller than a batch is one batch. A last batch of one item is always dropped, because
+        batch norm needs at least two.
 
         Raises:
             DataError: There are fewer than two training items.
         """
         if len(train) < 2:
-            raise DataError(f"batch norm needs at least two training items, got {len(train)}")
+            raise DataError(f"batch norm needs at least 2 training items, found {len(train)}")
         size = min(self.config.batch_size, len(train))
+        # Without drop_last, a single leftover item would still stop batch norm.
         drop_last = self.config.drop_last or len(train) % size == 1
         steps = len(train) // size if drop_last else -(-len(train) // size)
         forward = trainer.accelerate(self)
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             embedding = forward(batch.raw(), batch.features())
-            yield "adam", F.cross_entropy(self.head(embedding, batch.claim), batch.claim)
+            yield "arcface", F.cross_entropy(self.head(embedding, batch.claim), batch.claim)
 
         trainer.run(
             Stage(
                 name="train",
                 module=self,
-                optimizers={"adam": self._adam()},
+                optimizers={"arcface": self._adam()},
                 epochs=self.config.epochs,
                 batches=lambda generator: train.batches(size, generator=generator, drop_last=drop_last),
                 losses=losses,
@@ -150,11 +150,11 @@ class StgramModel(Model):
             )
         )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``claim_nll``, ``claim_nll_without_margin`` ``[n, 1]`` and ``embedding`` ``[n, 1, 128]``."""
         embedding = self(items.raw(), items.features())
         cosines = self.head.cosines(embedding)
-        known = items.claim.clamp_min(0)
+        known = items.claim.clamp_min(0)  # -1: outside the unit; claim_nll turns those into NaN
         return {
             "claim_nll": claim_nll(self.head.logits(cosines, known), items.claim),
             "claim_nll_without_margin": claim_nll(self.head.logits(cosines), items.claim),
@@ -162,14 +162,14 @@ class StgramModel(Model):
         }
 
     def explain(self, items: Items) -> Mapping[str, Tensor]:
-        """Return what AFPA makes of the features, for the paper's Fig. 2.
+        """Return AFPA's attention and attended features, for the paper's Fig. 2.
 
         Returns:
             ``features`` X_F ``[n, mels, T]`` in dB, ``attention`` D ``[n, heads, mels, mels]`` with rows that
             sum to 1, and ``attended`` X^_F ``[n, mels, T]``.
 
         Raises:
-            ConfigError: The model is without AFPA.
+            ConfigError: The model has no AFPA.
         """
         if not isinstance(self.attention, FrequencyAttention):
             raise ConfigError("afpa=false has no attention to explain: use afpa=true")
@@ -193,10 +193,10 @@ class StgramModel(Model):
 def _feature_shape(info: Info) -> tuple[int, int]:
     if len(info.feature_shape) != 2 or len(info.item_shape) != 1:
         raise ConfigError(
-            "stgram reads mono waves and features [mels, frames], but items have shape "
+            "stgram needs mono waves and features [mels, frames], but items have shape "
             f"{list(info.item_shape)} and features {list(info.feature_shape)}: use the featurizer logmel"
         )
     if len(info.classes) < 2:
-        raise ConfigError(f"stgram tells classes apart, but this unit has {len(info.classes)}: use scope=all")
+        raise ConfigError(f"stgram needs at least 2 classes, found {len(info.classes)}: use scope=all")
     mels, frames = info.feature_shape
     return mels, frames

@@ -1,40 +1,41 @@
-"""TgramNet: learned temporal features of the raw wave, laid out like the log-mel spectrogram beside them."""
+"""TgramNet: learned temporal features of the raw wave, in the shape of the log-mel spectrogram."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from asdbench.errors import ConfigError
+from asdbench import ConfigError
 
 
 class TgramNet(nn.Module):
     """Wave ``[B, samples]`` -> temporal features ``[B, mels, frames]``.
 
-    A strided convolution as wide as an STFT frame cuts the wave as the STFT does; three layers of norm over
-    time, LeakyReLU and convolution follow. torch's default initialisation.
+    A strided convolution as wide as an STFT frame splits the wave as the STFT does. Three layers follow, each
+    layer norm over time, LeakyReLU and convolution. Initialisation is torch's default.
     """
 
     def __init__(self, *, samples: int, mels: int, frames: int, kernel: int = 1024, hop: int = 512) -> None:
-        """Make the network for one shape of features.
+        """Build the network for one feature shape.
 
         Args:
-            samples: Of a wave.
-            mels: Rows of the features beside it.
-            frames: T of the features beside it; what the convolution gives beyond that is cut off.
-            kernel: Samples of the first convolution, the STFT's frame.
+            samples: Samples of a wave.
+            mels: Mel bands of the log-mel features.
+            frames: Frames T of the log-mel features; surplus convolution outputs are dropped.
+            kernel: Kernel of the first convolution in samples, the STFT's frame.
             hop: Its stride in samples, the STFT's hop.
 
         Raises:
-            ConfigError: The convolution's frames are not those of the features.
+            ConfigError: The convolution does not give as many frames as the features have.
         """
         super().__init__()
         available = 1 + (samples + 2 * (kernel // 2) - kernel) // hop
-        if not available - 1 <= frames <= available:
+        if not available - 1 <= frames <= available:  # the features may lack the last frame (drop_last_frame)
             raise ConfigError(
                 f"the features have {frames} frames, but wave_kernel={kernel} and wave_hop={hop} give "
-                f"{available} of {samples} samples: set n_fft and hop of the features to the same values"
+                f"{available} from {samples} samples: set n_fft and hop of the features to the same values"
             )
         self.frames = frames
+        # Padding by half a kernel gives 1 + samples / hop frames, as a centred STFT does.
         self.extract = nn.Conv1d(1, mels, kernel, stride=hop, padding=kernel // 2, bias=False)
         self.encode = nn.Sequential(*(_layer(mels, frames) for _ in range(3)))
 

@@ -1,12 +1,11 @@
-"""WASPP-Net and what it is compared with: micro-expressions told apart from the optical flow of a face."""
+"""WASPP-Net and its comparison systems: micro-expressions classified from the optical flow of a face."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import product
 
-from asdbench.hookspecs import hookimpl
-from asdbench.values import Entry, Method, Preset, Setting, Words, lazy
+from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
 from asdbench_plugins.waspp.systems import NUMERALS, SYSTEMS
 
 CITES = "stofa2022waspp"
@@ -16,7 +15,7 @@ REDUCED = Setting(
     options={"width": 0.125, "input_size": 20, "epochs": 12, "lr": 1e-3, "batch_size": 16},
     reduced=True,
 )
-"""The small budget for faces that are made on the machine: 68 folds in some minutes on two cores."""
+"""The small budget for generated faces: 68 folds in a few minutes on two cores."""
 
 TABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "table6": ("Tables 6 and 7: SPP I to VIII", ("base", *(f"spp_{numeral}" for numeral in NUMERALS))),
@@ -29,17 +28,17 @@ TABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("vggm", "dualinception", "alexnet", "ststnet", "offapexnet", "wasppnet"),
     ),
 }
-"""What each table of the paper compares, by variant."""
+"""The variants that each table of the paper compares."""
 
 
 @hookimpl
 def asdbench_models() -> Iterable[Entry]:
-    """Offer the one model of all systems."""
+    """Offer the model that all systems share."""
     return [
         Entry(
             name="waspp",
             build=lazy("asdbench_plugins.waspp.model:WasppModel"),
-            summary="classifiers of flow pictures: base CNN with SPP or ASPP modules, and five small networks",
+            summary="classifiers of optical flow: base CNN with SPP or ASPP modules, and five other networks",
             cites=CITES,
         )
     ]
@@ -52,14 +51,14 @@ def asdbench_scorers() -> Iterable[Entry]:
         Entry(
             name="class_probability",
             build=lazy("asdbench_plugins.waspp.scorer:ClassProbability"),
-            summary="log-probability of every class, where the task is classification",
+            summary="log-probability of every class, for classification tasks",
         )
     ]
 
 
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
-    """Offer WASPP-Net, of which every other system is a variant."""
+    """Offer WASPP-Net; every other system is a variant of it."""
     return [
         Method(
             name="waspp",
@@ -85,7 +84,7 @@ def asdbench_methods() -> Iterable[Method]:
 
 @hookimpl
 def asdbench_presets() -> Iterable[Preset]:
-    """Offer the tables of the paper, and all 32 configurations of the multi-scale module."""
+    """Offer the paper's tables and all 32 configurations of the multi-scale module."""
     tables = [
         Preset(
             name=f"waspp_net/{table}",
@@ -104,11 +103,11 @@ def asdbench_presets() -> Iterable[Preset]:
     ]
 
 
-def _run(presets: Iterable[str]) -> tuple[Words, tuple[Words, ...]]:
-    """Return a run of the method under some of its presets; without any it is WASPP-Net itself, as it is printed."""
-    return (
-        (DATASET, {}),
-        tuple(("waspp", {} if name == "wasppnet" else {"preset": name}) for name in presets),
+def _run(presets: Iterable[str]) -> PresetRun:
+    """Return a run of the method with each of these presets; WASPP-Net itself is the method's default."""
+    return PresetRun(
+        dataset=Selector(DATASET),
+        methods=tuple(Selector("waspp", {} if name == "wasppnet" else {"preset": name}) for name in presets),
     )
 
 

@@ -1,4 +1,4 @@
-"""The networks that the paper's Table 13 compares with: VGG-M, AlexNet, DualInception, STSTNet and OffApexNet."""
+"""The other networks of the paper's Table 13: VGG-M, AlexNet, DualInception, STSTNet and OffApexNet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from asdbench_plugins.waspp.base import scaled
 
 STREAM_SIDE = 7
-"""Height and width of a 28x28 picture after two pools."""
+"""Height and width of a 28x28 image after two pools."""
 
 
 class VggM(nn.Module):
-    """VGG-M, ``[B, inputs, 75, 75]`` -> logits: 35, 17, 8, 3, 3, 3, 3, 1 pixels after its layers."""
+    """VGG-M, ``[B, inputs, 75, 75]`` -> logits; the layers reduce 75 pixels to 35, 17, 8, 3, 3, 3, 3, 1."""
 
     def __init__(self, *, inputs: int, targets: int, width: float = 1.0, dropout: float = 0.5) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class VggM(nn.Module):
         self.classify = _classifier((third, dense, dense, targets), dropout)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits of pictures."""
+        """Return logits ``[B, targets]``."""
         logits: Tensor = self.classify(self.features(pictures))
         return logits
 
 
 class AlexNet(nn.Module):
-    """AlexNet as torchvision lays it out, ``[B, inputs, 75, 75]`` -> logits."""
+    """AlexNet with torchvision's layout, ``[B, inputs, 75, 75]`` -> logits."""
 
     def __init__(self, *, inputs: int, targets: int, width: float = 1.0, dropout: float = 0.5) -> None:
         super().__init__()
@@ -62,6 +62,7 @@ class AlexNet(nn.Module):
         self.classify = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
+            # 6 x 6 positions after the adaptive pool.
             nn.Linear(36 * fourth, dense),
             nn.ReLU(),
             nn.Dropout(dropout),
@@ -71,7 +72,7 @@ class AlexNet(nn.Module):
         )
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits of pictures."""
+        """Return logits ``[B, targets]``."""
         logits: Tensor = self.classify(self.features(pictures))
         return logits
 
@@ -88,7 +89,7 @@ class DualInception(nn.Module):
         self.classify = _classifier((2 * 64 * STREAM_SIDE**2, 1024, targets), dropout)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits of pictures."""
+        """Return logits ``[B, targets]``."""
         logits: Tensor = self.classify(_streamed(self.streams, pictures))
         return logits
 
@@ -100,6 +101,7 @@ class OffApexNet(nn.Module):
         super().__init__()
         self.streams = nn.ModuleList(
             nn.Sequential(
+                # Padding 2 gives the dense layer its 2 x 16 x 7 x 7 = 1,568 inputs.
                 nn.Conv2d(1, 6, 5, padding=2),
                 nn.ReLU(),
                 nn.MaxPool2d(2),
@@ -112,7 +114,7 @@ class OffApexNet(nn.Module):
         self.classify = _classifier((2 * 16 * STREAM_SIDE**2, 1024, 1024, targets), dropout)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits of pictures."""
+        """Return logits ``[B, targets]``."""
         logits: Tensor = self.classify(_streamed(self.streams, pictures))
         return logits
 
@@ -136,14 +138,14 @@ class Ststnet(nn.Module):
         self.classify = _classifier((16 * 5 * 5, targets), 0.0)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits of pictures."""
+        """Return logits ``[B, targets]``."""
         maps = torch.cat([stream(pictures) for stream in self.streams], dim=1)  # [B, 16, 10, 10]
         logits: Tensor = self.classify(self.pool(maps))
         return logits
 
 
 class _Inception(nn.Module):
-    """Four branches of equal width: 1x1-5x5, 1x1-3x3, pool-1x1 and 1x1; a ReLU behind every convolution."""
+    """Four branches of equal width: 1x1-5x5, 1x1-3x3, pool-1x1 and 1x1; a ReLU after every convolution."""
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
@@ -174,6 +176,7 @@ def _convolutions(channels: Sequence[int]) -> list[nn.Module]:
 def _classifier(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(sizes[:-1]):
+        # VGG-M drops out after its dense layers, AlexNet (which has its own) before them.
         layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 

@@ -1,4 +1,4 @@
-"""The micro-expression classifier: one model whose ``variant`` is a system of the paper's tables."""
+"""The micro-expression classifier: one model; its ``variant`` selects a system of the paper's tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.contracts import Model
-from asdbench.data.items import Items
-from asdbench.errors import ConfigError, DataError
-from asdbench.training import Stage, Trainer
-from asdbench.values import Info
+from asdbench import ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer
 from asdbench_plugins.waspp.base import BaseCnn
 from asdbench_plugins.waspp.compared import AlexNet, DualInception, OffApexNet, Ststnet, VggM
 from asdbench_plugins.waspp.config import Initialisation, WasppConfig
@@ -29,8 +25,8 @@ class WasppModel(Model):
         """Build the network for the classes in ``info``.
 
         Raises:
-            ConfigError: The items are no flow pictures, the task is not classification, the pictures are too small, or
-                options of a multi-scale module are given to a network without one.
+            ConfigError: The items are not optical flow, the task is not classification, the images are too small, or
+                a network without a multi-scale module is given options of one.
         """
         super().__init__(config, info)
         check_shape(info)
@@ -40,32 +36,33 @@ class WasppModel(Model):
             self.size = config.input_size
         _check_module(self.system, config)
         self.network = _network(self.system, config, targets=len(info.targets), size=self.size)
+        # Table 14 has Keras' counts, so the default is Keras' initialisation: uniform Glorot, zero biases.
         _initialise(self.network, config.initialisation)
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
 
     @property
     def epochs(self) -> int:
-        """Passes over the training items: the option's, or the system's own."""
+        """Passes over the training items: the option if set, else the system's own value."""
         return self.system.training.epochs if self.config.epochs is None else self.config.epochs
 
-    def pictures(self, items: Items) -> Tensor:
-        """Return the network's pictures of some items, ``[n, channels, size, size]``."""
+    def pictures(self, items: ItemView) -> Tensor:
+        """Return the network's input images, ``[n, channels, size, size]``."""
         flow = pictures(items.features(), size=self.size, channels=self.system.channels)
         return flow.contiguous(memory_format=self._layout)
 
     def forward(self, flow: Tensor) -> Tensor:
-        """Return logits ``[n, targets]`` of pictures ``[n, channels, size, size]``."""
+        """Return logits ``[n, targets]`` of images ``[n, channels, size, size]``."""
         logits: Tensor = self.network(flow)
         return logits
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Train with Adam and cross-entropy to tell the targets apart; the last epoch's weights stay.
+        """Train with Adam and cross-entropy to classify the targets; the last epoch's weights are kept.
 
-        Logged beside the loss: the accuracy on the training batches, as the network was before each step.
+        The log also holds the accuracy on the training batches, measured before each step.
 
-        A training set smaller than a batch is one batch. A last batch of one item is left out, since batch norm may
-        have no statistics of it.
+        A training set smaller than a batch is one batch. A last batch of one item is dropped, because batch norm on
+        dense layers needs at least two.
 
         Raises:
             DataError: There are fewer than two training items, or one without a class.
@@ -75,7 +72,9 @@ class WasppModel(Model):
         size = min(self.config.batch_size or training.batch_size, len(train))
         drop_last = len(train) % size == 1
         if drop_last:
-            trainer.rule(f"the last batch of an epoch, one item behind whole batches of {size}, is left out")
+            trainer.rule(
+                "the last batch of each epoch has one item and is dropped: batch norm needs at least two"
+            )
         shown = _in_batches_of(train, self)
         forward = trainer.accelerate(self)
 
@@ -87,13 +86,15 @@ class WasppModel(Model):
         def losses(rows: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
             logits, target = forward(shown[rows]), train.target[rows]
             trainer.log_value("accuracy", float((logits.detach().argmax(dim=1) == target).float().mean()))
-            yield "adam", F.cross_entropy(logits, target)
+            yield "cross_entropy", F.cross_entropy(logits, target)
 
         trainer.run(
             Stage(
                 name="train",
                 module=self,
-                optimizers={"adam": torch.optim.Adam(self.parameters(), lr=self.config.lr or training.lr)},
+                optimizers={
+                    "cross_entropy": torch.optim.Adam(self.parameters(), lr=self.config.lr or training.lr)
+                },
                 epochs=self.epochs,
                 batches=batches,
                 losses=losses,
@@ -102,13 +103,13 @@ class WasppModel(Model):
             )
         )
 
-    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return ``logits`` ``[n, 1, targets]``."""
         return {"logits": self(self.pictures(items)).float().unsqueeze(1)}
 
 
 def _check_module(system: System, config: WasppConfig) -> None:
-    """Refuse options of a multi-scale module where there is none."""
+    """Refuse options of a multi-scale module for a network without one."""
     names = (
         ("branches", "after", "wiring")
         if system.network == "base"
@@ -117,8 +118,8 @@ def _check_module(system: System, config: WasppConfig) -> None:
     given = [name for name in names if getattr(config, name) is not None]
     if given and not (system.network == "base" and (config.kind or system.kind)):
         raise ConfigError(
-            f"variant={config.variant} has no multi-scale module, so {', '.join(given)} mean nothing: "
-            + ("say kind=spp or kind=aspp" if system.network == "base" else "use variant=base")
+            f"variant={config.variant} has no multi-scale module, so remove {', '.join(given)}, or "
+            + ("set kind=spp or kind=aspp" if system.network == "base" else "use variant=base")
         )
 
 
@@ -163,11 +164,13 @@ def _initialise(network: nn.Module, how: Initialisation) -> None:
 
 def _check_targets(train: Items) -> None:
     if len(train) < 2:
-        raise DataError(f"batch norm needs at least two training items, got {len(train)}")
+        raise DataError(f"batch norm needs at least 2 training items, found {len(train)}")
     if without := int((train.target < 0).sum()):
-        raise DataError(f"{without} of {len(train)} training items have no class to be trained on")
+        raise DataError(
+            f"{without} of {len(train)} training items have no class: training needs a class for every item"
+        )
 
 
 def _in_batches_of(train: Items, model: WasppModel) -> Tensor:
-    """Return all pictures at once; the largest composite is some 20 MB of them."""
+    """Return the images of all items; the largest composite needs about 20 MB."""
     return torch.cat([model.pictures(batch) for batch in train.batches(64)])

@@ -1,7 +1,7 @@
-"""The multi-scale modules: branches that see their input at several scales, beside the input itself.
+"""The multi-scale modules: the input, concatenated with branches that process it at several scales.
 
-``spp`` pools k x k (2, 4, ... 2n) after its convolution and stretches the result back; ``aspp`` convolves with dilation
-1, 2, ... n. Direct branches all read the module's input; in a waterfall each reads the branch before it.
+``spp`` pools k x k (2, 4, ... 2n) after its convolution and resizes the result back; ``aspp`` convolves with dilation
+1, 2, ... n. Direct branches all read the module's input; in a waterfall each reads the previous branch.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench.errors import ConfigError
+from asdbench import ConfigError
 from asdbench_plugins.waspp.systems import Kind, Wiring
 
 
 class MultiScale(nn.Module):
-    """Maps ``[B, C, H, W]`` -> ``[B, 2 C, H, W]``: the input, then the branches, whose widths sum to C."""
+    """Maps ``[B, C, H, W]`` -> ``[B, 2 C, H, W]``: the input, then the branches; branch widths sum to C."""
 
     def __init__(self, channels: int, *, kind: Kind, branches: int, wiring: Wiring) -> None:
-        """Make the module.
+        """Build the module.
 
         Raises:
             ConfigError: There are more branches than channels.
         """
         super().__init__()
+        # Table 14 needs branch widths that sum to C; then direct modules have one count, whatever n is.
         outputs = widths(channels, branches)
         inputs = [channels, *outputs[:-1]] if wiring == "waterfall" else [channels] * branches
         make = _PooledBranch if kind == "spp" else _DilatedBranch
@@ -36,16 +37,17 @@ class MultiScale(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the input and all branches, joined along the channels."""
+        """Return the input and all branches, concatenated along the channels."""
         joined, latest = [maps], maps
         for branch in self.branches:
+            # In a waterfall an SPP branch reads the previous one after it was resized; the paper does not say.
             latest = branch(latest if self.wiring == "waterfall" else maps)
             joined.append(latest)
         return torch.cat(joined, dim=1)
 
 
 class _PooledBranch(nn.Module):
-    """Convolution, average pool ``2 scale`` in floor mode, batch norm, ReLU, bilinear stretch to the input's size."""
+    """Convolution, average pool ``2 scale`` in floor mode, batch norm, ReLU, bilinear resize to the input's size."""
 
     def __init__(self, inputs: int, outputs: int, *, scale: int) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class _PooledBranch(nn.Module):
 
 
 class _DilatedBranch(nn.Module):
-    """Convolution of dilation ``scale``, batch norm, ReLU: eq. 1, ``W[n] = sum_k x[n + r k] f[k]``."""
+    """Convolution with dilation ``scale``, batch norm, ReLU: eq. 1, ``W[n] = sum_k x[n + r k] f[k]``."""
 
     def __init__(self, inputs: int, outputs: int, *, scale: int) -> None:
         super().__init__()
@@ -73,14 +75,16 @@ class _DilatedBranch(nn.Module):
 
 
 def widths(channels: int, branches: int) -> Sequence[int]:
-    """Return the branches' channels: as equal as can be, larger ones first, such as 86, 85, 85 of 256.
+    """Return the channels of each branch: as equal as possible, larger ones first, for example 86, 85, 85 of 256.
+
+    Table 14's 8,117,794 parameters of WASPP-Net need exactly this order.
 
     Raises:
         ConfigError: There are more branches than channels.
     """
     if branches > channels:
         raise ConfigError(
-            f"{branches} branches share {channels} channels: use fewer branches or a larger width"
+            f"cannot split {channels} channels into {branches} branches: use fewer branches or a larger width"
         )
     least, more = divmod(channels, branches)
     return [least + (number < more) for number in range(branches)]

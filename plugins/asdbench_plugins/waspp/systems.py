@@ -1,4 +1,4 @@
-"""The paper's systems as values: which network with which module, and how it is trained."""
+"""The paper's systems as values: network, multi-scale module and training settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NUMERALS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How a system is trained."""
+    """Training settings of a system."""
 
     lr: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     batch_size: int = 32
-    epochs: int = 500
+    epochs: int = 500  # Table 12: seconds x frames per second is about 500 passes over the training clips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +27,16 @@ class System:
     """One row of the paper's tables."""
 
     printed: str
-    """Name in the tables."""
+    """Name in the paper's tables."""
     network: Network = "base"
     kind: Kind | None = None
     branches: int = 1
     after: int = 2
     wiring: Wiring = "direct"
     size: int = 75
-    """Height and width of its pictures."""
+    """Height and width of its input images."""
     channels: int = 2
-    """Of its pictures: horizontal and vertical flow, and optical strain."""
+    """Channels of its input images: horizontal and vertical flow, then optical strain."""
     dropout: float = 0.0
     training: Training = field(default_factory=Training)
 
@@ -51,6 +51,7 @@ def _systems() -> Iterator[tuple[str, System]]:
                 System(
                     printed=f"{kind.upper()} {numeral.upper()}",
                     kind=kind,
+                    # I to IV have 2 to 5 branches after convolution 1, V to VIII the same after convolution 2.
                     branches=2 + number % 4,
                     after=1 + number // 4,
                 ),
@@ -77,4 +78,4 @@ def _systems() -> Iterator[tuple[str, System]]:
 
 
 SYSTEMS: Mapping[str, System] = dict(_systems())
-"""By the name that ``variant`` takes. DSPP-Net is SPP V and DASPP-Net ASPP VI under names of their own."""
+"""Systems by ``variant`` name. DSPP-Net equals SPP V, and DASPP-Net equals ASPP VI."""

@@ -1,0 +1,165 @@
+"""DCASE Task 2 releases from 2021 on: machine types with sections, each with a source and a target domain.
+
+Below ``<root>/<release>`` the clips are where the archives unpack them (the layout of the official baselines' manuals):
+
+    dev_data/<machine>/train/section_00_source_train_normal_0000_<attributes>.wav           part train
+    dev_data/<machine>/test/section_00_target_test_anomaly_0000_<attributes>.wav            part test
+    eval_data/<machine>/train/section_03_target_train_normal_0000_<attributes>.wav          part additional
+    eval_data/<machine>/test/section_03_0000.wav, or section_03_test_0000.wav               part evaluation
+    eval_data/<machine>/supplemental/section_00_machine_0001_<attributes>.wav               part supplemental
+
+In 2021 the folders of test clips are ``source_test`` and ``target_test``, so the domain of every clip is known.
+The module of each release has its machine types, sections, archives and counts, and the source of its labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from asdbench import Card, Count, DataError, Fold, Remote, Row, by_part
+from asdbench_datasets.dcase.clips import Clips
+from asdbench_datasets.dcase.parts import TRAINING, Release
+from asdbench_datasets.dcase.section_options import SectionOptions
+from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES
+from asdbench_datasets.official_tables import table, zenodo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GROUND_TRUTH = "ground_truth"
+
+
+class SectionRelease(SectionOptions, frozen=True, kw_only=True):
+    """A release of sections and domains; a subclass for each year sets ``release``.
+
+    Raises:
+        ConfigError: See ``SectionOptions``.
+    """
+
+    @property
+    def card(self) -> Card:
+        """Describe the release under the current options."""
+        release = self.release
+        return Card(
+            name=release.name,
+            title=release.title,
+            task="detection",
+            modality="audio",
+            licence=release.licence,
+            citation=release.citation,
+            homepage=release.homepage,
+            remotes=tuple(self._remotes()),
+            expected=tuple(self._expected()),
+            columns={
+                "machine": "machine type",
+                "section": "section, the official name of a machine ID",
+                "domain": "source or target; unknown: given neither by name nor by ground truth",
+                "part": ", ".join(dict.fromkeys(part.name for part in self.parts)),
+                "attributes": "operating conditions from the file names; training clips only",
+            },
+            claims=CLAIMS,
+            runtime_columns=("domain",) if release.domain_known else (),
+            scopes=SCOPES,
+            groups=GROUPS,
+            metrics=release.metrics,
+            published_as=self.published_as if (self.sample_rate, self.channel) == (16000, 0) else "",
+            item_shape=(release.clip_s * self.sample_rate,),
+            sample_rate=self.sample_rate,
+            known_leaks=self.known_leaks,
+            notes=self.notes,
+        )
+
+    def index(self, root: Path) -> Iterator[Row]:
+        """List the clips of the selected parts, machine types and domains.
+
+        Raises:
+            DataError: There are no clips, a name or section is not of the release, a training clip is anomalous, or
+                the ground truth is damaged or does not list an evaluation clip.
+        """
+        clips = self._clips(root)
+        rows = [
+            row for part in self.parts for machine in self.selected(part) for row in clips.rows(part, machine)
+        ]
+        if not rows:
+            machines = dict.fromkeys(name for part in self.parts for name in self.selected(part))
+            raise DataError(
+                f"no clips of {', '.join(machines)} under {root / self.release.name}; "
+                f"`asdbench datasets fetch {self.release.name}` downloads them"
+            )
+        yield from rows
+
+    def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
+        """Decode one clip, ``[samples]``: int16 as stored at its own rate, float32 if resampled.
+
+        Raises:
+            DataError: The file is damaged; the message names it.
+        """
+        from asdbench import read_wave
+
+        return read_wave(root / source, sample_rate=self.sample_rate, channel=self.channel)
+
+    def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
+        """Return the one official fold: the selected training clips and the test clips."""
+        return by_part(rows, name=self.test, train=TRAINING, test={self.tested.name})
+
+    def graded(self, root: Path, names: Sequence[tuple[str, str]]) -> Sequence[Row]:
+        """Return a row for every (machine type, file name) of a test clip, from names and ground truth alone.
+
+        Raises:
+            DataError: A name is not among the selected test clips, or not in the ground truth.
+        """
+        clips, machines = self._clips(root), self.selected(self.tested)
+        for machine, name in names:
+            if machine not in machines:
+                raise DataError(
+                    f"{machine}/{name}: test={self.test} of {self.release.name} has clips of {', '.join(machines)}, "
+                    f"not of {machine!r}"
+                )
+        return [clips.graded(self.tested, machine=machine, name=name) for machine, name in names]
+
+    def listed(self, root: Path) -> Sequence[Row]:
+        """Return the test clips that the ground truth under ``root`` lists; none for the development part."""
+        return (
+            self._clips(root).listed(self.tested, self.selected(self.tested)) if self.test == "eval" else []
+        )
+
+    def archive_target(self, remote: Remote) -> PurePosixPath:
+        """Return the folder under the data root that an archive unpacks to, or that a file is saved in."""
+        folder = PurePosixPath(self.release.name)
+        if remote.part == GROUND_TRUTH:
+            files = {_truth_url(self.release, line): line["folder"] for line in self._truth_files()}
+            return folder / files[remote.url]
+        return folder / next(part.folder for part in self.release.parts if part.archives == remote.part)
+
+    def _clips(self, root: Path) -> Clips:
+        return Clips(self.release, root, domains=self.domains, form=self.truth_form)
+
+    def _expected(self) -> Iterator[Count]:
+        for part in self.parts:
+            for machine in self.selected(part):
+                for section in self.release.sections_of(part):
+                    yield from self.counts(part, {"machine": machine, "section": section, "part": part.name})
+
+    def _remotes(self) -> Iterator[Remote]:
+        release, evaluation = self.release, self.release.part("evaluation")
+        wanted = {(part.archives, machine) for part in self.parts for machine in self.selected(part)}
+        for line in table(release.family, f"{release.name}_remotes.csv"):
+            if (line["part"], line["machine"]) in wanted:
+                yield zenodo(line)
+        # A file of ground truth without a machine type covers all of them.
+        machines = {"", *self.selected(evaluation)}
+        for line in self._truth_files() if evaluation in self.parts else ():
+            if line["machine"] in machines:
+                yield Remote(url=_truth_url(release, line), md5=line["md5"], part=GROUND_TRUTH)
+
+    def _truth_files(self) -> tuple[dict[str, str], ...]:
+        release = self.release
+        return table(release.family, f"{release.name}_truth.csv") if release.evaluator else ()
+
+
+def _truth_url(release: Release, line: dict[str, str]) -> str:
+    owner, name, *folders = release.evaluator.split("/")
+    path = "/".join(word for word in (*folders, line["folder"], line["file"]) if word)
+    return f"https://raw.githubusercontent.com/{owner}/{name}/{line['commit']}/{path}"

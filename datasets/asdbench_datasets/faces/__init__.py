@@ -1,0 +1,1 @@
+"""Micro-expressions as optical flow: the composite of three databases, and generated faces."""

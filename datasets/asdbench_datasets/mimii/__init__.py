@@ -1,0 +1,1 @@
+"""MIMII and MIMII DUE, recordings of industrial machines."""

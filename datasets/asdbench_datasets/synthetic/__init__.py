@@ -1,0 +1,1 @@
+"""Machine sounds that are generated from physical models."""

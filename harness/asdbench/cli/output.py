@@ -1,0 +1,41 @@
+"""How commands print: typed values as JSON, and single values as text for people."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+import msgspec
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one indented JSON document.
+
+    Raises:
+        ValueError: A number is not finite, which JSON cannot represent.
+    """
+    built = msgspec.to_builtins(value)
+    _check_finite(built)
+    click.echo(msgspec.json.format(msgspec.json.encode(built), indent=2).decode())
+
+
+def readable(value: Any) -> str:
+    """Return a value as text for people: yes or no, grouped digits, and lists joined by x, since they are shapes."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return " x ".join(str(part) for part in value) if value else "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {readable(part)}" for name, part in value.items())
+    return "none" if value is None else str(value)
+
+
+def _check_finite(value: Any) -> None:
+    # msgspec would write NaN and infinity as null, which readers take for "undefined".
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a result is {value}; JSON holds finite numbers only")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_finite(part)

@@ -1,0 +1,1 @@
+"""The base of all other packages: configuration, files, fingerprints, seeds, the environment."""

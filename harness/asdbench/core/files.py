@@ -1,0 +1,195 @@
+"""Files and folders that appear complete or not at all, even if the writer is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from asdbench.errors import RunError
+
+
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Return the size of every file under ``folder`` by relative path."""
+    return {
+        str(file.relative_to(folder)): file.stat().st_size
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give ``target`` the content of ``source``, as a hard link if the disk allows it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without hard links
+        shutil.copy2(source, target)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never a partial one.
+
+    Raises:
+        RunError: The disk is full or not writable; the old file is untouched.
+    """
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, completely or not at all."""
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; if the block succeeds, it becomes ``path``.
+
+    Raises:
+        RunError: The disk is full or not writable; the old file is untouched.
+        OSError: The block could not read a file elsewhere.
+    """
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        yield temporary
+        # Flushed before the rename, or a power cut could leave an empty file under the final name.
+        _flush(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        if _is_elsewhere(path, error):
+            raise
+        raise write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # already renamed, or never created
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; if the block succeeds, it becomes ``path``.
+
+    If ``path`` exists by then, another process was faster: its folder stays and ours is deleted.
+
+    Raises:
+        RunError: The disk is full or not writable; nothing appears at ``path``.
+        OSError: The block could not read a file elsewhere.
+    """
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        with contextlib.suppress(FileExistsError):
+            _rename_folder(temporary, path)
+    except OSError as error:
+        if _is_elsewhere(path, error):
+            raise
+        raise write_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` while the block runs; the kernel releases it if the process dies.
+
+    The file is removed at the end.
+
+    Raises:
+        RunError: The lock file cannot be written.
+    """
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("w")
+        except OSError as error:
+            raise write_error(path, error) from error
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # The previous holder removed the file that we waited for: locking it excludes nobody, so start over.
+            if not _is_at(handle.fileno(), path):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+        return
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file or folder can be created at ``path``, as far as possible without creating it.
+
+    Raises:
+        RunError: The nearest existing parent is not a folder or is not writable.
+    """
+    # Nothing is created: a dry run or a refused command must leave no empty folders behind.
+    above = path if path.is_dir() else next(place for place in path.parents if os.path.lexists(place))
+    if not above.is_dir():
+        raise RunError(f"cannot write {path}: {above} is not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write {path}: no permission to write to {above}")
+
+
+def write_error(path: Path, error: OSError) -> RunError:
+    """Return the error to raise when the disk refuses ``path``."""
+    # No space, quota exceeded, file size limit exceeded: all three need space, not another folder.
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
+        return RunError(
+            f"no space to write {path}: {error.strerror} ({free / 2**20:.0f} MiB free); "
+            "free some space and run the same command to resume, finished work is kept"
+        )
+    return RunError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _is_elsewhere(path: Path, error: OSError) -> bool:
+    """Return whether an error names a file that is neither beside, below nor above ``path``."""
+    if not isinstance(error.filename, str | bytes):
+        return False  # an error from writing to an open file has no file name
+    named, parent = Path(os.fsdecode(error.filename)).resolve(), path.parent.resolve()
+    return not (named.is_relative_to(parent) or parent.is_relative_to(named))
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _beside(path: Path) -> Path:
+    """Return a unique hidden name in the same folder, since only a rename within one file system is atomic.
+
+    Not from ``tempfile``, whose files only their owner may read.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+
+
+def _rename_folder(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        # Linux reports a folder in the way as either, depending on the file system.
+        if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+            raise FileExistsError(path) from error
+        raise
+
+
+def _flush(file: Path) -> None:
+    # fsync writes all pages of the file, also those written through another descriptor.
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())

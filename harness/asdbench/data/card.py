@@ -1,0 +1,76 @@
+"""A dataset's card as shown by ``asdbench datasets info``."""
+
+from __future__ import annotations
+
+from asdbench.core.config import Config
+from asdbench.data.dataset import Card, Task
+
+
+class Archive(Config, frozen=True, kw_only=True):
+    """A file that ``asdbench datasets fetch`` downloads."""
+
+    file: str
+    part: str
+    url: str
+    md5: str | None
+    """None: the checksum is not known."""
+
+
+class CardDocument(Config, frozen=True, kw_only=True):
+    """The output of ``asdbench datasets info --json``."""
+
+    name: str
+    title: str
+    task: Task
+    modality: str
+    licence: str
+    citation: str
+    homepage: str
+    items: int | None
+    """Official number of items; None: the release states none."""
+    classes: int | None
+    targets: list[str]
+    item_shape: list[int]
+    sample_rate: int | None
+    columns: dict[str, str]
+    claims: list[str]
+    runtime_columns: list[str]
+    scopes: dict[str, list[str]]
+    metrics: str
+    known_leaks: list[str]
+    notes: list[str]
+    contents: dict[str, str]
+    archives: list[Archive]
+    generated: bool
+
+
+def card_document(card: Card) -> CardDocument:
+    """Return what a card states, ready to show or to encode."""
+    return CardDocument(
+        name=card.name,
+        title=card.title,
+        task=card.task,
+        modality=card.modality,
+        licence=card.licence,
+        citation=card.citation,
+        homepage=card.homepage,
+        # A release without official counts has a sum of 0, which is not a number of items.
+        items=sum(count.items for count in card.expected) or None,
+        classes=len({card.claim_of(count.columns) for count in card.expected}) or None,
+        targets=list(card.targets),
+        item_shape=list(card.item_shape),
+        sample_rate=card.sample_rate,
+        columns=dict(card.columns),
+        claims=list(card.claims),
+        runtime_columns=list(card.runtime_columns),
+        scopes={name: list(columns) for name, columns in card.scopes.items()},
+        metrics=card.metrics,
+        known_leaks=list(card.known_leaks),
+        notes=list(card.notes),
+        contents=dict(card.contents),
+        archives=[
+            Archive(file=remote.file, part=remote.part, url=remote.url, md5=remote.md5 or None)
+            for remote in card.remotes
+        ],
+        generated=card.generated,
+    )

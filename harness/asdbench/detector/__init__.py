@@ -1,0 +1,1 @@
+"""Featurizers, models and scorers: their contracts, the data they see, training, and the detector they form."""

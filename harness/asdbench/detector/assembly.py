@@ -1,0 +1,113 @@
+"""Builds the detector and the items that a job describes, in the same way in every process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from asdbench.core.info import Info
+from asdbench.core.seeding import seed_for
+from asdbench.data.pack import Pack
+from asdbench.detector.detector import Detector
+from asdbench.detector.items import Items, ItemSource
+from asdbench.messages.jobs import JobSpec, RowSet
+from asdbench.messages.progress import OnProgress, Progress
+
+
+@contextlib.contextmanager
+def arithmetic(*, threads: int) -> Iterator[None]:
+    """Fix what affects the last bits of a result while the block runs: the thread count, and no TF32 in fp32."""
+    torch.set_num_threads(threads)
+    # By default cuDNN rounds the inputs of convolutions to TF32, a 10-bit mantissa. Only these switches will do: once
+    # the newer ``fp32_precision`` ones are set too, torch refuses to report these, and compiled convolutions read them.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    # The last bits of a matrix product depend on the number of threads, in numpy and scikit-learn too.
+    with threadpool_limits(threads):
+        yield
+
+
+def detector_of(spec: JobSpec, *, device: str | None = None) -> Detector:
+    """Build the detector that a job fits or scores with.
+
+    Args:
+        spec: The job.
+        device: Overrides the job's device; a process that only measures shapes must not hold a GPU.
+
+    Raises:
+        ConfigError: The method's options do not fit the shapes of the data.
+    """
+    # The first axis is cut to one length for all items; the others are the same for every item of a pack.
+    trailing = Pack(Path(spec.pack)).shape_of(spec.train.ids[0])[1:]
+    info = Info(
+        item_shape=(spec.length, *trailing),
+        sample_rate=spec.sample_rate,
+        device=device or spec.device,
+        classes=tuple(spec.classes),
+        targets=tuple(spec.targets),
+        scaled=spec.scaled,
+    )
+    # Every process that builds this detector draws the same initial weights.
+    torch.manual_seed(seed_for(spec.seed, "initialisation"))
+    return Detector(spec.recipe, info)
+
+
+def items_of(
+    spec: JobSpec,
+    detector: Detector,
+    *,
+    sets: tuple[RowSet, ...],
+    on_progress: OnProgress,
+    keep_features: bool = True,
+) -> list[Items]:
+    """Return the items of several sets of rows, which share one open pack and one cache of features.
+
+    Args:
+        spec: The job.
+        detector: Computes the features.
+        sets: Sets of rows; the result has one ``Items`` for each.
+        on_progress: Receives the progress of computing features.
+        keep_features: False: recompute features on every access, for timing.
+    """
+    source = ItemSource(
+        pack=Pack(Path(spec.pack)),
+        ids=np.concatenate([np.asarray(rows.ids, dtype=np.int64) for rows in sets]),
+        info=detector.info,
+        length=spec.length,
+        featurizer=detector.featurizer,
+        feature_bytes=_feature_bytes(spec) if keep_features else 0,
+        progress=lambda done, total: on_progress(Progress(stage="features", step=done, steps=total)),
+    )
+    if detector.info.device != "cpu":
+        source.keep_on_device_if_it_fits()
+    first = np.cumsum([0] + [len(rows.ids) for rows in sets])
+    return [
+        _view(source, rows, positions=np.arange(start, stop))
+        for rows, start, stop in zip(sets, first[:-1], first[1:], strict=True)
+    ]
+
+
+def _feature_bytes(spec: JobSpec) -> int:
+    if spec.feature_bytes == 0 or not spec.device.startswith("cuda"):
+        return spec.feature_bytes
+    # On a GPU the features stay on the device, so its free memory is the limit; the rest is left to training.
+    free, _ = torch.cuda.mem_get_info(spec.device)
+    return int(free // 3)
+
+
+def _view(source: ItemSource, rows: RowSet, *, positions: NDArray[np.int64]) -> Items:
+    device = source.info.device
+    return Items(
+        source,
+        rows=positions,
+        claim=torch.tensor(rows.claim, dtype=torch.int64, device=device),
+        own=torch.tensor(rows.own, dtype=torch.bool, device=device),
+        target=torch.tensor(rows.target, dtype=torch.int64, device=device),
+        columns={name: np.array(values, dtype=np.str_) for name, values in rows.columns.items()},
+    )

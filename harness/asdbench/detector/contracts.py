@@ -1,0 +1,232 @@
+"""The base classes of featurizers, models and scorers, which plugins inherit from.
+
+A detector is one of each: the featurizer turns raw items into features, the model is trained on them and gives named
+outputs, the scorer turns one output into anomaly scores. In the shapes below, ``n`` is the number of items of a batch
+or set, and ``segments`` the number of parts that a model scores separately within an item (1 where it has none); the
+harness aggregates them to one score per item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asdbench.core.config import Config
+from asdbench.core.info import Info
+from asdbench.detector.items import Items, ItemView
+from asdbench.detector.trainer import Trainer
+
+State = Mapping[str, NDArray[Any]]
+"""What a scorer has learned: name -> array of floats, integers or booleans. Nothing else, so that it is saved without
+pickle. A nested structure needs flat names, for example ``fan/mean``."""
+
+Outputs = Mapping[str, NDArray[Any]]
+"""What a model computes for n items: name -> array ``[n, segments, ...]``, float32."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ItemContext:
+    """What a scorer may know about n items besides the model's outputs. Labels and file names are not part of it."""
+
+    claim: NDArray[np.int64]
+    """The class each item claims to belong to, for example its machine ID, ``[n]``: an index into ``info.classes``; -1
+    for a class outside the unit. Training items always claim a class of the unit."""
+    columns: Mapping[str, NDArray[np.str_]]
+    """Column -> one value per item, ``[n]``. In ``fit`` all public columns; in ``score`` only those known at run time,
+    so a column such as ``domain`` may be absent there."""
+
+
+class Featurizer(nn.Module):
+    """Turns raw items into features, without gradients or randomness.
+
+    Row i of the features must depend on row i of the input only. State that ``forward`` uses is a buffer, so that it is
+    saved with the detector.
+
+    Example:
+        ``def forward(self, raw): return raw.unfold(1, 1024, 512).square().mean(dim=2).add(1e-8).log10()``
+    """
+
+    Config: ClassVar[type[Config]] = Config
+    """The frozen configuration whose fields are the options that users can set."""
+
+    def __init__(self, config: Any, info: Info) -> None:
+        """Register buffers of final shape, on the CPU.
+
+        Args:
+            config: An instance of ``Config``.
+            info: Shape, sample rate and classes of the items; ``info.feature_shape`` is still empty.
+
+        Raises:
+            ConfigError: Subclasses raise it when the options do not fit the items.
+        """
+        super().__init__()
+        self.config = config
+        self.info = info
+
+    def fit(self, own: Items) -> None:
+        """Fill buffers from the unit's own training items, for example with a mean; by default do nothing.
+
+        It runs once, before the model is trained; ``raw`` and ``batches`` of the items are available.
+        """
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return features.
+
+        The harness calls it once with a single item of zeros, on the CPU and before ``fit``, to learn the shape.
+
+        Args:
+            raw: Samples, float32 ``[n, *info.item_shape]``. Stored integers are scaled to [-1, 1), floats are as the
+                dataset gives them. A model may pass items of a different length.
+
+        Returns:
+            Features ``[n, *feature_shape]``, on the device of ``raw``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+
+class Model(nn.Module):
+    """A network that is trained by gradient descent and gives named outputs for each item.
+
+    All state is a parameter or a buffer: a checkpoint holds nothing else, and a resumed or loaded model must give the
+    same outputs.
+    """
+
+    Config: ClassVar[type[Config]] = Config
+    """The frozen configuration whose fields are the options that users can set."""
+
+    def __init__(self, config: Any, info: Info) -> None:
+        """Build the network, on the CPU; torch's generator is already seeded for its initialisation.
+
+        Planning also builds it, from the shapes alone. A ``ConfigError`` then makes the method inapplicable, or stops
+        the run if the user set options, before anything is trained.
+
+        Args:
+            config: An instance of ``Config``.
+            info: Shapes of items and features, sample rate and class names.
+
+        Raises:
+            ConfigError: Subclasses raise it when the options do not fit the shapes or the classes.
+        """
+        super().__init__()
+        self.config = config
+        self.info = info
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs it trains for, which ``--dry-run`` uses to estimate time.
+
+        None (the default): derive it from the options ``epochs`` and ``<stage>_epochs``, or ``iterations`` and
+        ``batch_size``.
+        """
+        return None
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Train the model, with one ``trainer.run(Stage(...))`` per training stage.
+
+        A killed fit resumes by calling this method again: the weights are then the saved ones, and the trainer skips
+        the stages that are done. So run the same stages in the same order, and do not assume fresh weights.
+
+        Args:
+            train: Training items. For a method with ``auxiliary=True`` they include items of other units, whose
+                ``own`` is False and ``claim`` -1.
+            held: Held-out items, for validation losses; empty where the method holds nothing out.
+            trainer: Runs the stages; also records values (``log_value``) and concessions to small data (``rule``).
+
+        Raises:
+            DataError: Subclasses raise it when there are too few items to train on.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define fit")
+
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
+        """Return the outputs for a batch, by name; scorers select one with their ``on``.
+
+        It is called in eval mode and without gradients, on batches of any size. Row i of every output must depend on
+        item i only.
+
+        Args:
+            items: The batch; ``items.features()`` or ``items.raw()`` gives its data.
+
+        Returns:
+            Tensors ``[n, segments, ...]``, for example ``{"embedding": [n, 1, dims], "claim_nll": [n, 1]}``. NaN marks
+            an output that an item does not have, for example a likelihood under a class outside the unit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define outputs")
+
+
+class Scorer(Config, frozen=True, kw_only=True):
+    """Turns one output of a model into anomaly scores; a frozen configuration whose fields are the users' options.
+
+    It holds no state itself: ``fit`` returns what was learned and ``score`` receives it.
+
+    Example:
+        A scorer that measures the distance to the mean of the training items::
+
+            class MeanDistance(Scorer, frozen=True, kw_only=True):
+                on: Annotated[str, Meta(description="model output to read")] = "embedding"
+
+                def fit(self, outputs, context):
+                    return {"mean": outputs[self.on].mean(axis=(0, 1))}  # [dims]
+
+                def score(self, state, outputs, context):
+                    return np.linalg.norm(outputs[self.on] - state["mean"], axis=2)  # [n, segments]
+    """
+
+    learns: ClassVar[bool] = True
+    """False: there is nothing to learn. ``fit`` is not called and no outputs of training items are computed."""
+    classifies: ClassVar[bool] = False
+    """True: for classification tasks; scores are ``[n, segments, classes]``, in the order of ``info.targets``."""
+
+    @property
+    def on(self) -> str:
+        """Name of the model output to read. Declare a field ``on`` instead to let users choose it."""
+        raise NotImplementedError(f"{type(self).__name__} must define on")
+
+    def fit(self, outputs: Outputs, context: ItemContext) -> State:
+        """Learn from normal items and return what was learned.
+
+        It must be deterministic: draw random numbers from a generator with a fixed seed. It must accept small sets,
+        down to one item per class, and report with ``rules`` what it had to change.
+
+        Args:
+            outputs: The model's outputs for n training items, each ``[n, segments, ...]``. With ``scorer_on=held`` the
+                items are the held-out ones, plus the training items of classes that have none.
+            context: Claims and public columns of these items.
+
+        Raises:
+            DataError: Subclasses raise it when the output has the wrong shape or is not finite.
+        """
+        if self.learns:
+            raise NotImplementedError(f"{type(self).__name__} must define fit, or set learns = False")
+        return {}
+
+    def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
+        """Return anomaly scores; higher = more anomalous.
+
+        The score of an item must not depend on the other items.
+
+        Args:
+            state: What ``fit`` returned, or what was loaded from a saved detector; empty if it learns nothing.
+            outputs: The model's outputs for n items, each ``[n, segments, ...]``.
+            context: Claims of these items, and the columns known at run time.
+
+        Returns:
+            Finite scores ``[n, segments]``. If ``classifies``, a finite score for every class, higher = more likely,
+            ``[n, segments, classes]``. Other shapes, NaN and infinity are refused with a ``PluginError``.
+
+        Raises:
+            DataError: Subclasses raise it when an item cannot be scored, for example if it claims an unknown class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define score")
+
+    def rules(self, state: State) -> list[str]:
+        """Return concessions to small data, one sentence each, for the record; by default none.
+
+        Example:
+            ``["kmeans has 3 centres instead of 16"]``
+        """
+        return []

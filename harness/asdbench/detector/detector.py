@@ -1,0 +1,171 @@
+"""The detector: featurizer, model and scorer together, which are fitted and saved as one and score items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asdbench.core.config import config_of, configure
+from asdbench.core.info import Info
+from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
+from asdbench.detector.items import Items
+from asdbench.detector.trainer import Trainer
+from asdbench.detector.weights import load_file, save_file
+from asdbench.errors import PluginError, unknown
+from asdbench.plugin.entries import Aggregate, Lazy
+from asdbench.recipes.recipe import Part, Recipe
+
+BATCH = {"cpu": 16, "cuda": 64}
+"""Items per batch of outputs; larger batches exceed a CPU's caches and the memory of small GPUs."""
+
+
+class Detector:
+    """A method built for one unit of data."""
+
+    def __init__(self, recipe: Recipe, info: Info) -> None:
+        self.recipe = recipe
+        featurizer = _build(recipe.featurizer, info)
+        # The model is built for the features' shape, so the featurizer comes first.
+        self.info = replace(info, feature_shape=_feature_shape(featurizer, info))
+        self.featurizer: Featurizer = featurizer.to(info.device)
+        self.model: Model = _build(recipe.model, self.info).to(info.device)
+        self.scorer: Scorer = configure(
+            config_of(_load(recipe.scorer)), recipe.scorer.options, of=recipe.scorer.name
+        )
+        # Names in saved files; what ``root`` does not reach is in no checkpoint.
+        self.root = nn.ModuleDict({"featurizer": self.featurizer, "model": self.model})
+        self.state: State = {}
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Fit the featurizer and the model; ``fit_scorer`` fits the scorer on the outputs."""
+        if not trainer.resumed:  # its buffers are in the resume file, with the model's
+            # Negatives from other units must not shift the statistics of the unit's normal items.
+            self.featurizer.fit(train[train.own])
+        self.model.fit(train, held, trainer)
+
+    def outputs(self, items: Items) -> dict[str, NDArray[Any]]:
+        """Return all outputs of the model: name -> ``[n, segments, ...]``, float32.
+
+        Raises:
+            PluginError: An output has fewer than two axes, or its first axis is not the items.
+        """
+        self.root.eval()
+        pieces: dict[str, list[NDArray[Any]]] = {}
+        with torch.no_grad(), self._precision():
+            for batch in items.batches(BATCH.get(torch.device(self.info.device).type, 16)):
+                for name, value in self.model.outputs(batch).items():
+                    pieces.setdefault(name, []).append(_checked(name, value, items=len(batch)))
+        return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
+
+    def fit_scorer(self, items: Items) -> None:
+        """Fit the scorer on the outputs for normal items; does nothing if the scorer learns nothing."""
+        if self.scorer.learns:
+            outputs = self.outputs(items)
+            self._check_output(outputs)  # or the scorer would raise a bare KeyError
+            self.state = self.scorer.fit(outputs, _context(items))
+
+    def score(self, items: Items) -> NDArray[np.float64]:
+        """Return one anomaly score per item, ``[n]``, float64, higher = more anomalous; of a classifier ``[n, classes]``.
+
+        Raises:
+            PluginError: The scorer returns the wrong shape or a score that is not finite, or reads an output that the
+                model does not give.
+        """
+        outputs = self.outputs(items)
+        self._check_output(outputs)
+        scores = np.asarray(self.scorer.score(self.state, outputs, _context(items)), dtype=np.float64)
+        # Checked here, because numpy would aggregate a wrong shape, or NaN, without complaint.
+        wanted = [len(self.info.targets)] if self.info.targets else []
+        if scores.ndim != 2 + len(wanted) or [len(scores), *scores.shape[2:]] != [len(items), *wanted]:
+            shape = ", ".join(map(str, [len(items), "segments", *wanted]))
+            raise PluginError(
+                f"scorer {self.recipe.scorer.name!r} must return scores of shape [{shape}], got {list(scores.shape)}"
+            )
+        if not np.isfinite(scores).all():
+            bad = int((~np.isfinite(scores)).reshape(len(scores), -1).any(axis=1).sum())
+            raise PluginError(
+                f"scorer {self.recipe.scorer.name!r}: {bad} of {len(scores)} items have scores that are not finite"
+            )
+        return aggregate(scores, self.recipe.common.aggregate)
+
+    def save(self, file: Path) -> None:
+        """Write featurizer, model and scorer state to one safetensors file."""
+        # The prefix keeps the scorer's arrays apart from the parameters; ``load`` splits on it.
+        tensors = dict(self.root.state_dict())
+        tensors |= {
+            f"scorer/{name}": torch.from_numpy(np.ascontiguousarray(value))
+            for name, value in self.state.items()
+        }
+        save_file(tensors, file)
+
+    def load(self, file: Path) -> None:
+        """Read a file that ``save`` or the trainer wrote; a checkpoint of the trainer has no scorer state."""
+        tensors, _ = load_file(file)
+        self.root.load_state_dict(
+            {name: value for name, value in tensors.items() if not name.startswith("scorer/")}
+        )
+        # Empty after a checkpoint: a scorer fitted on another checkpoint's outputs must not be used by mistake.
+        self.state = {
+            name.removeprefix("scorer/"): value.numpy()
+            for name, value in tensors.items()
+            if name.startswith("scorer/")
+        }
+
+    def _precision(self) -> torch.autocast:
+        kind = torch.device(self.info.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.recipe.common.precision == "bf16")
+
+    def _check_output(self, outputs: Outputs) -> None:
+        if self.scorer.on not in outputs:
+            raise PluginError(
+                f"scorer {self.recipe.scorer.name!r} reads an output that model {self.recipe.model.name!r} does not have: "
+                + unknown("output", self.scorer.on, known=outputs)
+            )
+
+
+def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:
+    """Return one score per item, ``[n, ...]``, from ``[n, segments, ...]``: the mean, the maximum, or the mean of a half.
+
+    The upper half of S segments is the S - S // 2 largest scores, so 5 of 10 and 2 of 3; the lower half is as many of
+    the smallest.
+    """
+    if how == "mean":
+        return np.asarray(scores.mean(axis=1))
+    if how == "max":
+        return np.asarray(scores.max(axis=1))
+    segments = scores.shape[1]
+    half = segments - segments // 2
+    ordered = np.sort(scores, axis=1)
+    chosen = ordered[:, segments - half :] if how == "upper_half" else ordered[:, :half]
+    return np.asarray(chosen.mean(axis=1))
+
+
+def _context(items: Items) -> ItemContext:
+    return ItemContext(claim=items.claim.cpu().numpy(), columns=items.columns)
+
+
+def _load(part: Part) -> Any:
+    return Lazy(part.path).load()
+
+
+def _build(part: Part, info: Info) -> Any:
+    built = _load(part)
+    return built(configure(config_of(built), part.options, of=part.name), info)
+
+
+def _feature_shape(featurizer: Featurizer, info: Info) -> tuple[int, ...]:
+    # Asked of the featurizer itself, on an item of zeros: no plugin has to state its shape.
+    with torch.no_grad():
+        return tuple(featurizer(torch.zeros(1, *info.item_shape)).shape[1:])
+
+
+def _checked(name: str, value: Tensor, *, items: int) -> NDArray[Any]:
+    if value.ndim < 2 or len(value) != items:
+        raise PluginError(f"output {name!r} must be [items={items}, segments, ...], got {list(value.shape)}")
+    return value.float().cpu().numpy()  # numpy has no bfloat16

@@ -1,0 +1,72 @@
+"""Size of a detector: parameters, operations and shapes, measured on one silent item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from asdbench.detector.detector import Detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Size of a detector; depends on its shapes only, not on data."""
+
+    parameters: int
+    """Trainable parameters."""
+    stored: int
+    """All floating-point numbers of the state, including running statistics (Keras's total)."""
+    flops: int
+    """Floating-point operations for the outputs of one item, without its features."""
+    feature_shape: tuple[int, ...]
+    """Shape of one item's features."""
+    output_shapes: Mapping[str, tuple[int, ...]]
+    """Shape of each output for one item, ``[segments, ...]``."""
+
+
+def size_of(detector: Detector) -> Size:
+    """Measure a detector on one silent item."""
+    model = detector.model
+    item = _SilentItem(detector)
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        outputs = model.outputs(item)
+    # Integer buffers, for example batch norm's counter of batches, are not numbers that were learned.
+    floats = [value for value in model.state_dict().values() if value.is_floating_point()]
+    return Size(
+        parameters=sum(value.numel() for value in model.parameters() if value.requires_grad),
+        stored=sum(value.numel() for value in floats),
+        flops=int(counter.get_total_flops()),
+        feature_shape=detector.info.feature_shape,
+        output_shapes={name: tuple(value.shape[1:]) for name, value in outputs.items()},
+    )
+
+
+class _SilentItem:
+    """An ``ItemView`` of one silent item that claims the first class, for measuring without data."""
+
+    def __init__(self, detector: Detector) -> None:
+        info = detector.info
+        self.info = info
+        self.claim = torch.zeros(1, dtype=torch.int64, device=info.device)
+        self._raw = torch.zeros(1, *info.item_shape, device=info.device)
+        self._featurizer = detector.featurizer
+        # Computed here, before operations are counted, so that the count is the model's alone.
+        self._features: Tensor = detector.featurizer(self._raw)
+
+    def __len__(self) -> int:
+        return 1
+
+    def raw(self, *, offset: int | Tensor = 0, length: int | None = None) -> Tensor:
+        return self._raw[:, : self._raw.shape[1] if length is None else length]
+
+    def features(self) -> Tensor:
+        return self._features
+
+    def featurize(self, raw: Tensor) -> Tensor:
+        features: Tensor = self._featurizer(raw)
+        return features

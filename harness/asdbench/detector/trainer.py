@@ -1,0 +1,291 @@
+"""The trainer: runs the stages of a model's fit, and handles precision, schedules, progress, checkpoints and resuming.
+
+The randomness of a stage depends on (seed, stage, epoch) only. At intervals the trainer saves everything that the next
+step depends on: parameters, buffers, optimizer states, torch's random state and the position in the epoch. A fit may
+therefore be killed at any moment; it resumes from there and, on a CPU, ends with the same bits as an unbroken one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from asdbench.core.seeding import seed_for
+from asdbench.detector.resume import Place, ResumeFile
+from asdbench.detector.weights import save_file
+from asdbench.errors import RunError
+from asdbench.messages.progress import EpochLog, OnProgress, Progress, ignore_progress
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of training: which module is trained, on which batches and losses, for how long.
+
+    Example:
+        ``Stage(name="train", module=self, optimizers={"mse": torch.optim.Adam(self.parameters())}, epochs=10,
+        batches=lambda generator: train.batches(32, generator=generator), losses=losses)``
+    """
+
+    name: str
+    """Unique within the fit; part of its random seeds, so renaming a stage changes results."""
+    module: nn.Module
+    """Put into train mode at the start of each epoch; everything else is in eval mode."""
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    """Name of a loss -> the optimizer that minimises it; the names label losses in logs and progress bars."""
+    epochs: int
+    batches: Callable[[torch.Generator], Iterable[Any]]
+    """Returns the batches of one epoch, of any type. It must draw random numbers from this generator only, and give the
+    same batches for the same generator state: a resumed epoch skips those that are done."""
+    losses: Callable[[Any, int], Iterator[tuple[str, Tensor]]]
+    """``losses(batch, step)`` yields (name, scalar loss), with ``step`` counted from 0 over the stage. Each loss is one
+    backward pass and one optimizer step, taken before the next loss is computed."""
+    factor: float | Callable[[int, int], float] = 1.0
+    """Multiple of the optimizers' learning rates: a constant, or ``factor(epoch, step)``, both counted from 0 within the
+    stage."""
+    validate: Callable[[], float | None] | None = None
+    """Returns a held-out loss; called at each checkpoint in eval mode without gradients. None: there is none."""
+    every: int = 5
+    """Epochs between checkpoints; the last epoch always has one."""
+    steps: int = 0
+    """Batches per epoch, for the progress bar; 0: unknown."""
+
+
+@dataclass(kw_only=True)
+class TrainerSettings:
+    """How a job trains. Only the seed, the device, the precision and ``compile`` can change the trained model."""
+
+    seed: int
+    folder: Path
+    """Where the resume file and the checkpoints are written."""
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    compile: bool = False
+    resume_every_s: float = 10.0
+    """Seconds between saves of the resume file."""
+    on_progress: OnProgress = ignore_progress
+    report_every_s: float = 0.5
+    """Minimum time between two progress reports."""
+
+
+class Trainer:
+    """Runs the stages of a fit.
+
+    Creating a trainer restores ``root`` from the resume file in its folder, if there is one.
+
+    Args:
+        root: The module whose state a checkpoint holds: featurizer and model.
+        settings: Seed, folder, device and intervals.
+
+    Raises:
+        RunError: The resume file is damaged, or of another seed.
+    """
+
+    def __init__(self, root: nn.Module, settings: TrainerSettings) -> None:
+        self.root = root
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        self._resume = ResumeFile(settings.folder / "resume.safetensors", root, device=self.device)
+        self._place = self._resume.load(seed=settings.seed)
+        self._reporter = _Reporter(settings)
+        self.rules: list[str] = []
+        """Concessions to small data, one sentence each, for the record."""
+
+    @property
+    def log(self) -> list[EpochLog]:
+        """Every finished epoch of every stage."""
+        return list(self._place.log)
+
+    @property
+    def resumed(self) -> bool:
+        """True if this fit resumes an earlier one."""
+        return bool(self._place.stage or self._place.done)
+
+    def rule(self, text: str) -> None:
+        """Record a concession to small data, for example that a last batch of one item is left out."""
+        if text not in self.rules:  # models may call this in every epoch
+            self.rules.append(text)
+
+    def log_value(self, name: str, value: float) -> None:
+        """Log a value of the current step, for example an accuracy; its mean over the epoch appears beside the losses.
+
+        Raises:
+            RunError: The value is not finite.
+        """
+        if not math.isfinite(value):
+            raise RunError(
+                f"{name} became {value} in epoch {self._place.epoch + 1}; a smaller learning rate may help"
+            )
+        self._place.count(name, value)
+
+    def accelerate(self, module: nn.Module) -> Callable[..., Any]:
+        """Return ``module``, compiled if the user set ``compile=true``; call the result in its place."""
+        return torch.compile(module) if self.settings.compile else module
+
+    def run(self, stage: Stage) -> None:
+        """Train one stage, or what is left of it after a resume.
+
+        Raises:
+            RunError: A loss is not finite, or an epoch has no batch.
+        """
+        if stage.name in self._place.done:
+            self._restore(stage)  # a later stage may continue with the same optimizers
+            return
+        if self._place.stage == stage.name:
+            self._restore(stage)
+        else:
+            # The optimizer states of earlier stages are kept: a stage may share an optimizer with one of them.
+            done, log = self._place.done, self._place.log
+            self._place = Place(
+                seed=self._place.seed, stage=stage.name, done=done, log=log, plain=self._place.plain
+            )
+        rates = _Rates(stage)
+        while self._place.epoch < stage.epochs:
+            self._epoch(stage, rates)
+        rates.set(factor=1.0)  # a later stage that reuses an optimizer starts from its own rate
+        self._place.done.append(stage.name)
+        self._place.stage = ""
+        self._save(stage, mid_epoch=False)
+
+    def checkpoint_file(self, stage: str, epoch: int) -> Path:
+        """Return the file of the checkpoint after ``epoch`` epochs of ``stage``."""
+        return self.settings.folder / "checkpoints" / f"{stage}-{epoch:05d}.safetensors"
+
+    def _epoch(self, stage: Stage, rates: _Rates) -> None:
+        place = self._place
+        seed = seed_for(self.settings.seed, stage.name, place.epoch)
+        started = time.monotonic()
+        before = place.seconds
+        # Each epoch is seeded on its own, so that earlier stages and epochs cannot affect it. A resumed epoch then
+        # replaces this state by the saved one, which is further along.
+        torch.manual_seed(seed)
+        self._resume.restore_random()
+        self.root.eval()  # what the stage does not train stays as it is, batch-norm statistics included
+        stage.module.train()
+        generator = torch.Generator().manual_seed(seed_for(seed, "batches"))
+        for number, batch in enumerate(stage.batches(generator)):
+            if number < place.batch:
+                continue  # done before the kill; drawn again only to advance the generator
+            rates.set(factor=_factor(stage, place))
+            self._step(stage, batch)
+            # Counted before anything is saved, so that a saved position never repeats a step.
+            place.batch, place.step = number + 1, place.step + 1
+            place.seconds = before + time.monotonic() - started
+            self._reporter.report(stage, place)
+            if self._resume.age_s >= self.settings.resume_every_s:
+                self._save(stage, mid_epoch=True)
+        self._finish_epoch(stage)
+
+    def _step(self, stage: Stage, batch: Any) -> None:
+        # A generator, because the second loss of a step may depend on the weights that the first has changed. Only its
+        # forward passes are autocast, not ``backward``, as torch advises.
+        losses = stage.losses(batch, self._place.step)
+        while True:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+                pair = next(losses, None)
+            if pair is None:
+                return
+            name, loss = pair
+            optimizer = stage.optimizers[name]
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            self._place.count(name, _finite(name, float(loss.detach()), place=self._place))
+
+    def _finish_epoch(self, stage: Stage) -> None:
+        place = self._place
+        if not place.batch:
+            raise RunError(
+                f"stage {stage.name!r} got no batch in epoch {place.epoch + 1}: too few items to train on; "
+                "add training items or use a smaller batch size"
+            )
+        place.epoch, place.batch = place.epoch + 1, 0
+        kept = place.epoch % stage.every == 0 or place.epoch == stage.epochs
+        # Held-out losses are needed only where a checkpoint can be chosen by them.
+        validation = None
+        if kept and stage.validate is not None:
+            self.root.eval()
+            with torch.no_grad():
+                validation = stage.validate()
+        place.log.append(
+            EpochLog(
+                stage=stage.name,
+                epoch=place.epoch,
+                losses=place.means,
+                seconds=place.seconds,
+                validation=validation,
+                checkpoint=kept,
+            )
+        )
+        place.sums, place.counts, place.seconds = {}, {}, 0.0
+        # The checkpoint before the resume file: once the latter counts this epoch as done, nothing would write it.
+        if kept:
+            save_file(self.root.state_dict(), self.checkpoint_file(stage.name, place.epoch))
+        if self._resume.age_s >= self.settings.resume_every_s:
+            self._save(stage, mid_epoch=False)
+
+    def _save(self, stage: Stage, *, mid_epoch: bool) -> None:
+        self._resume.save(self._place, stage.name, optimizers=stage.optimizers, mid_epoch=mid_epoch)
+
+    def _restore(self, stage: Stage) -> None:
+        self._resume.restore_optimizers(self._place, stage.name, optimizers=stage.optimizers)
+
+
+class _Reporter:
+    """Reports progress at intervals: a message per step would slow small models down."""
+
+    def __init__(self, settings: TrainerSettings) -> None:
+        self._settings = settings
+        self._reported_at = 0.0
+
+    def report(self, stage: Stage, place: Place) -> None:
+        now = time.monotonic()
+        if now - self._reported_at < self._settings.report_every_s:
+            return
+        self._reported_at = now
+        progress = Progress(
+            stage=stage.name,
+            epoch=place.epoch,
+            epochs=stage.epochs,
+            step=place.batch,
+            steps=stage.steps,
+            losses=place.means,
+        )
+        self._settings.on_progress(progress)
+
+
+class _Rates:
+    """The initial learning rates of a stage's optimizers, which its schedule multiplies."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._own = [
+            (group, group["lr"])
+            for optimizer in stage.optimizers.values()
+            for group in optimizer.param_groups
+        ]
+
+    def set(self, *, factor: float) -> None:
+        for group, rate in self._own:
+            group["lr"] = rate * factor
+
+
+def _factor(stage: Stage, place: Place) -> float:
+    return stage.factor(place.epoch, place.step) if callable(stage.factor) else stage.factor
+
+
+def _finite(name: str, loss: float, *, place: Place) -> float:
+    # Checked at every step: NaN would spread to all weights, and the checkpoints after it would be worthless.
+    if math.isfinite(loss):
+        return loss
+    raise RunError(
+        f"the {name} loss became {loss} in stage {place.stage!r}, epoch {place.epoch + 1}, step {place.batch + 1}; "
+        "a smaller learning rate or precision=fp32 may help"
+    )

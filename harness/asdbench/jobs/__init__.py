@@ -1,0 +1,1 @@
+"""Fit and score jobs, the processes they run in, and the executors that start those."""

@@ -1,0 +1,180 @@
+"""Fit and score jobs: what a worker process does for the message that describes one."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from asdbench.core.environment import environment
+from asdbench.core.files import link_or_copy, locked, sizes_of, write_json
+from asdbench.detector.assembly import arithmetic, detector_of, items_of
+from asdbench.detector.detector import Detector
+from asdbench.detector.items import Items
+from asdbench.detector.size import size_of
+from asdbench.detector.trainer import Trainer, TrainerSettings
+from asdbench.errors import RunError
+from asdbench.messages.jobs import JobSpec, RowSet
+from asdbench.messages.progress import OnProgress, Progress
+from asdbench.messages.results import FitRecord, ScoreRecord, Usage
+from asdbench.results.store import Store
+
+TIMED_ITEMS = 64
+"""Test items used to time scoring."""
+
+
+def run_job(spec: JobSpec, on_progress: OnProgress) -> None:
+    """Run one job; its result is in the store when this returns."""
+    with arithmetic(threads=spec.threads):
+        if spec.kind == "fit":
+            _fit(spec, on_progress)
+        else:
+            _score(spec, on_progress)
+
+
+def _fit(spec: JobSpec, on_progress: OnProgress) -> None:
+    store = Store(Path(spec.store))
+    work = store.work_folder(spec.model_id)
+    # The worker of a killed run may still be alive and writing here; the kernel frees its lock when it dies.
+    with locked(work.with_name(f"{work.name}.lock")):
+        if store.fit_record(spec.model_id) is None:  # that worker may have finished while this one waited
+            _fit_alone(spec, store, work=work, on_progress=on_progress)
+
+
+def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgress) -> None:
+    detector = detector_of(spec)
+    started = time.monotonic()  # building it imports its modules, which is not the method's cost
+    settings = TrainerSettings(
+        seed=spec.seed,
+        folder=work,
+        device=spec.device,
+        precision=spec.recipe.common.precision,
+        compile=spec.recipe.common.compile,
+        resume_every_s=spec.resume_every_s,
+        on_progress=on_progress,
+    )
+    trainer = Trainer(detector.root, settings)
+    resumed = trainer.resumed  # read before the fit, which adds finished stages of its own
+    train, held = items_of(spec, detector, sets=(spec.train, spec.held), on_progress=on_progress)
+    detector.fit(train, held, trainer)
+    log = trainer.log
+    stage = log[-1].stage if log else ""
+    # Only the last stage's checkpoints are complete models that a selection rule may choose between.
+    kept = [entry.epoch for entry in log if entry.checkpoint and entry.stage == stage] or [0]
+    spent = time.monotonic() - started
+    size = size_of(detector)
+    with store.filling(store.model_folder(spec.model_id)) as folder:
+        detector.save(folder / "model.safetensors")  # the last checkpoint
+        for epoch in kept[:-1]:
+            link_or_copy(
+                trainer.checkpoint_file(stage, epoch), folder / "checkpoints" / f"{epoch:05d}.safetensors"
+            )
+        record = FitRecord(
+            model_id=spec.model_id,
+            log=log,
+            checkpoints=kept,
+            stage=stage,
+            parameters=size.parameters,
+            stored=size.stored,
+            flops=size.flops,
+            feature_shape=list(size.feature_shape),
+            # The log holds the epochs of all processes that a resumed fit ran in, ``spent`` only this one's.
+            usage=_usage(spec, max(spent, sum(entry.seconds for entry in log))),
+            resumed=resumed,
+            device=spec.device,
+            threads=spec.threads,
+            environment=environment(),
+            rules=[*spec.rules, *trainer.rules],
+            sizes=sizes_of(folder),
+        )
+        write_json(folder / "fit.json", record)
+    shutil.rmtree(work, ignore_errors=True)  # last, so that a kill before the model is stored loses nothing
+
+
+def _score(spec: JobSpec, on_progress: OnProgress) -> None:
+    store = Store(Path(spec.store))
+    fitted = store.fit_record(spec.model_id)
+    if fitted is None:
+        raise RunError(
+            f"model {spec.model_id} is not in {spec.store}; run the same command again to train it"
+        )
+    detector = detector_of(spec)
+    started = time.monotonic()
+    names = ("held", "validation", "test")
+    learnt = spec.train if detector.scorer.learns else RowSet()
+    sets = (learnt, spec.held, spec.validation, spec.test)
+    train, *parts = items_of(spec, detector, sets=sets, on_progress=on_progress)
+    roles = dict(zip(names, parts, strict=True))
+    pieces = []
+    # Every checkpoint is scored, so that the evaluator can apply any selection rule later without running jobs. They
+    # come in order: afterwards the detector holds the last one, which is what is saved.
+    for number, epoch in enumerate(fitted.checkpoints):
+        _load_checkpoint(detector, store, fitted=fitted, epoch=epoch)
+        detector.fit_scorer(train)
+        pieces += [
+            _table(spec, _scores(detector, items), role=role, epoch=epoch) for role, items in roles.items()
+        ]
+        epochs = len(fitted.checkpoints)
+        on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
+    with store.filling(store.score_folder(spec.job_id)) as folder:
+        detector.save(folder / "detector.safetensors")
+        pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+        record = ScoreRecord(
+            score_id=spec.job_id,
+            model_id=spec.model_id,
+            ms_per_item=_ms_per_item(spec, detector, on_progress=on_progress),
+            usage=_usage(spec, time.monotonic() - started),
+            device=spec.device,
+            threads=spec.threads,
+            environment=environment(),
+            rules=[*spec.rules, *detector.scorer.rules(detector.state)],
+            sizes=sizes_of(folder),
+        )
+        write_json(folder / "score.json", record)
+
+
+def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) -> float:
+    """Return the time per test item for reading, features, outputs and scores, with no features cached."""
+    if not spec.test.ids:
+        return 0.0
+    [items] = items_of(spec, detector, sets=(spec.test,), on_progress=on_progress, keep_features=False)
+    some = items[:TIMED_ITEMS]
+    started = time.monotonic()
+    _scores(detector, some)
+    return 1000 * (time.monotonic() - started) / len(some)
+
+
+def _load_checkpoint(detector: Detector, store: Store, *, fitted: FitRecord, epoch: int) -> None:
+    folder = store.model_folder(fitted.model_id)
+    last = epoch == fitted.checkpoints[-1]
+    detector.load(
+        folder / "model.safetensors" if last else folder / "checkpoints" / f"{epoch:05d}.safetensors"
+    )
+
+
+def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
+    # A unit may have no held-out, validation or test items.
+    return detector.score(items) if len(items) else np.zeros(0)
+
+
+def _table(spec: JobSpec, scores: NDArray[np.float64], *, role: str, epoch: int) -> pd.DataFrame:
+    ids = getattr(spec, role).ids
+    # A classifier has a column for each class; the evaluator renames all of them by seed and class.
+    names = [f"score_{k}" for k in range(len(spec.targets))] or ["score"]
+    table = pd.DataFrame(scores.reshape(len(ids), len(names)), columns=names)
+    table.insert(0, "item_id", np.asarray(ids, dtype=np.int64))
+    table.insert(1, "role", role)
+    table.insert(2, "checkpoint", epoch)
+    return table
+
+
+def _usage(spec: JobSpec, seconds: float) -> Usage:
+    on_device = torch.cuda.max_memory_allocated() if spec.device.startswith("cuda") else 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return Usage(seconds=seconds, peak_memory_bytes=peak, peak_device_bytes=on_device)

@@ -1,0 +1,77 @@
+"""A worker process: it runs one job and exits. It reports through a pipe and writes results to the store."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+import msgspec
+
+from asdbench.errors import AsdbenchError
+from asdbench.jobs.job import run_job
+from asdbench.messages.jobs import JobSpec
+from asdbench.messages.progress import Event, Progress, Status
+
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+"""Out-of-memory messages of torch on the CPU, and of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
+
+
+def work(message: bytes, pipe: Connection, *, pinned: list[int]) -> None:
+    """Run the job that ``message`` describes, pinned to the cores ``pinned``, and report through ``pipe``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
+    _die_with(os.getppid())
+    if pinned:
+        os.sched_setaffinity(0, pinned)
+    # Standard output carries results; what a plugin prints goes to standard error, even from C code.
+    os.dup2(2, 1)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    spec = msgspec.msgpack.decode(message, type=JobSpec)
+
+    def on_progress(progress: Progress) -> None:
+        _send(pipe, Event(job_id=spec.job_id, progress=progress))
+
+    try:
+        run_job(spec, on_progress)
+        event = Event(job_id=spec.job_id, status="ok")
+    # The border of the worker: whatever a method raises, even SystemExit, fails its own job and not the run.
+    except BaseException as error:  # noqa: BLE001
+        event = Event(
+            job_id=spec.job_id, status=_status(error), message=_message(error), detail=traceback.format_exc()
+        )
+    _send(pipe, event)
+    pipe.close()
+    sys.stderr.flush()
+    os._exit(0)  # does not wait for threads that a plugin left behind
+
+
+def _send(pipe: Connection, event: Event) -> None:
+    # If the parent is gone there is nothing to report to; the watch below ends this process.
+    with contextlib.suppress(BrokenPipeError, OSError):
+        pipe.send_bytes(msgspec.msgpack.encode(event))
+
+
+def _status(error: BaseException) -> Status:
+    # By name, which covers the class of torch and those of other libraries alike.
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return "oom" if named or any(words in str(error) for words in OUT_OF_MEMORY) else "error"
+
+
+def _message(error: BaseException) -> str:
+    return str(error) if isinstance(error, AsdbenchError) else f"{type(error).__name__}: {error}"
+
+
+def _die_with(parent: int) -> None:
+    # A parent killed with SIGKILL cannot end its workers. A process whose parent dies gets a new one, so poll for that.
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -1,0 +1,92 @@
+"""The messages that describe jobs: everything a worker may know, and the case that a fit and a score job belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from asdbench.core.config import Config
+from asdbench.recipes.recipe import Recipe
+
+
+class RowSet(Config, frozen=True, kw_only=True):
+    """Rows of a fold, reduced to what a job may know about them; all lists have one value per row."""
+
+    ids: list[int] = []
+    """Item ids in the pack, a secret permutation: they reveal neither name nor order of the files."""
+    claim: list[int] = []
+    """Index of the claimed class in ``JobSpec.classes``; -1: outside the unit."""
+    own: list[bool] = []
+    """False: an auxiliary negative from another unit."""
+    target: list[int] = []
+    """Index of the true class in ``JobSpec.targets``, for training items of a classification task; else -1."""
+    columns: dict[str, list[str]] = {}
+    """Public columns: in training all of them, otherwise those known at run time."""
+
+
+class JobSpec(Config, frozen=True, kw_only=True):
+    """The message to a worker: everything a job needs, and nothing it must not know (labels, file names)."""
+
+    job_id: str
+    """Hash of everything its result depends on; the result is stored under it."""
+    kind: Literal["fit", "score"]
+    model_id: str
+    """Of a fit job its own id; of a score job that of the fit it needs."""
+    recipe: Recipe
+    """The method on this job's unit."""
+    pack: str
+    """Folder of the pack."""
+    store: str
+    """Folder of the store."""
+    classes: list[str]
+    """Classes that training items of the unit claim, sorted."""
+    targets: list[str] = []
+    """Classes to tell apart in a classification task."""
+    length: int
+    """Length along the first axis that every item is cut to."""
+    sample_rate: int | None
+    """In Hz."""
+    scaled: bool = False
+    """True: the dataset has already scaled its items."""
+    train: RowSet
+    """A fit job: training items, auxiliary negatives last. A score job: the items its scorer learns from."""
+    held: RowSet
+    """Held-out items: for validation losses (fit), or to be scored (score)."""
+    validation: RowSet = RowSet()
+    """The protocol's own validation items; a fit job has none."""
+    test: RowSet = RowSet()
+    """A fit job has none: a model cannot depend on the items it will be tested on."""
+    seed: int
+    device: str
+    threads: int
+    rules: list[str] = []
+    """Concessions to small data that were made in planning, for the record."""
+    resume_every_s: float = 10.0
+    feature_bytes: int = 0
+    """Memory for features; see ``ItemSource``."""
+
+
+WHOLE = "all"
+"""Name of the unit that comprises a whole fold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One method on one unit of one fold with one seed."""
+
+    recipe: Recipe
+    """The method on the whole dataset; the jobs hold the recipe of the unit."""
+    fold: str
+    unit: str
+    place: str
+    """Fold and unit for people: only the unit if there is one fold, only the fold if it is one unit."""
+    seed: int
+    fit: JobSpec
+    score: JobSpec
+    inapplicable: str | None = None
+    """Why the method cannot be run on this unit; None: it can."""
+
+    @property
+    def title(self) -> str:
+        """Method, place and seed, for people."""
+        return f"{self.recipe.label} {self.place} seed {self.seed}"

@@ -1,0 +1,37 @@
+"""Questions that planning asks a process with torch: whether a method can be built, its size, and a device's speed."""
+
+from __future__ import annotations
+
+from asdbench.core.config import Config
+from asdbench.messages.jobs import JobSpec
+
+
+class Measure(Config, frozen=True, kw_only=True):
+    """The result of building a job's detector."""
+
+    misfit: str | None = None
+    """Why the options do not fit the shapes of the data; None: they do."""
+    broken: str | None = None
+    """The exception raised by building it or computing outputs; the job itself will report it with a traceback."""
+    flops: int = 0
+    """Floating-point operations for the outputs of one item, without its features."""
+    epochs: int | None = None
+    """``Model.epochs``; None: derived from the options."""
+    trains: bool = True
+    """Whether any parameter is trained by gradient descent."""
+    learns: bool = True
+    """Whether the scorer learns from training items."""
+
+
+class MeasureTask(Config, frozen=True, kw_only=True):
+    """Detectors to measure."""
+
+    specs: list[JobSpec]
+    """One job for each detector to build; its first row is enough."""
+
+
+class SpeedTask(Config, frozen=True, kw_only=True):
+    """A device to measure the speed of."""
+
+    device: str
+    threads: int

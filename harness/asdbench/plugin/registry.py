@@ -1,0 +1,305 @@
+"""The registry: what the installed plugins offer, by kind and name; the objects themselves are imported on first use.
+
+A plugin that cannot be loaded is skipped, and kept in the list with its distribution, version and the cause. The error
+for an unknown name lists the known names and the plugins that did not load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import pluggy
+from msgspec.structs import replace
+
+from asdbench.errors import ConfigError, PluginError, unknown
+from asdbench.plugin import hookspecs
+from asdbench.plugin.entries import Ensemble, Entry, Lazy, Method, Preset, Printed
+
+GROUP = "asdbench.plugins"
+
+
+Kind = Literal[
+    "dataset",
+    "featurizer",
+    "model",
+    "scorer",
+    "method",
+    "ensemble",
+    "preset",
+    "metrics",
+    "figure",
+    "table",
+    "command",
+]
+
+
+Thing = Entry | Method | Ensemble | Preset
+V = TypeVar("V", Entry, Method, Preset)
+
+
+RUN: tuple[Kind, ...] = ("method", "ensemble")
+"""The kinds that ``asdbench run --plugin`` names; a method and an ensemble may not share a name."""
+
+
+HOOKS: dict[Kind, str] = {
+    "dataset": "asdbench_datasets",
+    "featurizer": "asdbench_featurizers",
+    "model": "asdbench_models",
+    "scorer": "asdbench_scorers",
+    "method": "asdbench_methods",
+    "ensemble": "asdbench_ensembles",
+    "preset": "asdbench_presets",
+    "metrics": "asdbench_metrics",
+    "figure": "asdbench_figures",
+    "table": "asdbench_tables",
+    "command": "asdbench_commands",
+}
+
+
+VALUES: Mapping[str, type[Any]] = {
+    "asdbench_methods": Method,
+    "asdbench_ensembles": Ensemble,
+    "asdbench_presets": Preset,
+    "asdbench_printed": Lazy,
+}
+"""The type of the values of each hook; hooks that are not listed give entries."""
+
+
+class NotOffered(PluginError):  # noqa: N818 - an unknown name is a user's mistake, not a broken plugin
+    """No plugin offers a thing of this kind and name."""
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry point: what it offers, or why it could not be loaded."""
+
+    name: str
+    source: importlib.metadata.Distribution | None = None
+    """The distribution that declares the entry point."""
+    offers: tuple[tuple[Kind, str], ...] = ()
+    """(kind, name) of everything it offers."""
+    broken: str | None = None
+    """Why it could not be loaded; None: it was."""
+
+    @property
+    def distribution(self) -> str:
+        """Name of its distribution, read on request because parsing metadata takes milliseconds."""
+        return self.source.name if self.source else "unknown"
+
+    @property
+    def version(self) -> str:
+        """Version of its distribution."""
+        return self.source.version if self.source else "unknown"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+class Registry:
+    """Everything the loaded plugins offer."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self._things: dict[Kind, dict[str, Thing]] = {kind: {} for kind in HOOKS}
+        self._owners: dict[tuple[Kind, str], Plugin] = {}
+        self._printed: list[Lazy] = []
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the names offered of one kind, sorted."""
+        return sorted(self._things[kind])
+
+    def entry(self, kind: Kind, name: str) -> Entry:
+        """Return one entry.
+
+        Raises:
+            NotOffered: No plugin offers it; the message lists the known names and the plugins that did not load.
+        """
+        return _checked(self._find(kind, name), Entry)
+
+    def method(self, name: str) -> Method:
+        """Return one method.
+
+        Raises:
+            NotOffered: No plugin offers it.
+        """
+        return _checked(self._find("method", name), Method)
+
+    def preset(self, name: str) -> Preset:
+        """Return one preset.
+
+        Raises:
+            NotOffered: No plugin offers it.
+        """
+        return _checked(self._find("preset", name), Preset)
+
+    def ensemble(self, name: str) -> Ensemble | None:
+        """Return one ensemble; None if the name is not an ensemble's."""
+        found = self._things["ensemble"].get(name)
+        return found if isinstance(found, Ensemble) else None
+
+    def build(self, kind: Kind, name: str) -> Any:
+        """Import and return the object behind an entry.
+
+        Raises:
+            PluginError: No plugin offers it, or importing it fails; the message names plugin, version and cause.
+        """
+        entry = self.entry(kind, name)
+        try:
+            with _printing_to_stderr():
+                return entry.build.load()
+        # Third-party code may raise anything; this is one of the two borders where it becomes an error of ours.
+        except Exception as error:
+            raise PluginError(
+                f"{kind} {name!r} of plugin {self.owner(kind, name)} cannot be imported "
+                f"from {entry.build.path}: {_cause(error)}"
+            ) from error
+
+    def summary(self, kind: Kind, name: str) -> str:
+        """Return one line about a thing: its summary, or the title of a method or ensemble.
+
+        Raises:
+            NotOffered: No plugin offers it.
+        """
+        found = self._find(kind, name)
+        return found.title if isinstance(found, Method | Ensemble) else found.summary
+
+    def owner(self, kind: Kind, name: str) -> Plugin:
+        """Return the plugin that offers a thing."""
+        self._find(kind, name)
+        return self._owners[kind, name]
+
+    def printed(self) -> Iterator[Printed]:
+        """Yield every printed value that the plugins offer."""
+        for source in self._printed:
+            yield from source.load()()
+
+    def source_hash(self, kind: Kind, name: str) -> str:
+        """Return a hash of the code behind an entry: its module and everything that imports from the same package."""
+        from asdbench.core.fingerprints import (
+            source_hash_of,  # loads OpenSSL, which a list of plugins does not need
+        )
+
+        return source_hash_of(self.entry(kind, name).build.path.partition(":")[0])
+
+    def add(self, plugin: Plugin, module: object) -> None:
+        """Add what one plugin module offers, either all of it or nothing.
+
+        Raises:
+            PluginError: A hook gives a value of the wrong type, or a name is already taken.
+            pluggy.PluginValidationError: It implements an unknown hook, or one with the wrong signature.
+        """
+        with self._reading(plugin.name, module):
+            things = [(kind, thing) for kind, hook in HOOKS.items() for thing in self._offered(hook)]
+            printed = self._offered("asdbench_printed")
+        owner = replace(plugin, offers=tuple((kind, thing.name) for kind, thing in things))
+        self._check_free(owner)  # before anything is stored, so that a plugin is added whole or not at all
+        for kind, thing in things:
+            self._things[kind][thing.name] = thing
+            self._owners[kind, thing.name] = owner
+        self._printed += printed
+        self.plugins.append(owner)
+
+    @contextlib.contextmanager
+    def _reading(self, name: str, module: object) -> Iterator[None]:
+        """Register the hooks of this one plugin while the block runs, so that each value has a known owner."""
+        try:
+            self._manager.register(module, name=name)
+            self._manager.check_pending()
+            yield
+        finally:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+
+    def _offered(self, hook: str) -> list[Any]:
+        expected = VALUES.get(hook, Entry)
+        things = [thing for things in getattr(self._manager.hook, hook)() for thing in things]
+        for thing in things:
+            if not isinstance(thing, expected):
+                given = type(thing).__name__
+                raise PluginError(f"hook {hook} must return {expected.__name__} values, got {given}")
+        return things
+
+    def _check_free(self, plugin: Plugin) -> None:
+        for kind, name in plugin.offers:
+            for other in RUN if kind in RUN else (kind,):
+                if (other, name) in self._owners:
+                    raise PluginError(
+                        f"{other} {name!r} is already offered by plugin {self._owners[other, name]}; "
+                        "rename it, or leave one of the two plugins out with --no-plugin"
+                    )
+            if plugin.offers.count((kind, name)) > 1:
+                raise PluginError(f"{kind} {name!r} is offered twice by this plugin; rename one")
+
+    def _find(self, kind: Kind, name: str) -> Thing:
+        found = self._things[kind].get(name)
+        if found is not None:
+            return found
+        kinds = RUN if kind == "method" else (kind,)  # --plugin takes both, so both are suggested
+        message = unknown(kind, name, known=[known for one in kinds for known in self._things[one]])
+        broken = [f"{plugin}: {plugin.broken}" for plugin in self.plugins if plugin.broken]
+        if broken:
+            message += f"; not loaded: {', '.join(broken)}"
+        raise NotOffered(message)
+
+
+def load_registry() -> Registry:
+    """Load every installed plugin except those in ``ASDBENCH_DISABLE_PLUGINS``, a comma-separated list of names.
+
+    Raises:
+        ConfigError: A plugin in that list is not installed.
+    """
+    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    switched_off = os.environ.get("ASDBENCH_DISABLE_PLUGINS", "").split(",")
+    left_out = set(filter(None, map(str.strip, switched_off)))
+    for name in left_out - {point.name for point in points}:
+        raise ConfigError(unknown("plugin", name, known=[point.name for point in points]))
+    registry = Registry()
+    for point in points:
+        if point.name not in left_out:
+            load_plugin(registry, point.name, load=point.load, distribution=point.dist)
+    return registry
+
+
+def load_plugin(
+    registry: Registry,
+    name: str,
+    *,
+    load: Callable[[], object],
+    distribution: importlib.metadata.Distribution | None = None,
+) -> None:
+    """Load one plugin into the registry; a broken one is skipped with a warning, and listed with its cause."""
+    plugin = Plugin(name=name, source=distribution)
+    try:
+        with _printing_to_stderr():
+            registry.add(plugin, load())
+    # The other border to third-party code: one broken plugin must not stop the commands that do not need it.
+    except Exception as error:  # noqa: BLE001
+        import logging  # slower than loading a plugin, and only broken ones need it
+
+        broken = replace(plugin, broken=_cause(error))
+        logging.getLogger(__name__).warning("plugin %s is skipped: %s", broken, broken.broken)
+        registry.plugins.append(broken)
+
+
+def _checked(thing: Thing, wanted: type[V]) -> V:
+    if not isinstance(thing, wanted):
+        raise PluginError(f"expected {wanted.__name__} {thing.name!r}, found {type(thing).__name__}")
+    return thing
+
+
+def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
+    """Redirect what plugins print to standard error: standard output carries results, possibly as JSON."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,224 @@
+"""Resolves a method and a user's options to a recipe: layers of options, each checked by the part it belongs to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from asdbench.core.config import Config, config_of, convert
+from asdbench.core.fingerprints import file_hash_of, identifier
+from asdbench.errors import ConfigError, PluginError, unknown
+from asdbench.plugin.entries import Method, Selector, Setting
+from asdbench.plugin.registry import Registry
+from asdbench.recipes.recipe import PARTS, CommonOptions, EnsembleRecipe, Part, PartName, Recipe
+
+COMPUTING = (
+    "asdbench.blocks",
+    "asdbench.core.seeding",
+    "asdbench.data.pack",
+    "asdbench.detector",
+    "asdbench.dsp",
+    "asdbench.jobs.job",
+)
+"""The harness code that computes results; a change of it makes results stale."""
+COMMON = frozenset(CommonOptions.__struct_fields__)
+Layers = Sequence[Mapping[str, Any]]
+"""Options from several sources; later ones override earlier ones."""
+
+
+def resolve_ensemble(registry: Registry, selector: Selector, *, dataset: str) -> EnsembleRecipe:
+    """Resolve an ensemble's members on a dataset; the option ``members`` replaces them, for example ``idnn+autoencoder``.
+
+    Raises:
+        PluginError: No plugin offers the ensemble or a member.
+        ConfigError: There is another option, there are fewer than two members, or a member holds nothing out.
+    """
+    ensemble, options = registry.ensemble(selector.name), selector.options
+    if ensemble is None:
+        raise PluginError(f"{selector.name!r} is not an ensemble")
+    for key in options:
+        if key != "members":
+            raise ConfigError(f"{ensemble.name}: {unknown('option', key, known=['members'])}")
+    named = [Selector(name) for name in options["members"].split("+")] if options else ensemble.members
+    if len(named) < 2:
+        raise ConfigError(
+            f"{ensemble.name} needs at least two members, got {len(named)}; join them with +, for example "
+            "members=idnn+autoencoder"
+        )
+    members = [resolve(registry, member, dataset=dataset) for member in named]
+    for member in members:
+        if member.common.held == 0:
+            raise ConfigError(
+                f"{ensemble.name} standardises scores with those of held-out items, but {member.label} has held=0; "
+                "choose members with held > 0"
+            )
+    return EnsembleRecipe(
+        method=ensemble.name,
+        label=str(selector),
+        members=members,
+        selection=rules.pop() if len(rules := {member.selection for member in members}) == 1 else "members",
+        approximate=ensemble.approximate,
+        changed=dict(options),
+    )
+
+
+def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
+    """Resolve a method's options on a dataset.
+
+    Later layers win: method, unit, the method's setting for the dataset, preset, the user's options.
+
+    Raises:
+        PluginError: No plugin offers the method or one of its parts.
+        ConfigError: An option is unknown, out of range or ambiguous; the message lists what would be right.
+    """
+    method = registry.method(selector.name)
+    # Units are resolved like the whole, with one more layer, so that a preset or the user still overrides them.
+    whole = _resolve(registry, selector, dataset=dataset, unit={})
+    units = {
+        unit: _resolve(registry, selector, dataset=dataset, unit=options)
+        for unit, options in method.units.items()
+    }
+    return msgspec.structs.replace(whole, units=units)
+
+
+def _resolve(registry: Registry, selector: Selector, *, dataset: str, unit: Mapping[str, Any]) -> Recipe:
+    method = registry.method(selector.name)
+    setting = method.on.get(dataset, Setting(options={}))
+    # The scorer first: which options exist depends on it, and any layer may replace it.
+    scorer, layers = _one_scorer(method.scorer, _layers(method, selector, dataset=dataset, unit=unit))
+    names: dict[PartName, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
+    configs = {part: config_of(registry.build(part, names[part])) for part in PARTS}
+    common, options = _divided(method, configs, layers=layers)
+    label = str(selector)
+    parts = {
+        part: Part(
+            name=name,
+            path=registry.entry(part, name).build.path,
+            options=_complete(options[part], configs[part], of=f"{label}, {part} {name}"),
+            source=registry.source_hash(part, name),
+        )
+        for part, name in names.items()
+    }
+    return Recipe(
+        method=method.name,
+        label=label,
+        common=_common(method, common | {"scorer": scorer}, label=label),
+        harness=harness_hash(),
+        auxiliary=method.auxiliary,
+        classes=method.classes,
+        items=method.items,
+        reduced=setting.reduced,
+        selection=method.selection,
+        approximate=method.approximate,
+        changed=dict(selector.options),
+        units={},
+        **parts,
+    )
+
+
+def parts_of(registry: Registry, selector: Selector, *, dataset: str) -> list[tuple[PartName, str]]:
+    """Return the parts that a method has on a dataset, including those of single units, without importing any.
+
+    Raises:
+        PluginError: No plugin offers the method.
+        ConfigError: The preset is unknown.
+    """
+    method = registry.method(selector.name)
+    layers = [_layers(method, selector, dataset=dataset, unit=unit) for unit in ({}, *method.units.values())]
+    scorers = dict.fromkeys(_one_scorer(method.scorer, each)[0] for each in layers)
+    parts: list[tuple[PartName, str]] = [("featurizer", method.featurizer), ("model", method.model)]
+    return [*parts, *(("scorer", scorer) for scorer in scorers)]
+
+
+def _layers(method: Method, selector: Selector, *, dataset: str, unit: Mapping[str, Any]) -> Layers:
+    user = dict(selector.options)
+    preset = _preset(method, user.pop("preset", None))
+    setting = method.on.get(dataset, Setting(options={}))
+    return [method.defaults, unit, setting.options, preset, user]
+
+
+@functools.cache
+def harness_hash() -> str:
+    """Return a hash of the harness code that computes results."""
+    return identifier([file_hash_of(module) for module in COMPUTING])
+
+
+def _common(method: Method, values: Mapping[str, Any], *, label: str) -> CommonOptions:
+    names = ("scorer_on", "scope", "held", "aggregate", "length_s")
+    defaults = {name: getattr(method, name) for name in names}
+    common: CommonOptions = convert(defaults | dict(values), CommonOptions, of=label)
+    if common.scorer_on == "held" and common.held == 0:
+        raise ConfigError(
+            f"{method.name}: scorer_on=held needs held-out items, but held=0 keeps none; set a share, for example held=0.1"
+        )
+    return common
+
+
+def _preset(method: Method, name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return {}
+    if name not in method.presets:
+        raise ConfigError(f"{method.name}: {unknown('preset', name, known=method.presets)}")
+    return method.presets[name]
+
+
+def _one_scorer(scorer: str, layers: Layers) -> tuple[str, Layers]:
+    """Return the scorer that the layers end with, and the layers without options meant for an earlier scorer.
+
+    A method may set ``scorer.k`` for its own scorer; it does not apply once the user chooses a different one.
+    """
+    meant: list[str] = []  # the scorer that is in force at each layer
+    for layer in layers:
+        scorer = str(layer.get("scorer", scorer))
+        meant.append(scorer)
+    kept = [
+        layer if name == scorer else {key: layer[key] for key in layer if not key.startswith("scorer.")}
+        for name, layer in zip(meant, layers, strict=True)
+    ]
+    return scorer, kept
+
+
+def _divided(
+    method: Method, configs: Mapping[PartName, type[Config]], *, layers: Layers
+) -> tuple[dict[str, Any], dict[PartName, dict[str, Any]]]:
+    """Return the common options and those of each part: every option goes to the part that has it, later layers win."""
+    known = {part: set(config.__struct_fields__) for part, config in configs.items()}
+    common: dict[str, Any] = {}
+    options: dict[PartName, dict[str, Any]] = {part: {} for part in PARTS}
+    for layer in layers:
+        for key, value in layer.items():
+            part, option = _place(method, key, known=known)
+            (common if part is None else options[part])[option] = value
+    return common, options
+
+
+def _place(method: Method, key: str, *, known: Mapping[PartName, set[str]]) -> tuple[PartName | None, str]:
+    """Return the part that an option belongs to (None: it is a common option), and its name there."""
+    prefix, dot, option = key.partition(".")
+    for part in PARTS:
+        if dot and part == prefix:
+            if option not in known[part]:
+                raise ConfigError(
+                    f"{method.name}: {unknown(f'option of the {part}', option, known=known[part])}"
+                )
+            return part, option
+    if key in COMMON:
+        return None, key
+    owners = [part for part in PARTS if key in known[part]]
+    if not owners:
+        names = COMMON.union(*known.values(), ["preset"])
+        raise ConfigError(f"{method.name}: {unknown('option', key, known=names)}")
+    # Several parts may share a name (``on``, ``metric``); guessing would silently change the wrong one.
+    if len(owners) > 1:
+        ways = " or ".join(f"{part}.{key}" for part in owners)
+        raise ConfigError(f"{method.name}: option {key!r} is ambiguous; write {ways}")
+    return owners[0], key
+
+
+def _complete(options: Mapping[str, Any], config: type[Config], *, of: str) -> dict[str, Any]:
+    """Return every option of a part, including defaults, checked and converted to its type."""
+    complete: dict[str, Any] = msgspec.to_builtins(convert(options, config, of=of))
+    return complete

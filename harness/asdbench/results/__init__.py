@@ -1,0 +1,1 @@
+"""The results of runs: the store, the evaluator, documents and records."""

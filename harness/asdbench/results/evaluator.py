@@ -1,0 +1,294 @@
+"""The evaluator: turns scores and the vault's labels into results. No other code sees scores and labels together.
+
+It also chooses the checkpoint that counts, since scores are kept for every checkpoint. ``last`` takes the final one,
+``validation`` the one with the smallest held-out loss, ``test`` the one with the best metrics on the test items. The
+last rule must not be used for comparisons, and every table marks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from asdbench.data.prepare import Prepared
+from asdbench.data.vault import open_vault
+from asdbench.errors import RunError
+from asdbench.messages.jobs import Case
+from asdbench.metrics.classification import ClassTable
+from asdbench.metrics.table import Result, ScoreTable
+from asdbench.plugin.entries import Selection
+from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+from asdbench.results.finished import Finished, Role, gather, scores_of
+from asdbench.results.schema import listed
+from asdbench.results.store import Store
+
+MetricSet = Callable[..., list[Result]]
+LOWER_IS_BETTER = ("false_alarms",)
+RESAMPLES = 1000
+"""Bootstrap resamples behind each interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The results of a method on a dataset, with everything they were computed from."""
+
+    recipe: Recipe | EnsembleRecipe
+    seeds: tuple[int, ...]
+    """Seeds that the results are means over."""
+    failed_seeds: tuple[int, ...]
+    """Seeds left out because some of their jobs failed."""
+    selection: Selection | Literal["members"]
+    """The rule that chose the checkpoints."""
+    results: list[Result]
+    best_on_test: list[Result] | None
+    """Results of the checkpoints that do best on the test items; None if there is only one checkpoint."""
+    finished: list[Finished]
+    """Cases of ``seeds`` that have results."""
+    unfinished: list[Case]
+    """Cases of all seeds that have none."""
+    items: pd.DataFrame
+    """One row per test item: official name, content hash, public columns, label, and a score per seed."""
+    rules: tuple[str, ...] = ()
+    """Concessions to small data in the evaluation itself."""
+    validation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Like ``items``, for the protocol's validation items, on which thresholds are chosen; empty: there are none."""
+    held: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Like ``items``, for the normal items held out from training; empty: there are none."""
+
+
+def evaluate(
+    cases: Sequence[Case],
+    prepared: Prepared,
+    *,
+    store: Store,
+    metric_set: MetricSet,
+    selection: Selection = "last",
+    strict: bool = True,
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Evaluate all folds, units and seeds of one method.
+
+    Args:
+        cases: All cases of the method.
+        prepared: The data.
+        store: Holds the results.
+        metric_set: Computes the metrics.
+        selection: Which checkpoint counts.
+        strict: False: with ``selection=validation``, a case without a held-out loss (small data may leave none) uses
+            its last checkpoint.
+        resamples: Bootstrap resamples behind each interval.
+
+    Raises:
+        RunError: ``strict``, ``selection=validation``, and the method measures no held-out loss; or finished scores
+            in the store are incomplete.
+    """
+    gathered = gather(cases, store)
+    finished, unfinished, seeds = gathered.finished, gathered.unfinished, gathered.seeds
+    missing = gathered.missing
+    evaluator = Evaluator(prepared, metric_set, strict=strict)
+    chosen = {id(found.case): evaluator.checkpoint(found, selection) for found in finished}
+    items = evaluator.table(finished, chosen, seeds=seeds)
+    validation = evaluator.table(finished, chosen, seeds=seeds, role="validation")
+    # Reported beside the results, to show what a choice on test labels would gain. It needs no intervals.
+    best = None
+    if selection != "test" and any(len(found.fit.checkpoints) > 1 for found in finished):
+        on_test = {id(found.case): evaluator.checkpoint(found, "test") for found in finished}
+        tables = [
+            evaluator.table(finished, on_test, seeds=seeds, role=role) for role in ("test", "validation")
+        ]
+        best = evaluator.honest(
+            evaluator.results(tables[0], seeds, resamples=0, validation=tables[1]), missing
+        )
+    return Evaluation(
+        recipe=cases[0].recipe,
+        seeds=seeds,
+        failed_seeds=gathered.failed_seeds,
+        selection=selection,
+        results=evaluator.honest(
+            evaluator.results(items, seeds, resamples=resamples, validation=validation), missing
+        ),
+        best_on_test=best,
+        finished=finished,
+        unfinished=unfinished,
+        items=items,
+        validation=validation,
+        held=evaluator.table(finished, chosen, seeds=seeds, role="held"),
+    )
+
+
+class Evaluator:
+    """Joins scores with the labels and applies the dataset's metric set.
+
+    Args:
+        prepared: The data, with the vault.
+        metric_set: Computes the metrics.
+        strict: See ``evaluate``.
+    """
+
+    def __init__(self, prepared: Prepared, metric_set: MetricSet, *, strict: bool) -> None:
+        self._prepared = prepared
+        self._metric_set = metric_set
+        self._strict = strict
+        vault = open_vault(prepared.vault)
+        columns = pd.DataFrame([dict(row.columns) for row in prepared.rows], index=prepared.ids)
+        self._known = columns.join(vault)  # in the order of the rows, not of the secret ids
+
+    def checkpoint(self, found: Finished, selection: Selection) -> int:
+        """Return the epoch of the checkpoint that a selection rule chooses for one case."""
+        if selection == "last" or len(found.fit.checkpoints) == 1:
+            return found.fit.checkpoints[-1]
+        if selection == "validation" and (self._strict or found.fit.validated):
+            return _smallest_validation(found)
+        if selection == "validation":
+            return found.fit.checkpoints[-1]
+        return self._best_on_test(found)
+
+    def table(
+        self,
+        finished: Sequence[Finished],
+        chosen: Mapping[int, int],
+        *,
+        seeds: Sequence[int],
+        role: Role = "test",
+    ) -> pd.DataFrame:
+        """Return one row per item of a role, with a column ``score_<seed>`` for every seed (a classifier: per class)."""
+        scores: dict[int, pd.DataFrame] = {}
+        for seed in seeds:
+            pieces = [
+                scores_of(found, role, epoch=chosen[id(found.case)])
+                for found in finished
+                if found.case.seed == seed
+            ]
+            if any(len(piece) for piece in pieces):
+                joined = pd.concat(pieces)
+                # An item may be held out or validated in several folds; any one of its scores will do. It is tested in
+                # a single fold, which planning has checked.
+                scores[seed] = joined[~joined.index.duplicated()]
+        return self.joined(scores, seeds)
+
+    def joined(self, scores: Mapping[int, pd.DataFrame], seeds: Sequence[int]) -> pd.DataFrame:
+        """Return columns, labels and the scores of every seed for the items that have any score."""
+        columns = {
+            name: scores[seed][source]
+            for seed in scores
+            for source, name in zip(scores[seed].columns, self.columns(seed), strict=True)
+        }
+        wanted = [name for seed in seeds for name in self.columns(seed)]
+        table = pd.DataFrame(columns, index=self._known.index).reindex(columns=wanted)
+        return self._known.join(table).dropna(how="all", subset=wanted)
+
+    def columns(self, seed: int) -> list[str]:
+        """Return the column names of a seed's scores: one, or one per class of a classification task."""
+        targets = self._prepared.card.targets
+        return [f"score_{seed}_{target}" for target in targets] if targets else [f"score_{seed}"]
+
+    def results(
+        self,
+        items: pd.DataFrame,
+        seeds: Sequence[int],
+        *,
+        resamples: int,
+        validation: pd.DataFrame | None = None,
+    ) -> list[Result]:
+        """Return the results on the items that every seed has scored."""
+        tested = self._whole(items, seeds)
+        if tested.empty:
+            return []
+        if self._prepared.card.targets:
+            return self._metric_set(self._class_table(tested, seeds), resamples=resamples)
+        table = self._score_table(tested, seeds)
+        if validation is not None and not (kept := self._whole(validation, seeds)).empty:
+            table = replace(table, validation=self._score_table(kept, seeds))
+        return self._metric_set(table, resamples=resamples)
+
+    def _whole(self, items: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
+        return items.dropna(subset=[name for seed in seeds for name in self.columns(seed)])
+
+    def _score_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ScoreTable:
+        label = items["label"].astype(object)
+        return ScoreTable(
+            groups=self._prepared.card.groups,
+            columns=self._group_columns(items),
+            label=label.where(label.notna(), None).to_numpy(dtype=object),
+            scores=items[[self.columns(seed)[0] for seed in seeds]].to_numpy(dtype=np.float64).T,
+            block=self._blocks(items),
+        )
+
+    def _class_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ClassTable:
+        targets = list(self._prepared.card.targets)
+        return ClassTable(
+            groups=self._prepared.card.groups,
+            columns=self._group_columns(items),
+            truth=pd.Categorical(items["label"], categories=targets).codes.astype(np.int64),
+            scores=np.stack([items[self.columns(seed)].to_numpy(dtype=np.float64) for seed in seeds]),
+            block=self._blocks(items),
+        )
+
+    def _group_columns(self, items: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
+        return {
+            group: items[group].to_numpy(dtype=np.str_)
+            for group in self._prepared.card.groups
+            if group in items.columns
+        }
+
+    def _blocks(self, items: pd.DataFrame) -> NDArray[np.str_] | None:
+        column = self._prepared.card.resample_by
+        return items[column].to_numpy(dtype=np.str_) if column else None
+
+    def honest(self, results: list[Result], missing: Sequence[Case]) -> list[Result]:
+        """Withdraw results of groups with items that a failed job should have scored, since the rest may be easier.
+
+        Items of inapplicable jobs are only noted: the method can never score them.
+        """
+        return [self._honest(result, missing) for result in results] if missing else results
+
+    def _honest(self, result: Result, missing: Sequence[Case]) -> Result:
+        inside = [case for case in missing if self._concerns(case, result)]
+        failed = sorted({case.place for case in inside if case.inapplicable is None})
+        if failed:
+            why = f"no scores for {listed(failed)}"
+            return replace(result, value=None, low=None, high=None, why=why, per_seed=(), thresholds=())
+        if not inside:
+            return result
+        skipped = f"left out, inapplicable: {listed(sorted({case.place for case in inside}))}"
+        return replace(result, why="; ".join(filter(None, [result.why, skipped])))
+
+    def _concerns(self, case: Case, result: Result) -> bool:
+        items = self._known.loc[case.score.test.ids]
+        inside = np.ones(len(items), dtype=bool)
+        for group, value in result.groups.items():
+            if value is not None:
+                inside &= (items[group] == value).to_numpy()
+        return bool(inside.any())
+
+    def _best_on_test(self, found: Finished) -> int:
+        def goodness(epoch: int) -> float:
+            chosen, seeds = {id(found.case): epoch}, [found.case.seed]
+            items, validation = (
+                self.table([found], chosen, seeds=seeds, role=role) for role in ("test", "validation")
+            )
+            results = self.results(items, seeds, resamples=0, validation=validation)
+            average = [result for result in results if not any(result.groups.values())]
+            return sum(result.value or 0.0 for result in average if result.metric not in LOWER_IS_BETTER)
+
+        # Of equally good checkpoints the latest, for example if no label is known.
+        return max(reversed(found.fit.checkpoints), key=goodness)
+
+
+def _smallest_validation(found: Finished) -> int:
+    # Only the last stage: losses of different stages cannot be compared.
+    losses: dict[int, float] = {
+        entry.epoch: entry.validation
+        for entry in found.fit.log
+        if entry.stage == found.fit.stage and entry.checkpoint and entry.validation is not None
+    }
+    if not losses:
+        raise RunError(
+            f"{found.case.recipe.label} measures no held-out loss, which selection=validation needs; use --selection last"
+        )
+    return min(losses, key=lambda epoch: losses[epoch])

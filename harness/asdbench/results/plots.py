@@ -1,0 +1,98 @@
+"""Draws the figures that plugins offer for a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from asdbench.core.files import check_writable, writing
+from asdbench.errors import ConfigError
+from asdbench.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    from asdbench.results.record import RecordedRun
+
+
+FORMATS = ("png", "svg", "pdf")
+DOTS_PER_INCH = 150
+
+
+class Plot(Protocol):
+    """A figure that can be saved, for example a matplotlib ``Figure``."""
+
+    def savefig(self, fname: Any, /, **options: Any) -> None:
+        """Write the figure to a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure of a run and the file it was drawn to."""
+
+    name: str
+    file: Path | None
+    """None: the run has no data for this figure."""
+
+
+def draw(
+    registry: Registry, run: RecordedRun, *, to: Path, names: Sequence[str] = (), suffix: str = "png"
+) -> list[Drawn]:
+    """Draw figures of a run, each to a file of its name.
+
+    Args:
+        registry: The loaded plugins.
+        run: The run.
+        to: Folder of the files.
+        names: Which figures; empty: all.
+        suffix: ``png``, ``svg`` or ``pdf``.
+
+    Raises:
+        NotOffered: No plugin offers a figure of that name.
+        RunError: A file cannot be written.
+    """
+    drawn = []
+    for name in names or registry.names("figure"):
+        file = to / f"{name}.{suffix}"
+        drawn.append(Drawn(name=name, file=file if draw_one(registry, run, name=name, path=file) else None))
+    return drawn
+
+
+def draw_one(registry: Registry, run: RecordedRun, *, name: str, path: Path) -> bool:
+    """Draw one figure to a file; return False if the run has no data for it.
+
+    Raises:
+        NotOffered: No plugin offers a figure of that name.
+        ConfigError: The file's suffix is not a known format.
+        RunError: The file cannot be written.
+    """
+    check_format(path)
+    plot: Plot | None = registry.build("figure", name)(run)
+    if plot is None:
+        return False
+    with writing(path) as temporary:
+        plot.savefig(temporary, dpi=DOTS_PER_INCH, format=path.suffix[1:])
+    return True
+
+
+def check_file(path: Path) -> None:
+    """Check, before anything is run, that a figure can be written to a file; a missing folder will be created.
+
+    Raises:
+        ConfigError: Its suffix is not a known format.
+        RunError: The file cannot be written.
+    """
+    check_format(path)
+    check_writable(path)
+
+
+def check_format(path: Path) -> None:
+    """Check that the suffix of a file is a known format.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if path.suffix[1:] not in FORMATS:
+        raise ConfigError(
+            f"figures are written as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not as {path.name!r}; change the suffix"
+        )

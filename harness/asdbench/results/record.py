@@ -1,0 +1,198 @@
+"""Reads and writes run documents, and the record of each method with the tables of its items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pandas as pd
+
+from asdbench.core.config import Config
+from asdbench.core.files import sizes_of, write_json
+from asdbench.errors import RunError, unknown
+from asdbench.results.schema import SCHEMA_VERSION, MethodRecord, RunDocument
+from asdbench.results.store import Store
+from asdbench.results.upgrade import UPGRADES
+
+LATEST = "latest"
+TABLES = ("items", "validation", "held")
+T = TypeVar("T", bound=Config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedMethod:
+    """A method's record with the tables of its items.
+
+    Example:
+        ``read_run(Path("asdbench-runs")).methods[0].items`` has a row per test item of the latest run's first method.
+    """
+
+    label: str
+    """The method with its options, as the run names it."""
+    record: MethodRecord
+    items: pd.DataFrame
+    """One row per test item: ``source`` (official name), ``start``, ``length``, ``sha256``, the public columns,
+    ``label`` (missing where it is secret) and ``score_<seed>``, or ``score_<seed>_<target>`` for a classifier."""
+    validation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Like ``items``, for the protocol's validation items; empty: there are none."""
+    held: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Like ``items``, for normal items held out from training; empty: there are none."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that have scores."""
+        return self.record.method.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRun:
+    """A run read from its folder: its document, and the records of its methods in the same order."""
+
+    document: RunDocument
+    methods: Sequence[RecordedMethod] = ()
+
+
+def write_document(store: Store, document: RunDocument) -> None:
+    """Write the document of a run to ``runs/<id>.json``."""
+    write_json(store.root / "runs" / f"{document.run.id}.json", document)
+
+
+def write_record(store: Store, record: MethodRecord, *, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write a method's record to ``records/<id>`` and fill in the sizes of its files.
+
+    Args:
+        store: The store to write to.
+        record: The record, without sizes.
+        tables: ``items``, ``validation`` and ``held``; the last two are not written if they are empty. Their index, the
+            secret item ids, is dropped.
+    """
+    with store.filling(store.root / "records" / record.record_id) as folder:
+        for name in TABLES:
+            table = tables[name]
+            # Item ids belong to this machine's cache; outside of it, official names and hashes identify items.
+            if name == "items" or len(table):
+                table.reset_index(drop=True).to_parquet(folder / f"{name}.parquet", index=False)
+        write_json(folder / "record.json", msgspec.structs.replace(record, sizes=sizes_of(folder)))
+
+
+def read_run(out: Path, run: str = LATEST) -> RecordedRun:
+    """Return a run with the records of all its methods.
+
+    Args:
+        out: Folder of the results.
+        run: Identifier of the run, or ``latest``.
+
+    Raises:
+        RunError: There is no such run, or one of its records is missing or damaged.
+    """
+    document = find_run(out, run)
+    methods = [read_method(out, document, label=label) for label in document.run.methods]
+    return RecordedRun(document=document, methods=methods)
+
+
+def find_run(out: Path, run: str = LATEST) -> RunDocument:
+    """Return the document of a run, given its identifier or ``latest``.
+
+    Raises:
+        RunError: There is no such run, or its document is damaged.
+    """
+    files = {file.stem: file for file in (out / "runs").glob("*.json")}
+    if not files:
+        raise RunError(f"there is no run in {out}; start one with `asdbench run --out {out}`")
+    if run != LATEST:
+        if run not in files:
+            raise RunError(unknown("run", run, known=files))
+        return _read(files[run], RunDocument)
+    # The time in a document has a resolution of one second; the file's time breaks ties.
+    documents = [
+        (document.run.time, file.stat().st_mtime_ns, document)
+        for file in files.values()
+        for document in [_read(file, RunDocument)]
+    ]
+    return max(documents, key=lambda found: found[:2])[2]
+
+
+def read_method(out: Path, run: RunDocument, *, label: str) -> RecordedMethod:
+    """Return the record of one method of a run.
+
+    Args:
+        out: Folder of the results.
+        run: The document of the run.
+        label: The method with its options, as the run names it.
+
+    Raises:
+        RunError: The run has no record of the method, or the record is missing or damaged.
+    """
+    record_id = run.records.get(label)
+    if record_id is None:
+        raise RunError(
+            f"run {run.run.id} names no record of {label}; run its command again, no retraining is needed"
+        )
+    folder = out / "records" / record_id
+    if not (folder / "record.json").is_file() or not (folder / "items.parquet").is_file():
+        raise RunError(
+            f"the record {folder} of {label} is missing; run its command again, no retraining is needed"
+        )
+    record = _read(folder / "record.json", MethodRecord)
+    _check_sizes(folder, record.sizes, label=label)
+    items, validation, held = (_table(folder / f"{name}.parquet") for name in TABLES)
+    return RecordedMethod(label=label, record=record, items=items, validation=validation, held=held)
+
+
+def decode(text: bytes, kind: type[T]) -> T:
+    """Decode a document or record from JSON, of this schema version or the previous one.
+
+    Raises:
+        msgspec.MsgspecError: The text is not JSON, or does not fit the schema.
+        RunError: Its schema version is not supported.
+    """
+    # The version is read on its own first, since the full type refuses unknown and missing fields.
+    version = msgspec.json.decode(text, type=_Versioned).schema_version
+    if version == SCHEMA_VERSION:
+        return msgspec.json.decode(text, type=kind)
+    upgrade = UPGRADES.get((version, kind.__name__))
+    if upgrade is None:
+        raise RunError(
+            f"schema version {version} is not supported; this version of asdbench reads {SCHEMA_VERSION - 1} and "
+            f"{SCHEMA_VERSION}"
+        )
+    older: dict[str, Any] = msgspec.json.decode(text)
+    return msgspec.convert(upgrade(older), kind)
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int = 1
+    """Absent in version 1."""
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int], *, label: str) -> None:
+    """Check that the files of a record have the sizes they were written with.
+
+    Raises:
+        RunError: A file is missing or has another size.
+    """
+    for name, size in sizes.items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != size:
+            found = (
+                f"has {file.stat().st_size} bytes instead of the {size} that were written"
+                if file.is_file()
+                else "is missing"
+            )
+            raise RunError(
+                f"{file} in the record of {label} {found}; run its command again, no retraining is needed"
+            )
+
+
+def _table(file: Path) -> pd.DataFrame:
+    return pd.read_parquet(file) if file.is_file() else pd.DataFrame()
+
+
+def _read(file: Path, kind: type[T]) -> T:
+    try:
+        return decode(file.read_bytes(), kind)
+    except (OSError, msgspec.MsgspecError, RunError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error

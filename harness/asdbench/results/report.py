@@ -1,0 +1,284 @@
+"""Turns evaluations into documents: results beside printed values, costs, flags, rules and outcomes of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from asdbench.core.environment import Environment, differences
+from asdbench.core.fingerprints import identifier
+from asdbench.data.prepare import Prepared
+from asdbench.messages.results import Outcome
+from asdbench.metrics.classification import confusion
+from asdbench.metrics.table import Result
+from asdbench.plugin.registry import Registry
+from asdbench.results.evaluator import Evaluation
+from asdbench.results.finished import Finished
+from asdbench.results.published import PrintedValues, printed_for, reported_only
+from asdbench.results.schema import (
+    LISTED,
+    Confusion,
+    Cost,
+    DataSummary,
+    Matrix,
+    MethodRecord,
+    MethodSummary,
+    MissingItems,
+    ModelRecord,
+    ResultRow,
+    RunDocument,
+    RunInfo,
+    ScoresRecord,
+    listed,
+)
+
+
+def document_of(
+    registry: Registry,
+    prepared: Prepared,
+    *,
+    evaluations: Sequence[Evaluation],
+    jobs: Sequence[Outcome],
+    run: RunInfo,
+    cache: Path,
+) -> RunDocument:
+    """Return the document of a run: results, printed values and the outcomes of all jobs."""
+    printed = {
+        each.recipe.label: printed_for(registry, prepared, evaluation=each, cache=cache)
+        for each in evaluations
+    }
+    return RunDocument(
+        run=run,
+        jobs=list(jobs),
+        results=[row for each in evaluations for row in _rows(each, printed[each.recipe.label])],
+        summary={each.recipe.label: _whole(each.results) for each in evaluations},
+        methods={
+            each.recipe.label: _summary(prepared, each, printed=printed[each.recipe.label])
+            for each in evaluations
+        },
+        reported_only=reported_only(registry, prepared, evaluations=evaluations, cache=cache),
+        data=_data(prepared),
+        records={each.recipe.label: _record_id(each) for each in evaluations},
+    )
+
+
+def record_of(document: RunDocument, evaluation: Evaluation) -> MethodRecord:
+    """Return the record of a method: everything needed to repeat and verify its results, except the item tables."""
+    label = evaluation.recipe.label
+    return MethodRecord(
+        record_id=document.records[label],
+        run=document.run,
+        method=document.methods[label],
+        results=document.results_of(label),
+        data=document.data,
+        models={found.fit.model_id: _model(found) for found in evaluation.finished},
+        scores={found.score.score_id: _scores(found) for found in evaluation.finished},
+        # Jobs of one machine share an environment, which is listed once.
+        environments={
+            identifier(job.environment): job.environment
+            for found in evaluation.finished
+            for job in (found.fit, found.score)
+        },
+        sizes={},  # filled in when the files are written
+    )
+
+
+def cost_of(evaluation: Evaluation) -> Cost | None:
+    """Return what a method cost; None if nothing finished."""
+    finished = evaluation.finished
+    if not finished:
+        return None
+    fits = {found.fit.model_id: found.fit for found in finished}.values()  # cases may share a model
+    tested = [(found.score.ms_per_item, len(found.case.score.test.ids)) for found in finished]
+    items = sum(count for _, count in tested)  # units differ in size, so the time per item is weighted by it
+    usages = [job.usage for found in finished for job in (found.fit, found.score)]
+    return Cost(
+        fit_s=sum(fit.usage.seconds for fit in fits) / len(evaluation.seeds),
+        score_ms=sum(ms * count for ms, count in tested) / items if items else None,
+        parameters=max(fit.parameters for fit in fits),
+        flops=max(fit.flops for fit in fits),
+        peak_memory_bytes=max(usage.peak_memory_bytes for usage in usages),
+        peak_device_bytes=max(fit.usage.peak_device_bytes for fit in fits),
+    )
+
+
+def _rows(evaluation: Evaluation, printed: PrintedValues) -> list[ResultRow]:
+    return [
+        ResultRow(
+            method=evaluation.recipe.label,
+            groups=dict(result.groups),
+            metric=result.metric,
+            value=result.value,
+            low=result.low,
+            high=result.high,
+            printed=number.value if (number := printed.beside(result)) else None,
+            why=result.why,
+            items=result.items,
+            per_seed=list(result.per_seed),
+            thresholds=list(result.thresholds),
+        )
+        for result in evaluation.results
+    ]
+
+
+def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValues) -> MethodSummary:
+    best = evaluation.best_on_test
+    return MethodSummary(
+        reduced=evaluation.recipe.reduced,
+        approximate=evaluation.recipe.approximate,
+        partial_data=not prepared.completeness.complete,
+        changed=evaluation.recipe.changed,
+        selection=evaluation.selection,
+        seeds=list(evaluation.seeds),
+        failed_seeds=list(evaluation.failed_seeds),
+        ungraded=_ungraded(prepared, evaluation),
+        cost=cost_of(evaluation),
+        rules=_rules(prepared, evaluation),
+        best_on_test_labels=None if best is None else _whole(best),
+        confusion=_confusion(prepared, evaluation),
+        printed=printed.sources,
+        recipe=evaluation.recipe,
+    )
+
+
+def _data(prepared: Prepared) -> DataSummary:
+    card, completeness = prepared.card, prepared.completeness
+    return DataSummary(
+        dataset=card.name,
+        complete=completeness.complete,
+        items=completeness.items,
+        expected=completeness.expected,
+        missing=[
+            MissingItems(name=gap.name, found=gap.found, expected=gap.expected)
+            for gap in completeness.missing
+        ],
+        changed=list(completeness.changed),
+        manifest=prepared.manifest,
+        samples=prepared.samples,
+        groups=list(card.groups),
+        targets=list(card.targets),
+        resample_by=card.resample_by,
+        licence=card.licence,
+        known_leaks=list(card.known_leaks),
+        notes=list(card.notes),
+    )
+
+
+def _rules(prepared: Prepared, evaluation: Evaluation) -> list[str]:
+    rules = {rule for found in evaluation.finished for rule in (*found.fit.rules, *found.score.rules)}
+    rules |= {*evaluation.rules, *_untested(prepared, evaluation), *_unlike(evaluation)}
+    if evaluation.selection == "validation":
+        blind = sorted({found.case.place for found in evaluation.finished if not found.fit.validated})
+        if blind:
+            rules.add(f"no held-out loss, so the last checkpoint counts: {listed(blind)}")
+    return sorted(rules)
+
+
+def _ungraded(prepared: Prepared, evaluation: Evaluation) -> str | None:
+    """Return why a method has no results; None: it has some."""
+    cases = [*(found.case for found in evaluation.finished), *evaluation.unfinished]
+    if evaluation.results:
+        return None
+    if cases and not any(case.score.test.ids for case in cases):
+        return (
+            f"{prepared.card.name} has no test items, all {len(prepared.rows)} are for training; add test items "
+            "(with known labels, to get results) and run the same command again"
+        )
+    whys = list(dict.fromkeys(case.inapplicable or "jobs failed" for case in evaluation.unfinished))
+    return "; ".join(whys[:LISTED]) or "no test item has a score"
+
+
+def _untested(prepared: Prepared, evaluation: Evaluation) -> list[str]:
+    """Return a rule that names the outermost groups with training items but no test items."""
+    group = next(iter(prepared.card.groups), "")
+    if not any(result.groups.get(group) for result in evaluation.results):
+        return []
+    cases = [*(found.case for found in evaluation.finished), *evaluation.unfinished]
+    rows = dict(zip(prepared.ids.tolist(), prepared.rows, strict=True))
+
+    def values(ids: Iterable[int]) -> set[str]:
+        return {rows[k].columns.get(group, "") for k in set(ids)}
+
+    # From the cases and not from the rows, which a protocol need not use in full.
+    trained = values(k for case in cases for k in case.fit.train.ids)
+    tested = values(k for case in cases for k in case.score.test.ids)
+    names = sorted(trained - tested)
+    return [f"no test items of {listed(names)}, only training items"] if names else []
+
+
+def _unlike(evaluation: Evaluation) -> list[str]:
+    """Return a rule for models and scores that are averaged although different versions or hardware computed them."""
+    names = differences(
+        [_used(job.environment, job.device) for each in evaluation.finished for job in (each.fit, each.score)]
+    )
+    return [f"models and scores were computed in different environments: {'; '.join(names)}"] if names else []
+
+
+def _used(environment: Environment, device: str) -> Environment:
+    """Return the environment, without the GPU if it was not used and so makes no difference."""
+    if device != "cpu":
+        return environment
+    return msgspec.structs.replace(environment, gpus=[], cudnn=None)
+
+
+def _confusion(prepared: Prepared, evaluation: Evaluation) -> Confusion | None:
+    """Return the pooled confusion matrices of every seed; None if the task is detection."""
+    targets = list(prepared.card.targets)
+    items = evaluation.items[evaluation.items["label"].isin(targets)] if targets else None
+    if items is None or items.empty:
+        return None
+    group = next(iter(prepared.card.groups), "")
+    return Confusion(
+        classes=targets,
+        per_seed=_matrices(items, evaluation.seeds, targets=targets),
+        by_group={
+            str(value): _matrices(part, evaluation.seeds, targets=targets)
+            for value, part in (items.groupby(group, sort=True) if group in items.columns else ())
+        },
+    )
+
+
+def _matrices(items: pd.DataFrame, seeds: Sequence[int], *, targets: list[str]) -> dict[str, Matrix]:
+    truth = pd.Categorical(items["label"], categories=targets).codes.astype(np.int64)
+    matrices: dict[str, Matrix] = {}
+    for seed in seeds:
+        scores = items[[f"score_{seed}_{target}" for target in targets]].to_numpy(dtype=np.float64)
+        # An item without a score for every class has no prediction.
+        whole = ~np.isnan(scores).any(axis=1)
+        matrix = confusion(truth[whole], scores[whole].argmax(axis=1), classes=len(targets))
+        matrices[str(seed)] = matrix.astype(int).tolist()
+    return matrices
+
+
+def _whole(results: Sequence[Result]) -> dict[str, float | None]:
+    """Return the metrics of the whole dataset."""
+    return {result.metric: result.value for result in results if not any(result.groups.values())}
+
+
+def _record_id(evaluation: Evaluation) -> str:
+    # The ids of the scores cover method, data and seeds, so a repeated run replaces its record by an equal one.
+    scores = sorted(found.score.score_id for found in evaluation.finished)
+    return identifier(evaluation.recipe.label, scores, evaluation.selection)
+
+
+def _model(found: Finished) -> ModelRecord:
+    fit = msgspec.structs.asdict(found.fit)
+    # A record holds each environment once; its models and scores refer to it by key.
+    kept = {name: fit[name] for name in ModelRecord.__struct_fields__ if name in fit}
+    environment = identifier(found.fit.environment)
+    return ModelRecord(
+        **kept | {"environment": environment},
+        unit=found.case.unit,
+        fold=found.case.fold,
+        seed=found.case.seed,
+    )
+
+
+def _scores(found: Finished) -> ScoresRecord:
+    score = msgspec.structs.asdict(found.score)
+    kept = {name: score[name] for name in ScoresRecord.__struct_fields__}
+    return ScoresRecord(**kept | {"environment": identifier(found.score.environment)})

@@ -1,0 +1,163 @@
+"""The store: models, scores, failures, records and run documents as plain files.
+
+<root>/models/<model_id>/       a finished fit
+    fit.json                    ``FitRecord``: log, size, time, environment, and the sizes of the other files
+    model.safetensors           featurizer and model after the last epoch
+    checkpoints/<epoch>.safetensors     the same after earlier epochs of the last stage, if it has several checkpoints
+<root>/scores/<score_id>/       finished scores
+    score.json                  ``ScoreRecord``
+    scores.parquet              ``item_id``, ``role`` (held, validation, test), ``checkpoint`` (epoch) and ``score``;
+                                a classifier has ``score_<k>`` for each target k
+    detector.safetensors        featurizer, model and fitted scorer of the last checkpoint, whichever one counts
+<root>/work/<model_id>/         an unfinished fit; removed when it is finished
+    resume.safetensors
+    checkpoints/<stage>-<epoch>.safetensors
+<root>/work/<model_id>.lock     held while the fit runs
+<root>/failures/<job_id>.json   ``Failure``: why the job had no result when it last ran; removed when it succeeds
+<root>/records/<record_id>/     the results of one method in one run
+    record.json                 ``MethodRecord``
+    items.parquet               test items with columns, labels and a score per seed
+    validation.parquet          the same for validation items, if the protocol has any
+    held.parquet                the same for held-out items, if there are any
+<root>/runs/<run_id>.json       ``RunDocument``: the request, the outcomes of its jobs and the results
+<root>/figures/<run_id>/        default folder of ``asdbench figures``; never read here
+<root>/.lock                    held while a run uses the store
+
+Only these files say what is finished: a job whose result is here and whole is not run again. Files and folders are
+written under a temporary name, which ends in ``.part``, and then renamed, so that a kill leaves nothing half-written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pandas as pd
+
+from asdbench.core.config import Config
+from asdbench.core.files import new_folder, write_bytes
+from asdbench.errors import RunError
+from asdbench.messages.results import Failure, FitRecord, ScoreRecord
+
+T = TypeVar("T", bound=Config)
+
+
+OLD = ".old.part"
+"""Suffix of a folder that was moved aside for its replacement."""
+
+
+class Store:
+    """Reads and writes one folder of results. Opening one is cheap; it keeps nothing in memory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def model_folder(self, model_id: str) -> Path:
+        """Return the folder of a finished model."""
+        return self.root / "models" / model_id
+
+    def score_folder(self, score_id: str) -> Path:
+        """Return the folder of finished scores."""
+        return self.root / "scores" / score_id
+
+    def work_folder(self, model_id: str) -> Path:
+        """Return the folder where an unfinished fit keeps what it resumes from."""
+        return self.root / "work" / model_id
+
+    def fit_record(self, model_id: str) -> FitRecord | None:
+        """Return the record of a finished model; None if there is none, or a file of it is missing or damaged."""
+        return _read(self.model_folder(model_id), "fit.json", kind=FitRecord)
+
+    def score_record(self, score_id: str) -> ScoreRecord | None:
+        """Return the record of finished scores; None if there is none, or a file of it is missing or damaged."""
+        return _read(self.score_folder(score_id), "score.json", kind=ScoreRecord)
+
+    def scores(self, score_id: str) -> pd.DataFrame:
+        """Return scores: ``item_id``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
+        return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
+
+    @contextlib.contextmanager
+    def filling(self, folder: Path) -> Iterator[Path]:
+        """Yield a temporary folder that replaces ``folder`` when the block succeeds."""
+        fresh = folder.with_name(f".{folder.name}.new.part")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with new_folder(fresh) as temporary:
+            yield temporary
+        # A folder cannot be replaced in one step unless it is empty. The old one is moved aside, not deleted, so that
+        # after a kill between the two renames ``_sweep`` can put it back.
+        old = folder.with_name(f".{folder.name}{OLD}")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def fail(self, failure: Failure) -> None:
+        """Store why a job has no result."""
+        write_bytes(self._failure_file(failure.job_id), msgspec.json.encode(failure))
+
+    def failure(self, job_id: str) -> Failure | None:
+        """Return why a job had no result when it last ran; None if it never failed or has succeeded since."""
+        file = self._failure_file(job_id)
+        return msgspec.json.decode(file.read_bytes(), type=Failure) if file.exists() else None
+
+    def forget_failure(self, job_id: str) -> None:
+        """Delete the stored failure of a job that has succeeded."""
+        self._failure_file(job_id).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Lock the folder against other runs while the block runs, and clean up after killed runs.
+
+        Raises:
+            RunError: Another run is using the folder, or it cannot be written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / ".lock").open("a+")
+        except OSError as error:
+            raise RunError(
+                f"cannot write to {self.root}: {error.strerror}; choose another folder with --out"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"another run is using {self.root}; wait for it, or choose another folder with --out"
+                ) from error
+            self._sweep()  # under the lock, or it would delete what another run is writing
+            yield
+
+    def _sweep(self) -> None:
+        for place in ("models", "scores", "records", "work", "runs", "failures"):
+            for old in list((self.root / place).glob(f"**/.*{OLD}")):
+                folder = old.with_name(old.name.removeprefix(".").removesuffix(OLD))
+                if not folder.exists():  # killed between the two renames of ``filling``
+                    old.rename(folder)
+            for rest in list((self.root / place).glob("**/.*.part")):
+                shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+
+    def _failure_file(self, job_id: str) -> Path:
+        return self.root / "failures" / f"{job_id}.json"
+
+
+def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:
+    file = folder / name
+    if not file.exists():
+        return None
+    try:
+        record = msgspec.json.decode(file.read_bytes(), type=kind)
+    except msgspec.DecodeError:
+        return None  # damaged counts as absent, so the job is run again
+    # Sizes catch files that were cut short or deleted by hand; checking hashes would mean reading every model.
+    sizes: dict[str, int] = getattr(record, "sizes", {})
+    whole = all(
+        (folder / part).exists() and (folder / part).stat().st_size == size for part, size in sizes.items()
+    )
+    return record if whole else None

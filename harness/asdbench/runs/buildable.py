@@ -1,0 +1,110 @@
+"""Checks, before anything runs, that methods can be built for the shapes of the data.
+
+Building a detector needs torch, so a worker process does it. The result is cached under a hash of everything it depends
+on, so that planning the same jobs again starts no process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from asdbench.core.files import write_bytes
+from asdbench.core.fingerprints import identifier
+from asdbench.data.pack import Pack
+from asdbench.errors import ConfigError, RunError
+from asdbench.jobs.executors.local import ask
+from asdbench.messages.jobs import Case, JobSpec, RowSet
+from asdbench.messages.measures import Measure, MeasureTask
+
+_log = logging.getLogger(__name__)
+
+
+def checked(cases: Sequence[Case], *, cache: Path, pack: Pack) -> list[Case]:
+    """Return the cases, marking those whose method cannot be built for the data as inapplicable.
+
+    Raises:
+        ConfigError: A method with options that the user set cannot be built for the data.
+    """
+    known = measures(cases, cache=cache, pack=pack)
+    return [_checked(case, known) for case in cases]
+
+
+def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, Measure]:
+    """Return the measure of each applicable case by the ``job_id`` of its fit.
+
+    Args:
+        cases: The planned cases.
+        cache: Folder where measures are kept.
+        pack: The data of the cases.
+    """
+    specs = {case.fit.job_id: case.fit for case in cases if case.inapplicable is None}
+    # Units of the same shape share a key, so one detector is built for all of them.
+    keys = {job_id: _key(spec, pack) for job_id, spec in specs.items()}
+    found = {key: measure for key in set(keys.values()) if (measure := _read(cache, key)) is not None}
+    missing = {key: specs[job_id] for job_id, key in keys.items() if key not in found}
+    if missing:
+        measured = _measured([_first_row(spec) for spec in missing.values()])
+        for key, measure in zip(missing, measured, strict=True):
+            found[key] = measure
+            if measure.broken is None:  # what failed may work next time, for example with a fixed library
+                write_bytes(_file(cache, key), msgspec.json.encode(measure))
+    return {job_id: found[key] for job_id, key in keys.items()}
+
+
+def _measured(specs: list[JobSpec]) -> list[Measure]:
+    """Measure in a worker process; one whose code ends that process is broken, and costs the others nothing."""
+    try:
+        answer = ask("asdbench.jobs.measure:measure", msgspec.msgpack.encode(MeasureTask(specs=specs)))
+    except RunError as error:
+        if len(specs) == 1:
+            return [Measure(broken=str(error))]
+        return [measure for spec in specs for measure in _measured([spec])]
+    return msgspec.msgpack.decode(answer, type=list[Measure])
+
+
+def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
+    misfit = known[case.fit.job_id].misfit if case.inapplicable is None else None
+    if misfit is None:
+        return case
+    # With options of the user's own, the user can fix it; a method as shipped is just not meant for such data.
+    if case.recipe.changed:
+        raise ConfigError(f"{case.recipe.label} on {case.place}: {misfit}")
+    return replace(case, inapplicable=misfit)
+
+
+def _key(spec: JobSpec, pack: Pack) -> str:
+    """Return a hash of what building depends on: the recipe and the shapes, but not the rows."""
+    return identifier(
+        spec.recipe.trained(),
+        spec.recipe.scored(),
+        [spec.length, *pack.shape_of(spec.train.ids[0])[1:]],
+        [spec.sample_rate, len(spec.classes), spec.targets, spec.scaled],
+    )
+
+
+def _first_row(spec: JobSpec) -> JobSpec:
+    # Shapes need only one row, and the message stays small.
+    empty = RowSet()
+    return msgspec.structs.replace(
+        spec, train=RowSet(ids=spec.train.ids[:1]), held=empty, validation=empty, test=empty
+    )
+
+
+def _file(cache: Path, key: str) -> Path:
+    return cache / "measures" / f"{key}.json"
+
+
+def _read(cache: Path, key: str) -> Measure | None:
+    file = _file(cache, key)
+    if not file.exists():
+        return None
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Measure)
+    except msgspec.MsgspecError as error:
+        _log.warning("%s is damaged (%s); measuring again", file, error)
+        return None

@@ -1,0 +1,281 @@
+"""The cases of a run: method x fold x unit x seed, each with a fit job and a score job that hold all they may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench.core.fingerprints import identifier
+from asdbench.core.seeding import seed_for
+from asdbench.data.dataset import Card, Fold, Row
+from asdbench.data.prepare import Prepared
+from asdbench.errors import DataError, unknown
+from asdbench.messages.jobs import WHOLE, Case, JobSpec, RowSet
+from asdbench.recipes.recipe import Recipe
+from asdbench.runs.units import Data, Unit, check_tested_once, inapplicable, units_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What each job may use."""
+
+    device: str
+    threads: int
+    store: str
+    """Folder of the store."""
+    resume_every_s: float
+    """Seconds between saves of the training state."""
+    feature_bytes: int
+    """Memory for features; see ``ItemSource``."""
+
+
+def make_cases(
+    recipes: Sequence[Recipe],
+    prepared: Prepared,
+    *,
+    folds: Sequence[Fold],
+    seeds: Sequence[int],
+    resources: Resources,
+    unseen: bool = False,
+) -> list[Case]:
+    """Return every case of a run, ordered by method, fold, unit and seed.
+
+    Args:
+        recipes: The methods.
+        prepared: The data.
+        folds: How the data are divided.
+        seeds: One training for each.
+        resources: What each job may use.
+        unseen: Whether test items may claim a class without training items, as in leave-one-out; they then claim none.
+
+    Raises:
+        ConfigError: The data lack a scope that the user asked for.
+        DataError: There is no fold, an item is tested more than once, or a test item claims a class without training
+            items.
+    """
+    if not folds:
+        raise DataError(
+            f"{prepared.card.name} has no fold, so nothing to train on or to test; check the dataset's options"
+        )
+    data = Data(prepared)  # shared by all cases, which read the same claims and ids
+    check_tested_once(data, folds)
+    cases = [
+        _CaseBuilder(
+            recipe=recipe.on_unit(unit.name), data=data, unit=unit, seed=seed, resources=resources
+        ).case(recipe, fold)
+        for recipe in recipes
+        for fold in folds
+        for unit in units_of(recipe, data, fold=fold, unseen=unseen)
+        for seed in seeds
+    ]
+    # With a single fold its name would only clutter messages.
+    return [replace(case, place=_place(case)) for case in cases] if len(folds) > 1 else cases
+
+
+def _place(case: Case) -> str:
+    return case.fold if case.unit == WHOLE else f"{case.fold} {case.unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """How the training rows of a unit are used."""
+
+    train: list[int]
+    """Rows to train on."""
+    held: list[int]
+    """Held-out rows."""
+    foreign: list[int]
+    """Rows of other units to train on as negatives; empty unless the method is ``auxiliary``."""
+    held_foreign: list[int]
+    """Held-out rows of other units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CaseBuilder:
+    """Builds the two jobs of one method on one unit with one seed."""
+
+    recipe: Recipe
+    """The method on this unit."""
+    data: Data
+    unit: Unit
+    seed: int
+    resources: Resources
+
+    def case(self, whole: Recipe, fold: Fold) -> Case:
+        parts, held_rules = self._parts()
+        learn, learn_rules = self._learn(parts)
+        length, length_rules = self._length()
+        fit = self._fit(parts, length, rules=[*held_rules, *learn_rules, *length_rules])
+        return Case(
+            recipe=whole,
+            fold=fold.name,
+            unit=self.unit.name,
+            place=self.unit.name,
+            seed=self.seed,
+            fit=fit,
+            score=self._score(fit, learn, held=parts.held),
+            inapplicable=inapplicable(
+                self.recipe, self.data.card, unit=self.unit, training_items=len(parts.train)
+            ),
+        )
+
+    def _fit(self, parts: _Parts, length: int, *, rules: list[str]) -> JobSpec:
+        """Return the fit job, which knows nothing about the items to be scored."""
+        # The id covers everything that can change the model. On a CPU its last bits depend on the number of threads;
+        # on a GPU they do not.
+        card, unit, resources = self.data.card, self.unit, self.resources
+        on_cpu = resources.device == "cpu"
+        model_id = identifier(
+            self.recipe.trained(), self.data.prepared.samples, _content(self.data, parts), unit.name, unit.classes, length,
+            self.seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
+        )  # fmt: skip
+        return JobSpec(
+            job_id=model_id,
+            kind="fit",
+            model_id=model_id,
+            recipe=self.recipe,
+            pack=str(self.data.prepared.pack),
+            store=resources.store,
+            classes=unit.classes,
+            targets=list(card.targets),
+            length=length,
+            sample_rate=card.sample_rate,
+            scaled=card.scaled,
+            train=self._row_set(parts.train + parts.foreign, training=True),
+            held=self._row_set(parts.held + parts.held_foreign, training=True),
+            seed=self.seed,
+            device=resources.device,
+            threads=resources.threads,
+            rules=rules,
+            resume_every_s=resources.resume_every_s,
+            feature_bytes=resources.feature_bytes,
+        )
+
+    def _score(self, fit: JobSpec, learn: Sequence[int], *, held: Sequence[int]) -> JobSpec:
+        unit, ids = self.unit, self.data.prepared.ids
+        # Scores are stored by item id, which each pack draws for itself, so their id depends on the pack as well.
+        scored = [ids[rows].tolist() for rows in (unit.validation, unit.test)]
+        tested = self.data.pack.lengths(ids[unit.test]) if unit.test else np.zeros(0)
+        return msgspec.structs.replace(
+            fit,
+            job_id=identifier(
+                fit.model_id, self.recipe.scored(), identifier(self.data.prepared.pack.name, scored)
+            ),
+            kind="score",
+            rules=[*fit.rules, *_short(tested, fit.length)],
+            train=self._row_set(learn, training=True),
+            held=self._row_set(held, training=True),
+            validation=self._row_set(unit.validation, training=False),
+            test=self._row_set(unit.test, training=False),
+        )
+
+    def _parts(self) -> tuple[_Parts, list[str]]:
+        """Return how the training rows are used, and concessions to small data."""
+        held, rules = self._held(self.unit.train)
+        held_foreign, _ = self._held(self.unit.auxiliary)
+        kept_back = set(held)
+        parts = _Parts(
+            train=[k for k in self.unit.train if k not in kept_back],
+            held=held,
+            foreign=sorted(set(self.unit.auxiliary) - set(held_foreign)),
+            held_foreign=held_foreign,
+        )
+        return parts, rules
+
+    def _held(self, rows: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Choose the held-out rows of each class; every class keeps at least one item to train on."""
+        share = self.recipe.common.held
+        if share == 0:
+            return [], []
+        held: list[int] = []
+        spared: list[str] = []
+        for name, members in self.data.by_class(rows).items():
+            count = int(share * len(members))
+            if count == 0:
+                spared.append(f"{name} ({len(members)})")
+            # Seeded by class, so that adding or removing a class does not change what others hold out.
+            generator = np.random.default_rng(seed_for(self.seed, "held", name))
+            held += [members[i] for i in generator.permutation(len(members))[:count]]
+        few = ", ".join(spared)
+        return sorted(held), [
+            f"no items held out of classes with too few training items: {few}"
+        ] if few else []
+
+    def _learn(self, parts: _Parts) -> tuple[list[int], list[str]]:
+        """Choose the rows the scorer learns from; a class without held-out items uses its training items instead."""
+        if self.recipe.common.scorer_on == "train":
+            return parts.train, []
+        represented = self.data.by_class(parts.held)
+        lent = {
+            name: rows for name, rows in self.data.by_class(parts.train).items() if name not in represented
+        }
+        rule = f"the scorer learns from the training items of {', '.join(lent)}, which have no held-out items"
+        learn = sorted([*parts.held, *(k for rows in lent.values() for k in rows)])
+        return learn, [rule] if lent else []
+
+    def _length(self) -> tuple[int, list[str]]:
+        """Return how many positions of every item are used: the requested length, or the shortest training item's."""
+        card, wanted_s = self.data.card, self.recipe.common.length_s
+        if not self.unit.train:
+            return card.item_shape[0], []
+        shortest = int(self.data.pack.lengths(self.data.prepared.ids[self.unit.train]).min())
+        if wanted_s is None or card.sample_rate is None:
+            return shortest, []
+        wanted = round(wanted_s * card.sample_rate)
+        if wanted <= shortest:
+            return wanted, []
+        return shortest, [
+            f"items cut to {shortest} positions, the shortest training item, instead of {wanted}"
+        ]
+
+    def _row_set(self, chosen: Sequence[int], *, training: bool) -> RowSet:
+        # The one place where rows become a message to a job: of scored items it passes on neither a label nor a column
+        # that would not be known at run time.
+        data, card = self.data, self.data.card
+        places = {name: place for place, name in enumerate(self.unit.classes)}
+        rows = [data.rows[k] for k in chosen]
+        claim = [places.get(data.claims[k], -1) for k in chosen]
+        return RowSet(
+            ids=[data.ids[k] for k in chosen],
+            claim=claim,
+            own=[index >= 0 for index in claim],
+            target=[_target(card, row) for row in rows] if training else [-1] * len(rows),
+            columns=_columns(rows, card.columns if training else (*card.claims, *card.runtime_columns)),
+        )
+
+
+def _content(data: Data, parts: _Parts) -> list[str]:
+    """Return hashes of what a model learns from, one for each use."""
+    # One hash per use: the same rows as training and as held-out items make different models.
+    return [data.hash_of(rows) for rows in (parts.train, parts.foreign, parts.held, parts.held_foreign)]
+
+
+def _short(tested: NDArray[Any], length: int) -> list[str]:
+    if short := int((tested < length).sum()):
+        return [
+            f"{short} test items are shorter than {length} positions and are repeated from their beginning"
+        ]
+    return []
+
+
+def _target(card: Card, row: Row) -> int:
+    """Return the index of a training item's class; -1 if the task is detection.
+
+    Raises:
+        DataError: Its label is not one of the card's targets.
+    """
+    # The only label that a job ever receives, and only for training items.
+    if not card.targets:
+        return -1
+    if row.label not in card.targets:
+        raise DataError(f"{row.source}: {unknown('class', str(row.label), known=card.targets)}")
+    return card.targets.index(row.label)
+
+
+def _columns(rows: Sequence[Row], names: Mapping[str, str] | Sequence[str]) -> dict[str, list[str]]:
+    return {name: [row.columns.get(name, "") for row in rows] for name in names}

@@ -1,0 +1,263 @@
+"""Describes a method without data: paper, options, shapes, parameters and FLOPs."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from asdbench.core.config import Config, config_of
+from asdbench.core.info import Info
+from asdbench.data.dataset import Card, Dataset, LocatedDataset
+from asdbench.errors import DataError, unknown
+from asdbench.plugin.entries import Selector
+from asdbench.plugin.registry import NotOffered, Registry
+from asdbench.recipes.recipe import PARTS, CommonOptions, Recipe
+from asdbench.recipes.resolve import resolve, resolve_ensemble
+from asdbench.runs.request import open_dataset
+
+
+class OptionDescription(Config, frozen=True, kw_only=True):
+    """One option of a method."""
+
+    part: str
+    """``featurizer``, ``model`` or ``scorer``; ``method`` for the options that every method has."""
+    option: str
+    value: Any
+    kind: str
+    """Type, or the possible values: ``int``, ``float | none``, ``mean | max``."""
+    meaning: str
+
+
+class MethodDescription(Config, frozen=True, kw_only=True):
+    """A method on a dataset: where it comes from, its shapes, its size and its options."""
+
+    method: str
+    title: str
+    paper: str
+    licence: str
+    plugin: str
+    dataset: str
+    reduced: bool
+    """True: a smaller training budget than the paper's on this dataset."""
+    classes: int
+    """Classes that the items of a unit claim; of the first unit by name if there are several."""
+    targets: list[str]
+    """Classes to tell apart in a classification task."""
+    item_shape: list[int]
+    feature_shape: list[int]
+    output_shapes: dict[str, list[int]]
+    """Shape of each output for one item, ``[segments, ...]``."""
+    parameters: int
+    """Trainable parameters."""
+    parameters_with_buffers: int
+    """All floating-point numbers of the state, including running statistics."""
+    flops_per_item: int
+    """Floating-point operations for the outputs of one item, without its features."""
+    approximate: str
+    """What public sources do not state about the method; empty: nothing."""
+    cites: dict[str, str]
+    """Part -> the paper it comes from."""
+    units: dict[str, dict[str, Any]]
+    """Unit -> options there."""
+    presets: dict[str, dict[str, Any]]
+    """Preset -> its options."""
+    options: list[OptionDescription]
+    """Every option with its value on this dataset."""
+
+
+class EnsembleDescription(Config, frozen=True, kw_only=True):
+    """An ensemble on a dataset, with a description of each member."""
+
+    method: str
+    ensemble_of: str
+    """Labels of the members, joined by commas."""
+    title: str
+    paper: str
+    licence: str
+    plugin: str
+    dataset: str
+    reduced: bool
+    approximate: str
+    members: list[MethodDescription]
+
+
+def describe(
+    registry: Registry, selector: Selector, *, dataset: Selector | None = None
+) -> MethodDescription | EnsembleDescription:
+    """Describe a method or an ensemble with its options.
+
+    Args:
+        registry: The loaded plugins.
+        selector: The method with the user's options.
+        dataset: Where to describe it; None: on the dataset of its paper.
+
+    Raises:
+        PluginError: No plugin offers the method or the dataset.
+        ConfigError: An option is unknown, out of range or ambiguous.
+        DataError: The dataset's card states its classes or the shape of its items only once the data are read.
+    """
+    if registry.ensemble(selector.name) is not None:
+        return _describe_ensemble(registry, selector, dataset=dataset)
+    return _describe_method(registry, selector, dataset=dataset)
+
+
+def _describe_method(
+    registry: Registry, selector: Selector, *, dataset: Selector | None
+) -> MethodDescription:
+    from asdbench.detector.detector import (
+        Detector,  # imports torch, which other users of this module do not need
+    )
+    from asdbench.detector.size import size_of
+
+    method = registry.method(selector.name)
+    data = open_dataset(registry, dataset or Selector(method.home))
+    recipe = resolve(registry, selector, dataset=data.card.name)
+    info = expected_info(recipe, data)
+    size = size_of(
+        Detector(recipe, info)
+    )  # built and run once on silence, so the shapes are not just declared
+    return MethodDescription(
+        method=method.name,
+        title=method.title,
+        paper=method.paper,
+        licence=method.licence,
+        plugin=registry.owner("method", method.name).name,
+        dataset=data.card.name,
+        reduced=recipe.reduced,
+        classes=len(info.classes),
+        targets=list(info.targets),
+        item_shape=list(info.item_shape),
+        feature_shape=list(size.feature_shape),
+        output_shapes={output: list(shape) for output, shape in size.output_shapes.items()},
+        parameters=size.parameters,
+        parameters_with_buffers=size.stored,
+        flops_per_item=size.flops,
+        approximate=method.approximate,
+        cites=_cites(registry, recipe),
+        units={unit: dict(values) for unit, values in method.units.items()},
+        presets={preset: dict(values) for preset, values in method.presets.items()},
+        options=_options(registry, recipe),
+    )
+
+
+def _describe_ensemble(
+    registry: Registry, selector: Selector, *, dataset: Selector | None
+) -> EnsembleDescription:
+    ensemble = registry.ensemble(selector.name)
+    if ensemble is None:
+        raise NotOffered(unknown("ensemble", selector.name, known=registry.names("ensemble")))
+    where = dataset or Selector(ensemble.home)
+    data = open_dataset(registry, where)
+    recipe = resolve_ensemble(registry, selector, dataset=data.card.name)
+    members = recipe.members
+    return EnsembleDescription(
+        method=ensemble.name,
+        ensemble_of=", ".join(member.label for member in members),
+        title=ensemble.title,
+        paper=ensemble.paper,
+        licence=ensemble.licence,
+        plugin=registry.owner("ensemble", ensemble.name).name,
+        dataset=data.card.name,
+        reduced=recipe.reduced,
+        approximate=ensemble.approximate,
+        members=[
+            _describe_method(registry, Selector(member.method, member.changed), dataset=where)
+            for member in members
+        ],
+    )
+
+
+def _cites(registry: Registry, recipe: Recipe) -> dict[str, str]:
+    """Return the paper of each part that cites one, by part."""
+    cited = {part: registry.entry(part, getattr(recipe, part).name).cites for part in PARTS}
+    return {part: paper for part, paper in cited.items() if paper}
+
+
+def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
+    """Return what a model is built for, from the card alone; for the first unit by name if there are several.
+
+    Raises:
+        DataError: The card states its classes or the shape of its items only once the data are read.
+    """
+    card = dataset.card
+    classes = _classes(recipe, card)
+    if not card.item_shape or 0 in card.item_shape:
+        place = "give an absolute path, " if isinstance(dataset, LocatedDataset) else ""
+        raise DataError(
+            f"the shape of the items of {card.name} (so far {list(card.item_shape)}) is known only once its data are "
+            f"read; {place or 'describe the method on another dataset, '}or leave out -d to use the dataset of the "
+            "method's paper"
+        )
+    return Info(
+        item_shape=(_length(recipe, card), *card.item_shape[1:]),
+        sample_rate=card.sample_rate,
+        classes=classes,
+        targets=card.targets,
+        scaled=card.scaled,
+    )
+
+
+def _classes(recipe: Recipe, card: Card) -> tuple[str, ...]:
+    if not card.claims:  # items without claims all belong to one class, in every unit
+        return (card.claim_of({}),)
+    if not card.expected:
+        raise DataError(
+            f"the classes of {card.name} are known only once its data are read; "
+            "describe the method on another dataset, for example -d synthetic"
+        )
+    # The official counts stand in for the rows: each has the columns of its items, so it has a unit and a class.
+    columns = card.scopes.get(recipe.common.scope, ())
+    units: dict[tuple[str, ...], set[str]] = {}
+    for count in card.expected:
+        unit = tuple(count.columns[column] for column in columns)
+        units.setdefault(unit, set()).add(card.claim_of(count.columns))
+    return tuple(sorted(units[min(units)]))
+
+
+def _length(recipe: Recipe, card: Card) -> int:
+    # Without data, the official item stands for the shortest training item, which is what a run would cut to.
+    if recipe.common.length_s is None or card.sample_rate is None:
+        return card.item_shape[0]
+    return min(round(recipe.common.length_s * card.sample_rate), card.item_shape[0])
+
+
+def _options(registry: Registry, recipe: Recipe) -> list[OptionDescription]:
+    rows = _rows("method", CommonOptions, values=msgspec.to_builtins(recipe.common))
+    for part in PARTS:
+        chosen = getattr(recipe, part)
+        rows += _rows(part, config_of(registry.build(part, chosen.name)), values=chosen.options)
+    return rows
+
+
+def _rows(part: str, config: type[Config], *, values: Mapping[str, Any]) -> list[OptionDescription]:
+    hints = typing.get_type_hints(config, include_extras=True)
+    return [
+        OptionDescription(
+            part=part,
+            option=field.name,
+            value=values[field.name],
+            kind=_kind(hints[field.name]),
+            meaning=_meaning(hints[field.name]),
+        )
+        for field in msgspec.structs.fields(config)
+    ]
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        return _kind(typing.get_args(hint)[0])
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(str(value) for value in typing.get_args(hint))
+    if typing.get_args(hint):
+        return " | ".join(_kind(part) for part in typing.get_args(hint))
+    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _meaning(hint: Any) -> str:
+    if typing.get_origin(hint) is not typing.Annotated:
+        return ""
+    metas = [meta for meta in typing.get_args(hint)[1:] if isinstance(meta, msgspec.Meta)]
+    return " ".join(meta.description for meta in metas if meta.description)

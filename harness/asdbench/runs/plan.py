@@ -1,0 +1,166 @@
+"""The plan: a request with its data prepared and its jobs determined, before any of them runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from asdbench.core.environment import available_memory, cores, cuda_of_torch, has_gpu
+from asdbench.core.fingerprints import identifier
+from asdbench.data.dataset import Fold
+from asdbench.data.folds import leave_one_out
+from asdbench.data.leaks import known_leak
+from asdbench.data.pack import Pack
+from asdbench.data.prepare import Prepared, prepare
+from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.jobs.executors.local import ask
+from asdbench.messages.jobs import Case
+from asdbench.plugin.registry import Registry
+from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+from asdbench.recipes.remembered import resolve_any
+from asdbench.runs.buildable import checked
+from asdbench.runs.cases import Resources, make_cases
+from asdbench.runs.observer import Observer
+from asdbench.runs.request import LOSO, Request, open_dataset, split_protocol
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A request with its data prepared and its jobs determined."""
+
+    request: Request
+    prepared: Prepared
+    recipes: list[Recipe | EnsembleRecipe]
+    """The requested methods and ensembles, in order."""
+    cases: list[Case]
+    """Cases of all requested methods and of all members of ensembles."""
+    resources: Resources
+
+    @property
+    def run_id(self) -> str:
+        """Identifier of the run; equal for equal sets of jobs and the same selection rule."""
+        return identifier(sorted(case.score.job_id for case in self.cases), self.request.selection)
+
+
+def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Planned:
+    """Prepare the data and determine every job, without running any.
+
+    Raises:
+        ConfigError: A name or an option is wrong, or does not fit the data.
+        DataError: The data are missing, damaged, or incomplete without ``allow_partial``.
+        PluginError: No plugin offers what is requested, or it cannot be imported.
+    """
+    # Recipes before data: a misspelt option is reported at once, not after minutes of hashing and decoding.
+    selector, by = split_protocol(registry, request.dataset)
+    dataset = open_dataset(registry, selector)
+    recipes = [
+        resolve_any(registry, method, dataset=dataset.card.name, cache=request.cache)
+        for method in request.methods
+    ]
+    _check_labels(recipes)  # results are stored and shown by label
+    resources = _resources(request)
+    prepared = prepare(dataset, request.data_root, cache=request.cache, on_progress=observer.preparing)
+    _check_complete(prepared, request)
+    _check_task(recipes, prepared)
+    folds, prepared = _folds(prepared, by=by)
+    cases = make_cases(
+        trained(recipes),
+        prepared,
+        folds=folds,
+        seeds=request.seeds,
+        resources=resources,
+        unseen=by is not None,
+    )
+    cases = checked(cases, cache=request.cache, pack=Pack(prepared.pack))
+    return Planned(request=request, prepared=prepared, recipes=recipes, cases=cases, resources=resources)
+
+
+def trained(recipes: Sequence[Recipe | EnsembleRecipe]) -> list[Recipe]:
+    """Return the requested methods and the members of ensembles, each once."""
+    methods = [recipe for recipe in recipes if isinstance(recipe, Recipe)]
+    members = [
+        member for recipe in recipes if isinstance(recipe, EnsembleRecipe) for member in recipe.members
+    ]
+    # A member that is also requested by itself is trained once.
+    return list({recipe.label: recipe for recipe in [*methods, *members]}.values())
+
+
+def _folds(prepared: Prepared, *, by: str | None) -> tuple[Sequence[Fold], Prepared]:
+    """Return the folds of the protocol, and the data with a card that takes the protocol into account."""
+    folds = prepared.dataset.folds(prepared.rows)
+    if by is not None:
+        if any(fold.validation for fold in folds):
+            raise ConfigError(
+                f"protocol={LOSO} needs a dataset without validation items; {prepared.card.name} chooses a threshold on "
+                "them, and models of other folds would train on them"
+            )
+        if by not in prepared.card.columns:
+            raise ConfigError(f"by={by}: {unknown('column', by, known=prepared.card.columns)}")
+        folds = leave_one_out(folds, prepared.rows, by=by)
+        prepared = _with_card(prepared, published_as="")  # papers print values for the official division only
+    # Once per run and not per fold, and in the card, so that every table and record repeats it.
+    if leak := known_leak(prepared, folds):
+        _log.warning("%s: known leak: %s", prepared.card.name, leak)
+        prepared = _with_card(prepared, known_leaks=(*prepared.card.known_leaks, leak))
+    return folds, prepared
+
+
+def _with_card(prepared: Prepared, **changed: Any) -> Prepared:
+    return replace(prepared, card=msgspec.structs.replace(prepared.card, **changed))
+
+
+def _check_complete(prepared: Prepared, request: Request) -> None:
+    if not prepared.completeness.complete and not request.allow_partial:
+        raise DataError(
+            f"{prepared.card.name} is incomplete, {prepared.completeness.summary()}. `asdbench datasets verify` lists "
+            "all gaps; --allow-partial runs on it anyway and marks the numbers as from partial data"
+        )
+
+
+def _check_task(recipes: Sequence[Recipe | EnsembleRecipe], prepared: Prepared) -> None:
+    for recipe in recipes:
+        if isinstance(recipe, EnsembleRecipe) and prepared.card.targets:
+            raise ConfigError(
+                f"{recipe.label} averages anomaly scores, but {prepared.card.name} is a classification task; choose a "
+                "method that classifies"
+            )
+
+
+def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:
+    labels = [recipe.label for recipe in recipes]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"{label} is given twice; to repeat a run, give --seed several times instead")
+
+
+def _resources(request: Request) -> Resources:
+    return Resources(
+        device=_device(request.device),
+        threads=request.threads or max(1, len(cores()) // request.slots),
+        store=str(request.out.resolve()),
+        resume_every_s=request.resume_every_s,
+        # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
+        feature_bytes=int(available_memory() / 4 / request.slots),
+    )
+
+
+def _device(wanted: str) -> str:
+    """Return the device for jobs; asks torch, in another process, only if the machine may have a GPU."""
+    # The cheap questions come first: which build of torch is installed, and whether the machine has a GPU at all.
+    if wanted == "cpu":
+        return "cpu"
+    if cuda_of_torch() is not None and has_gpu() and _finds_cuda():
+        return "cuda"
+    if wanted == "cuda":
+        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    return "cpu"
+
+
+def _finds_cuda() -> bool:
+    return msgspec.msgpack.decode(ask("asdbench.jobs.measure:has_cuda", b""), type=bool)

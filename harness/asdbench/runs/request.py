@@ -1,0 +1,94 @@
+"""What a user requests: methods, a dataset with its options and protocol, folders and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from asdbench.core.config import config_of, configure
+from asdbench.data.dataset import Dataset
+from asdbench.errors import ConfigError, unknown
+from asdbench.plugin.entries import Selection, Selector
+from asdbench.plugin.registry import Registry
+
+LOSO = "loso"
+"""Leave-one-out over a column: the protocol that works with any dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One run as requested: what ``asdbench run`` makes of its options."""
+
+    methods: Sequence[Selector]
+    """Methods and ensembles."""
+    dataset: Selector
+    """With ``protocol`` and ``by``, if given."""
+    data_root: Path
+    """Folder of datasets."""
+    cache: Path
+    """Folder for decoded and generated data."""
+    out: Path
+    """Folder of the store."""
+    seeds: Sequence[int] = (42,)
+    slots: int = 1
+    """Jobs that run at the same time."""
+    threads: int | None = None
+    """Threads per job; None: the number of cores divided by ``slots``."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    timeout_s: float | None = None
+    """Time limit of each job; None: none."""
+    allow_partial: bool = False
+    """True: accept an incomplete dataset."""
+    selection: Selection | None = None
+    """Which checkpoint counts; None: each method's own rule."""
+    resume_every_s: float = 10.0
+    """Seconds between saves of the training state."""
+    command: Sequence[str] = field(default_factory=tuple)
+    """The command line, for the record."""
+
+
+def split_protocol(registry: Registry, selector: Selector) -> tuple[Selector, str | None]:
+    """Split ``protocol=loso,by=COLUMN``, which works with any dataset, off a dataset's own options.
+
+    Returns:
+        The dataset without the two, and COLUMN; None if the dataset divides itself.
+
+    Raises:
+        PluginError: No plugin offers the dataset.
+        ConfigError: ``protocol=loso`` is given without ``by`` or the reverse, or an option or protocol is unknown.
+    """
+    # Done before the dataset is configured, whose options are only its own fields.
+    name = selector.name
+    own = set(config_of(registry.build("dataset", name)).__struct_fields__)
+    left = dict(selector.options)
+    by = None
+    if left.get("protocol") == LOSO:
+        del left["protocol"]
+        by = left.pop("by", None)
+        if by is None:
+            raise ConfigError(
+                f"{name}[protocol=loso] needs a column whose values are left out one at a time, for example by=section"
+            )
+    for key, value in left.items():
+        if key in own:  # a dataset may have options of these names itself
+            continue
+        if key == "protocol":
+            raise ConfigError(f"{name}: {unknown('protocol', value, known=[LOSO])}")
+        if key == "by":
+            raise ConfigError(f"{name}[by={value}] needs protocol={LOSO}: write protocol={LOSO},by={value}")
+        raise ConfigError(f"{name}: {unknown('option', key, known=own | {'protocol', 'by'})}")
+    return Selector(name, left), by
+
+
+def open_dataset(registry: Registry, selector: Selector) -> Dataset:
+    """Return a dataset with its options.
+
+    Raises:
+        PluginError: No plugin offers it.
+        ConfigError: An option is unknown or does not fit.
+    """
+    built = registry.build("dataset", selector.name)
+    dataset: Dataset = configure(config_of(built), selector.options, of=selector.name)
+    return dataset

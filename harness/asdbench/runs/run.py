@@ -1,0 +1,98 @@
+"""A whole run, from request to document: executes missing jobs, evaluates, records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asdbench.errors import Interrupted
+from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.messages.results import Outcome
+from asdbench.plugin.registry import Registry
+from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+from asdbench.results.ensemble import combine
+from asdbench.results.evaluator import Evaluation, MetricSet, evaluate
+from asdbench.results.record import write_document, write_record
+from asdbench.results.report import document_of, record_of
+from asdbench.results.schema import RunDocument
+from asdbench.results.store import Store
+from asdbench.runs.observer import Observer
+from asdbench.runs.plan import Planned, plan_run
+from asdbench.runs.provenance import run_info
+from asdbench.runs.request import Request
+from asdbench.runs.scheduler import execute
+
+
+def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocument:
+    """Run a request and return its document. A failed job does not stop the others; the document lists it.
+
+    Raises:
+        Interrupted: The user interrupted the run; finished jobs are kept, and the same request resumes it.
+        AsdbenchError: The request cannot be run at all.
+    """
+    return run_planned(plan_run(request, registry, observer=observer), registry, observer=observer)
+
+
+def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
+    """Run what was planned and return its document.
+
+    Raises:
+        Interrupted: The user interrupted the run; finished jobs are kept, and the same request resumes it.
+        RunError: Another run is using the folder of results.
+    """
+    store = Store(planned.request.out)
+    with store.exclusive():
+        jobs = _execute(planned, store, observer=observer)
+        evaluations = evaluations_of(planned, registry)
+        document = document_of(
+            registry,
+            planned.prepared,
+            evaluations=evaluations,
+            jobs=jobs,
+            run=run_info(planned, registry),
+            cache=planned.request.cache,
+        )
+        for evaluation in evaluations:
+            tables = {"items": evaluation.items, "validation": evaluation.validation, "held": evaluation.held}
+            write_record(store, record_of(document, evaluation), tables=tables)
+        write_document(store, document)  # last: a run that can be read has all its records
+    return document
+
+
+def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
+    """Evaluate the results of a plan that are in the store."""
+    metric_set: MetricSet = registry.build("metrics", planned.prepared.card.metrics)
+    return [_evaluate(planned, recipe, metric_set=metric_set) for recipe in planned.recipes]
+
+
+def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[Outcome]:
+    executor = LocalExecutor(
+        slots=planned.request.slots, threads=planned.resources.threads, timeout_s=planned.request.timeout_s
+    )
+    try:
+        return execute(planned.cases, executor, store=store, observer=observer)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            "interrupted; finished jobs are kept, run the same command to resume"
+        ) from interrupt
+    finally:
+        executor.close()  # also after an error: no worker outlives its run
+
+
+def _evaluate(planned: Planned, recipe: Recipe | EnsembleRecipe, *, metric_set: MetricSet) -> Evaluation:
+    wanted, store = planned.request.selection, Store(planned.request.out)
+    members = recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe]
+    labels = {member.label for member in members}
+    cases = [case for case in planned.cases if case.recipe.label in labels]
+    if isinstance(recipe, EnsembleRecipe):
+        return combine(
+            recipe, cases, prepared=planned.prepared, store=store, metric_set=metric_set, selection=wanted
+        )
+    return evaluate(
+        cases,
+        planned.prepared,
+        store=store,
+        metric_set=metric_set,
+        selection=wanted or recipe.selection,
+        # A rule that the user asked for must apply; a method's own may fall back where small data leave it no losses.
+        strict=wanted is not None,
+    )

@@ -1,0 +1,34 @@
+"""Writes the JSON Schemas of run documents and method records to ``docs/schemas``.
+
+python tests/support/make_schemas.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from asdbench.results.schema import MethodRecord, RunDocument
+
+FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
+TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord}
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_of(name: str) -> str:
+    """Return the text of ``<name>.schema.json``."""
+    schema = {"$schema": DIALECT, **msgspec.json.schema(TYPES[name])}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def file_of(name: str) -> Path:
+    """Return the place of ``<name>.schema.json``."""
+    return FOLDER / f"{name}.schema.json"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in TYPES:
+        file_of(name).write_text(schema_of(name), "utf-8")
