@@ -13,13 +13,14 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+import tiny
 
 from asdbench import Entry, Registry, Selector, hookimpl, lazy
 from asdbench.cli import COMMANDS, cli, main, status_of
 from asdbench.data.card import CardDocument
 from asdbench.errors import Interrupted
 from asdbench.plugin.registry import load_plugin
-from asdbench.runs.describe import MethodDescription
+from asdbench.runs.describe import MethodDescription, describe
 
 Capture = pytest.CaptureFixture[str]
 TINY = "synthetic[machines=fan,ids=1,train_clips=2,test_clips=1,length_s=1]"
@@ -98,6 +99,11 @@ def test_describe_gives_the_published_size_of_asd_afpa(capsys: Capture) -> None:
     [heads] = [row for row in method.options if row.option == "heads"]
     assert (heads.value, heads.kind, heads.part) == (6, "int", "model")
     assert all(row.meaning for row in method.options)
+
+
+def test_the_licence_of_a_method_is_that_of_its_distribution_or_not_stated() -> None:
+    ours, toy = (describe(tiny.registry(), Selector(name)) for name in ("idnn", "toy"))
+    assert (ours.licence, toy.licence) == ("MIT", "not stated")
 
 
 def test_describe_shows_people_the_options_with_what_the_user_changed(capsys: Capture) -> None:

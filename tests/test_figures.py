@@ -35,7 +35,7 @@ from asdbench.results.plots import draw
 from asdbench.results.record import RecordedRun
 from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_range
 from asdbench_leaderboards.figures.panels import COLOURS, method_label, short
-from asdbench_leaderboards.figures.scored import Scored, measured_levels
+from asdbench_leaderboards.figures.scored import Scored, measured_levels, scored
 
 DETECTION = {"results", "roc", "error_rates", "scores", "training"}
 HOLDOUT = {"results", "precision_recall", "scores", "training"}
@@ -269,6 +269,14 @@ def test_equal_scores_of_a_section_all_become_its_smallest() -> None:
 
 
 # Histograms.
+
+
+def test_items_with_secret_labels_are_left_out_of_every_figure_of_scores() -> None:
+    labels = pd.array(["normal", None, "anomaly", None], dtype="string")
+    table = pd.DataFrame({"label": labels, "score_1": [0.1, 0.2, 0.3, 0.4]})
+    assert scored(table, 1).is_anomaly.tolist() == [False, True]
+    secret = scored(table.assign(label=pd.array([None] * 4, dtype="string")), 1)
+    assert (secret.is_anomaly.tolist(), secret.scores.tolist()) == ([], [])
 
 
 def heights(axes: Axes) -> list[float]:

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 import tiny
 import toy_plugin
 
 from asdbench import ConfigError, DataError, Fold, Method, Row, Selector, hookimpl
+from asdbench.messages.jobs import Case
 from asdbench.runs.plan import Planned, plan_run
 from asdbench_datasets.synthetic.synthetic import Synthetic
 
@@ -37,6 +39,30 @@ def test_no_message_to_a_job_holds_a_label_a_name_or_a_hash(cache: Path, tmp_pat
             assert "anomaly" not in text
             assert ".wav" not in text
             assert not any(digest in text for digest in hashes)
+
+
+def test_a_new_test_clip_retrains_nothing_and_a_new_training_clip_does(tmp_path: Path) -> None:
+    for part, number in (("train", 0), ("train", 1), ("train", 2), ("test", 3)):
+        write_clip(tmp_path / "own/fan" / part / f"{number}.wav", number)
+
+    def case(**options: str) -> Case:
+        own = Selector("folder", {"path": str(tmp_path / "own"), **options})
+        [found] = planned(tmp_path, tmp_path / "cache", dataset=own).cases
+        return found
+
+    before = case()
+    write_clip(tmp_path / "own/fan/test/4.wav", 4)
+    more = case()
+    assert more.fit.model_id == before.fit.model_id
+    assert more.score.job_id != before.score.job_id
+    assert case(sample_rate="2000").fit.model_id != more.fit.model_id  # the same files, read in another way
+    write_clip(tmp_path / "own/fan/train/5.wav", 5)
+    assert case().fit.model_id != more.fit.model_id
+
+
+def write_clip(file: Path, number: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, np.random.default_rng(number).normal(scale=0.1, size=4000), 4000, subtype="PCM_16")
 
 
 def test_a_message_holds_only_the_claims_of_a_test_item(cache: Path, tmp_path: Path) -> None:

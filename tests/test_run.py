@@ -29,7 +29,8 @@ from asdbench.results.plots import draw_one
 from asdbench.results.record import decode
 from asdbench.results.schema import ResultRow
 from asdbench.results.store import Store
-from asdbench.runs.run import run
+from asdbench.runs.plan import plan_run
+from asdbench.runs.run import run, run_planned
 from asdbench_datasets.synthetic.synthetic import Synthetic
 
 
@@ -157,12 +158,14 @@ def test_units_are_trained_apart_and_two_at_once(cache: Path, tmp_path: Path) ->
     assert roles == {"held", "test"}
 
 
-def test_scores_are_kept_for_every_checkpoint_and_the_best_are_shown(
-    finished: tuple[Path, RunDocument],
+def test_scores_are_kept_for_every_checkpoint_and_the_best_are_shown_on_request(
+    finished: tuple[Path, RunDocument], copied: Path, cache: Path
 ) -> None:
-    folder, document = finished
+    folder, unasked = finished
     [table] = scores_of(folder)
     assert sorted(table["checkpoint"].unique()) == [1, 2, 3]
+    assert unasked.methods["toy"].best_on_test_labels is None
+    document = go(copied, cache=cache, by_selection=True)
     best, last = document.methods["toy"].best_on_test_labels, document.summary["toy"]
     assert best is not None
     assert total(best) >= total(last) - 1e-12
@@ -175,9 +178,9 @@ def total(averages: dict[str, float | None]) -> float:
 def test_selection_on_test_labels_is_named(
     finished: tuple[Path, RunDocument], copied: Path, cache: Path
 ) -> None:
-    document = go(copied, cache=cache, selection="test")
+    document = go(copied, cache=cache, selection="test", by_selection=True)
     assert "CHOSEN ON TEST LABELS" in table_of(document)
-    assert document.summary["toy"] == pytest.approx(finished[1].methods["toy"].best_on_test_labels)
+    assert document.summary["toy"] == pytest.approx(document.methods["toy"].best_on_test_labels)
 
 
 def test_selection_by_held_out_loss_needs_one(copied: Path, cache: Path) -> None:
@@ -242,9 +245,18 @@ def test_a_method_asked_for_twice_is_refused(cache: Path, tmp_path: Path) -> Non
         go(tmp_path, Selector("toy"), Selector("toy"), cache=cache)
 
 
-def test_a_folder_in_use_is_refused(cache: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
     with Store(tmp_path).exclusive(), pytest.raises(RunError, match="another run is using"):
-        go(tmp_path, cache=cache)
+        go(tmp_path, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_that_becomes_used_while_data_are_prepared_is_refused_too(
+    cache: Path, tmp_path: Path
+) -> None:
+    plan = plan_run(tiny.request(tmp_path, cache=cache), tiny.registry(), observer=tiny.Silent())
+    with Store(tmp_path).exclusive(), pytest.raises(RunError, match="another run is using"):
+        run_planned(plan, tiny.registry(), observer=tiny.Silent())
 
 
 def test_the_figure_shows_every_method_with_its_printed_values(

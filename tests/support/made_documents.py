@@ -78,8 +78,8 @@ def prepared_of(
         for columns in items.drop(columns=["label", "domain"]).drop_duplicates().to_dict("records")
     )
     return Prepared(
-        dataset=Dcase2020(), card=card, rows=rows, ids=np.arange(len(rows)), pack=Path("pack"), vault=Path("vault"),
-        samples="", manifest="", completeness=Completeness(complete=complete, items=len(rows), expected=expected),
+        dataset=Dcase2020(), card=card, rows=rows, ids=np.arange(len(rows)), decoded=[], pack=Path("pack"),
+        vault=Path("vault"), samples="", manifest="", completeness=Completeness(complete=complete, items=len(rows), expected=expected),
     )  # fmt: skip
 
 

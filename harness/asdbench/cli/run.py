@@ -110,6 +110,11 @@ class Duration(click.ParamType[float]):
     default=None,
     help="Which checkpoint counts; `test` uses test labels, as some papers did [default: the method's own rule].",
 )
+@click.option(
+    "--by-selection",
+    is_flag=True,
+    help="Also report the checkpoints that look best on test labels; not for comparison.",
+)
 @click.option("--allow-partial", is_flag=True, help="Run on an incomplete dataset; its numbers are marked.")
 @click.option(
     "--by",
@@ -148,6 +153,7 @@ def run(
     device: Any,
     timeout: float | None,
     selection: Any,
+    by_selection: bool,
     allow_partial: bool,
     by: str,
     resume_every_s: float,
@@ -181,6 +187,7 @@ def run(
         timeout_s=timeout,
         allow_partial=allow_partial,
         selection=selection,
+        by_selection=by_selection,
         resume_every_s=resume_every_s,
         command=sys.argv[1:],
     )
@@ -226,15 +233,12 @@ def _estimates(registry: Registry, requests: Sequence[Request]) -> list[CaseEsti
 def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.executors.local import start_server
-    from asdbench.runs.plan import plan_run
-    from asdbench.runs.run import run_planned
+    from asdbench.runs.run import run_all
 
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        # All runs are planned before the first starts, so that an error in the last one is reported right away.
-        plans = [plan_run(request, registry, observer=bars) for request in requests]
-        return [run_planned(planned, registry, observer=bars) for planned in plans]
+        return run_all(requests, registry, observer=bars)
 
 
 def _show(

@@ -46,7 +46,7 @@ class PackCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     arrays: tuple[ArrayCard, ...]
 
 
-VERSION = 3
+VERSION = 4
 
 
 class Pack:
@@ -79,8 +79,11 @@ class Pack:
 
 def build_pack(
     rows: Sequence[Row], ids: NDArray[np.int64], *, read: Reader, folder: Path, on_progress: OnProgress
-) -> None:
+) -> list[str]:
     """Decode the sources of ``rows`` into ``folder``; row k becomes item ``ids[k]``.
+
+    Returns:
+        The SHA-256 of each row's decoded source, in the order of the rows.
 
     Raises:
         DataError: A source is damaged, empty or shorter than one of its items.
@@ -108,11 +111,15 @@ def build_pack(
     )
     np.save(folder / "items.npy", items)
     # In the order of the rows, not of the secret ids: equal data give equal hashes in every cache.
+    decoded = [digests[row.source] for row in rows]
     samples = hashlib.sha256(
-        msgspec.json.encode([[digests[row.source], row.start, row.length] for row in rows])
+        msgspec.json.encode(
+            [[digest, row.start, row.length] for digest, row in zip(decoded, rows, strict=True)]
+        )
     ).hexdigest()
     card = PackCard(version=VERSION, items=len(rows), samples=samples, ids=digest_of(ids), arrays=arrays)
     (folder / "pack.json").write_bytes(msgspec.json.encode(card))
+    return decoded
 
 
 def digest_of(ids: NDArray[np.int64]) -> str:

@@ -24,7 +24,15 @@ from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Card, Dataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.hashing import content_hashes
 from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
-from asdbench.data.vault import RESERVED, SCORES, read_ids, reserved, write_vault
+from asdbench.data.vault import (
+    RESERVED,
+    SCORES,
+    read_decoded,
+    read_ids,
+    reserved,
+    write_decoded,
+    write_vault,
+)
 from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress, Progress
 
@@ -41,6 +49,8 @@ class Prepared:
     """In the order of their content, so that the same data gives the same order everywhere."""
     ids: NDArray[np.int64]
     """Secret item id of each row."""
+    decoded: list[str]
+    """SHA-256 of each row's decoded source, whatever options it was read with."""
     pack: Path
     """Folder of the pack, the only one that jobs know."""
     vault: Path
@@ -98,6 +108,7 @@ def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgres
         card=card,
         rows=tuple(rows),
         ids=read_ids(vault),
+        decoded=read_decoded(vault),
         pack=pack,
         vault=vault,
         samples=Pack(pack).card.samples,
@@ -176,8 +187,14 @@ def _refuse_reserved(card: Card, rows: Sequence[Row]) -> None:
 
 def _is_whole(vault: Path, digest: str) -> bool:
     try:
-        return digest_of(read_ids(vault)) == digest
-    except (OSError, ValueError, KeyError):  # it is missing, not a parquet file, or not ours
+        ids = read_ids(vault)
+        return digest_of(ids) == digest and len(read_decoded(vault)) == len(ids)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        msgspec.MsgspecError,
+    ):  # a file is missing, of another format, or not ours
         return False
 
 
@@ -201,9 +218,10 @@ def _build(
             raise DataError(f"cannot read {source} under {root}: {error.strerror or error}") from error
 
     with new_folder(pack) as temporary:
-        build_pack(rows, ids, read=read, folder=temporary, on_progress=on_progress)
+        decoded = build_pack(rows, ids, read=read, folder=temporary, on_progress=on_progress)
         # The vault before the pack: a pack that exists has its vault, whenever this process is killed.
         vault.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_decoded(decoded, folder=vault)
         write_vault(rows, ids, folder=vault)
 
 

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench.core.files import writing
+from asdbench.core.files import write_bytes, writing
 from asdbench.data.dataset import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "vault.parquet"
+DECODED = "decoded.json"
 RESERVED = ("item_id", "source", "start", "length", "sha256", "label")
 """Names under which the vault and the tables of scores describe items; no dataset may use them."""
 SCORES = "score_"
@@ -43,6 +45,16 @@ def write_vault(rows: Sequence[Row], ids: NDArray[np.int64], *, folder: Path) ->
     )
     with writing(folder / FILE) as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def write_decoded(digests: Sequence[str], *, folder: Path) -> None:
+    """Write the SHA-256 of each row's decoded source, in the order of the rows: what a model learned from."""
+    write_bytes(folder / DECODED, msgspec.json.encode(digests))
+
+
+def read_decoded(folder: Path) -> list[str]:
+    """Return what ``write_decoded`` wrote."""
+    return msgspec.json.decode((folder / DECODED).read_bytes(), type=list[str])
 
 
 def read_ids(folder: Path) -> NDArray[np.int64]:

@@ -138,8 +138,8 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One line for listings, for example the paper's title with venue and year."""
     paper: str
     """Where the paper is found, for example ``doi:10.3390/s22124634``."""
-    licence: str = "MIT"
-    """Licence of the code behind the method."""
+    licence: str = ""
+    """Licence of the code behind it; empty: that of the plugin's distribution."""
     featurizer: str
     """Name of a featurizer entry."""
     model: str
@@ -195,7 +195,8 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     paper: str
     members: tuple[Selector, ...]
     """At least two methods with their options; each must hold out training items (``held`` > 0)."""
-    licence: str = "MIT"
+    licence: str = ""
+    """Licence of its code; empty: that of the plugin's distribution."""
     approximate: str = ""
     """What public sources do not state about the ensemble; empty: nothing."""
     home: str = "synthetic"

@@ -98,6 +98,14 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
         """Version of its distribution."""
         return self.source.version if self.source else "unknown"
 
+    @property
+    def licence(self) -> str:
+        """Licence that its distribution states."""
+        if self.source is None:
+            return "not stated"
+        fields = self.source.metadata.json  # by the names of PEP 566: lower case, underscores
+        return str(fields.get("license_expression") or fields.get("license") or "not stated")
+
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
 

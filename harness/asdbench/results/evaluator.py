@@ -69,6 +69,7 @@ def evaluate(
     metric_set: MetricSet,
     selection: Selection = "last",
     strict: bool = True,
+    by_selection: bool = False,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
     """Evaluate all folds, units and seeds of one method.
@@ -81,6 +82,7 @@ def evaluate(
         selection: Which checkpoint counts.
         strict: False: with ``selection=validation``, a case without a held-out loss (small data may leave none) uses
             its last checkpoint.
+        by_selection: Also compute the metrics of the checkpoints that look best on the test items.
         resamples: Bootstrap resamples behind each interval.
 
     Raises:
@@ -94,9 +96,9 @@ def evaluate(
     chosen = {id(found.case): evaluator.checkpoint(found, selection) for found in finished}
     items = evaluator.table(finished, chosen, seeds=seeds)
     validation = evaluator.table(finished, chosen, seeds=seeds, role="validation")
-    # Reported beside the results, to show what a choice on test labels would gain. It needs no intervals.
     best = None
-    if selection != "test" and any(len(found.fit.checkpoints) > 1 for found in finished):
+    is_known = bool(items["label"].notna().any())  # without labels there is nothing to choose on
+    if by_selection and is_known and any(len(found.fit.checkpoints) > 1 for found in finished):
         on_test = {id(found.case): evaluator.checkpoint(found, "test") for found in finished}
         tables = [
             evaluator.table(finished, on_test, seeds=seeds, role=role) for role in ("test", "validation")

@@ -34,7 +34,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 import pandas as pd
@@ -125,14 +125,28 @@ class Store:
                 f"cannot write to {self.root}: {error.strerror}; choose another folder with --out"
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(
-                    f"another run is using {self.root}; wait for it, or choose another folder with --out"
-                ) from error
+            self._lock(lock)
             self._sweep()  # under the lock, or it would delete what another run is writing
             yield
+
+    def check_free(self) -> None:
+        """Check that no other run is using the folder now, without changing anything in it.
+
+        For the beginning of a run: data may take long to prepare, and only then does ``exclusive`` lock the folder.
+
+        Raises:
+            RunError: Another run is using the folder.
+        """
+        with contextlib.suppress(FileNotFoundError), (self.root / ".lock").open() as lock:
+            self._lock(lock)
+
+    def _lock(self, lock: IO[str]) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(
+                f"another run is using {self.root}; wait for it, or choose another folder with --out"
+            ) from error
 
     def _sweep(self) -> None:
         for place in ("models", "scores", "records", "work", "runs", "failures"):

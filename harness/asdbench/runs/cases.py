@@ -131,7 +131,7 @@ class _CaseBuilder:
         card, unit, resources = self.data.card, self.unit, self.resources
         on_cpu = resources.device == "cpu"
         model_id = identifier(
-            self.recipe.trained(), self.data.prepared.samples, _content(self.data, parts), unit.name, unit.classes, length,
+            self.recipe.trained(), _content(self.data, parts), unit.name, unit.classes, length,
             self.seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
         )  # fmt: skip
         return JobSpec(

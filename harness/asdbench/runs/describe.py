@@ -116,15 +116,14 @@ def _describe_method(
     data = open_dataset(registry, dataset or Selector(method.home))
     recipe = resolve(registry, selector, dataset=data.card.name)
     info = expected_info(recipe, data)
-    size = size_of(
-        Detector(recipe, info)
-    )  # built and run once on silence, so the shapes are not just declared
+    size = size_of(Detector(recipe, info))  # built and run once on silence, so the shapes are measured
+    owner = registry.owner("method", method.name)
     return MethodDescription(
         method=method.name,
         title=method.title,
         paper=method.paper,
-        licence=method.licence,
-        plugin=registry.owner("method", method.name).name,
+        licence=method.licence or owner.licence,
+        plugin=owner.name,
         dataset=data.card.name,
         reduced=recipe.reduced,
         classes=len(info.classes),
@@ -152,14 +151,14 @@ def _describe_ensemble(
     where = dataset or Selector(ensemble.home)
     data = open_dataset(registry, where)
     recipe = resolve_ensemble(registry, selector, dataset=data.card.name)
-    members = recipe.members
+    members, owner = recipe.members, registry.owner("ensemble", ensemble.name)
     return EnsembleDescription(
         method=ensemble.name,
         ensemble_of=", ".join(member.label for member in members),
         title=ensemble.title,
         paper=ensemble.paper,
-        licence=ensemble.licence,
-        plugin=registry.owner("ensemble", ensemble.name).name,
+        licence=ensemble.licence or owner.licence,
+        plugin=owner.name,
         dataset=data.card.name,
         reduced=recipe.reduced,
         approximate=ensemble.approximate,

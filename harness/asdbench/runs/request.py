@@ -43,6 +43,8 @@ class Request:
     """True: accept an incomplete dataset."""
     selection: Selection | None = None
     """Which checkpoint counts; None: each method's own rule."""
+    by_selection: bool = False
+    """Also report the checkpoints that look best on test labels, to show what choosing on them would gain."""
     resume_every_s: float = 10.0
     """Seconds between saves of the training state."""
     command: Sequence[str] = field(default_factory=tuple)

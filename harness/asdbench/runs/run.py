@@ -29,7 +29,19 @@ def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocum
         Interrupted: The user interrupted the run; finished jobs are kept, and the same request resumes it.
         AsdbenchError: The request cannot be run at all.
     """
-    return run_planned(plan_run(request, registry, observer=observer), registry, observer=observer)
+    [document] = run_all([request], registry, observer=observer)
+    return document
+
+
+def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observer) -> list[RunDocument]:
+    """Run several requests, one after another, and return their documents; see ``run`` for errors.
+
+    All are planned before the first runs, so that an error in the last one does not come up after hours.
+    """
+    for out in {request.out for request in requests}:
+        Store(out).check_free()
+    plans = [plan_run(request, registry, observer=observer) for request in requests]
+    return [run_planned(planned, registry, observer=observer) for planned in plans]
 
 
 def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
@@ -95,4 +107,5 @@ def _evaluate(planned: Planned, recipe: Recipe | EnsembleRecipe, *, metric_set: 
         selection=wanted or recipe.selection,
         # A rule that the user asked for must apply; a method's own may fall back where small data leave it no losses.
         strict=wanted is not None,
+        by_selection=planned.request.by_selection,
     )

@@ -68,14 +68,14 @@ class Data:
         return [
             encode(
                 [
-                    row.sha256,
+                    digest,
                     row.start,
                     row.length,
                     sorted(row.columns.items()),
                     row.label if labelled else None,
                 ]
             )
-            for row in self.rows
+            for digest, row in zip(self.prepared.decoded, self.rows, strict=True)
         ]
 
 

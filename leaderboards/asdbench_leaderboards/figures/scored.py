@@ -91,7 +91,8 @@ def scored(table: pd.DataFrame, seed: int, *, levels: Sequence[str] = ()) -> Sco
     if present and len(table):
         code = np.asarray(table.groupby(present, sort=True, dropna=False).ngroup(), dtype=np.int64)
     return Scored(
-        is_anomaly=(table["label"] == ANOMALY).to_numpy(dtype=np.bool_)[keep],
+        # A secret label is missing, and compares as missing: isin makes it False.
+        is_anomaly=table["label"].isin([ANOMALY]).to_numpy(dtype=np.bool_)[keep],
         scores=values[keep],
         section=code[keep],
         sections=int(code.max(initial=-1)) + 1,
