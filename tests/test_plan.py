@@ -381,3 +381,20 @@ def _with_items(count: int) -> Callable[[], list[Method]]:
         return [msgspec.structs.replace(method, items=count) for method in offered]
 
     return asdbench_methods
+
+
+def test_scorers_that_need_claims_are_inapplicable_where_test_items_claim_unknown_classes(
+    cache: Path, tmp_path: Path
+) -> None:
+    methods = [Selector("logmel_knn"), Selector("logmel_knn", {"per": "pool"})]
+    claimed, pooled = (
+        {case.inapplicable for case in planned(tmp_path, cache, method, dataset=tiny.LOSO).cases}
+        for method in methods
+    )
+    [why] = claimed
+    assert why is not None
+    assert why.startswith(
+        "scorer 'knn' compares items of the claimed class, but 8 of 8 test items claim one without"
+    )
+    assert "logmel_knn[scorer=knn,per=pool]" in why
+    assert pooled == {None}

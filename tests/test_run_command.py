@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import soundfile
+import tiny
 
 from asdbench import RunDocument, Selector
 from asdbench.cli import status_of
@@ -164,3 +168,21 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_ctrl_c_while_the_workers_server_starts_is_one_line(tmp_path: Path) -> None:
+    words = tiny.command(
+        "run", "-p", "toy", "-d", str(tiny.DATASET), "--out", str(tmp_path), cache=tmp_path / "cache"
+    )
+    # Ctrl-C reaches the whole group: the command, and the server that is still importing torch.
+    run = subprocess.Popen(
+        words, env=tiny.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    while run.poll() is None and not children.read_text().strip():
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("asdbench: interrupted")

@@ -1,6 +1,18 @@
-"""``python -m asdbench``: the command line, without the installed script."""
+"""The command line: ``python -m asdbench``, and the script ``asdbench``."""
 
-from asdbench.cli import main
+import sys
+
+
+def run() -> None:
+    """Run the command line and exit with its status; Ctrl-C during its imports is an interruption like any other."""
+    try:
+        from asdbench.cli import main
+
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write("asdbench: interrupted\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
-    main()
+    run()

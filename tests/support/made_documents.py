@@ -79,7 +79,8 @@ def prepared_of(
     )
     return Prepared(
         dataset=Dcase2020(), card=card, rows=rows, ids=np.arange(len(rows)), decoded=[], pack=Path("pack"),
-        vault=Path("vault"), samples="", manifest="", completeness=Completeness(complete=complete, items=len(rows), expected=expected),
+        vault=Path("vault"), samples="", manifest="",
+        completeness=Completeness(complete=complete, items=len(rows), expected=expected),
     )  # fmt: skip
 
 

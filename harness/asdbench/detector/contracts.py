@@ -186,6 +186,14 @@ class Scorer(Config, frozen=True, kw_only=True):
         """Name of the model output to read. Declare a field ``on`` instead to let users choose it."""
         raise NotImplementedError(f"{type(self).__name__} must define on")
 
+    @property
+    def needs_claims(self) -> bool:
+        """True: it can score only items of the classes that it learned, not one with ``claim == -1``.
+
+        Planning then reports a protocol such as leave-one-section-out as ``inapplicable`` before anything is trained.
+        """
+        return False
+
     def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn from normal items and return what was learned.
 

@@ -62,6 +62,7 @@ def _measure(spec: JobSpec) -> Measure:
             epochs=detector.model.epochs,
             trains=any(value.requires_grad for value in detector.model.parameters()),
             learns=detector.scorer.learns,
+            needs_claims=detector.scorer.needs_claims,
         )
     except ConfigError as error:
         return Measure(misfit=str(error))

@@ -19,6 +19,8 @@ class Measure(Config, frozen=True, kw_only=True):
     """``Model.epochs``; None: derived from the options."""
     trains: bool = True
     """Whether any parameter is trained by gradient descent."""
+    needs_claims: bool = False
+    """Whether the scorer can score only items of classes that it was trained on."""
     learns: bool = True
     """Whether the scorer learns from training items."""
 

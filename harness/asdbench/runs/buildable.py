@@ -35,14 +35,14 @@ def checked(cases: Sequence[Case], *, cache: Path, pack: Pack) -> list[Case]:
 
 
 def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, Measure]:
-    """Return the measure of each applicable case by the ``job_id`` of its fit.
+    """Return the measure of each applicable case by the ``job_id`` of its scores: cases with one fit may differ in scorers.
 
     Args:
         cases: The planned cases.
         cache: Folder where measures are kept.
         pack: The data of the cases.
     """
-    specs = {case.fit.job_id: case.fit for case in cases if case.inapplicable is None}
+    specs = {case.score.job_id: case.fit for case in cases if case.inapplicable is None}
     # Units of the same shape share a key, so one detector is built for all of them.
     keys = {job_id: _key(spec, pack) for job_id, spec in specs.items()}
     found = {key: measure for key in set(keys.values()) if (measure := _read(cache, key)) is not None}
@@ -68,13 +68,26 @@ def _measured(specs: list[JobSpec]) -> list[Measure]:
 
 
 def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
-    misfit = known[case.fit.job_id].misfit if case.inapplicable is None else None
-    if misfit is None:
+    if case.inapplicable is not None:
         return case
+    measure = known[case.score.job_id]
+    misfit = measure.misfit
+    if misfit is None:
+        unclaimed = measure.needs_claims and any(claim < 0 for claim in case.score.test.claim)
+        return replace(case, inapplicable=_unclaimed(case)) if unclaimed else case
     # With options of the user's own, the user can fix it; a method as shipped is just not meant for such data.
     if case.recipe.changed:
         raise ConfigError(f"{case.recipe.label} on {case.place}: {misfit}")
     return replace(case, inapplicable=misfit)
+
+
+def _unclaimed(case: Case) -> str:
+    claims = case.score.test.claim
+    return (
+        f"scorer {case.fit.recipe.scorer.name!r} compares items of the claimed class, but {sum(k < 0 for k in claims)} of "
+        f"{len(claims)} test items claim one without training items; use a scorer that pools all classes, for example "
+        f"{case.recipe.method}[scorer=knn,per=pool]"
+    )
 
 
 def _key(spec: JobSpec, pack: Pack) -> str:

@@ -79,7 +79,7 @@ def estimate(planned: Planned) -> list[CaseEstimate]:
             job_id = case.fit.job_id
             # Rows share models: an earlier row trains it, or it is in the store already.
             is_trained = job_id in seen or known[job_id].status == "ok"
-            seconds = _seconds(case, found[job_id], speed=speed, is_trained=is_trained)
+            seconds = _seconds(case, found[case.score.job_id], speed=speed, is_trained=is_trained)
             seen.add(job_id)
         rows.append(_row(case, known, dataset=str(planned.request.dataset), estimate_s=seconds))
     return rows

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from asdbench.detector.contracts import ItemContext, Outputs, Scorer, State
+from asdbench.errors import AsdbenchError
 
 CLASSES = 3
 DIMS = 6
@@ -76,7 +77,17 @@ class ScorerContract:
         scores = scorer.score(self._fitted(scorer, CLASSES), self.outputs(scorer, 9, seed=1), _context(9))
         assert np.isfinite(scores).all()
 
-    def test_a_small_set_is_told_as_a_rule_in_words(self, scorer: Scorer) -> None:
+    def test_it_scores_items_of_unknown_classes_unless_it_needs_claims(self, scorer: Scorer) -> None:
+        """Planning relies on ``needs_claims`` when a protocol leaves whole classes out."""
+        state, outputs = self._fitted(scorer, 24), self.outputs(scorer, 9, seed=1)
+        unknown = ItemContext(claim=np.full(9, -1, dtype=np.int64), columns={})
+        if scorer.needs_claims:
+            with pytest.raises(AsdbenchError):
+                scorer.score(state, outputs, unknown)
+        else:
+            assert np.isfinite(scorer.score(state, outputs, unknown)).all()
+
+    def test_a_small_set_gives_rules_in_words(self, scorer: Scorer) -> None:
         """The record lists concessions to small data, each a sentence."""
         rules = scorer.rules(self._fitted(scorer, CLASSES))
         assert all(isinstance(rule, str) and rule for rule in rules)

@@ -54,6 +54,11 @@ class WeightedGaussians(Scorer, frozen=True, kw_only=True):
         """Name of the first output it reads."""
         return self.first if self.first_weight else self.second
 
+    @property
+    def needs_claims(self) -> bool:
+        """True: each class has its own Gaussians."""
+        return True
+
     def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn both Gaussians of every class.
 

@@ -30,6 +30,11 @@ class NegativeLogProbability(Scorer, frozen=True, kw_only=True):
         """Learn nothing."""
         return {}
 
+    @property
+    def needs_claims(self) -> bool:
+        """True: it is the probability of the claimed class."""
+        return True
+
     def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return the output ``[n, segments]`` unchanged.
 
@@ -50,6 +55,11 @@ class ClaimLogOdds(Scorer, frozen=True, kw_only=True):
     def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn nothing."""
         return {}
+
+    @property
+    def needs_claims(self) -> bool:
+        """True: it is the probability of the claimed class."""
+        return True
 
     def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return the output ``[n, segments]`` unchanged.

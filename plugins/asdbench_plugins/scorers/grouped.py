@@ -31,6 +31,11 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
     ] = "claim"
     normalize: Annotated[bool, Meta(description="scale vectors to length 1 first")] = False
 
+    @property
+    def needs_claims(self) -> bool:
+        """True unless all classes are pooled."""
+        return self.per == "claim"
+
     def fit_group(self, points: Vectors) -> State:
         """Learn from the normal points ``[points, dims]`` of one group; there is at least one."""
         raise NotImplementedError(f"{type(self).__name__} must define fit_group")

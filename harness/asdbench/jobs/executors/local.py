@@ -260,8 +260,21 @@ def start_server() -> None:
     forkserver.set_forkserver_preload([WORKER, WARM])
     # The server must import the same code as this process, wherever that was found. glibc reads its settings at start
     # only, so they have to be in the environment of the server itself.
-    with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+    with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}), _interrupts_later():
         forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Block Ctrl-C while a process starts: it inherits that, and so prints no traceback of its imports.
+
+    An interruption meanwhile reaches this process when the block ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
