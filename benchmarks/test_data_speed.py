@@ -14,7 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sides.comparing import Side, report, take_turns
 
-from asdbench.jobs.executors.local import HEAP
+from asdbench.jobs.processes import HEAP
 
 StartSide = Callable[..., Side]
 ROUNDS = 5

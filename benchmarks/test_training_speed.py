@@ -14,7 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sides.comparing import Answer, Compared, Side, report, timed
 
-from asdbench.jobs.executors.local import HEAP
+from asdbench.jobs.processes import HEAP
 
 StartSide = Callable[..., Side]
 WARM_UP, STEPS = 3, 3

@@ -241,7 +241,7 @@ WRONG = {
     "an unknown option": ("describe idnn --jsn", "--json"),
     "a missing argument": ("describe", "Missing argument 'METHOD'"),
     "a missing option": ("run -p idnn", "-d DATASET is missing; give -p METHOD -d DATASET"),
-    "a preset and a method": ("run -p idnn --preset x/table1", "--preset names methods and dataset itself"),
+    "a preset and a method": ("run -p idnn --preset x/table1", "--preset already names the methods and the dataset"),
     "an unknown preset": ("run --preset x/table1", "unknown preset 'x/table1'"),
     "words without a value": ("describe idnn[k]", "option 'k' is not of the form key=value"),
     "words without a key": ("describe idnn[=3]", "option '=3' is not of the form key=value"),

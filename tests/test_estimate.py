@@ -18,7 +18,7 @@ from asdbench.jobs.measure import matmul_peak, measure
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure, MeasureTask, SpeedTask
 from asdbench.recipes.resolve import resolve
-from asdbench.runs.estimate import CaseEstimate, estimate, shown, shown_by_options
+from asdbench.runs.estimate import CaseEstimate, estimate, items_seen, items_seen_by_options
 from asdbench.runs.plan import plan_run
 
 INSTALLED = load_registry()
@@ -38,7 +38,7 @@ def test_the_options_of_every_preset_state_the_length_of_its_training_or_nothing
 ) -> None:
     options = {"preset": preset} if preset else {}
     recipe = resolve(INSTALLED, Selector(method, options), dataset=INSTALLED.method(method).home)
-    items = shown_by_options(recipe.model.options, 10)
+    items = items_seen_by_options(recipe.model.options, 10)
     assert items is None or items >= 0
 
 
@@ -53,17 +53,17 @@ def test_a_method_whose_epochs_are_those_of_its_paper_can_be_planned(tmp_path: P
 def test_a_training_of_unknown_length_has_no_estimate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asdbench.runs.estimate.shown_by_options", lambda options, train: None)
+    monkeypatch.setattr("asdbench.runs.estimate.items_seen_by_options", lambda options, train: None)
     [row] = estimated(tmp_path, Selector("toy"))
     assert row.estimate_s is None
 
 
 def test_the_length_of_a_training_is_read_from_the_names_of_its_options() -> None:
-    assert shown_by_options({"epochs": 3}, 10) == 30
-    assert shown_by_options({"time_epochs": 2, "fusion_epochs": 1, "start_epoch": 9}, 10) == 30
-    assert shown_by_options({"iterations": 5, "batch_size": 4}, 10) == 20
-    assert shown_by_options({"epochs": None}, 10) is None
-    assert shown_by_options({"width": 1.0}, 10) is None
+    assert items_seen_by_options({"epochs": 3}, 10) == 30
+    assert items_seen_by_options({"time_epochs": 2, "fusion_epochs": 1, "start_epoch": 9}, 10) == 30
+    assert items_seen_by_options({"iterations": 5, "batch_size": 4}, 10) == 20
+    assert items_seen_by_options({"epochs": None}, 10) is None
+    assert items_seen_by_options({"width": 1.0}, 10) is None
 
 
 def test_a_model_may_state_its_epochs_and_one_without_gradient_sees_its_items_once(
@@ -75,11 +75,11 @@ def test_a_model_may_state_its_epochs_and_one_without_gradient_sees_its_items_on
     toy, statistics = measured(cases)
     options = [case.fit.recipe.model.options for case in cases]
     assert (toy.epochs, toy.trains, toy.learns) == (None, True, False)
-    assert shown(toy, options[0], train=10) == 30
+    assert items_seen(toy, options[0], train=10) == 30
     assert (statistics.trains, statistics.learns) == (False, True)
-    assert shown(statistics, options[1], train=10) == 10
+    assert items_seen(statistics, options[1], train=10) == 10
     monkeypatch.setattr(toy_plugin.Toy, "epochs", 7)
-    assert shown(measured(cases)[0], options[0], train=10) == 70
+    assert items_seen(measured(cases)[0], options[0], train=10) == 70
 
 
 def measured(cases: Sequence[Case]) -> list[Measure]:

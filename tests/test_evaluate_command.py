@@ -177,7 +177,8 @@ def test_clips_without_a_score_must_be_allowed_and_are_marked(folder: Path, root
     write(file, *file.read_text().split()[:3])
     missing = r"5 of 16 listed clips have no score: fan/section_03_source_test_0003.wav, .*; none at all in pump/03/target"
     with pytest.raises(
-        DataError, match=missing + "; use --allow-partial to grade the rest, marked as partial"
+        DataError,
+        match=missing + "; use --allow-partial to grade the clips that have scores, marked as partial",
     ):
         graded(folder, root)
     found = graded(folder, root, allow_partial=True)
@@ -268,7 +269,7 @@ def test_a_clip_under_two_spellings_is_refused(root: Path, tmp_path: Path) -> No
 
 
 def test_a_folder_without_scores_or_with_both_forms_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere is not a folder of scores"):
+    with pytest.raises(DataError, match=r"nowhere is not a folder; give the folder of the score files"):
         read_scores(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(

@@ -416,3 +416,9 @@ def test_the_option_precision_states_that_fp32_is_no_tf32() -> None:
     hint = typing.get_type_hints(CommonOptions, include_extras=True)["precision"]
     [meta] = [meta for meta in typing.get_args(hint) if isinstance(meta, msgspec.Meta)]
     assert "fp32: without TF32" in (meta.description or "")
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_numbers_that_json_cannot_hold_are_refused(registry: Registry, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"length_s={value} is not a finite number"):
+        resolve(registry, Selector("toy", {"length_s": value}), dataset="synthetic")

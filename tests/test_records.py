@@ -313,7 +313,7 @@ def test_the_cause_of_a_failure_is_shown_when_the_job_is_planned_again(cache: Pa
     go(tmp_path, broken, cache=cache)
     request = tiny.request(tmp_path, broken, cache=cache)
     planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
-    note = "last time: error ValueError: the toy broke"
+    note = "last time: error: ValueError: the toy broke"
     known = outcomes(planned.cases, Store(tmp_path))
     assert [(job.kind, job.status, job.message) for job in known] == [
         ("fit", "planned", note),

@@ -41,19 +41,19 @@ def failure_lines_of(bench: made.Bench, *jobs: Outcome) -> list[str]:
 def test_jobs_that_ended_alike_share_a_line_with_their_folds(bench: made.Bench) -> None:
     folds = [outcome_of(f"loso:{k}") for k in range(68)]
     assert failure_lines_of(bench, *folds, outcome_of("loso:68", status="ok")) == [
-        "fit loso:0, loso:1, loso:2, loso:3, loso:4 and 63 more: error it broke"
+        "fit loso:0, loso:1, loso:2, loso:3, loso:4 and 63 more: error: it broke"
     ]
 
 
 def test_the_first_of_many_causes_are_shown_and_the_others_counted(bench: made.Bench) -> None:
     found = failure_lines_of(bench, *(outcome_of(f"loso:{k}", message=f"cause {k}") for k in range(68)))
-    assert found[0] == "fit loso:0: error cause 0"
+    assert found[0] == "fit loso:0: error: cause 0"
     assert found[5:] == ["and 63 more jobs have no result"]
 
 
 def test_seeds_are_named_if_there_are_several(bench: made.Bench) -> None:
     jobs = (outcome_of("all", seed=1), outcome_of("all", seed=2, status="ok"))
-    assert failure_lines_of(bench, *jobs) == ["fit all seed 1: error it broke"]
+    assert failure_lines_of(bench, *jobs) == ["fit all seed 1: error: it broke"]
 
 
 def test_methods_without_results_have_no_columns_of_another_task(bench: made.Bench) -> None:

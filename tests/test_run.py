@@ -299,7 +299,7 @@ def test_a_run_on_normal_recordings_alone_trains_and_says_what_is_missing(
     document = go(tmp_path, Selector("toy_by_machine"), cache=cache, dataset=dataset)
     text = table_of(document)
     assert [job.status for job in document.jobs] == ["ok", "ok"]
-    assert "folder has no test items, all" in text
+    assert "folder has only training items" in text
     assert "add test items" in text
     assert "score - ms per item" in text
     cost = document.methods["toy_by_machine"].cost

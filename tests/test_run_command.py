@@ -150,7 +150,7 @@ def test_a_dry_run_as_json_gives_a_row_for_each_case_with_the_reason_where_there
     assert status_of([*words, "--dry-run", "--json"]) == 0
     text = capsys.readouterr().out
     possible, inapplicable = plan_of(text)
-    assert list(json.loads(text)) == ["plan"]
+    assert list(json.loads(text)) == ["schema_version", "plan"]
     assert list(json.loads(text)["plan"][0]) == [
         "dataset", "method", "unit", "fold", "seed", "train", "test", "classes", "fit", "score", "estimate_s", "note",
     ]  # fmt: skip
@@ -186,3 +186,14 @@ def test_ctrl_c_while_the_workers_server_starts_is_one_line(tmp_path: Path) -> N
     assert run.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("asdbench: interrupted")
+
+
+def test_json_stands_alone_on_standard_output_beside_a_figure(tmp_path: Path) -> None:
+    figure = tmp_path / "auc.png"
+    words = ["run", "-p", "toy", "-d", str(tiny.DATASET), "--out", str(tmp_path / "out"), "--json"]
+    done = subprocess.run(
+        tiny.command(*words, "--figure", str(figure), cache=tmp_path / "cache"),
+        env=tiny.environment(), capture_output=True, check=True,
+    )  # fmt: skip
+    assert decode(done.stdout, RunDocument).run.methods == ["toy"]
+    assert figure.exists()

@@ -94,7 +94,7 @@ def test_a_silent_training_set_keeps_its_level() -> None:
 
 def test_a_featurizer_of_what_is_no_mono_wave_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"reads mono waves, but items have shape \[50, 86\] and sample rate None"
+        ConfigError, match=r"reads mono waves, but items have shape \[50, 86\] and no sample rate"
     ):
         NormalisedMel(NormalisedMelConfig(), Info(item_shape=(50, 86), sample_rate=None))
 

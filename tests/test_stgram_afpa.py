@@ -226,11 +226,9 @@ def test_all_heads_of_the_sweep_divide_the_frames(heads: int) -> None:
 
 
 def test_heads_that_do_not_divide_the_frames_are_refused_with_those_that_do() -> None:
-    with pytest.raises(
-        ConfigError, match=r"heads=6 does not divide the 313 frames .* which allow 1, 313 heads"
-    ):
+    with pytest.raises(ConfigError, match=r"heads=6 does not divide the 313 frames .* one of 1, 313,"):
         StgramModel(StgramConfig(), info_of(313))
-    with pytest.raises(ConfigError, match="which allow 1, 2, 4, 5, 10, 20 heads"):
+    with pytest.raises(ConfigError, match="set heads to one of 1, 2, 4, 5, 10, 20,"):
         FrequencyAttention(20, heads=6)
 
 

@@ -272,7 +272,7 @@ def test_a_method_whose_options_are_quoted_is_found(tmp_path: Path) -> None:
     record(tmp_path, label=str(selector))
     [one] = written(tmp_path, tmp_path / "to", methods=[selector])
     assert one.method == 'new[k=2,path="a,b"]'
-    with pytest.raises(ConfigError, match=r"unknown method of run aaaa 'new\[path=\"a,c\"\]'"):
+    with pytest.raises(ConfigError, match=r"run aaaa: unknown method 'new\[path=\"a,c\"\]'"):
         written(tmp_path, tmp_path / "there", methods=[Selector("new", {"path": "a,c"})])
 
 
@@ -282,13 +282,13 @@ def test_methods_and_seeds_that_the_run_lacks_are_refused(tmp_path: Path) -> Non
     record(tmp_path, "synthetic", run="cccc")
     with pytest.raises(
         ConfigError,
-        match=r"synthetic has no challenge files \(datasets that have: dcase2020, .*, dcase2025\)",
+        match=r"synthetic has no challenge files \(datasets with such files: dcase2020, .*, dcase2025\)",
     ):
         written(tmp_path, tmp_path / "to")
     record(tmp_path, run="aaaa")
     with pytest.raises(RunError, match="unknown run 'aaab'; did you mean 'aaaa'"):
         written(tmp_path, tmp_path / "to", run="aaab")
-    with pytest.raises(ConfigError, match="unknown method of run aaaa 'toys'; did you mean 'toy'"):
+    with pytest.raises(ConfigError, match="run aaaa: unknown method 'toys'; did you mean 'toy'"):
         written(tmp_path, tmp_path / "to", run="aaaa", methods=[Selector("toys")])
     with pytest.raises(ConfigError, match=r"toy has no scores of seed 8 \(its seeds: 7\)"):
         written(tmp_path, tmp_path / "to", run="aaaa", seeds=[8])

@@ -130,7 +130,7 @@ def test_the_page_names_the_whole_and_states_once_what_is_approximate_of_all_row
     _, _, table = text.partition("### Table 7,")
     assert "All *approximate*: epochs, initialisation, the flow's algorithm" in table.partition("###")[0]
     assert table.partition("###")[0].count("*approximate*") == 1
-    assert "- base CNN, smic accuracy (by the rest of the table 63.41): 104/164" in table
+    assert "- base CNN, smic accuracy (the rest of the table gives 63.41): 104/164" in table
     _, _, compared = text.partition("### Table 13,")
     assert compared.count("*approximate*") == 6
 

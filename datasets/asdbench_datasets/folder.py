@@ -184,7 +184,10 @@ def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
         DataError: There is no such folder, or it fits none of the layouts.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the right one with -d 'folder[path=...]'")
+        raise DataError(
+            f"{folder} is not a folder; give the right one with -d 'folder[path=...]'; a relative path starts at the data "
+            "root, and --data-root . makes it start here"
+        )
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     machines = [folder, *sorted(path for path in visible if path.is_dir())]
     filled: list[tuple[str, str | None, Path]] = [

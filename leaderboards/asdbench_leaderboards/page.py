@@ -53,7 +53,7 @@ class PrintedValue(Config, frozen=True, kw_only=True):
     value: float
     """As a fraction."""
     consistent: float | None
-    """What the value must be by the rest of the table, if the two differ."""
+    """The value that the rest of the table implies, if it differs."""
     note: str
 
 
@@ -188,7 +188,9 @@ def _notes(numbers: Iterable[Printed]) -> str:
     known: dict[tuple[str, str], list[str]] = {}
     for number in numbers:
         if number.note:
-            by_rest = f" (by the rest of the table {percent(number.consistent)})" if number.consistent else ""
+            by_rest = (
+                f" (the rest of the table gives {percent(number.consistent)})" if number.consistent else ""
+            )
             place = f"{_place(number)} {_name(number.metric)}{by_rest}"
             known.setdefault((number.method, number.note), []).append(place)
     return "\n".join(f"- {system}, {', '.join(places)}: {note}" for (system, note), places in known.items())

@@ -85,7 +85,9 @@ class Modspec(Config, frozen=True, kw_only=True):
         """
         rows = [row for name in visible_names(root / FOLDER) for row in self._rows(root, name)]
         if not rows:
-            raise DataError(f"no features of {', '.join(self._selected())} under {root / FOLDER}")
+            raise DataError(
+                f"no features of {', '.join(self._selected())} under {root / FOLDER}; put <machine>_id_<NN>.npz there"
+            )
         yield from rows
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:

@@ -75,7 +75,10 @@ def files_in(place: Path) -> list[Path]:
     found = (path for path in place.glob("*") if path.suffix.lower() in SUFFIXES)
     files = sorted(path for path in found if not path.name.startswith("."))
     if not files:
-        raise DataError(f"{place} is neither a table nor a folder with tables ({', '.join(SUFFIXES)})")
+        raise DataError(
+            f"{place} is neither a table nor a folder with tables ({', '.join(SUFFIXES)}); a relative path starts at the "
+            "data root, and --data-root . makes it start here"
+        )
     return files
 
 

@@ -43,7 +43,10 @@ def list_datasets(*, as_json: bool) -> None:
 @click.argument("dataset", type=SELECTOR)
 @json_option
 def info(dataset: Selector, *, as_json: bool) -> None:
-    """Show the card of DATASET: licence, citation, counts, classes, columns and archives."""
+    """Show the card of DATASET.
+
+    It gives the licence, citation, counts, classes, columns and archives.
+    """
     from asdbench.data.card import card_document
     from asdbench.runs.request import open_dataset
 
@@ -68,7 +71,10 @@ def info(dataset: Selector, *, as_json: bool) -> None:
 def fetch(
     dataset: Selector, *, data_root: Path, cache: Path, accept_licence: bool, trust_remote_checksum: bool
 ) -> None:
-    """Download and unpack DATASET; run the same command to resume an interrupted download."""
+    """Download and unpack DATASET.
+
+    Run the same command to resume an interrupted download.
+    """
     from asdbench.cli.progress import ProgressBars
     from asdbench.data import release
     from asdbench.runs.request import open_dataset
@@ -93,7 +99,10 @@ def fetch(
 @data_options
 @json_option
 def verify(dataset: Selector, *, data_root: Path, cache: Path, as_json: bool) -> int:
-    """Compare the files on disk with the official counts of DATASET; exit status 1 if it is incomplete."""
+    """Compare DATASET on disk with its official counts.
+
+    The exit status is 1 if files are missing or changed.
+    """
     from asdbench.cli.progress import ProgressBars
     from asdbench.data import release
     from asdbench.runs.request import open_dataset

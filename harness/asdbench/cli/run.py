@@ -53,7 +53,14 @@ class Duration(click.ParamType[float]):
 @click.command(
     epilog="Example: asdbench run -p 'stgram_afpa[epochs=5]' -p idnn -d synthetic --seed 1 --seed 2"
 )
-@click.option("-p", "--plugin", "methods", type=SELECTOR, multiple=True, help="Method to run; repeatable.")
+@click.option(
+    "-p",
+    "--plugin",
+    "methods",
+    type=SELECTOR,
+    multiple=True,
+    help="Method to run; repeatable. `asdbench plugins` lists all.",
+)
 @click.option(
     "-d",
     "--dataset",
@@ -196,9 +203,12 @@ def run(
         _show_plan(_estimates(registry, requests), as_json=as_json)
         return OK
     documents = _documents(registry, requests)
-    _show(registry, documents, by=by, as_json=as_json, preset=preset)
-    if figure is not None:
-        _draw(registry, documents, out=out, figure=figure)
+    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
+    with contextlib.redirect_stdout(sys.stderr):
+        if figure is not None:
+            _draw(registry, documents, out=out, figure=figure)
+        tables = [] if as_json else [_table(registry, document, by=by) for document in documents]
+    _show(documents, tables=tables, as_json=as_json, preset=preset)
     return FAILED if any(document.failed for document in documents) else OK
 
 
@@ -208,7 +218,7 @@ def _runs(
     """Return the dataset and methods of every requested run."""
     if preset is not None:
         if methods or datasets:
-            raise click.UsageError("--preset names methods and dataset itself; leave out -p and -d")
+            raise click.UsageError("--preset already names the methods and the dataset; leave out -p and -d")
         return registry.preset(preset).runs
     if not methods or not datasets:
         missing = "-p METHOD" if not methods else "-d DATASET"
@@ -232,7 +242,7 @@ def _estimates(registry: Registry, requests: Sequence[Request]) -> list[CaseEsti
 
 def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
     from asdbench.cli.progress import ProgressBars
-    from asdbench.jobs.executors.local import start_server
+    from asdbench.jobs.processes import start_server
     from asdbench.runs.run import run_all
 
     if not (requests[0].out / "runs").exists():
@@ -241,11 +251,9 @@ def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocum
         return run_all(requests, registry, observer=bars)
 
 
-def _show(
-    registry: Registry, documents: list[RunDocument], *, by: str, as_json: bool, preset: str | None
-) -> None:
+def _show(documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None) -> None:
     if not as_json:
-        click.echo("\n\n".join(_table(registry, document, by=by) for document in documents))
+        click.echo("\n\n".join(tables))
     elif preset is None and len(documents) == 1:
         print_json(documents[0])
     else:

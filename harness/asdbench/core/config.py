@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing
 from collections.abc import Mapping
@@ -27,7 +28,10 @@ def config_of(built: Any) -> type[Config]:
         built if isinstance(built, type) and issubclass(built, Config) else getattr(built, "Config", None)
     )
     if not (isinstance(config, type) and issubclass(config, Config)):
-        raise PluginError(f"{built!r} has no Config that inherits from asdbench.Config")
+        raise PluginError(
+            f"{built!r} has no Config that inherits from asdbench.Config; models inherit one from asdbench.Model, "
+            "featurizers from asdbench.Featurizer"
+        )
     return config
 
 
@@ -59,11 +63,17 @@ def convert(options: Mapping[str, Any], config: type[Any], *, of: str) -> Any:
             key: None if value == "none" and not _is_choice(config, key, value=value) else value
             for key, value in options.items()
         }
-        return msgspec.convert(values, config, strict=False)
+        converted = msgspec.convert(values, config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{of}: {_misfit(str(error), options, config=config)}") from error
     except TypeError as error:  # msgspec raises it for types that it cannot read, not for values
         raise PluginError(f"{of}: {config.__name__} is not a valid Config: {error}") from error
+    for name in options:
+        value = getattr(converted, name)
+        # JSON, by which recipes are identified and kept, has no such numbers: they would become null, which is None.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{of}: {name}={value} is not a finite number")
+    return converted
 
 
 def _misfit(message: str, options: Mapping[str, Any], *, config: type[Any]) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from asdbench.core.config import Config
 
@@ -55,7 +56,7 @@ def environment() -> Environment:
         cores=len(cores()),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=_gpus(),
-        cuda=cuda_of_torch(),
+        cuda=built_for("cuda"),
         cudnn=_cudnn(),
         libraries={DISTRIBUTION: version_of(DISTRIBUTION), **required_by(DISTRIBUTION)},
         commit=commit,
@@ -69,8 +70,8 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def cuda_of_torch() -> str | None:
-    """Return the CUDA version that the installed torch was built for; None for a CPU build.
+def built_for(kind: Literal["cuda", "hip"]) -> str | None:
+    """Return the version of CUDA or HIP that the installed torch was built for; None if it was not.
 
     Read from torch's version file: importing torch takes seconds, and the planning process does not need it.
     """
@@ -79,14 +80,16 @@ def cuda_of_torch() -> str | None:
         return None
     file = Path(spec.origin).with_name("version.py")
     # The line is "cuda: Optional[str] = '13.0'", or "= None" in a CPU build.
-    match = re.search(r"^cuda\b[^=]*= *['\"]([^'\"]+)", file.read_text("utf-8"), flags=re.MULTILINE)
+    match = re.search(rf"^{kind}\b[^=]*= *['\"]([^'\"]+)", file.read_text("utf-8"), flags=re.MULTILINE)
     return match[1] if match else None
 
 
 def has_gpu() -> bool:
-    """Return whether this machine has an NVIDIA GPU that processes can see."""
-    # /dev/dxg is how a GPU appears under WSL 2.
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+    """Return whether this machine has a GPU that processes can see."""
+    # NVIDIA's driver; a GPU under WSL 2; AMD's driver.
+    return any(Path("/dev").glob("nvidia[0-9]*")) or any(
+        Path(node).exists() for node in ("/dev/dxg", "/dev/kfd")
+    )
 
 
 def required_by(distribution: str) -> dict[str, str]:

@@ -44,11 +44,10 @@ def refuse_unknown(remotes: Sequence[Remote]) -> None:
     # All are checked before any download, so that a command does not stop after hours.
     unknown = [remote for remote in remotes if not remote.md5]
     if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        more = f" (and of {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise DataError(
-            f"the checksum of {unknown[0].file}{more} is not known, so the download from {unknown[0].url} cannot be "
-            "checked; to trust it, and to check later downloads against it, repeat the command with "
-            "--trust-remote-checksum"
+            f"the checksum of {unknown[0].file}{more} is unknown, so the download from {unknown[0].url} cannot be "
+            "checked; to trust it and check later downloads against it, repeat the command with --trust-remote-checksum"
         )
 
 

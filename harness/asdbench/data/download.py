@@ -174,7 +174,7 @@ def accept_licence(card: Card, *, accepted: bool, state_dir: Path) -> None:
         raise DataError(
             f"the licence of {card.title} is {card.licence}"
             + (f" ({card.homepage})" if card.homepage else "")
-            + "; to accept it, once, repeat the command with --accept-licence"
+            + "; to accept it, repeat the command once with --accept-licence"
         )
     write_bytes(store, msgspec.json.encode({**known, card.name: card.licence}))
 

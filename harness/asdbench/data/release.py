@@ -45,7 +45,7 @@ def fetch(
         return placed(dataset, data_root, cache=cache, on_progress=on_progress)[1]
     if not card.remotes or not isinstance(dataset, RemoteDataset):
         raise DataError(
-            f"{card.name} has nothing to download: {card.homepage or 'it is read from its own folder'}"
+            f"{card.name} has nothing to download: {card.homepage or 'docs/datasets.md says where its files belong'}"
         )
     accept_licence(card, accepted=accepted, state_dir=cache)
     install(

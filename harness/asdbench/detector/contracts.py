@@ -98,6 +98,9 @@ class Model(nn.Module):
 
     Config: ClassVar[type[Config]] = Config
     """The frozen configuration whose fields are the options that users can set."""
+    epochs: int | None = None
+    """Epochs that it trains for, which ``--dry-run`` uses to estimate time. None: it is derived from the options ``epochs``
+    and ``<stage>_epochs``, or ``iterations`` and ``batch_size``."""
 
     def __init__(self, config: Any, info: Info) -> None:
         """Build the network, on the CPU; torch's generator is already seeded for its initialisation.
@@ -115,15 +118,6 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.info = info
-
-    @property
-    def epochs(self) -> int | None:
-        """How many epochs it trains for, which ``--dry-run`` uses to estimate time.
-
-        None (the default): derive it from the options ``epochs`` and ``<stage>_epochs``, or ``iterations`` and
-        ``batch_size``.
-        """
-        return None
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train the model, with one ``trainer.run(Stage(...))`` per training stage.

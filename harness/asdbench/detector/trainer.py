@@ -213,8 +213,7 @@ class Trainer:
         validation = None
         if kept and stage.validate is not None:
             self.root.eval()
-            with torch.no_grad():
-                validation = stage.validate()
+            validation = _validation(stage.validate, place)
         place.log.append(
             EpochLog(
                 stage=stage.name,
@@ -279,6 +278,12 @@ class _Rates:
 
 def _factor(stage: Stage, place: Place) -> float:
     return stage.factor(place.epoch, place.step) if callable(stage.factor) else stage.factor
+
+
+def _validation(validate: Callable[[], float | None], place: Place) -> float | None:
+    with torch.no_grad():
+        loss = validate()
+    return None if loss is None else _finite("validation", loss, place=place)
 
 
 def _finite(name: str, loss: float, *, place: Place) -> float:

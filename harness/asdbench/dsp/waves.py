@@ -17,8 +17,9 @@ def mono_rate(info: Info, *, reader: str) -> int:
         ConfigError: The items are not mono waves.
     """
     if info.sample_rate is None or len(info.item_shape) != 1:
+        rate = "no sample rate" if info.sample_rate is None else f"sample rate {info.sample_rate}"
         raise ConfigError(
-            f"{reader} reads mono waves, but items have shape {list(info.item_shape)} and sample rate "
-            f"{info.sample_rate}: use a dataset of mono recordings, or a method with another featurizer"
+            f"{reader} reads mono waves, but items have shape {list(info.item_shape)} and {rate}: use a dataset of mono "
+            "recordings, or a method with another featurizer"
         )
     return info.sample_rate

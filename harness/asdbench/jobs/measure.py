@@ -59,7 +59,7 @@ def _measure(spec: JobSpec) -> Measure:
         detector = detector_of(spec, device="cpu")
         return Measure(
             flops=size_of(detector).flops,
-            epochs=detector.model.epochs,
+            epochs=epochs if isinstance(epochs := detector.model.epochs, int) else None,
             trains=any(value.requires_grad for value in detector.model.parameters()),
             learns=detector.scorer.learns,
             needs_claims=detector.scorer.needs_claims,

@@ -7,8 +7,6 @@ import logging
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from multiprocessing.connection import Connection
 
@@ -16,6 +14,7 @@ import msgspec
 
 from asdbench.errors import AsdbenchError
 from asdbench.jobs.job import run_job
+from asdbench.jobs.processes import die_with
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, Progress, Status
 
@@ -26,7 +25,7 @@ OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FA
 def work(message: bytes, pipe: Connection, *, pinned: list[int]) -> None:
     """Run the job that ``message`` describes, pinned to the cores ``pinned``, and report through ``pipe``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
-    _die_with(os.getppid())
+    die_with(os.getppid())
     if pinned:
         os.sched_setaffinity(0, pinned)
     # Standard output carries results; what a plugin prints goes to standard error, even from C code.
@@ -53,7 +52,7 @@ def work(message: bytes, pipe: Connection, *, pinned: list[int]) -> None:
 
 def _send(pipe: Connection, event: Event) -> None:
     # If the parent is gone there is nothing to report to; the watch below ends this process.
-    with contextlib.suppress(BrokenPipeError, OSError):
+    with contextlib.suppress(OSError):
         pipe.send_bytes(msgspec.msgpack.encode(event))
 
 
@@ -65,13 +64,3 @@ def _status(error: BaseException) -> Status:
 
 def _message(error: BaseException) -> str:
     return str(error) if isinstance(error, AsdbenchError) else f"{type(error).__name__}: {error}"
-
-
-def _die_with(parent: int) -> None:
-    # A parent killed with SIGKILL cannot end its workers. A process whose parent dies gets a new one, so poll for that.
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -191,7 +191,7 @@ class Registry:
             yield from source.load()()
 
     def source_hash(self, kind: Kind, name: str) -> str:
-        """Return a hash of the code behind an entry: its module and everything that imports from the same package."""
+        """Return a hash of the code behind an entry: its module and everything that this imports from its package."""
         from asdbench.core.fingerprints import (
             source_hash_of,  # loads OpenSSL, which a list of plugins does not need
         )

@@ -7,69 +7,75 @@ same one again can do without those imports.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from asdbench.core.environment import DISTRIBUTION, version_of
-from asdbench.core.files import write_bytes
+from asdbench.core.environment import DISTRIBUTION, required_by
 from asdbench.core.fingerprints import identifier
+from asdbench.core.memory import recall, remember
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
-from asdbench.recipes.resolve import harness_hash, parts_of, resolve, resolve_ensemble
-
-_log = logging.getLogger(__name__)
+from asdbench.recipes.resolve import layers_of, parts_of, planning_hash, resolve, resolve_ensemble
 
 
 def resolve_any(
     registry: Registry, selector: Selector, *, dataset: str, cache: Path
 ) -> Recipe | EnsembleRecipe:
     """Resolve what ``--plugin`` names; raises the errors of ``resolve`` and ``resolve_ensemble``."""
+
+    def one(method: Selector) -> Recipe:
+        return resolve_remembered(registry, method, dataset=dataset, cache=cache)
+
     if registry.ensemble(selector.name) is None:
-        return resolve_remembered(registry, selector, dataset=dataset, cache=cache)
-    return resolve_ensemble(registry, selector, dataset=dataset)
+        return one(selector)
+    return resolve_ensemble(registry, selector, dataset=dataset, one=one)
 
 
 def resolve_remembered(registry: Registry, selector: Selector, *, dataset: str, cache: Path) -> Recipe:
     """Return what ``resolve`` returns, from the cache if it is there; raises the same errors."""
+    layers = layers_of(registry, selector, dataset=dataset)
+    if any(_is_path(value) for layer in layers for value in _texts(layer)):
+        # Options that name files enter a recipe by the files' content, which only reading them again can tell.
+        return resolve(registry, selector, dataset=dataset)
     file = cache / "recipes" / f"{_key(registry, selector, dataset=dataset)}.json"
-    if file.exists():
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=Recipe)
-        except msgspec.MsgspecError as error:
-            _log.warning("%s is damaged (%s); resolving the recipe again", file, error)
-    recipe = resolve(registry, selector, dataset=dataset)
-    write_bytes(file, msgspec.json.encode(recipe))
+    recipe = recall(file, Recipe)
+    if recipe is None:
+        recipe = resolve(registry, selector, dataset=dataset)
+        remember(file, recipe)
     return recipe
 
 
 def _key(registry: Registry, selector: Selector, *, dataset: str) -> str:
     method = registry.method(selector.name)
-    parts = parts_of(registry, selector, dataset=dataset)
-    sources = [
-        [part, name, registry.entry(part, name).build.path, registry.source_hash(part, name)]
-        for part, name in parts
-    ]
-    # An option that names a file enters the recipe by the file's content, which may have changed since.
-    files = [(value, _state(value)) for value in selector.options.values() if _state(value)]
-    return identifier(
-        version_of(DISTRIBUTION),
-        harness_hash(),
-        selector,
-        dataset,
-        msgspec.to_builtins(method),
-        sources,
-        files,
-    )
+    sources = []
+    for part, name in parts_of(registry, selector, dataset=dataset):
+        owner = registry.owner(part, name)
+        # A part may inherit options from a class of another distribution, which its source hash does not follow.
+        libraries = {} if owner.distribution == DISTRIBUTION else required_by(owner.distribution)
+        sources.append(
+            [part, name, registry.entry(part, name).build.path, registry.source_hash(part, name), libraries]
+        )
+    return identifier(planning_hash(), selector, dataset, msgspec.to_builtins(method), sources)
 
 
-def _state(value: str) -> tuple[str, int, int] | None:
-    """Return path, size and modification time of the file that an option names; None if it names no file."""
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in options, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _is_path(text: str) -> bool:
     try:
-        file = Path(value).expanduser().resolve()
-        stat = file.stat()
-    except (OSError, ValueError, RuntimeError):  # no such file, or text that cannot be a path
-        return None
-    return str(file), stat.st_size, stat.st_mtime_ns
+        return bool(text) and Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # text that cannot be a path
+        return False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from asdbench.core.config import Config, config_of, convert
+from asdbench.core.environment import DISTRIBUTION, required_by
 from asdbench.core.fingerprints import file_hash_of, identifier
 from asdbench.errors import ConfigError, PluginError, unknown
 from asdbench.plugin.entries import Method, Selector, Setting
@@ -24,13 +26,30 @@ COMPUTING = (
     "asdbench.jobs.job",
 )
 """The harness code that computes results; a change of it makes results stale."""
+PLANNING = (
+    "asdbench.core.config",
+    "asdbench.core.info",
+    "asdbench.jobs.measure",
+    "asdbench.messages",
+    "asdbench.plugin.entries",
+    "asdbench.recipes",
+)
+"""The harness code that plans with options and measures; a change of it makes what was remembered stale."""
 COMMON = frozenset(CommonOptions.__struct_fields__)
 Layers = Sequence[Mapping[str, Any]]
 """Options from several sources; later ones override earlier ones."""
 
 
-def resolve_ensemble(registry: Registry, selector: Selector, *, dataset: str) -> EnsembleRecipe:
+def resolve_ensemble(
+    registry: Registry, selector: Selector, *, dataset: str, one: Callable[[Selector], Recipe] | None = None
+) -> EnsembleRecipe:
     """Resolve an ensemble's members on a dataset; the option ``members`` replaces them, for example ``idnn+autoencoder``.
+
+    Args:
+        registry: Offers the ensemble and its members.
+        selector: The ensemble.
+        dataset: Name of the dataset.
+        one: Resolves a member; None: ``resolve``.
 
     Raises:
         PluginError: No plugin offers the ensemble or a member.
@@ -48,7 +67,9 @@ def resolve_ensemble(registry: Registry, selector: Selector, *, dataset: str) ->
             f"{ensemble.name} needs at least two members, got {len(named)}; join them with +, for example "
             "members=idnn+autoencoder"
         )
-    members = [resolve(registry, member, dataset=dataset) for member in named]
+    if one is None:
+        one = functools.partial(resolve, registry, dataset=dataset)
+    members = [one(member) for member in named]
     for member in members:
         if member.common.held == 0:
             raise ConfigError(
@@ -127,10 +148,21 @@ def parts_of(registry: Registry, selector: Selector, *, dataset: str) -> list[tu
         ConfigError: The preset is unknown.
     """
     method = registry.method(selector.name)
-    layers = [_layers(method, selector, dataset=dataset, unit=unit) for unit in ({}, *method.units.values())]
+    layers = layers_of(registry, selector, dataset=dataset)
     scorers = dict.fromkeys(_one_scorer(method.scorer, each)[0] for each in layers)
     parts: list[tuple[PartName, str]] = [("featurizer", method.featurizer), ("model", method.model)]
     return [*parts, *(("scorer", scorer) for scorer in scorers)]
+
+
+def layers_of(registry: Registry, selector: Selector, *, dataset: str) -> list[Layers]:
+    """Return the layers of options of a method on the whole dataset, then those on each of its units.
+
+    Raises:
+        PluginError: No plugin offers the method.
+        ConfigError: The preset is unknown.
+    """
+    method = registry.method(selector.name)
+    return [_layers(method, selector, dataset=dataset, unit=unit) for unit in ({}, *method.units.values())]
 
 
 def _layers(method: Method, selector: Selector, *, dataset: str, unit: Mapping[str, Any]) -> Layers:
@@ -144,6 +176,13 @@ def _layers(method: Method, selector: Selector, *, dataset: str, unit: Mapping[s
 def harness_hash() -> str:
     """Return a hash of the harness code that computes results."""
     return identifier([file_hash_of(module) for module in COMPUTING])
+
+
+@functools.cache
+def planning_hash() -> str:
+    """Return a hash of all code, and all versions of libraries, that a recipe or a measure of a model depends on."""
+    code = [file_hash_of(module) for module in PLANNING]
+    return identifier(harness_hash(), code, platform.python_version(), required_by(DISTRIBUTION))
 
 
 def _common(method: Method, values: Mapping[str, Any], *, label: str) -> CommonOptions:
@@ -220,5 +259,6 @@ def _place(method: Method, key: str, *, known: Mapping[PartName, set[str]]) -> t
 
 def _complete(options: Mapping[str, Any], config: type[Config], *, of: str) -> dict[str, Any]:
     """Return every option of a part, including defaults, checked and converted to its type."""
-    complete: dict[str, Any] = msgspec.to_builtins(convert(options, config, of=of))
+    # Through JSON, so that a recipe equals the one read back from a file: a tuple becomes a list.
+    complete: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(convert(options, config, of=of)))
     return complete

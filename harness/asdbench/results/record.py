@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from asdbench.results.upgrade import UPGRADES
 LATEST = "latest"
 TABLES = ("items", "validation", "held")
 T = TypeVar("T", bound=Config)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +108,12 @@ def find_run(out: Path, run: str = LATEST) -> RunDocument:
         if run not in files:
             raise RunError(unknown("run", run, known=files))
         return _read(files[run], RunDocument)
+    times = {file: time for file in files.values() if (time := _time_of(file)) is not None}
+    if not times:
+        raise RunError(f"none of the {len(files)} runs in {out} can be read")
     # The time in a document has a resolution of one second; the file's time breaks ties.
-    documents = [
-        (document.run.time, file.stat().st_mtime_ns, document)
-        for file in files.values()
-        for document in [_read(file, RunDocument)]
-    ]
-    return max(documents, key=lambda found: found[:2])[2]
+    latest = max(times, key=lambda file: (times[file], file.stat().st_mtime_ns))
+    return _read(latest, RunDocument)
 
 
 def read_method(out: Path, run: RunDocument, *, label: str) -> RecordedMethod:
@@ -160,12 +161,34 @@ def decode(text: bytes, kind: type[T]) -> T:
             f"{SCHEMA_VERSION}"
         )
     older: dict[str, Any] = msgspec.json.decode(text)
-    return msgspec.convert(upgrade(older), kind)
+    try:
+        upgraded = upgrade(older)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"it is not a {kind.__name__} of schema version {version}: {error!r}") from error
+    return msgspec.convert(upgraded, kind)
 
 
 class _Versioned(msgspec.Struct):
     schema_version: int = 1
     """Absent in version 1."""
+
+
+class _Timed(msgspec.Struct):
+    time: str
+
+
+class _Run(msgspec.Struct):
+    """What finding the latest run reads of each document, of whatever version it is."""
+
+    run: _Timed
+
+
+def _time_of(file: Path) -> str | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Run).run.time
+    except (OSError, msgspec.MsgspecError) as error:
+        _log.warning("%s is skipped, since it cannot be read: %s", file, error)
+        return None
 
 
 def _check_sizes(folder: Path, sizes: Mapping[str, int], *, label: str) -> None:

@@ -281,7 +281,7 @@ class RunDocument(Config, frozen=True, kw_only=True):
                 place = f"{job.place} seed {job.seed}" if several else job.place
                 alike.setdefault((job.kind, job.status, job.message), []).append(place)
         lines = [
-            f"{kind} {listed(places)}: {status} {message}"
+            f"{kind} {listed(places)}: {status}: {message}"
             for (kind, status, message), places in alike.items()
         ]
         rest = sum(len(places) for places in list(alike.values())[LISTED:])

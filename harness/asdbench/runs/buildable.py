@@ -6,31 +6,28 @@ on, so that planning the same jobs again starts no process.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from asdbench.core.files import write_bytes
 from asdbench.core.fingerprints import identifier
+from asdbench.core.memory import recall, remember
 from asdbench.data.pack import Pack
 from asdbench.errors import ConfigError, RunError
-from asdbench.jobs.executors.local import ask
+from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case, JobSpec, RowSet
 from asdbench.messages.measures import Measure, MeasureTask
+from asdbench.recipes.resolve import planning_hash
 
-_log = logging.getLogger(__name__)
 
-
-def checked(cases: Sequence[Case], *, cache: Path, pack: Pack) -> list[Case]:
+def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> list[Case]:
     """Return the cases, marking those whose method cannot be built for the data as inapplicable.
 
     Raises:
         ConfigError: A method with options that the user set cannot be built for the data.
     """
-    known = measures(cases, cache=cache, pack=pack)
     return [_checked(case, known) for case in cases]
 
 
@@ -45,14 +42,19 @@ def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, 
     specs = {case.score.job_id: case.fit for case in cases if case.inapplicable is None}
     # Units of the same shape share a key, so one detector is built for all of them.
     keys = {job_id: _key(spec, pack) for job_id, spec in specs.items()}
-    found = {key: measure for key in set(keys.values()) if (measure := _read(cache, key)) is not None}
+    found = {
+        key: measure
+        for key in set(keys.values())
+        if (measure := recall(_file(cache, key), Measure)) is not None
+    }
     missing = {key: specs[job_id] for job_id, key in keys.items() if key not in found}
     if missing:
         measured = _measured([_first_row(spec) for spec in missing.values()])
         for key, measure in zip(missing, measured, strict=True):
             found[key] = measure
-            if measure.broken is None:  # what failed may work next time, for example with a fixed library
-                write_bytes(_file(cache, key), msgspec.json.encode(measure))
+            # What failed may work next time, for example with another library, and costs little to try again.
+            if measure.broken is None and measure.misfit is None:
+                remember(_file(cache, key), measure)
     return {job_id: found[key] for job_id, key in keys.items()}
 
 
@@ -93,6 +95,7 @@ def _unclaimed(case: Case) -> str:
 def _key(spec: JobSpec, pack: Pack) -> str:
     """Return a hash of what building depends on: the recipe and the shapes, but not the rows."""
     return identifier(
+        planning_hash(),
         spec.recipe.trained(),
         spec.recipe.scored(),
         [spec.length, *pack.shape_of(spec.train.ids[0])[1:]],
@@ -110,14 +113,3 @@ def _first_row(spec: JobSpec) -> JobSpec:
 
 def _file(cache: Path, key: str) -> Path:
     return cache / "measures" / f"{key}.json"
-
-
-def _read(cache: Path, key: str) -> Measure | None:
-    file = _file(cache, key)
-    if not file.exists():
-        return None
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Measure)
-    except msgspec.MsgspecError as error:
-        _log.warning("%s is damaged (%s); measuring again", file, error)
-        return None

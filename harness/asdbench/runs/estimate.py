@@ -6,7 +6,6 @@ The length of a training comes from ``Model.epochs``, or from the options ``epoc
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,17 @@ import msgspec
 
 from asdbench.core.config import Config
 from asdbench.core.environment import environment
-from asdbench.core.files import write_bytes
 from asdbench.core.fingerprints import identifier
-from asdbench.data.pack import Pack
-from asdbench.jobs.executors.local import ask
+from asdbench.core.memory import recall, remember
+from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure, SpeedTask
 from asdbench.messages.progress import Status
 from asdbench.messages.results import Outcome
 from asdbench.results.store import Store
-from asdbench.runs.buildable import measures
 from asdbench.runs.cases import Resources
 from asdbench.runs.plan import Planned
 from asdbench.runs.scheduler import outcomes
-
-_log = logging.getLogger(__name__)
 
 BACKWARD = 3
 """A training step costs about three forward passes."""
@@ -62,15 +57,14 @@ class CaseEstimate(Config, frozen=True, kw_only=True):
 class PlanDocument(Config, frozen=True, kw_only=True):
     """What ``asdbench run --dry-run --json`` prints."""
 
+    schema_version: int = 1
     plan: list[CaseEstimate]
 
 
 def estimate(planned: Planned) -> list[CaseEstimate]:
     """Return the estimate of every case of a plan; runs nothing, but may measure models and the device."""
     known = {outcome.id: outcome for outcome in outcomes(planned.cases, Store(planned.request.out))}
-    cache = planned.request.cache
-    found = measures(planned.cases, cache=cache, pack=Pack(planned.prepared.pack))
-    speed = _speed(planned.resources, cache) * REACHED
+    speed = _speed(planned.resources, planned.request.cache) * REACHED
     seen: set[str] = set()  # models that an earlier row already counts
     rows = []
     for case in planned.cases:
@@ -79,22 +73,22 @@ def estimate(planned: Planned) -> list[CaseEstimate]:
             job_id = case.fit.job_id
             # Rows share models: an earlier row trains it, or it is in the store already.
             is_trained = job_id in seen or known[job_id].status == "ok"
-            seconds = _seconds(case, found[case.score.job_id], speed=speed, is_trained=is_trained)
+            seconds = _seconds(case, planned.measures[case.score.job_id], speed=speed, is_trained=is_trained)
             seen.add(job_id)
         rows.append(_row(case, known, dataset=str(planned.request.dataset), estimate_s=seconds))
     return rows
 
 
-def shown(measure: Measure, options: Mapping[str, Any], *, train: int) -> int | None:
+def items_seen(measure: Measure, options: Mapping[str, Any], *, train: int) -> int | None:
     """Return how many items a model sees in total when trained on ``train`` items; None: unknown."""
     if measure.epochs is not None:
         return measure.epochs * train
     if not measure.trains:
         return train  # without gradients, as for statistics, each item is seen once
-    return shown_by_options(options, train)
+    return items_seen_by_options(options, train)
 
 
-def shown_by_options(options: Mapping[str, Any], train: int) -> int | None:
+def items_seen_by_options(options: Mapping[str, Any], train: int) -> int | None:
     """Return how many items a model with these options sees in total; None: they do not state it."""
     epochs = [value for name, value in options.items() if name == "epochs" or name.endswith("_epochs")]
     if epochs:
@@ -112,7 +106,7 @@ def _seconds(case: Case, measure: Measure, *, speed: float, is_trained: bool) ->
     score_s = item_s * (len(case.score.test.ids) + learnt)
     if is_trained:
         return score_s
-    items = shown(measure, case.fit.recipe.model.options, train=len(case.fit.train.ids))
+    items = items_seen(measure, case.fit.recipe.model.options, train=len(case.fit.train.ids))
     return None if items is None else item_s * BACKWARD * items + score_s
 
 
@@ -143,13 +137,10 @@ def _speed(resources: Resources, cache: Path) -> float:
         here.processor, here.gpus, here.libraries.get("torch"), resources.device, resources.threads
     )
     file = cache / "measures" / f"speed-{key}.json"
-    if file.exists():
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=float)
-        except msgspec.MsgspecError as error:
-            _log.warning("%s is damaged (%s); it is measured again", file, error)
+    if (known := recall(file, float)) is not None:
+        return known
     task = SpeedTask(device=resources.device, threads=resources.threads)
     answer = ask("asdbench.jobs.measure:speed", msgspec.msgpack.encode(task))
     speed = msgspec.msgpack.decode(answer, type=float)
-    write_bytes(file, msgspec.json.encode(speed))
+    remember(file, speed)
     return speed

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from asdbench.core.environment import available_memory, cores, cuda_of_torch, has_gpu
+from asdbench.core.environment import available_memory, built_for, cores, has_gpu
 from asdbench.core.fingerprints import identifier
 from asdbench.data.dataset import Fold
 from asdbench.data.folds import leave_one_out
@@ -17,12 +17,13 @@ from asdbench.data.leaks import known_leak
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.errors import ConfigError, DataError, unknown
-from asdbench.jobs.executors.local import ask
+from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
+from asdbench.messages.measures import Measure
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
-from asdbench.runs.buildable import checked
+from asdbench.runs.buildable import checked, measures
 from asdbench.runs.cases import Resources, make_cases
 from asdbench.runs.observer import Observer
 from asdbench.runs.request import LOSO, Request, open_dataset, split_protocol
@@ -41,6 +42,8 @@ class Planned:
     cases: list[Case]
     """Cases of all requested methods and of all members of ensembles."""
     resources: Resources
+    measures: Mapping[str, Measure]
+    """What building the detector of each applicable case found, by the ``job_id`` of its scores."""
 
     @property
     def run_id(self) -> str:
@@ -77,8 +80,16 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         resources=resources,
         unseen=by is not None,
     )
-    cases = checked(cases, cache=request.cache, pack=Pack(prepared.pack))
-    return Planned(request=request, prepared=prepared, recipes=recipes, cases=cases, resources=resources)
+    known = measures(cases, cache=request.cache, pack=Pack(prepared.pack))
+    cases = checked(cases, known)
+    return Planned(
+        request=request,
+        prepared=prepared,
+        recipes=recipes,
+        cases=cases,
+        resources=resources,
+        measures=known,
+    )
 
 
 def trained(recipes: Sequence[Recipe | EnsembleRecipe]) -> list[Recipe]:
@@ -155,7 +166,8 @@ def _device(wanted: str) -> str:
     # The cheap questions come first: which build of torch is installed, and whether the machine has a GPU at all.
     if wanted == "cpu":
         return "cpu"
-    if cuda_of_torch() is not None and has_gpu() and _finds_cuda():
+    # Asked of a user for a GPU, torch itself decides; else only where there may be one, since asking takes a process.
+    if (wanted == "cuda" or ((built_for("cuda") or built_for("hip")) and has_gpu())) and _finds_cuda():
         return "cuda"
     if wanted == "cuda":
         raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")

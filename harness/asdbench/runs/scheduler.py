@@ -124,7 +124,7 @@ class _Ledger:
     def _last_failure(self, job: JobSpec) -> str:
         """Return why a planned job failed when it last ran; empty if it never did."""
         failure = self._store.failure(job.job_id)
-        return f"last time: {failure.status} {failure.message}" if failure is not None else ""
+        return f"last time: {failure.status}: {failure.message}" if failure is not None else ""
 
     def _skip(self, job: JobSpec, why: str) -> None:
         self._ended[job.job_id] = Event(job_id=job.job_id, status="inapplicable", message=why)

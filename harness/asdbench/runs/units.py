@@ -158,7 +158,11 @@ def inapplicable(recipe: Recipe, card: Card, *, unit: Unit, training_items: int)
             f"{', '.join(card.scopes)})"
         )
     if not training_items:
-        return "has no training items"
+        scope = recipe.common.scope
+        wider = (
+            "" if scope == "all" else f" in its {scope}; a wider scope may have some, for example scope=all"
+        )
+        return f"needs training items, found none{wider}"
     if training_items < recipe.items:
         return f"needs at least {recipe.items} training items, found {training_items}"
     if recipe.auxiliary and not unit.auxiliary:

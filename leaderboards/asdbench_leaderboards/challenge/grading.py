@@ -41,7 +41,7 @@ NAMES: Mapping[str, str] = {
 }
 SHOWN = 5
 """Most clips that a message names."""
-PARTIAL_HINT = "use --allow-partial to grade the rest, marked as partial"
+PARTIAL_HINT = "use --allow-partial to grade the clips that have scores, marked as partial"
 Place = tuple[str | None, ...]
 """Value of each result column except the domain; None where a row averages over it."""
 Line = dict[str, float | None]

@@ -56,7 +56,7 @@ def read_scores(folder: Path) -> tuple[list[ClipScore], bool]:
         DataError: It has no scores or both formats, or a file is malformed; the message names the file and line.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder of scores")
+        raise DataError(f"{folder} is not a folder; give the folder of the score files with --scores")
     files = sorted(folder.glob("anomaly_score*.csv"))
     table = folder / TABLE
     if not files and not table.is_file():

@@ -139,7 +139,7 @@ def write_submissions(request: SubmissionRequest) -> list[Written]:
     document = find_run(request.out, request.run)
     dataset = document.run.dataset
     if dataset not in FORMS:
-        raise ConfigError(f"{dataset} has no challenge files (datasets that have: {', '.join(FORMS)})")
+        raise ConfigError(f"{dataset} has no challenge files (datasets with such files: {', '.join(FORMS)})")
     labels = _labels(document, request.methods)
     methods = [read_method(request.out, document, label=label) for label in labels]
     return [
@@ -187,7 +187,7 @@ def _labels(document: RunDocument, wanted: Sequence[Selector]) -> list[str]:
     for selector in wanted:
         found = [label for label in known if _selects(selector, label)]
         if not found:
-            raise ConfigError(unknown(f"method of run {document.run.id}", str(selector), known=known))
+            raise ConfigError(f"run {document.run.id}: {unknown('method', str(selector), known=known)}")
         labels += found
     return list(dict.fromkeys(labels))
 

@@ -44,8 +44,8 @@ class FrequencyAttention(nn.Module):
         super().__init__()
         if frames % heads:
             raise ConfigError(
-                f"heads={heads} does not divide the {frames} frames of the features, which allow "
-                f"{_divisors(frames)} heads: choose one of these, or change length_s or drop_last_frame"
+                f"heads={heads} does not divide the {frames} frames of the features; set heads to one of "
+                f"{_divisors(frames)}, or change length_s or drop_last_frame"
             )
         self.heads = heads
         self.scale = 1 / math.sqrt(frames / heads if scale_by == "head" else frames)

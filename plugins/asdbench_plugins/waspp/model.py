@@ -31,6 +31,8 @@ class WasppModel(Model):
         super().__init__(config, info)
         check_shape(info)
         self.system: System = SYSTEMS[config.variant]
+        self.passes = self.system.training.epochs if config.epochs is None else config.epochs
+        self.epochs = self.passes
         self.size = self.system.size
         if self.system.network == "base" and config.input_size is not None:
             self.size = config.input_size
@@ -40,11 +42,6 @@ class WasppModel(Model):
         _initialise(self.network, config.initialisation)
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training items: the option if set, else the system's own value."""
-        return self.system.training.epochs if self.config.epochs is None else self.config.epochs
 
     def pictures(self, items: ItemView) -> Tensor:
         """Return the network's input images, ``[n, channels, size, size]``."""
@@ -95,10 +92,10 @@ class WasppModel(Model):
                 optimizers={
                     "cross_entropy": torch.optim.Adam(self.parameters(), lr=self.config.lr or training.lr)
                 },
-                epochs=self.epochs,
+                epochs=self.passes,
                 batches=batches,
                 losses=losses,
-                every=self.config.checkpoint_every or max(self.epochs, 1),
+                every=self.config.checkpoint_every or max(self.passes, 1),
                 steps=-(-(len(train) - drop_last) // size),
             )
         )

@@ -1,23 +1,15 @@
-"""The local executor: one fresh process per job on this machine, a fixed number at a time, each pinned to its own cores.
-
-Processes are forked from a server that has imported torch once. The server's settings make glibc keep its heap: it
-would otherwise return large blocks to the kernel after every training step, and faulting them in again costs more than
-the convolutions.
-"""
+"""The local executor: one fresh process per job on this machine, a fixed number at a time, each pinned to its own cores."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import multiprocessing
-import os
 import signal
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -26,24 +18,9 @@ from typing import Any
 import msgspec
 
 from asdbench.core.environment import cores
-from asdbench.errors import RunError
+from asdbench.jobs.processes import WORKER, start_server
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, Status
-
-WORKER = "asdbench.jobs.worker"
-"""The module that runs a job. Named and not imported here, because the planning process must not load torch."""
-WARM = "asdbench.jobs.warm"
-"""Further imports that most jobs share."""
-HEAP = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # Small blocks in these caches are never merged with their neighbours, which would leave large free blocks slightly
-    # too small for the next large request.
-    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
-}
-
 
 PATIENCE_S = 5.0
 """How long a job may take to end after SIGTERM before it is killed."""
@@ -214,79 +191,8 @@ class LocalExecutor:
         )
 
 
-def ask(function: str, message: bytes) -> bytes:
-    """Call a function on a message in a fresh process with torch, and return its answer.
-
-    Args:
-        function: ``module:function``; it takes and returns bytes.
-        message: Its argument.
-
-    Raises:
-        RunError: The process died or the function raised; standard error has the traceback.
-    """
-    start_server()
-    context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(function, message), kwargs={"pipe": theirs})
-    process.start()
-    theirs.close()
-    try:
-        answer: bytes = ours.recv_bytes()
-    except EOFError as error:
-        process.join()
-        raise RunError(
-            f"{function} failed in its process with exit status {process.exitcode}; see its traceback above"
-        ) from error
-    finally:
-        ours.close()
-    process.join()
-    return answer
-
-
-def _answer(function: str, message: bytes, *, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
-    os.dup2(2, 1)  # standard output carries results; what plugins print goes to standard error
-    module, _, name = function.partition(":")
-    pipe.send_bytes(getattr(importlib.import_module(module), name)(message))
-    pipe.close()
-
-
 def _work(message: bytes, pipe: Connection, *, pinned: list[int]) -> None:
     importlib.import_module(WORKER).work(message, pipe, pinned=pinned)
-
-
-def start_server() -> None:
-    """Start the process that workers are forked from, with the heap settings in its environment; once is enough."""
-    forkserver.set_forkserver_preload([WORKER, WARM])
-    # The server must import the same code as this process, wherever that was found. glibc reads its settings at start
-    # only, so they have to be in the environment of the server itself.
-    with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}), _interrupts_later():
-        forkserver.ensure_running()
-
-
-@contextlib.contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Block Ctrl-C while a process starts: it inherits that, and so prints no traceback of its imports.
-
-    An interruption meanwhile reaches this process when the block ends.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
 
 
 def _cores_of(slots: int, threads: int) -> list[list[int]]:

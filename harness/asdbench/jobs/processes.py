@@ -1,0 +1,130 @@
+"""Processes with torch for a parent without it: the server that they are forked from, and one that answers a question.
+
+The server has imported torch once. Its settings make glibc keep its heap: it would otherwise return large blocks to the
+kernel after every training step, and faulting them in again costs more than the convolutions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from multiprocessing import connection, forkserver
+from multiprocessing.connection import Connection
+
+from asdbench.errors import RunError
+
+WORKER = "asdbench.jobs.worker"
+"""The module that runs a job. Named and not imported here, because the planning process must not load torch."""
+WARM = "asdbench.jobs.warm"
+"""Further imports that most jobs share."""
+HEAP = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Small blocks in these caches are never merged with their neighbours, which would leave large free blocks slightly
+    # too small for the next large request.
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
+}
+
+
+def start_server() -> None:
+    """Start the process that workers are forked from, with the heap settings in its environment; once is enough."""
+    forkserver.set_forkserver_preload([WORKER, WARM])
+    # The server must import the same code as this process, wherever that was found. glibc reads its settings at start
+    # only, so they have to be in the environment of the server itself.
+    with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}), _interrupts_later():
+        forkserver.ensure_running()
+
+
+def ask(function: str, message: bytes) -> bytes:
+    """Call a function on a message in a fresh process with torch, and return its answer.
+
+    Args:
+        function: ``module:function``; it takes and returns bytes.
+        message: Its argument.
+
+    Raises:
+        RunError: The process died or the function raised; standard error has the traceback.
+    """
+    start_server()
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(function, message), kwargs={"pipe": theirs})
+    process.start()
+    theirs.close()
+    answer: bytes | None = None
+    try:
+        # Not the pipe alone: a child of a plugin may keep it open when the process is long gone.
+        connection.wait([ours, process.sentinel])
+        with contextlib.suppress(EOFError, OSError):  # it died before, or in the middle of, its answer
+            answer = ours.recv_bytes() if ours.poll() else None
+    finally:
+        ours.close()
+        if answer is None and process.is_alive() and sys.exc_info()[0] is not None:
+            process.kill()  # Ctrl-C: whatever it is doing, nobody waits for it any more
+        process.join()
+    if answer is None:
+        raise RunError(
+            f"{function} failed in its process with exit status {process.exitcode}; see its traceback above"
+        )
+    return answer
+
+
+def die_with(parent: int) -> None:
+    """End this process when its parent process is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def _answer(function: str, message: bytes, *, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
+    die_with(os.getppid())
+    os.dup2(2, 1)  # standard output carries results; what plugins print goes to standard error
+    module, _, name = function.partition(":")
+    status = 0
+    try:
+        pipe.send_bytes(getattr(importlib.import_module(module), name)(message))
+    # The border of a worker process: whatever a stranger's code raises, SystemExit included, is a failed answer.
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # without waiting for threads that a plugin left running
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Block Ctrl-C in this thread while a process starts: it inherits that, and so prints no traceback of its imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
