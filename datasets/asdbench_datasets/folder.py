@@ -38,6 +38,7 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 ALIKE = Fraction(99, 100)
 """Lengths that differ by less than a hundredth need no note."""
 _LABEL = re.compile(r"(?P<normal>normal)|anomaly|abnormal|anomalous", re.IGNORECASE)
+# The lookahead keeps words such as `normalised_01` from being labels.
 _NAME_LABEL = re.compile(rf"(?:{_LABEL.pattern})(?![a-z])", re.IGNORECASE)
 _SECTION = re.compile(r"(?:^|[_\- ])id_(\d{2})(?!\d)")
 
@@ -191,6 +192,7 @@ def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     machines = [folder, *sorted(path for path in visible if path.is_dir())]
     filled: list[tuple[str, str | None, Path]] = [
+        # Resolved, since `.` has no name.
         (machine.resolve().name, part, machine / part)
         for machine in machines
         for part in ("train", "test")

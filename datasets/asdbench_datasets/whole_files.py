@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well, the file is renamed to ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, where a rename is atomic; the process id separates runs that generate the same file.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     yield partial
     partial.replace(path)
@@ -25,5 +26,6 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as ``.npy``."""
     import numpy as np
 
+    # Through a handle: given a path, np.save would append .npy to the temporary name.
     with written_whole(path) as partial, partial.open("wb") as handle:
         np.save(handle, array, allow_pickle=False)

@@ -35,6 +35,7 @@ def shown_metrics(rows: Iterable[ResultRow]) -> list[str]:
     """Return the metrics of some rows in the order of tables, those that are not listed here last."""
     found = dict.fromkeys(row.metric for row in rows)
     order = list(METRICS)
+    # Metrics that are not listed tie, and sorting is stable: they keep the order of the rows.
     ranks = {metric: order.index(metric) if metric in METRICS else len(order) for metric in found}
     return sorted(found, key=lambda metric: ranks[metric])
 

@@ -40,12 +40,14 @@ def _measured(document: RunDocument, metrics: Sequence[str]) -> str:
     return tabulate(
         [_cells(document, label, metrics=metrics) for label in ranked],
         headers=["method", *names, "fit s", "score ms", "parameters"],
+        # tabulate would otherwise read 97.50 as a number and print 97.5.
         disable_numparse=True,
     )
 
 
 def _goodness(document: RunDocument, label: str, *, main: str) -> float:
     value = document.summary[label].get(main)
+    # Below every metric, which are all in [0, 1].
     return -1.0 if value is None else value
 
 
@@ -102,4 +104,5 @@ def _notes(systems: Sequence[Reported]) -> list[str]:
     ]
     if any(system.mean for system in systems):
         notes.append("in brackets: the paper prints no average; this is the mean over its machine types")
+    # A note often holds for several values; it is shown once.
     return list(dict.fromkeys(notes))

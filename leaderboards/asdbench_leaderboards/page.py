@@ -139,6 +139,7 @@ def _section(rows: Sequence[System], numbers: Numbers) -> str:
 def _shared_doubt(rows: Sequence[System]) -> str:
     """Return what is approximate of all rows, so that it is stated once; empty: nothing is."""
     doubts = {row.why for row in rows if row.status == "approximate"}
+    # A row that runs as published must not stand below a doubt that does not concern it.
     is_shared = len(rows) > 1 and len(doubts) == 1 and all(row.status == "approximate" for row in rows)
     return doubts.pop() if is_shared else ""
 
@@ -152,6 +153,7 @@ def _head(first: System, metrics: Sequence[str], *, shared: str) -> str:
 def _places(numbers: Iterable[Printed]) -> list[str]:
     """Return the groups with printed values, the whole first."""
     found = dict.fromkeys((bool(number.groups), _place(number)) for number in numbers)
+    # Sorting is stable: the groups keep the order of the paper.
     return [place for _, place in sorted(found, key=lambda named: named[0])]
 
 

@@ -16,6 +16,7 @@ FIELDS = frozenset({"paper", "table", "dataset", "method", "metric", "value", "c
 
 def printed() -> Iterator[Printed]:
     """Yield every printed value; without groups it is the paper's average or the value of all items."""
+    # Each printed value must belong to a line of systems.csv; a KeyError is an error in the tables.
     known: dict[Key, System] = {system.key: system for system in systems()}
     for line in lines("printed.csv"):
         system = known[line["paper"], line["table"], line["dataset"], line["method"]]

@@ -65,6 +65,7 @@ def _table(results: Sequence[ResultRow], columns: Sequence[str], *, by: By) -> s
     if compared := [metric for metric in metrics if metric in printed]:
         rows = [[*row, *_beside(line, compared)] for row, line in zip(rows, lines, strict=True)]
         headers += [f"printed {' / '.join(map(metric_name, compared))}", "difference"]
+    # tabulate would otherwise read 97.50 as a number and print 97.5.
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
@@ -77,6 +78,7 @@ def _lines(results: Sequence[ResultRow], shown: Sequence[str]) -> list[Line]:
     """Return the metrics of each group side by side, without groups finer than the shown columns."""
     lines: dict[tuple[str | None, ...], Line] = {}
     for row in results:
+        # A column that is not shown must be averaged over, or a finer row would replace its group's own.
         if all(value is None for column, value in row.groups.items() if column not in shown):
             lines.setdefault(tuple(row.groups.get(column) for column in shown), {})[row.metric] = row
     return list(lines.values())

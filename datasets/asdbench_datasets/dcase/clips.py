@@ -16,6 +16,7 @@ class Clips:
 
     def __init__(self, release: Release, root: Path, *, domains: Sequence[str], form: Form) -> None:
         self.release, self.root = release, root
+        # Evaluation clips have no domain without ground truth; a selection of domains must not drop them.
         self.domains = {*domains, UNKNOWN}
         self.truth = Truth(root=root, release=release.name, form=form, listing=release.truth_listing)
         self._grades: dict[tuple[str, str], Grades | None] = {}
@@ -41,6 +42,8 @@ class Clips:
         Raises:
             DataError: It is not of the release, not of the selected domains or not in the ground truth.
         """
+        # In 2021 the name decides between source_test and target_test; any other year has one folder.
+        # A name that fits none goes to the first, whose pattern then names the problem.
         fitting = (subfolder for subfolder, pattern in part.patterns.items() if pattern.fullmatch(name))
         folder = self._folder(part, machine) / next(fitting, next(iter(part.patterns)))
         row = self._row(part, folder, machine=machine, name=name, official=True)
@@ -77,6 +80,7 @@ class Clips:
             grade = self._grade(source, machine=machine, section=section, domain=domain)
             if grade is not None:
                 label, domain = grade.label, grade.domain
+                # One spelling per clip, so that a clip graded under two spellings is found out.
                 source = folder / grade.name if official else source
         return Row(
             source=source,
@@ -85,6 +89,7 @@ class Clips:
                 "section": section,
                 "domain": domain or UNKNOWN,
                 "part": part.name,
+                # Names of test clips carry attributes and even labels; no method may see them.
                 "attributes": self._attributes_of(source, fields) if part.trains else "",
             },
             label=NORMAL if part.trains else label,
@@ -98,6 +103,8 @@ class Clips:
         Raises:
             DataError: There is such a list, but the clip is not on it.
         """
+        # In 2021 each domain has its own list: where only one list exists, clips of the other domain are
+        # ungraded, not missing. From 2022 on names give no domain, and any list of the section covers them.
         grades = self._of_section(machine, section) or {}
         grade = grades.get(clip_key(source.name))
         if grade is None and any(domain in {None, other.domain} for other in grades.values()):

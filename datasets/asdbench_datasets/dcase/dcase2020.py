@@ -49,6 +49,7 @@ LICENCE = "CC BY-NC-SA 4.0; its part from MIMII (fan, pump, slider, valve): CC B
 TABLES = "dcase"
 
 _LABELLED = re.compile(r"(?P<label>normal|anomaly)_id_(?P<section>\d{2})_\d{8}\.wav")
+# The empty label gives both patterns the same fields; `fields_of` drops it.
 _SECRET = re.compile(r"(?P<label>)id_(?P<section>\d{2})_\d{8}\.wav")
 _TRAIN, _TEST, _EVALUATION = {"train": _LABELLED}, {"test": _LABELLED}, {"test": _SECRET}
 _NORMAL, _BARE = "normal_id_00_00000000.wav", "id_00_00000000.wav"
@@ -143,6 +144,7 @@ class Dcase2020(Config, frozen=True):
         Raises:
             DataError: A name is not among the selected test clips.
         """
+        # Exactly one of the selected parts is tested.
         part = next(part for part in self._parts() if not part.trains)
         for machine, name in names:
             if machine not in self._selected():
@@ -164,6 +166,7 @@ class Dcase2020(Config, frozen=True):
     def _published_as(self) -> str:
         if (self.test, self.sample_rate, self.channel) != ("dev", 16000, 0):
             return ""
+        # Methods use the other machine IDs as outliers, so results of each training set have their own name.
         if self.train == "dev+additional":
             return "dcase2020/dev"
         return "dcase2020/dev-only/mimii" if self.machines == MIMII else "dcase2020/dev-only"
@@ -217,6 +220,7 @@ def _row(part: Part, machine: str, *, source: str, fields: Mapping[str, str], ro
 
 @functools.cache
 def _sections(machine: str, folder: str) -> tuple[str, ...]:
+    # Training parts have one line per machine ID; the secret IDs are those of the additional training clips.
     part = "train" if folder == "dev_data" else "additional"
     lines = table(TABLES, "dcase2020_counts.csv")
     return tuple(line["section"] for line in lines if (line["machine"], line["part"]) == (machine, part))

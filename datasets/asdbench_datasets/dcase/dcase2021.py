@@ -68,6 +68,7 @@ class Dcase2021(KnownDomains, frozen=True, kw_only=True):
         metrics="dcase2021",
         dev_machines=MACHINES,
         eval_machines=MACHINES,
+        # Test clips lie in source_test and target_test: a method may use the domain in this year only.
         domain_known=True,
         evaluator="y-kawagu/dcase2021_task2_evaluator",
     )
@@ -86,6 +87,7 @@ class Dcase2021(KnownDomains, frozen=True, kw_only=True):
                 raise ConfigError(
                     f"protocol=serial_oe trains on all sections, which contradicts train={self.train}; leave train out"
                 )
+            # Before super().__post_init__, which checks the options against each other.
             for name, value in {"train": "dev+additional", "test": "eval", "domain": "source"}.items():
                 force_setattr(self, name, value)
         super().__post_init__()

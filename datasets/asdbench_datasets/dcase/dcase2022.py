@@ -75,6 +75,7 @@ class Dcase2022(SectionRelease, frozen=True, kw_only=True):
     @property
     def published_as(self) -> str:
         """Name of these clips in tables of published results, which all use the official labels."""
+        # Development labels are in the file names, so the option does not change them.
         official = self.test == "dev" or self.ground_truth == "official"
         return super().published_as if official else ""
 

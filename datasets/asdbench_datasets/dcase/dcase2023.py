@@ -45,6 +45,7 @@ class Dcase2023(SectionRelease, frozen=True, kw_only=True):
         eval_sections=("00",),
         evaluator="nttcslab/dcase2023_task2_evaluator",
         train_items={"source": 990, "target": 10},
+        # Not "additional": its numbers of clips are not verified.
         counted=("train",),
         test_items=50,
     )

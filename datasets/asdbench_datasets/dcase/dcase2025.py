@@ -74,6 +74,7 @@ class Dcase2025(SectionRelease, frozen=True, kw_only=True):
     def parts(self) -> tuple[Part, ...]:
         """The selected parts."""
         chosen = super().parts
+        # Both parts may have supplemental clips; only those beside the chosen training clips count.
         folders = {part.folder for part in chosen if part.trains}
         return tuple(
             part

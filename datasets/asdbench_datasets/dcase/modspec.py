@@ -118,6 +118,7 @@ class Modspec(Config, frozen=True, kw_only=True):
         if match["machine"] not in self._selected():
             return
         train, _, is_anomaly = _arrays(root / FOLDER / name)
+        # None marks training clips, which the file gives no label; `read` uses the same order.
         labels = [None] * len(train) + [ANOMALY if value else NORMAL for value in is_anomaly]
         for k, label in enumerate(labels):
             part = "train" if label is None else "test"

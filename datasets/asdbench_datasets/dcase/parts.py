@@ -47,6 +47,7 @@ class Part:
                 f"{folder / name} does not have a clip name of this release (for example {self.example}); "
                 "move it elsewhere"
             )
+        # An optional group that did not match is None, the label of a secret 2020 clip is empty.
         fields = {group: value for group, value in match.groupdict().items() if value}
         if self.trains and fields.get("label") == ANOMALY:
             raise DataError(
@@ -141,6 +142,7 @@ class Release:
         return next(part for part in self.parts if part.name == name)
 
 
+# Not source or target: a clip of a known domain is no supplement, it lies in the wrong folder.
 _SUPPLEMENT = re.compile(
     r"section_(?P<section>\d{2})_(?P<attributes>(?!source_|target_)[a-z]+_\d{4}[^/]*)\.wav"
 )
@@ -154,5 +156,6 @@ def _labelled(split: str, domain: str = "source|target") -> re.Pattern[str]:
 
 
 def _secret(domain: str = "") -> re.Pattern[str]:
+    # From 2022 on, ground truth and manuals spell the names differently: see `clip_key`.
     named = rf"(?P<domain>{domain})_test_" if domain else "(?:test_)?"
     return re.compile(rf"section_(?P<section>\d{{2}})_{named}\d{{4}}\.wav")

@@ -56,6 +56,7 @@ class SectionOptions(Config, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         needed = _NEEDED[self.test]
         force_setattr(self, "machines", ordered_machines(self.machines, self.release.machines))
+        # The default is written out, so that equal selections are equal configurations.
         force_setattr(self, "train", self.train or needed)
         if needed not in self.trained:
             raise ConfigError(

@@ -75,6 +75,7 @@ class Truth:
         found: dict[str, Grade] = {}
         for domain in DOMAINS.values():
             name = f"ground_truth_{machine}_section_{section}_{domain}_test.csv"
+            # The folder of the release wins over ground_truth/<release>.
             for place in list(self.places("ground_truth_data", name))[:1]:
                 for clip, label in _digits(place, LABELS).items():
                     found[clip_key(clip)] = Grade(name=clip, label=label, domain=domain)
@@ -110,6 +111,7 @@ class Truth:
         for place in self.places(self.listing):
             inside, lines = False, []
             for number, row in _lines(place):
+                # A line with one field is the heading of a machine type.
                 if len(row) == 1:
                     inside = row[0] == machine
                 elif inside and row[0].startswith(f"section_{section}_"):
@@ -132,6 +134,7 @@ def attribute_table(place: Path) -> dict[str, str]:
     if not place.is_file():
         return {}
     return {
+        # Some tables end with the full name of the clip, which gives away its domain and label.
         PurePosixPath(row[0]).name: "_".join(field for field in row[1:] if field and ".wav" not in field)
         for _, row in _lines(place)[1:]
     }
@@ -166,6 +169,7 @@ def _named_grades(place: Path, lines: Sequence[tuple[int, str, str]]) -> Grades:
 def _lines(place: Path) -> list[tuple[int, list[str]]]:
     """Return (line number, fields) of all lines that are not empty."""
     try:
+        # A byte order mark would become part of the first clip's name.
         text = place.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{place} cannot be read: {error}") from error

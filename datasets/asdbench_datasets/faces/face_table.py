@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from asdbench import DataError, unknown
 
 TARGETS = ("negative", "positive", "surprise")
+# In the order of TARGETS, from MEGC 2019: the public log of STSTNet has the same 442 clips.
 CLIPS: Mapping[str, tuple[int, int, int]] = {
     "casme2": (88, 32, 25),
     "samm": (92, 26, 15),
@@ -169,6 +170,7 @@ def _check_cells(where: str, cells: Mapping[str, str]) -> None:
             raise DataError(f"{where}: the clip has no {column}")
     if "+" in cells["name"]:
         raise DataError(f"{where}: the name {cells['name']!r} contains a +, which separates names in exclude")
+    # In the order of PLACES, so a valid line equals one of its groups.
     given = tuple(name for place in PLACES for name in place if cells[name])
     if given not in PLACES:
         found = " and ".join(given) if len(given) != 1 else f"only {given[0]}"

@@ -95,6 +95,7 @@ def face_of(rng: np.random.Generator) -> Face:
     tall, broad = 1 + 0.06 * rng.standard_normal(2)
     places = {}
     for name, (x, y) in LANDMARKS.items():
+        # Scaled about the midline of the face and the height of the nose.
         across, up = 0.5 - broad * (0.5 - x), 0.55 + tall * (y - 0.55)
         left, right = 0.02 * rng.standard_normal((2, 2))
         places[name] = ((across + left[0], up + left[1]), (1 - across + right[0], up + right[1]))
@@ -154,6 +155,7 @@ def _foreign(face: Face, rng: np.random.Generator) -> Field:
     if rng.random() < 1 / 3:
         flow += _moved(face, 45, intensity=_intensity(rng), rng=rng)
     if rng.random() < 1 / 2:
+        # Sorted, so that the data do not depend on the order of the table.
         unit = int(rng.choice(sorted(UNITS)))
         flow += _moved(face, unit, intensity=0.8 * _intensity(rng), rng=rng)
     return flow
@@ -170,6 +172,7 @@ def _smooth(rng: np.random.Generator, *, reach: float) -> Field:
     """Return noise of standard deviation 1 that is smooth over ``reach`` pixels, for u and v."""
     from scipy.ndimage import gaussian_filter
 
+    # "wrap": with any other mode the noise at the edges would have another variance.
     noise = gaussian_filter(rng.standard_normal((SIDE, SIDE, 2)), (reach, reach, 0), mode="wrap")
     return np.asarray(noise / noise.std())
 

@@ -66,6 +66,7 @@ def read_flow(path: Path) -> Picture:
         DataError: The file is damaged, or is not a flow.
     """
     flow = _array(path) if path.suffix.lower() == ".npy" else _flow_image(path)
+    # If both ends could be channels, the last axis counts, as documented.
     if flow.ndim == 3 and flow.shape[0] in (2, 3) and flow.shape[2] not in (2, 3):
         flow = np.moveaxis(flow, 0, -1)
     if flow.ndim != 3 or flow.shape[2] not in (2, 3) or flow.dtype.kind not in "fiu" or 0 in flow.shape:
@@ -73,6 +74,7 @@ def read_flow(path: Path) -> Picture:
             f"{path} should hold a flow, numbers [height, width, 2 or 3]; found {flow.dtype} {list(flow.shape)}"
         )
     _check_sides(path, flow)
+    # Not `> LARGEST).any()`, which NaN would pass.
     if not (np.abs(flow.astype(np.float64)) <= LARGEST).all():
         raise DataError(f"{path} has values that are not finite or beyond {LARGEST:g}")
     return flow.astype(np.float32)
@@ -108,6 +110,7 @@ def flow_picture(flow: Picture, *, size: int, channels: int, normalise: bool = T
 
 def optical_strain(flow: Picture) -> Picture:
     """Return ``sqrt(e_xx^2 + e_yy^2 + 2 e_xy^2)`` of a flow, ``[height, width]``, with ``e_xy = (du/dy + dv/dx) / 2``."""
+    # np.gradient gives the axes in order: rows (down) first.
     u_down, u_right = np.gradient(flow[..., 0])
     v_down, v_right = np.gradient(flow[..., 1])
     shear = (u_down + v_right) / 2
@@ -135,6 +138,7 @@ def normalised(maps: Picture) -> Picture:
 
 def _areas(before: int, after: int) -> NDArray[np.float64]:
     """Return weights ``[after, before]``: the share of each new cell that each old one covers."""
+    # Each row of the weights sums to 1, whether the side shrinks or grows.
     edges = np.arange(after + 1) * (before / after)
     cells = np.arange(before)
     covered = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
@@ -144,6 +148,8 @@ def _areas(before: int, after: int) -> NDArray[np.float64]:
 def _farneback(onset: Picture, apex: Picture) -> Picture:
     opencv = _opencv("flow=farneback")
     first, second = ((frame * 255).round().astype(np.uint8) for frame in (onset, apex))
+    # Pyramid scale 0.5, 3 levels, window 15, 3 iterations, neighbourhood 5 with sigma 1.2: the values of
+    # OpenCV's tutorial, as the paper gives none.
     flow = opencv.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)
     return np.asarray(flow, dtype=np.float32)
 
@@ -151,6 +157,7 @@ def _farneback(onset: Picture, apex: Picture) -> Picture:
 def _tvl1(onset: Picture, apex: Picture) -> Picture:
     registration = _found("skimage.registration")
     if registration is not None:
+        # scikit-image gives rows before columns, OpenCV the reverse.
         down, right = registration.optical_flow_tvl1(onset, apex)
         return np.stack([right, down], axis=2).astype(np.float32)
     opencv = _found("cv2")
@@ -166,6 +173,7 @@ def _tvl1(onset: Picture, apex: Picture) -> Picture:
 
 def _grey(path: Path) -> NDArray[Any]:
     opencv = _opencv(f"{path} is an image")
+    # Without ANYDEPTH, OpenCV would silently reduce 16 bits to 8.
     image = _decoded(opencv, path, flags=opencv.IMREAD_GRAYSCALE | opencv.IMREAD_ANYDEPTH)
     if image.dtype.kind != "u":
         raise DataError(f"{path} has {image.dtype} pixels; a frame should have 8 or 16 bits per pixel")
@@ -175,6 +183,7 @@ def _grey(path: Path) -> NDArray[Any]:
 
 def _flow_image(path: Path) -> NDArray[Any]:
     opencv = _opencv(f"{path} is an image")
+    # OpenCV gives blue first; u is in red.
     flow = _decoded(opencv, path, flags=opencv.IMREAD_COLOR | opencv.IMREAD_ANYDEPTH)[..., ::-1]
     if (flow == flow[..., :1]).all():
         raise DataError(f"{path} is a grey image; a flow image has u in red, v in green and strain in blue")

@@ -86,6 +86,7 @@ class MicroExpression(Config, frozen=True, kw_only=True):
         """Describe the composite; once the place of the table is known (see ``located``), also the table."""
         clips = self._listed()
         miscounted = () if clips is None else tuple(_miscounted(list(self._chosen(clips))))
+        # Where the table lies does not change the data.
         published = replace(self, folder=FOLDER) == type(self)() and not miscounted
         return composite_card(
             name="micro_expression",

@@ -142,9 +142,11 @@ class SyntheticFaces(Config, frozen=True, kw_only=True):
         """Distribute the clips of a database among its subjects; each gets at least one, and some get many."""
         rng = np.random.default_rng(seed_for(self.seed, "synthetic_faces", database))
         subjects = SUBJECTS[database]
+        # Always drawn with 133, so that both values of samm_n share all other clips.
         counts = clips_per_class(133)
         labels = [label for label in TARGETS for _ in range(counts[database, label])]
         weights = rng.gamma(1.5, size=len(subjects))
+        # Each subject is a fold and needs a clip to test.
         shares = 1 + rng.multinomial(len(labels) - len(subjects), weights / weights.sum())
         owners = np.repeat(subjects, shares)
         numbers: dict[tuple[str, str], int] = {}

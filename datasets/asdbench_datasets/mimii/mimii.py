@@ -152,6 +152,7 @@ class Mimii(Config, frozen=True, kw_only=True):
         if not normals:
             raise DataError(f"{root / folder} has no normal clip to train on")
         tested = self._tested(len(normals), len(anomalies))
+        # Clip names repeat in every ID and ratio. The key has no ratio, so all three are divided alike.
         in_order = sorted(normals, key=lambda clip: _order(f"{machine}/{section}/{clip.name}"))
         for part, label, clips in (
             ("train", NORMAL, in_order[tested:]),
@@ -164,6 +165,7 @@ class Mimii(Config, frozen=True, kw_only=True):
     def _tested(self, normals: int, anomalies: int) -> int:
         """Return the number of normal clips to test."""
         wanted = anomalies if self.test_normals == "as_anomalies" else normals // 2
+        # One normal clip must be left for training.
         return min(wanted, normals - 1)
 
     def _expected(self) -> Iterator[Count]:
@@ -192,4 +194,5 @@ def _clips(root: Path, folder: PurePosixPath) -> list[PurePosixPath]:
 
 
 def _order(name: str) -> str:
+    # Not hash(), which Python salts anew in each process.
     return hashlib.sha256(name.encode()).hexdigest()

@@ -99,6 +99,7 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
         others = [_features(place / FILES[other]) for other in names]
         low = np.min([other.min(axis=0) for other in others], axis=0)
         high = np.max([other.max(axis=0) for other in others], axis=0)
+        # Four temperatures are constant (docs/timeseries.md): dividing by their range of 0 would give NaN.
         return np.asarray((values - low) / np.where(high > low, high - low, 1), dtype=np.float32)
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
@@ -115,6 +116,7 @@ class RobotRecordings(Windowed, frozen=True, kw_only=True):
     def _recording(self, place: Path, name: str) -> Recording:
         stored = _stored(place / FILES[name])
         anomalous = np.full(len(stored), name == "slow")
+        # The 87th column is the label and must never become a feature.
         if stored.shape[1] > FEATURES:
             anomalous = _anomalous(np.asarray(stored[:, FEATURES]), place / FILES[name])
         action = stored[:, _action_column(place)] if self.bounds == "action" else np.zeros(len(stored))
@@ -254,6 +256,7 @@ def _action_column(folder: Path) -> int:
 
 
 def _anomalous(column: NDArray[Any], path: Path) -> NDArray[np.bool_]:
+    # NaN differs from both, so it is refused too.
     wrong = np.flatnonzero((column != 0) & (column != 1))
     if wrong.size:
         raise DataError(

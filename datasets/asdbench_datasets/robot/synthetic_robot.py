@@ -178,11 +178,13 @@ def _motion(
         factor = (
             generator.uniform(*SLOWER)
             if slow
+            # Clipped below 1.2, so that no usual action is as slow as a slow one.
             else float(np.clip(generator.normal(1, USUAL_SPREAD), 0.9, 1.1))
         )
         steps = round(cycle.seconds[index] * factor / STEP_S)
         waiting = round(WAIT_S * factor / STEP_S)
         course = _minimum_jerk(np.append(np.arange(1, steps + 1) / steps, np.ones(waiting)))
+        # Index -1 of the first action is the last pose, which closes the cycle.
         start, end = cycle.poses[index - 1], cycle.poses[index]
         angles.append(start + course[:, np.newaxis] * (end - start))
         actions.append(np.full(len(course), float(index)))
@@ -191,6 +193,7 @@ def _motion(
 
 
 def _minimum_jerk(share: Floats) -> Floats:
+    # 10 s^3 - 15 s^4 + 6 s^5: rate and acceleration are 0 at both ends, the peak rate is 1.875 at s = 1/2.
     return share**3 * (10 - 15 * share + 6 * share**2)
 
 
@@ -220,11 +223,13 @@ def _links(angles: Floats) -> list[Link]:
         joint = joint + rotation @ np.array([0, 0, LINKS_M[k]])
         about = _rotation(angles[:, k], AXES[k])
         rotation = rotation @ about
+        # "tji,tj->ti" applies the transposed matrix: from the frame of the link before into that of this one.
         turn = np.einsum("tji,tj->ti", about, turn)
         turn[:, AXES[k]] += rates[:, k]
         orientation = _product(orientation, _half_turn(angles[:, k], AXES[k]))
         place = joint + rotation @ MOUNT_M
         velocity = np.gradient(place, STEP_S, axis=0)
+        # An accelerometer at rest measures the upward reaction to gravity, +g.
         pull = np.gradient(velocity, STEP_S, axis=0) + np.array([0, 0, GRAVITY])
         links.append(
             Link(
@@ -297,6 +302,7 @@ def _electrical(drawn: Floats, *, noise: float, generator: np.random.Generator) 
     factor = np.clip(
         0.5 + 0.3 * power / (power + 300) + noise * 0.003 * generator.normal(size=rows), 0.1, 0.99
     )
+    # S = P / cos(phi), I = S / U, Q = sqrt(S^2 - P^2).
     apparent = power / factor
     voltage = 230 + _wander(rows, 0.8, minutes=2, generator=generator) + 0.1 * generator.normal(size=rows)
     frequency = 50 + _wander(rows, 0.01, minutes=1, generator=generator)
@@ -330,6 +336,8 @@ def _wander(rows: int, deviation: float, *, minutes: float, generator: np.random
     """Return values that drift around 0 with a standard deviation and a memory of some minutes."""
     from scipy.signal import lfilter
 
+    # x_t = k x_(t-1) + sqrt(1 - k^2) s e_t keeps the standard deviation s; x_0 is drawn from it, so the
+    # series does not begin at 0.
     keep = np.exp(-1 / (60 * minutes * RATE_HZ))
     steps = generator.normal(size=rows) * deviation * np.sqrt(1 - keep**2)
     steps[0] = generator.normal() * deviation

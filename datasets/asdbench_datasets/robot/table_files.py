@@ -50,6 +50,7 @@ class Table:
 
     def named(self, name: str, source: Path) -> Table:
         """Return the same as the recording ``name`` from ``source``."""
+        # A single table is `.` relative to itself; joining that to its place leaves the place.
         place = PurePosixPath(source.as_posix()) if source.name else PurePosixPath()
         return replace(self, recording=replace(self.recording, name=name, source=place))
 
@@ -88,6 +89,7 @@ def facts_of(file: Path, choice: ColumnChoice, *, state: State) -> Table:
     return read_table(file, choice, state=state)[0]
 
 
+# `state` is only part of the key: a file that changed is read again.
 @functools.lru_cache(maxsize=8)
 def read_table(file: Path, choice: ColumnChoice, *, state: State) -> tuple[Table, NDArray[np.float32]]:
     """Read one table, and the features ``[rows, features]`` of its kept rows; cached as long as ``state`` is the same.
@@ -152,6 +154,7 @@ def _breaks(frame: pd.DataFrame, segment: str) -> NDArray[np.bool_]:
     if segment:
         import pandas as pd
 
+        # Codes, since NaN != NaN would break at each missing value; factorize gives all of them -1.
         codes = pd.factorize(frame[segment])[0]
         breaks[1:] = codes[1:] != codes[:-1]
     return breaks
@@ -168,6 +171,7 @@ def _values(frame: pd.DataFrame, features: Sequence[str], *, file: Path) -> NDAr
     values = np.empty((len(frame), len(features)), dtype=np.float32)
     for k, name in enumerate(features):
         column = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        # Checked before the cast, which would make it infinite: its row would be lost as if incomplete.
         if len(large := np.flatnonzero(np.isfinite(column) & (np.abs(column) > LIMIT))):
             raise DataError(
                 f"{file}: column {name!r} is {column[large[0]]:g} in row {large[0]}; values beyond {LIMIT:.2g} do not "
@@ -184,6 +188,7 @@ def _frame(file: Path, separator: str) -> pd.DataFrame:
         if file.suffix.lower() == ".csv":
             return _csv(file, separator)
         if file.suffix.lower() == ".parquet":
+            # Parquet keeps names that are numbers; options name columns by text.
             return pd.read_parquet(file).rename(columns=str)
         if file.suffix.lower() == ".npy":
             return _array_frame(np.load(file, allow_pickle=False), file)
@@ -261,4 +266,5 @@ def _anomalous(column: pd.Series, file: Path) -> NDArray[np.bool_]:
         raise DataError(
             f"{file}: label {unknown_words[0]!r} is none of {', '.join(_LABELS)}; use 0 and 1, or normal and anomaly"
         )
+    # Rows without a label are left out later, so their value here does not count.
     return np.array([_LABELS.get(word or "0", False) for word in words], dtype=bool)

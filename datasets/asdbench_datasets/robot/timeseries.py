@@ -127,6 +127,7 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
 
     def _tables(self, place: Path) -> list[Table]:
         files = files_in(place)
+        # a.csv beside a.npy: their stems alone would be one recording.
         stems = [file.stem for file in files]
         tables = [
             facts_of(file, self._choice, state=state_of(file)).named(

@@ -54,6 +54,7 @@ ARCHIVE = Remote(url="https://archive.ics.uci.edu/static/public/963/ur3+cobotops
 FEATURES = 19
 LABELS = ("Robot_ProtectiveStop", "grip_lost")
 TIME = "Timestamp"
+# [JT]: the sheet spells the temperature of joint 0 as Temperature_T0.
 _FEATURE = re.compile(r"Current_J[0-5]|Temperature_[JT][0-5]|Speed_J[0-5]|Tool_current")
 CITATION = "Tyrovolas, Aliev, Antonelli, Stylios: UR3 CobotOps, UCI Machine Learning Repository, 2024, doi 10.24432/C5J891"
 
@@ -166,6 +167,7 @@ class Sheet:
 
     def gaps(self, most_s: float) -> NDArray[np.bool_]:
         """Return which rows are more than ``most_s`` seconds after the row before, or earlier than it."""
+        # Prepending the first time gives the first row a step of 0, so it is never after a gap.
         step = np.diff(self.seconds, prepend=self.seconds[:1])
         return np.asarray((step > most_s) | (step < 0))
 
@@ -191,6 +193,7 @@ def _sheet_of(path: Path, state: tuple[int, int]) -> Sheet:
             f"{path}: found {len(features)} of {FEATURES} features; other missing columns: {', '.join(missing) or 'none'}; "
             f"its columns are {', '.join(filter(None, names))}"
         )
+    # The labels too: rows with missing values lack the protective stop, which would read as normal.
     needed = [*features, *(places[name] for name in LABELS)]
     try:
         return Sheet(
@@ -232,7 +235,9 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 
 def _seconds(stamp: Any) -> float:
+    # Without a zone the time would be local, and a change to summer time would be a gap.
     if isinstance(stamp, datetime.datetime):
         return stamp.replace(tzinfo=stamp.tzinfo or datetime.UTC).timestamp()
+    # 863 of the time stamps are texts with literal quotes.
     moment = datetime.datetime.fromisoformat(str(stamp).strip().strip('"'))
     return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()

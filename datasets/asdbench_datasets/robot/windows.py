@@ -212,10 +212,12 @@ def holdout_fold(rows: Sequence[Row], options: Windowed) -> Fold:
         )
     tested = options.test_normals if anomalies else max(options.test_normals, options.validation)
     validation, test, train = _divide(rows, normals, options=options, name="normal", tested=tested)
+    # Methods train on normal windows only: anomalies that do not validate are tested.
     of_anomalies, *others = _divide(rows, anomalies, options=options, name="anomalous", tested=0.0)
     validation += of_anomalies
     test += [k for part in others for k in part]
     if options.split == "blocked":
+        # The order matters: test windows stay, validation gives way to test, training to both.
         validation = _apart(rows, validation, others=test)
         train = _apart(rows, train, others=[*validation, *test])
         _check_anomalies(rows, anomalies, options=options, parts={"validation": validation, "test": test})
@@ -290,10 +292,13 @@ def _divide(
     """Return the members for validation, the share ``tested`` of them for test, and the others."""
     blocked = options.split == "blocked"
     places = [rows[k].columns["block"] if blocked else str(k) for k in members]
+    # dict.fromkeys, not set: the order of a set of texts differs between processes.
     drawn = list(dict.fromkeys(places))
+    # A seed for each class, so that more anomalies do not change the division of the normal windows.
     order = np.random.default_rng(seed_for(options.split_seed, "windows", name)).permutation(len(drawn))
     cut = _share(options.validation, len(drawn))
     end = cut + _share(tested, len(drawn))
+    # 0: validation, 1: test, 2: the others.
     part_of = {drawn[k]: (position >= cut) + (position >= end) for position, k in enumerate(order)}
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for k, place in zip(members, places, strict=True):

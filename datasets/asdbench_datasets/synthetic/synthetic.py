@@ -95,6 +95,7 @@ class Synthetic(Config, frozen=True):
     machines: Machines = ()
 
     def __post_init__(self) -> None:
+        # The configuration is frozen; equal selections must be equal, since records are keyed by it.
         force_setattr(self, "machines", ordered_machines(self.machines, tuple(MACHINES)))
 
     @property
@@ -128,6 +129,7 @@ class Synthetic(Config, frozen=True):
         clips = list(self._clips())
         for done, clip in enumerate(clips, start=1):
             path = root / clip.source
+            # A file under its final name is complete: see `written_whole`.
             if not path.exists():
                 _write(path, self._wave(clip), sample_rate=self.sample_rate)
             progress(done, len(clips))
@@ -160,6 +162,7 @@ class Synthetic(Config, frozen=True):
 
     def unit(self, machine: str, unit: int) -> Machine:
         """Return unit number ``unit`` (0, 1, ...) of a machine type."""
+        # Without the unit's number: the units of a type share centres and offsets (see `Traits`).
         offsets = np.random.default_rng(seed_for(self.seed, "synthetic", machine))
         return unit_of(machine, index=unit, offsets=offsets)
 
@@ -182,6 +185,7 @@ class Synthetic(Config, frozen=True):
         if clip.label == NORMAL:
             return None
         strength = decibel(EASIEST_DB + self.difficulty * (HARDEST_DB - EASIEST_DB))
+        # Its own seed, so that the stage of a fault does not shift the random numbers of the sound.
         rng = np.random.default_rng(clip.seed(self.seed, "fault"))
         return fault_of(clip.machine, index=clip.number, strength=strength, rng=rng)
 

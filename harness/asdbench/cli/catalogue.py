@@ -47,7 +47,11 @@ def plugins(*, as_json: bool) -> None:
 @click.command(epilog="Example: asdbench describe stgram_afpa -d dcase2020 --json")
 @click.argument("method", type=SELECTOR)
 @click.option(
-    "-d", "--dataset", type=SELECTOR, default=None, help="Dataset to describe it on [default: its paper's]."
+    "-d",
+    "--dataset",
+    type=SELECTOR,
+    default=None,
+    help="Dataset to describe it on [default: its paper's, else synthetic].",
 )
 @json_option
 def describe(method: Selector, dataset: Selector | None, *, as_json: bool) -> None:

@@ -181,12 +181,15 @@ def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
     outer = [column for column in grade.card.groups if column != DOMAIN]
     domains = sorted({domain for result in grade.results if (domain := result.groups.get(DOMAIN))})
     by_domain = {name: [f"{name} ({domain})" for domain in domains] for name in NAMES.values()}
+    # Omega is the mean over both domains and has no value within one.
     by_domain[NAMES["omega"]] = []
     lines = _lines(grade.results, outer)
     for place, line in lines.items():
         sections = [section for other, section in lines.items() if _is_within(other, place)]
         for name in (name for names in by_domain.values() for name in names):
+            # A harmonic mean exists only of defined values; sections without both classes are left out.
             defined = [value for section in sections if (value := section.get(name)) is not None]
+            # Values that the metric set itself gives for a place are not averaged again.
             if name not in line and defined:
                 line[name] = harmonic_mean(defined)
     every = [name for base, names in by_domain.items() for name in (*names, base)]
@@ -244,6 +247,7 @@ def open_graded(registry: Registry, request: GradeRequest) -> GradedDataset:
 def _test_option(config: type[Any], part: str, *, dataset: str) -> str:
     hint = get_type_hints(config).get("test")
     values = [str(value) for value in get_args(hint)]
+    # 2020 calls the part `evaluation`, later releases `eval`.
     found = [value for value in values if value.startswith(part)]
     if len(found) != 1:
         raise ConfigError(
@@ -287,6 +291,7 @@ def _check(clip: ClipScore, row: Row, *, dataset: str) -> None:
             raise DataError(
                 f"{clip.where}: {clip.machine}/{clip.clip} is listed under {name} {value}, but belongs to {name} {known}"
             )
+    # An empty cell claims nothing and agrees with any label.
     label = {"": row.label, "0": NORMAL, "1": ANOMALY}.get(clip.is_anomaly)
     if label is None and clip.is_anomaly:
         raise DataError(f"{clip.where}: is_anomaly must be 0 or 1, got {clip.is_anomaly!r}")
@@ -399,5 +404,6 @@ def _table(card: Card, rows: Sequence[Row], *, scores: Sequence[ClipScore]) -> S
         groups=card.groups,
         columns={name: np.array([row.columns[name] for row in rows], dtype=np.str_) for name in columns},
         label=np.array([row.label for row in rows], dtype=object),
+        # `[seeds, items]`: a folder of scores is one seed.
         scores=np.array([[clip.score for clip in scores]], dtype=np.float64),
     )

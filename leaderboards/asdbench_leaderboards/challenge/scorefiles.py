@@ -27,6 +27,7 @@ FORMS = (
     "or, for 2020, anomaly_score_<machine>_id_<NN>.csv"
 )
 _FILE = re.compile(
+    # Any machine type: one that the release lacks is reported with its clip, not as a bad file name.
     r"anomaly_score_(?P<machine>.+)_(?:section_(?P<section>\d{2})(?:_(?P<domain>source|target))?_test|id_(?P<id>\d{2}))\.csv"
 )
 _NUMBER = re.compile(r"\d{4,}")
@@ -139,10 +140,12 @@ def _of_table(file: Path) -> Iterator[ClipScore]:
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
     """Return the number and the fields of each line that is not empty."""
     try:
+        # Spreadsheets write a byte order mark, which would become part of the first name.
         lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     rows = ([field.strip() for field in line] for line in lines)
+    # Numbered before empty lines are dropped, so that errors name the line that an editor shows.
     return [(number, row) for number, row in enumerate(rows, 1) if any(row)]
 
 
@@ -151,6 +154,7 @@ def _score(text: str, where: str, *, hint: str = "") -> float:
         score = float(text)
     except ValueError as error:
         raise DataError(f"{where}: the score {text!r} is not a number{hint}") from error
+    # float() accepts nan and inf, which no metric can rank.
     if not math.isfinite(score):
         raise DataError(f"{where}: the score {text} is not finite")
     return score

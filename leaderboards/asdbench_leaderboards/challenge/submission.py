@@ -165,6 +165,7 @@ def decision_threshold(scores: ArrayLike, *, quantile: float = 0.9) -> tuple[flo
     if values.size == 0:
         raise DataError("there are no scores of normal items to set a threshold")
     empirical = float(np.quantile(values, quantile))
+    # Equal scores have no variance, and the fit would divide by it.
     if values.size < FEWEST or np.ptp(values) == 0:
         return empirical, f"{values.size} normal scores are too few or too alike for a gamma distribution"
     try:
@@ -206,6 +207,7 @@ def _seeds(method: RecordedMethod, wanted: Sequence[int]) -> list[int]:
 
 
 def _write(request: SubmissionRequest, method: RecordedMethod, *, form: Form, seed: int) -> Written:
+    # Labels have brackets and commas, which shells would read as patterns.
     folder = request.to / re.sub(r"[^\w.=-]+", "_", method.label).strip("_") / f"seed_{seed}"
     if folder.exists():
         raise RunError(f"{folder} already exists; choose another folder with --to")
@@ -239,6 +241,7 @@ def _write_files(
         place = dict(zip(columns, map(str, values), strict=True))
         scores = list(zip(clips["clip"], clips["score"], strict=True))
         files.append(form.name("anomaly_score", place))
+        # repr keeps every digit: rounded scores could tie and change the AUC.
         _write_lines(folder / files[-1], [(clip, repr(float(score))) for clip, score in scores])
         threshold = thresholds.get(place["machine"])
         if threshold is not None:
@@ -356,6 +359,7 @@ def _given(folder: Path, items: pd.DataFrame) -> dict[str, list[float]]:
 
 def _unfit(clip: ClipScore, tested: Set[tuple[str, tuple[str, ...]]]) -> str | None:
     """Return what a clip is if it may not set thresholds; None: it may."""
+    # Whole words before the attributes, since an attribute may contain `test` or `anomaly`.
     words = clip_words(clip.clip)
     if (clip.machine, clip_key(clip.clip)) in tested:
         return "a test clip of the run"

@@ -58,6 +58,7 @@ def mean_matrix(confusion: Confusion) -> Floats:
 
 def _draw(axes: Axes, counts: Floats, *, classes: Sequence[str]) -> None:
     rows = counts.sum(axis=1, keepdims=True)
+    # A class without items has no shares.
     shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     size = max(5.0, 10.0 - 0.5 * max(0, len(classes) - 3))

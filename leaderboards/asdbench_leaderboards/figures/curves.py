@@ -35,6 +35,7 @@ def mean_precision(curves: Sequence[Decisions], recall: Floats) -> Floats:
 
     The precision at a recall is taken at the highest threshold that reaches it, from the first row of each curve.
     """
+    # Recalls of curves with other numbers of anomalies differ in the last bit where they should be equal.
     reached = [curve.precision[0, np.searchsorted(curve.recall[0], recall - 1e-9)] for curve in curves]
     return np.asarray(np.mean(reached, axis=0))
 
@@ -55,6 +56,7 @@ def mean_roc(parts: Sequence[Scored], alarm_rate: Floats) -> MeanCurve | None:
             left_out = max(left_out, part.sections)
             continue
         why = roc_by_section(part.is_anomaly, part.scores, section=part.section, sections=part.sections).why
+        # The maximum, not the sum: all seeds score the same sections.
         left_out = max(left_out, sum(reason is not None for reason in why))
         for section in (number for number, reason in enumerate(why) if reason is None):
             inside = part.section == section
@@ -72,12 +74,14 @@ def section_range(part: Scored) -> Scored:
     np.maximum.at(high, part.section, part.scores)
     width = (high - low)[part.section]
     above = part.scores - low[part.section]
+    # A section whose scores are all equal has no width; its scores become 0.
     scores = np.divide(above, width, out=np.zeros_like(above), where=width > 0)
     return Scored(is_anomaly=part.is_anomaly, scores=scores, section=part.section, sections=part.sections)
 
 
 def shares_at_or_above(scores: Floats, thresholds: Floats) -> Floats:
     """Return the share of the scores at or above each threshold; there must be at least one score."""
+    # side="left" counts the scores below: one equal to the threshold is called anomalous.
     return np.asarray(1 - np.searchsorted(np.sort(scores), thresholds, side="left") / scores.size)
 
 

@@ -108,6 +108,7 @@ def _rates(parts: Sequence[Scored]) -> Rates | None:
 def _draw(axes: Axes, rates: Mapping[str, Rates | None]) -> None:
     known = [(number, found) for number, found in enumerate(rates.values()) if found is not None]
     for number, found in known:
+        # Dashes distinguish false alarms from misses here, so methods differ in colour only.
         colour = COLOURS[number % len(COLOURS)]
         error = PERCENT * found.equal_error
         for kind, shares in ((ALARMS, found.alarms), (MISSES, found.misses)):

@@ -63,6 +63,7 @@ def groups_figure(run: RecordedRun) -> Figure | None:
         return None
     widest = max(len(bars) for bars in found.values())
     figure = new_figure(min(max(6.0, 0.16 * widest + 1.2), 24.0), 2.8 * len(found))
+    # Over all methods, so that a colour means the same in every panel.
     colours = _colours(found)
     letters = letters_across(figure) - 10
     rows = figure.subplots(len(found), 1, squeeze=False)[:, 0]
@@ -89,6 +90,7 @@ def group_bars(method: RecordedMethod, targets: Sequence[str], *, column: str, o
     bars = [
         Bar(
             name=str(name),
+            # mode() sorts values that are equally common, so the first does not depend on the order of items.
             outer=str(own[outer].mode().iloc[0]) if outer in own.columns else "",
             items=len(own),
             accuracy=float(own["hit"].mean()),
@@ -105,6 +107,7 @@ def _hits(table: pd.DataFrame, targets: Sequence[str], *, seed: int) -> Floats |
         return None
     truth = pd.Categorical(table["label"], categories=list(targets)).codes
     scores = table[names].to_numpy(dtype=np.float64)
+    # argmax takes NaN for the largest; items with NaN become NaN in the next line.
     is_right = np.nan_to_num(scores).argmax(axis=1) == truth
     return np.where(np.isnan(scores).any(axis=1), np.nan, is_right)
 
@@ -135,6 +138,7 @@ def _draw(axes: Axes, bars: Sequence[Bar], *, colours: Mapping[str, str]) -> Non
     missed = [place for place, height in enumerate(heights) if height == 0]
     dots = [colours[bars[place].outer] for place in missed]
     axes.scatter(missed, [0.0] * len(missed), s=12, c=dots, clip_on=False, zorder=3)
+    # Weighted by items: the accuracy on all of them, as in the table, not the mean of the bars.
     whole = sum(bar.items * bar.accuracy for bar in bars) / sum(bar.items for bar in bars)
     axes.axhline(PERCENT * whole, **ALL)
     axes.set_xlim(-0.7, len(bars) - 0.3)

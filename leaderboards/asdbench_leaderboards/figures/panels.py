@@ -36,6 +36,7 @@ MOST_LETTERS, MOST_LINES = 40, 4
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, with its size in inches; it needs no screen and touches no global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
+    # Without pyplot, which would keep every figure alive and look for a screen.
     FigureCanvasAgg(figure)
     return figure
 
@@ -51,6 +52,7 @@ def panel_grid(
     every = [axes for row in grid for axes in row]
     for axes in every[panels:]:
         axes.remove()
+    # Shared axes have tick labels in the last row only, where some places may be empty.
     for axes in every[max(0, panels - columns) : panels]:  # the lowest of each column
         axes.tick_params(labelbottom=True)
     for axes in every[:panels]:

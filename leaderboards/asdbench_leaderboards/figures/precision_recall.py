@@ -77,6 +77,7 @@ def _thresholds(
     """Return the threshold of F1max of each seed: the recorded one, else the one computed from its scores."""
     recorded: dict[int, float] = {}
     for row in document.results_of(method.label):
+        # The recorded threshold is the one that decided the recall; a new one may differ in the last bit.
         if row.metric == "f1" and row.thresholds:
             recorded = dict(zip(method.seeds, row.thresholds, strict=False))
     return {
@@ -122,6 +123,7 @@ def _line(axes: Axes, recall: Floats, *, precision: Floats, style: Style) -> Non
 
 def _called(curve: Decisions, threshold: float) -> int | None:
     """Return the place of the lowest observed threshold at or above ``threshold``; None: no item is called anomalous."""
+    # Thresholds fall along the curve.
     above = int(np.count_nonzero(curve.thresholds >= threshold))
     return above - 1 if above else None
 

@@ -84,6 +84,7 @@ def _draw(axes: Axes, rows: Sequence[ResultRow | None], *, number: int, of: int)
         if row is not None and row.value is not None
     ]
     places, values = [place for place, _, _ in known], [value for _, _, value in known]
+    # Intervals are not symmetric, but always include the measured value (see `asdbench.metrics.interval`).
     below = [value - PERCENT * row.low if row.low is not None else 0.0 for _, row, value in known]
     above = [PERCENT * row.high - value if row.high is not None else 0.0 for _, row, value in known]
     whiskers = {"elinewidth": 1.0, "capsize": 2.0, "ecolor": "0.2"}

@@ -68,6 +68,7 @@ def _draw(axes: Axes, curves: dict[str, MeanCurve | None]) -> None:
     places = np.linspace(0, 1, PLACES)
     for number, curve in enumerate(curves.values()):
         if curve is not None:
+            # From the origin: at a false-positive rate of 0 the curve may already be high.
             rates = np.append(0.0, curve.values)
             axes.plot(
                 PERCENT * np.append(0.0, places),

@@ -54,6 +54,7 @@ def outer_groups(run: RecordedRun) -> list[str]:
     for method in run.methods:
         outermost = _outermost(run.document, method.items)
         names.update(
+            # No panel for a method without items.
             [EVERYTHING] * len(method.items[:1]) if outermost is None else method.items[outermost].astype(str)
         )
     return sorted(names)
@@ -89,6 +90,8 @@ def scored(table: pd.DataFrame, seed: int, *, levels: Sequence[str] = ()) -> Sco
     keep = table["label"].isin([NORMAL, ANOMALY]).to_numpy(dtype=np.bool_) & np.isfinite(values)
     code: NDArray[np.int64] = np.zeros(len(table), dtype=np.int64)
     if present and len(table):
+        # Over all rows, kept or not, so that sections without items count. pandas would number rows with a
+        # missing key -1 unless dropna=False.
         code = np.asarray(table.groupby(present, sort=True, dropna=False).ngroup(), dtype=np.int64)
     return Scored(
         # A secret label is missing, and compares as missing: isin makes it False.

@@ -121,6 +121,7 @@ def _draw(axes: Axes, part: Scored, *, threshold: float | None) -> None:
         axes.set(xticks=[], yticks=[])
         return
     shown = part.scores if threshold is None else np.append(part.scores, threshold)
+    # The threshold too, or it could lie outside the axis.
     bins, is_log = _bins(shown)
     for mask, colour in ((~part.is_anomaly, NORMAL_COLOUR), (part.is_anomaly, ANOMALY_COLOUR)):
         if mask.any():
@@ -142,6 +143,7 @@ def _bins(scores: Floats) -> tuple[Floats, bool]:
     low, high = float(scores.min()), float(scores.max())
     bins = min(max(FEWEST_BINS, int(1.5 * scores.size**0.5)), MOST_BINS)
     if low == high:
+        # Equal scores would give bins without width.
         margin = abs(low) / 2 or 0.5
         return np.linspace(low - margin, high + margin, bins + 1), False
     if low > 0 and high / low >= WIDE:

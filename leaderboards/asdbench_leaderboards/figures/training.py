@@ -112,6 +112,7 @@ def _stages(logs: Sequence[Log]) -> list[Stage]:
     epochs: dict[str, int] = {}
     for log in logs:
         for entry in log:
+            # Models may differ in their number of epochs; a stage is as long as in the longest.
             epochs[entry.stage] = max(entry.epoch, epochs.get(entry.stage, 0))
     stages: list[Stage] = []
     for name, count in epochs.items():
@@ -126,6 +127,7 @@ def _stretches(logs: Sequence[Log], stages: Sequence[Stage], *, name: str) -> li
         values: dict[int, list[float]] = {}
         for entry in (entry for log in logs for entry in log if entry.stage == stage.name):
             value = entry.losses.get(name, entry.validation if name == VALIDATION else None)
+            # A model that diverged logs inf or NaN, which would make the mean over models undefined.
             if value is not None and np.isfinite(value):
                 values.setdefault(entry.epoch, []).append(value)
         if values:
@@ -148,6 +150,7 @@ def _draw(axes: Axes, stretches: Sequence[Stretch], *, colour: str) -> None:
         axes.plot(stretch.epochs, stretch.mean, color=colour, linewidth=1.2, marker=marker)
     low = min(float(stretch.low.min()) for stretch in stretches)
     high = max(float(stretch.high.max()) for stretch in stretches)
+    # Some losses are negative, for example log-likelihoods, and have no logarithm.
     if low > 0 and high / low >= WIDE:
         axes.set_yscale("log")
     axes.tick_params(labelsize="small")
@@ -160,6 +163,7 @@ def _divide(axes: Axes, stages: Sequence[Stage]) -> None:
         return
     for stage in stages:
         if stage.after:
+            # Half-way between the last epoch of one stage and the first of the next.
             axes.axvline(stage.after + 0.5, **DIVIDER)
         axes.annotate(
             short(stage.name, width=14, lines=1),

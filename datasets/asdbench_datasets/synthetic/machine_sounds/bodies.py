@@ -50,9 +50,12 @@ class Traits:
         """Return the next trait of the unit, from ``low`` to ``high``."""
         step = STEPS[self._asked % len(STEPS)]
         self._asked += 1
+        # All units of a type begin with the same generator and thus share centres and offsets.
+        # The order in which a machine draws its traits is therefore part of the data.
         centre, offset = self._offsets.uniform(size=2)
         own = (offset + self._index * step) % 1.0 - 0.5
         share = abs(float(centre) + VARIETY * float(own))
+        # Reflection, not clipping: clipped units would be equal at the ends of the range.
         return low + (share if share <= 1 else 2 - share) * (high - low)
 
     def count(self, low: int, high: int) -> int:
@@ -81,6 +84,7 @@ class Mode:
     def response(self, frequencies: Wave) -> NDArray[np.complex128]:
         """Return the complex gain at frequencies in Hz."""
         ratio = frequencies / self.frequency_hz
+        # 2 i d r / (1 - r^2 + 2 i d r) with r = f / f_0 is 1 at resonance, whatever the damping d.
         friction = 2j * self.damping * ratio.astype(np.complex128)
         return self.gain * friction / (1 - ratio**2 + friction)
 
@@ -119,6 +123,8 @@ class Casing:
         """Return what the microphone records of a source inside, cut to the length of the source."""
         import scipy.fft
 
+        # Without zeros behind it, the end of the source would ring into its beginning. After 0.1 s the
+        # slowest mode (250 Hz, damping 0.02) is down to exp(-0.02 * 2 pi * 250 * 0.1) = 4 %.
         length = scipy.fft.next_fast_len(len(source) + sample_rate // 10, real=True)
         spectrum = scipy.fft.rfft(source, length) * _gains(self, length, sample_rate=sample_rate)
         wave: Wave = scipy.fft.irfft(spectrum, length)[: len(source)]
@@ -185,6 +191,7 @@ def ring(positions: Wave, strengths: Wave | float, *, mode: Mode, take: Take) ->
     w = 2 * np.pi * min(mode.frequency_hz / take.sample_rate, SAFE_SHARE)
     pole = np.exp(-mode.damping * w)
     struck = impacts(positions, strengths, samples=take.samples)
+    # The z-transform of p^n sin(w n) is p sin(w) z^-1 / (1 - 2 p cos(w) z^-1 + p^2 z^-2).
     wave: Wave = scipy.signal.lfilter([0, pole * np.sin(w)], [1, -2 * pole * np.cos(w), pole**2], struck)
     return wave
 
@@ -192,5 +199,6 @@ def ring(positions: Wave, strengths: Wave | float, *, mode: Mode, take: Take) ->
 @lru_cache(maxsize=64)
 def _gains(casing: Casing, length: int, *, sample_rate: int) -> NDArray[np.complex128]:
     gains = casing.response(np.fft.rfftfreq(length, 1 / sample_rate).astype(np.float64))
+    # All clips of a unit share the cached array.
     gains.flags.writeable = False
     return gains

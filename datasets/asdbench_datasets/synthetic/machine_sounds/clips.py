@@ -79,6 +79,7 @@ def parts_of(
         snr_db: Signal-to-noise ratio in dB.
         rng: Random numbers of this clip; with equal ones, a faulty clip differs from the healthy one only by the fault.
     """
+    # Separate streams: whatever a fault draws, the healthy sound and the noise stay the same.
     healthy, broken, around = rng.spawn(3)
     machine = unit.sound(Take(sample_rate=sample_rate, samples=samples, rng=healthy, fault_rng=broken), fault)
     machine = _placed(machine, around, sample_rate=sample_rate)
@@ -92,6 +93,7 @@ def _placed(machine: Wave, rng: np.random.Generator, *, sample_rate: int) -> Wav
     import scipy.fft
 
     spectrum = scipy.fft.rfft(machine)
+    # The bin at 0 Hz has no logarithm; it gets the gain of its neighbour.
     octaves = np.log2(np.maximum(np.arange(len(spectrum)), 1) * sample_rate / len(machine))
     knots = np.arange(6.0, np.log2(sample_rate))  # 64 Hz and its octaves
     levels = np.interp(octaves, knots, rng.uniform(-PLACE_SPREAD_DB, PLACE_SPREAD_DB, len(knots)))
@@ -103,4 +105,5 @@ def recorded(parts: Parts, rng: np.random.Generator) -> NDArray[np.int16]:
     """Return the mix at a level drawn from ``LEVEL_DBFS``, 16 bit; peaks beyond full scale are clipped."""
     mix = parts.machine + parts.noise
     scale = FULL_SCALE * decibel(rng.uniform(*LEVEL_DBFS)) / rms(mix)
+    # A cast alone would wrap a peak round to the other sign.
     return np.clip(np.rint(mix * scale), -FULL_SCALE - 1, FULL_SCALE).astype(np.int16)

@@ -66,6 +66,8 @@ class Fan:
         """
         rate = self.shaft_hz * take.rng.uniform(0.96, 1.04)
         revolutions = turns(take, rate)
+        # A fault scales parts but draws nothing from take.rng: the healthy take of a seed has the same ones.
+        # The factors 8 and 0.6 are those of the table in docs/synthetic.md.
         heavy = strength_of(fault, "imbalance")
         orbit = 1 + share_of(fault, "imbalance") * np.cos(2 * np.pi * revolutions)
         rotor = self.rotor * np.concatenate(([1 + 8 * heavy], np.ones(len(self.rotor) - 1)))

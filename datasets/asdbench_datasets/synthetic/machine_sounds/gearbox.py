@@ -74,6 +74,7 @@ class Gearbox:
         friction = self._friction(take, revolutions)
         inside = motor + self._mesh(take, revolutions, rate=rate, worn=worn) + (0.5 + 2.5 * worn) * friction
         if fault is not None and fault.name == "missing_tooth":
+            # exp(3 z (cos(2 pi c) - 1)) is 0.22 / sqrt(z) turns wide at half height: a tooth for z near 25.
             gap = pulses(revolutions, sharpness=3.0 * self.pinion_teeth)
             inside *= 1 - fault.share * gap
         heard = self.casing.radiate(inside, sample_rate=take.sample_rate)
@@ -93,8 +94,10 @@ class Gearbox:
     def _mesh(self, take: Take, revolutions: Wave, *, rate: float, worn: float) -> Wave:
         wheel = revolutions * self.pinion_teeth / self.wheel_teeth
         depth = self.eccentricity + 0.8 * worn
+        # The two gears are eccentric at unrelated angles; 1.0 rad is arbitrary.
         load = 1 + depth * np.cos(2 * np.pi * revolutions) + 0.5 * depth * np.cos(2 * np.pi * wheel + 1.0)
         rough = np.ones(len(self.mesh))
+        # Wear distorts the tooth profile: the fundamental stays, the harmonics rise (Randall 1982).
         rough[1:] += 5.0 * worn
         # An eccentric pinion also advances and delays the teeth, by a few hundredths of their pitch.
         teeth = self.pinion_teeth * revolutions + 0.15 * depth * np.sin(2 * np.pi * revolutions)

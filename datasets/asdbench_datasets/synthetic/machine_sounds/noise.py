@@ -39,6 +39,7 @@ def _rumble(take: Take) -> Wave:
     slope = take.rng.uniform(0.4, 0.7)  # amplitude ~ f^-slope: 0.5 is pink
 
     def shape(frequencies: Wave) -> Wave:
+        # Flat below 40 Hz, or the lowest bins would take most of the power.
         return np.maximum(frequencies, 40.0) ** -slope
 
     noise = coloured(take.rng, shape, samples=take.samples, sample_rate=take.sample_rate)
@@ -60,6 +61,7 @@ def _neighbour(take: Take) -> Wave:
 
 
 def _clanks(take: Take) -> Wave:
+    # One clank in two seconds on average.
     clanks = take.rng.poisson(0.5 * take.samples / take.sample_rate)
     positions = take.rng.uniform(0, take.samples, clanks)
     strengths = take.rng.uniform(0.3, 1.5, clanks)

@@ -87,6 +87,7 @@ class Pump:
     def _added(self, fault: Fault, take: Take, *, revolutions: Wave) -> Wave:
         """Return the sound that the fault adds, at any level; zeros if it only changes the existing sound."""
         if fault.name == "leak":
+            # Outside the casing, so its resonances do not colour the jet.
             return hiss(take)
         if fault.name == "clog":
             return self.casing.radiate(self._bubbles(take, revolutions), sample_rate=take.sample_rate)

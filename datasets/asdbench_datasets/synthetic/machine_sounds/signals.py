@@ -58,6 +58,7 @@ def over(base: Wave, extra: Wave, *, level: float) -> Wave:
     unit and amplify it in another.
     """
     own = rms(extra)
+    # Faults that add no sound, and impacts that all miss a short clip, have an RMS of 0.
     return base + extra * (level * rms(base) / own) if own > 0 else base
 
 
@@ -87,6 +88,7 @@ def harmonics(revolutions: Wave, tones: Tones, *, rate_hz: float, sample_rate: i
     precision, whose error is far below one step of 16 bits. Harmonics that would alias are left out.
     """
     audible = tones[: max(0, int(SAFE_SHARE * sample_rate / rate_hz))].astype(np.complex64)
+    # Whole turns go before the cast: float32 would lose the phase after some thousand turns.
     angle = (2 * np.pi * (revolutions % 1.0)).astype(np.float32)
     pointer = np.empty(angle.shape, np.complex64)
     np.cos(angle, out=pointer.real)
@@ -116,6 +118,7 @@ def impacts(positions: Wave, strengths: Wave | float, *, samples: int) -> Wave:
     first = positions[inside].astype(np.int64)
     late = positions[inside] - first
     wave = np.zeros(samples)
+    # wave[first] += ... would count only one of several hits on the same sample.
     np.add.at(wave, first, (1 - late) * strengths[inside])
     np.add.at(wave, first + 1, late * strengths[inside])
     return wave
@@ -128,6 +131,7 @@ def coloured(rng: np.random.Generator, shape: Shape, *, samples: int, sample_rat
     length = scipy.fft.next_fast_len(samples, real=True)
     frequencies = np.fft.rfftfreq(length, 1 / sample_rate)[1:]
     half = np.zeros(len(frequencies) + 1, np.complex64)
+    # Pairs of normal numbers, viewed as complex ones, are a Gaussian spectrum with random phases.
     half[1:] = rng.standard_normal(2 * len(frequencies), np.float32).view(np.complex64)
     half[1:] *= shape(frequencies.astype(np.float64))
     wave: Wave = scipy.fft.irfft(half, length)[:samples].astype(np.float64)

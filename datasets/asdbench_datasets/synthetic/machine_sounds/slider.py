@@ -88,6 +88,7 @@ class Slider:
     def _tones(self, take: Take, travelled: Wave) -> Wave:
         total = np.zeros(take.samples)
         for per_stroke, tones in ((self.balls_per_stroke, self.rolling), (self.whine_per_stroke, self.whine)):
+            # A crank's peak speed is pi/2 of its mean: the highest pitch decides which harmonics would alias.
             fastest = 0.5 * np.pi * per_stroke * self.stroke_hz
             scaled = 0.4 * take.gain(2) * tones
             total += harmonics(per_stroke * travelled, scaled, rate_hz=fastest, sample_rate=take.sample_rate)
@@ -107,6 +108,7 @@ class Slider:
         ends = passings(strokes)
         total = np.zeros(take.samples)
         for bounce in range(1, 7):
+            # 0.03 s (1 + 0.8 + 0.8^2 + ...): each bounce lasts 0.8 as long as the one before.
             delay = 0.03 * take.sample_rate * (1 - 0.8**bounce) / 0.2
             late = ends + delay * take.fault_rng.uniform(0.9, 1.1, len(ends))
             total += ring(late, 0.8**bounce, mode=self.rail, take=take)
@@ -118,6 +120,7 @@ class Slider:
 
     def _pits(self, take: Take, strokes: Wave) -> Wave:
         travelled = _travelled(strokes)
+        # With the pit at d, balls hit it after 2k + d lengths on the way out and 2k - d on the way back.
         to, fro = passings((travelled - self.damage_at) / 2), passings((travelled + self.damage_at) / 2)
         positions = np.concatenate((to, fro))
         return ring(positions, take.fault_rng.uniform(0.7, 1.3, len(positions)), mode=self.rail, take=take)

@@ -86,6 +86,8 @@ class Valve:
             return np.ones_like(cycles)
         strokes = np.floor(cycles).astype(np.int64)
         chance = take.fault_rng.uniform(size=int(strokes[-1]) + 1)
+        # One stroke sticks for certain, or the clip would be labelled anomalous and sound healthy. The first
+        # and last stroke may be cut off; even a clip of 1 s has one between them.
         chance[1 + chance[1:-1].argmin()] = 0.0
         return np.where(chance < 0.7 * sticking, 0.0, 1.0)[strokes]
 
@@ -104,6 +106,7 @@ class Valve:
         total = np.zeros(take.samples)
         for mode, phase in ((self.stop, 0.0), (self.seat, self.open_share)):
             positions = passings(cycles - phase)
+            # The passing is between two samples; the later one is in the stroke that the click belongs to.
             strengths = take.rng.uniform(4.0, 6.0, len(positions)) * moved[positions.astype(np.int64) + 1]
             total += ring(positions, strengths, mode=mode, take=take)
         return total
@@ -113,6 +116,7 @@ def _gate(cycles: Wave, open_share: float, *, sample_rate: int) -> Wave:
     """Return 1 while the coil is powered, otherwise 0, with the slopes of a moving plunger."""
     length = max(1, round(CLOSING_S * sample_rate))
     powered = ((cycles % 1.0) < open_share).astype(np.float64)
+    # The two ends of a Hann window are 0 and would not count.
     window = np.hanning(length + 2)[1:-1]
     smooth: Wave = np.convolve(powered, window / window.sum(), mode="same")
     return smooth
