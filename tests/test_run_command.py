@@ -197,3 +197,34 @@ def test_json_stands_alone_on_standard_output_beside_a_figure(tmp_path: Path) ->
     )  # fmt: skip
     assert decode(done.stdout, RunDocument).run.methods == ["toy"]
     assert figure.exists()
+
+
+def test_a_killed_command_takes_its_worker_with_it(tmp_path: Path) -> None:
+    seen = tmp_path / "seen.txt"
+    toy = f"toy[epochs=1000,pause_s=0.05,file={seen}]"
+    words = tiny.command(
+        "run", "-p", toy, "-d", str(tiny.DATASET), "--out", str(tmp_path / "out"), cache=tmp_path / "cache"
+    )
+    run = subprocess.Popen(words, env=tiny.environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    while run.poll() is None and not seen.exists():
+        time.sleep(0.05)  # until the worker is fitting
+    assert workers_of(run.pid)
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 30
+    while workers_of(run.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers_of(run.pid) == []
+
+
+def workers_of(session: int) -> list[int]:
+    """Return the living processes of a session, which a command and all its workers share."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(owner) == session and state != "Z" and int(stat.parent.name) != session:
+            found.append(int(stat.parent.name))
+    return found

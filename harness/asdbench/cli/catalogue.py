@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asdbench.cli.output import print_json, readable
+from asdbench.cli.output import print_json, readable, typed
 from asdbench.cli.settings import SELECTOR, folders_in_use, json_option
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Kind, Plugin, Registry, load_registry
@@ -111,11 +111,11 @@ def _print_options(described: MethodDescription) -> None:
     if described.options:
         click.echo("\noptions, for METHOD[option=value]:")
     for row in described.options:
-        click.echo(f"  {row.option:<20} {readable(row.value):<26} {row.meaning} ({row.part}: {row.kind})")
+        click.echo(f"  {row.option:<20} {typed(row.value):<26} {row.meaning} ({row.part}: {row.kind})")
     if described.presets:
         click.echo("\npresets, for METHOD[preset=NAME]:")
     for name, values in described.presets.items():
-        click.echo(f"  {name:<20} {', '.join(f'{key}={value}' for key, value in values.items())}")
+        click.echo(f"  {name:<20} {', '.join(f'{key}={typed(value)}' for key, value in values.items())}")
 
 
 def _cites(registry: Registry, plugin: Plugin) -> dict[str, str]:

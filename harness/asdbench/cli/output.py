@@ -33,6 +33,13 @@ def readable(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def typed(value: Any) -> str:
+    """Return the value of an option as the command line reads it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "none" if value is None else str(value)
+
+
 def _check_finite(value: Any) -> None:
     # msgspec would write NaN and infinity as null, which readers take for "undefined".
     if isinstance(value, float) and not math.isfinite(value):

@@ -10,10 +10,10 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import select
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from multiprocessing import connection, forkserver
@@ -58,7 +58,9 @@ def ask(function: str, message: bytes) -> bytes:
     start_server()
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(function, message), kwargs={"pipe": theirs})
+    process = context.Process(
+        target=_answer, args=(function, message), kwargs={"pipe": theirs, "command": os.getpid()}
+    )
     process.start()
     theirs.close()
     answer: bytes | None = None
@@ -79,20 +81,26 @@ def ask(function: str, message: bytes) -> bytes:
     return answer
 
 
-def die_with(parent: int) -> None:
-    """End this process when its parent process is gone."""
+def die_with(process_id: int) -> None:
+    """End this process when another one is gone: the command that asked for it.
+
+    Its parent would be the wrong one to watch: the server that it was forked from lives as long as any of its children.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        # With a descriptor of the process, since its number may be given to another one when it is gone.
+        with contextlib.suppress(ProcessLookupError):
+            gone = select.poll()
+            gone.register(os.pidfd_open(process_id), select.POLLIN)
+            gone.poll()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
-def _answer(function: str, message: bytes, *, pipe: Connection) -> None:
+def _answer(function: str, message: bytes, *, pipe: Connection, command: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
-    die_with(os.getppid())
+    die_with(command)
     os.dup2(2, 1)  # standard output carries results; what plugins print goes to standard error
     module, _, name = function.partition(":")
     status = 0

@@ -22,10 +22,10 @@ OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FA
 """Out-of-memory messages of torch on the CPU, and of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
 
 
-def work(message: bytes, pipe: Connection, *, pinned: list[int]) -> None:
+def work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -> None:
     """Run the job that ``message`` describes, pinned to the cores ``pinned``, and report through ``pipe``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
-    die_with(os.getppid())
+    die_with(command)
     if pinned:
         os.sched_setaffinity(0, pinned)
     # Standard output carries results; what a plugin prints goes to standard error, even from C code.

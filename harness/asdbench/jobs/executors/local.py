@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import signal
 import time
 from collections import deque
@@ -109,7 +110,7 @@ class LocalExecutor:
         process = self._context.Process(
             target=_work,
             args=(msgspec.msgpack.encode(job), theirs),
-            kwargs={"pinned": self._cores[slot]},
+            kwargs={"pinned": self._cores[slot], "command": os.getpid()},
             name=f"asdbench-{job.job_id}",
         )
         process.start()
@@ -191,8 +192,8 @@ class LocalExecutor:
         )
 
 
-def _work(message: bytes, pipe: Connection, *, pinned: list[int]) -> None:
-    importlib.import_module(WORKER).work(message, pipe, pinned=pinned)
+def _work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -> None:
+    importlib.import_module(WORKER).work(message, pipe, pinned=pinned, command=command)
 
 
 def _cores_of(slots: int, threads: int) -> list[list[int]]:
