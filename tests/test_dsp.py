@@ -213,7 +213,7 @@ def test_the_featurizer_logmel_is_the_spectrogram_and_stores_nothing() -> None:
 
 
 def test_the_featurizer_logmel_refuses_items_that_are_not_waves() -> None:
-    with pytest.raises(ConfigError, match=r"items have shape \[50, 86\] and sample rate None"):
+    with pytest.raises(ConfigError, match=r"items have shape \[50, 86\] and no sample rate"):
         LogMel(LogMelConfig(), Info(item_shape=(50, 86), sample_rate=None))
 
 

@@ -250,7 +250,7 @@ def test_the_archive_of_the_cobot_sheet_is_unpacked_where_the_dataset_reads_it(
     assert cli.status_of(words) == 2
     assert "CC BY 4.0" in capsys.readouterr().err
     assert cli.status_of([*words, "--accept-licence"]) == 2
-    assert "the checksum of ur3+cobotops.zip is not known" in capsys.readouterr().err
+    assert "the checksum of ur3+cobotops.zip is unknown" in capsys.readouterr().err
     assert server.asked == []
     assert cli.status_of([*words, "--accept-licence", "--trust-remote-checksum"]) == 0
     assert (data / "ur3_cobotops/dataset_02052023.xlsx").read_bytes() == sheet
