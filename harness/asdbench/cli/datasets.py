@@ -6,18 +6,22 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from asdbench.cli import FAILED, OK
-from asdbench.cli.output import print_json
+from asdbench.cli.output import print_json, readable
 from asdbench.cli.settings import SELECTOR, data_options, json_option
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry
 
 if TYPE_CHECKING:
     from asdbench.data.card import CardDocument
+
+
+WIDTH = 20
+"""Of the names of a card's lines, in characters."""
 
 
 @click.group(epilog="Example: asdbench datasets list")
@@ -56,7 +60,7 @@ def info(dataset: Selector, *, as_json: bool) -> None:
         print_json(document)
         return
     for name, value in _for_people(document):
-        click.echo(f"{name.replace('_', ' '):<20} {value}")
+        click.echo(f"{name.replace('_', ' '):<{WIDTH}} {value}")
 
 
 @datasets.command(epilog="Example: asdbench datasets fetch dcase2020 --data-root data --accept-licence")
@@ -122,14 +126,26 @@ def verify(dataset: Selector, *, data_root: Path, cache: Path, as_json: bool) ->
     return OK if found.complete else FAILED
 
 
-def _for_people(document: CardDocument) -> Iterator[tuple[str, Any]]:
-    """Yield the lines of a card; for a classification task the targets replace the classes."""
+def _for_people(document: CardDocument) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a card that hold anything; for a classification task the targets replace the classes."""
     for name in document.__struct_fields__:
+        value = getattr(document, name)
         if name == "archives":
             unknown = sum(archive.md5 is None for archive in document.archives)
             doubt = f", {unknown} without a known checksum" if unknown else ""
             yield name, f"{len(document.archives)} to download{doubt}" if document.archives else "none"
         elif name == "classes" and document.targets:
             yield "targets", ", ".join(document.targets)
-        elif name != "targets":
-            yield name, getattr(document, name)
+        elif name == "item_shape":
+            yield name, readable(value)
+        elif name != "targets" and value not in (None, "", [], {}):
+            yield name, _in_words(value)
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):  # scopes, columns, contents
+        return "; ".join(f"{name}: {_in_words(inner) or 'everything'}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    # The further lines of a citation stand under its first one.
+    return str(value).replace("\n", "\n" + " " * (WIDTH + 1)) if isinstance(value, str) else readable(value)

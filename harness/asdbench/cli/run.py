@@ -300,9 +300,14 @@ def _show_plan(rows: list[CaseEstimate], *, as_json: bool) -> None:
     cells = [[getattr(row, name) for name in fields] for row in rows]
     click.echo(tabulate(cells, headers=fields, floatfmt=".3g"))
     left = [row for row in rows if "planned" in (row.fit, row.score)]
+    if not left:
+        click.echo("\nno jobs are left to run")
+        return
     known = [row.estimate_s for row in left if row.estimate_s is not None]
     without = f", and {len(left) - len(known)} of unknown length" if len(known) < len(left) else ""
+    seconds = sum(known)
+    time = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
     click.echo(
-        f"\n{len(left)} of {len(rows)} cases have jobs to run: about {sum(known) / 60:.1f} minutes with one job at a time "
+        f"\n{len(left)} of {len(rows)} cases have jobs to run: about {time} with one job at a time "
         f"(a rough estimate from floating-point operations){without}"
     )
