@@ -34,15 +34,17 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import msgspec
-import pandas as pd
 
 from asdbench.core.config import Config
 from asdbench.core.files import new_folder, write_bytes
 from asdbench.errors import RunError
 from asdbench.messages.results import Failure, FitRecord, ScoreRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T", bound=Config)
 
@@ -79,6 +81,8 @@ class Store:
 
     def scores(self, score_id: str) -> pd.DataFrame:
         """Return scores: ``item_id``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
+        import pandas as pd  # a dry run asks only what is there
+
         return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
 
     @contextlib.contextmanager
