@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+import tiny
+
+from asdbench import RunDocument
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +25,22 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.fail(f"ASDBENCH_TEST_DATA names {root}, which is not a folder")
     return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the tests of a module share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, RunDocument]:
+    """The folder of a finished small run, which no test may change, and its document."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, tiny.go(folder, cache=cache)
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, RunDocument], tmp_path: Path) -> Path:
+    """A copy of the finished run, to continue from."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copied"))

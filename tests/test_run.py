@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +29,8 @@ from asdbench.results.record import decode
 from asdbench.results.schema import ResultRow
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
-from asdbench.runs.run import run, run_planned
+from asdbench.runs.run import run_planned
 from asdbench_datasets.synthetic.synthetic import Synthetic
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, RunDocument]:
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, go(folder, cache=cache)
-
-
-@pytest.fixture
-def copied(finished: tuple[Path, RunDocument], tmp_path: Path) -> Path:
-    """A copy of the finished run, to continue from."""
-    return Path(shutil.copytree(finished[0], tmp_path / "copied"))
-
-
-def go(folder: Path, *methods: Selector, cache: Path, **options: Any) -> RunDocument:
-    request = tiny.request(folder, *methods, cache=cache, **options)
-    return run(request, tiny.registry(), observer=tiny.Silent())
-
-
-def table_of(document: RunDocument) -> str:
-    text: str = tiny.registry().build("table", "results")(document)
-    return text
 
 
 def areas(document: RunDocument) -> list[ResultRow]:
@@ -104,7 +76,7 @@ def test_the_document_on_disk_is_the_one_that_is_returned(finished: tuple[Path, 
 
 def test_the_same_request_again_runs_nothing(finished: tuple[Path, RunDocument], cache: Path) -> None:
     folder, first = finished
-    again = go(folder, cache=cache)
+    again = tiny.go(folder, cache=cache)
     assert [job.new for job in again.jobs] == [False, False]
     assert again.results == first.results
 
@@ -112,7 +84,7 @@ def test_the_same_request_again_runs_nothing(finished: tuple[Path, RunDocument],
 def test_another_folder_gives_the_same_numbers(
     finished: tuple[Path, RunDocument], cache: Path, tmp_path: Path
 ) -> None:
-    again = go(tmp_path, cache=cache)
+    again = tiny.go(tmp_path, cache=cache)
     assert again.results == finished[1].results
     assert same_scores(tmp_path, finished[0])
 
@@ -120,7 +92,7 @@ def test_another_folder_gives_the_same_numbers(
 def test_another_pack_with_other_secret_ids_gives_the_same_numbers(
     finished: tuple[Path, RunDocument], tmp_path: Path
 ) -> None:
-    again = go(tmp_path / "runs", cache=tmp_path / "cache")
+    again = tiny.go(tmp_path / "runs", cache=tmp_path / "cache")
     assert again.results == finished[1].results
     [ours], [others] = scores_of(finished[0]), scores_of(tmp_path / "runs")
     assert ours["score"].equals(others["score"])  # items come in the order of their content
@@ -130,27 +102,27 @@ def test_another_pack_with_other_secret_ids_gives_the_same_numbers(
 def test_another_seed_gives_other_numbers(
     finished: tuple[Path, RunDocument], cache: Path, tmp_path: Path
 ) -> None:
-    again = go(tmp_path, cache=cache, seeds=[7])
+    again = tiny.go(tmp_path, cache=cache, seeds=[7])
     assert again.results != finished[1].results
 
 
 def test_another_scorer_trains_nothing(copied: Path, cache: Path) -> None:
     scorers = ({"scorer": "gmm"}, {"scorer": "knn", "per": "pool"})
-    document = go(copied, *(Selector("toy", options) for options in scorers), cache=cache)
+    document = tiny.go(copied, *(Selector("toy", options) for options in scorers), cache=cache)
     new = [(job.kind, job.new, job.status) for job in document.jobs]
     assert new == [("fit", False, "ok"), ("score", True, "ok"), ("score", True, "ok")]
     assert len({averages["auc"] for averages in document.summary.values()}) == 2
 
 
 def test_several_seeds_are_averaged_and_kept(cache: Path, tmp_path: Path) -> None:
-    document = go(tmp_path, cache=cache, seeds=[1, 2])
+    document = tiny.go(tmp_path, cache=cache, seeds=[1, 2])
     average = next(row for row in areas(document) if row.is_whole)
     assert average.value == pytest.approx(np.mean(np.array(average.per_seed, dtype=np.float64)))
     assert len(average.per_seed) == 2
 
 
 def test_units_are_trained_apart_and_two_at_once(cache: Path, tmp_path: Path) -> None:
-    document = go(tmp_path, Selector("toy_by_machine"), cache=cache, slots=2)
+    document = tiny.go(tmp_path, Selector("toy_by_machine"), cache=cache, slots=2)
     assert sorted((job.unit, job.kind, job.status) for job in document.jobs) == [
         ("fan", "fit", "ok"), ("fan", "score", "ok"), ("valve", "fit", "ok"), ("valve", "score", "ok"),
     ]  # fmt: skip
@@ -165,7 +137,7 @@ def test_scores_are_kept_for_every_checkpoint_and_the_best_are_shown_on_request(
     [table] = scores_of(folder)
     assert sorted(table["checkpoint"].unique()) == [1, 2, 3]
     assert unasked.methods["toy"].best_on_test_labels is None
-    document = go(copied, cache=cache, by_selection=True)
+    document = tiny.go(copied, cache=cache, by_selection=True)
     best, last = document.methods["toy"].best_on_test_labels, document.summary["toy"]
     assert best is not None
     assert total(best) >= total(last) - 1e-12
@@ -178,25 +150,25 @@ def total(averages: dict[str, float | None]) -> float:
 def test_selection_on_test_labels_is_named(
     finished: tuple[Path, RunDocument], copied: Path, cache: Path
 ) -> None:
-    document = go(copied, cache=cache, selection="test", by_selection=True)
-    assert "CHOSEN ON TEST LABELS" in table_of(document)
+    document = tiny.go(copied, cache=cache, selection="test", by_selection=True)
+    assert "CHOSEN ON TEST LABELS" in tiny.table_of(document)
     assert document.summary["toy"] == pytest.approx(document.methods["toy"].best_on_test_labels)
 
 
 def test_selection_by_held_out_loss_needs_one(copied: Path, cache: Path) -> None:
     with pytest.raises(RunError, match="measures no held-out loss"):
-        go(copied, cache=cache, selection="validation")
+        tiny.go(copied, cache=cache, selection="validation")
 
 
 def test_a_methods_own_selection_falls_back_to_the_last_checkpoint_and_the_record_says_so(
     cache: Path, tmp_path: Path
 ) -> None:
-    document = go(tmp_path, Selector("toy_with_foreign"), cache=cache)
+    document = tiny.go(tmp_path, Selector("toy_with_foreign"), cache=cache)
     summary = document.methods["toy_with_foreign"]
     assert summary.selection == "validation"
     assert "no held-out loss, so the last checkpoint counts: fan, valve" in summary.rules
     assert "a toy rule" in summary.rules
-    assert "[APPROXIMATE: all of it]" in table_of(document)
+    assert "[APPROXIMATE: all of it]" in tiny.table_of(document)
 
 
 def test_the_record_repeats_and_verifies_the_run(finished: tuple[Path, RunDocument]) -> None:
@@ -233,21 +205,21 @@ def test_incomplete_data_must_be_allowed_and_are_marked(cache: Path, tmp_path: P
             (target / part / file.name).write_bytes(file.read_bytes())
     options: dict[str, Any] = {"dataset": Selector("dcase2020", {"machines": "fan"}), "cache": cache}
     with pytest.raises(DataError, match=r"is incomplete, 14 of .* items: .*--allow-partial"):
-        go(tmp_path, Selector("toy_by_machine"), **options)
-    document = go(tmp_path, Selector("toy_by_machine"), allow_partial=True, **options)
+        tiny.go(tmp_path, Selector("toy_by_machine"), **options)
+    document = tiny.go(tmp_path, Selector("toy_by_machine"), allow_partial=True, **options)
     assert document.data.complete is False
     assert document.methods["toy_by_machine"].partial_data is True
-    assert "PARTIAL DATA" in table_of(document)
+    assert "PARTIAL DATA" in tiny.table_of(document)
 
 
 def test_a_method_asked_for_twice_is_refused(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="given twice"):
-        go(tmp_path, Selector("toy"), Selector("toy"), cache=cache)
+        tiny.go(tmp_path, Selector("toy"), Selector("toy"), cache=cache)
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
     with Store(tmp_path).exclusive(), pytest.raises(RunError, match="another run is using"):
-        go(tmp_path, cache=tmp_path / "cache")
+        tiny.go(tmp_path, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
@@ -282,9 +254,9 @@ def test_a_datasets_notes_warn_and_stay_in_the_record(
         lambda self: msgspec.structs.replace(card(self), notes=("labels contradict themselves",))
     )
     monkeypatch.setattr(Synthetic, "card", noted)
-    document = go(tmp_path, cache=cache)
+    document = tiny.go(tmp_path, cache=cache)
     assert document.data.notes == ["labels contradict themselves"]
-    assert "warning: labels contradict themselves" in table_of(document)
+    assert "warning: labels contradict themselves" in tiny.table_of(document)
 
 
 def test_a_run_on_normal_recordings_alone_trains_and_says_what_is_missing(
@@ -296,8 +268,8 @@ def test_a_run_on_normal_recordings_alone_trains_and_says_what_is_missing(
     for file in generated.glob("*.wav"):
         (plant / file.name).write_bytes(file.read_bytes())
     dataset = Selector("folder", {"path": str(plant)})
-    document = go(tmp_path, Selector("toy_by_machine"), cache=cache, dataset=dataset)
-    text = table_of(document)
+    document = tiny.go(tmp_path, Selector("toy_by_machine"), cache=cache, dataset=dataset)
+    text = tiny.table_of(document)
     assert [job.status for job in document.jobs] == ["ok", "ok"]
     assert "folder has only training items" in text
     assert "add test items" in text
@@ -317,5 +289,5 @@ def test_a_machine_with_training_items_alone_is_named(
         return [row for row in rows if row.columns["part"] != "test" or row.columns["machine"] != "valve"]
 
     monkeypatch.setattr(Synthetic, "index", without)
-    document = go(tmp_path, cache=cache, allow_partial=True)
-    assert "rule: no test items of valve, only training items" in table_of(document)
+    document = tiny.go(tmp_path, cache=cache, allow_partial=True)
+    assert "rule: no test items of valve, only training items" in tiny.table_of(document)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,34 +21,6 @@ from asdbench.messages.progress import Progress, ignore_progress
 from asdbench.results.schema import ResultRow
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
-from asdbench.runs.run import run
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, RunDocument]:
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, go(folder, cache=cache)
-
-
-@pytest.fixture
-def copied(finished: tuple[Path, RunDocument], tmp_path: Path) -> Path:
-    """A copy of the finished run, to continue from."""
-    return Path(shutil.copytree(finished[0], tmp_path / "copied"))
-
-
-def go(folder: Path, *methods: Selector, cache: Path, **options: Any) -> RunDocument:
-    request = tiny.request(folder, *methods, cache=cache, **options)
-    return run(request, tiny.registry(), observer=tiny.Silent())
-
-
-def table_of(document: RunDocument) -> str:
-    text: str = tiny.registry().build("table", "results")(document)
-    return text
 
 
 def areas(document: RunDocument) -> dict[tuple[str | None, str | None], ResultRow]:
@@ -62,7 +32,7 @@ def areas(document: RunDocument) -> dict[tuple[str | None, str | None], ResultRo
 
 def test_a_job_sees_no_label_no_name_and_no_attribute(cache: Path, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    go(tmp_path / "runs", Selector("toy", {"file": str(seen)}), cache=cache)
+    tiny.go(tmp_path / "runs", Selector("toy", {"file": str(seen)}), cache=cache)
     text = seen.read_text()
     assert "'machine': ['fan'" in text  # it did look
     for secret in ("normal", "anomaly", ".wav", "vault"):
@@ -72,7 +42,7 @@ def test_a_job_sees_no_label_no_name_and_no_attribute(cache: Path, tmp_path: Pat
 def test_a_method_that_fails_leaves_its_average_undefined_and_others_alone(
     cache: Path, tmp_path: Path
 ) -> None:
-    document = go(tmp_path, Selector("toy", {"trouble": "raise"}), Selector("toy"), cache=cache)
+    document = tiny.go(tmp_path, Selector("toy", {"trouble": "raise"}), Selector("toy"), cache=cache)
     jobs = {(job.method, job.kind): job for job in document.jobs}
     fit = jobs["toy[trouble=raise]", "fit"]
     assert (fit.status, fit.message) == ("error", "ValueError: the toy broke")
@@ -89,7 +59,7 @@ def test_a_method_that_fails_leaves_its_average_undefined_and_others_alone(
 def test_a_model_that_cannot_be_built_fails_its_own_jobs_alone(cache: Path, tmp_path: Path) -> None:
     broken = Selector("toy", {"trouble": "broken"})
     for _ in range(2):  # the second time, what planning found of it is not taken from the cache
-        document = go(tmp_path, broken, Selector("toy_by_machine"), cache=cache)
+        document = tiny.go(tmp_path, broken, Selector("toy_by_machine"), cache=cache)
         jobs = {(job.method, job.kind, job.unit): job for job in document.jobs}
         fit = jobs["toy[trouble=broken]", "fit", "all"]
         assert (fit.status, fit.message) == ("error", "ValueError: the toy cannot be built")
@@ -102,18 +72,18 @@ def test_a_model_that_cannot_be_built_fails_its_own_jobs_alone(cache: Path, tmp_
 
 def test_one_failed_machine_takes_back_the_average_but_not_the_others(cache: Path, tmp_path: Path) -> None:
     failing = Selector("toy_by_machine", {"trouble": "raise", "on": "valve"})
-    document = go(tmp_path, failing, cache=cache)
+    document = tiny.go(tmp_path, failing, cache=cache)
     rows = areas(document)
     assert rows["fan", None].value is not None
     assert (rows[None, None].value, rows[None, None].why) == (None, "no scores for valve")
     assert ("valve", None) not in rows
     assert list(document.summary.values()) == [{"auc": None, "pauc": None}]
-    assert "fit valve: error: ValueError: the toy broke" in table_of(document)
+    assert "fit valve: error: ValueError: the toy broke" in tiny.table_of(document)
 
 
 def test_a_type_with_a_failed_section_has_no_result(cache: Path, tmp_path: Path) -> None:
     failing = Selector("toy_by_machine", {"scope": "section", "trouble": "raise", "on": "fan/00"})
-    rows = areas(go(tmp_path, failing, cache=cache))
+    rows = areas(tiny.go(tmp_path, failing, cache=cache))
     assert (rows["fan", None].value, rows["fan", None].why) == (None, "no scores for fan/00")
     assert rows["fan", "02"].value is not None
     assert rows["valve", None].value is not None
@@ -121,15 +91,15 @@ def test_a_type_with_a_failed_section_has_no_result(cache: Path, tmp_path: Path)
 
 def test_a_failed_seed_leaves_the_results_of_the_others_as_they_are(cache: Path, tmp_path: Path) -> None:
     odd = Selector("toy", {"trouble": "odd"})
-    alone = go(tmp_path / "alone", odd, cache=cache, seeds=[2])
-    both = go(tmp_path / "both", odd, cache=cache, seeds=[1, 2])
+    alone = tiny.go(tmp_path / "alone", odd, cache=cache, seeds=[2])
+    both = tiny.go(tmp_path / "both", odd, cache=cache, seeds=[1, 2])
     assert both.results == alone.results
     assert both.methods["toy[trouble=odd]"].failed_seeds == [1]
-    assert "seed 1 is left out" in table_of(both)
+    assert "seed 1 is left out" in tiny.table_of(both)
 
 
 def test_a_thread_that_a_plugin_leaves_behind_does_not_hold_the_run(cache: Path, tmp_path: Path) -> None:
-    document = go(tmp_path, Selector("toy", {"trouble": "thread"}), cache=cache)
+    document = tiny.go(tmp_path, Selector("toy", {"trouble": "thread"}), cache=cache)
     assert [job.status for job in document.jobs] == ["ok", "ok"]
 
 
@@ -146,7 +116,7 @@ def test_every_end_of_a_job_has_its_status(
     trouble: str, status: str, message: str, cache: Path, tmp_path: Path
 ) -> None:
     failing, limit_s = Selector("toy", {"trouble": trouble}), 3.0 if trouble == "hang" else 60.0
-    fit = go(tmp_path, failing, cache=cache, timeout_s=limit_s).jobs[0]
+    fit = tiny.go(tmp_path, failing, cache=cache, timeout_s=limit_s).jobs[0]
     assert (fit.status, message in fit.message) == (status, True), fit.message
 
 
@@ -154,10 +124,10 @@ def test_a_method_that_needs_two_classes_is_inapplicable_where_there_is_one(
     cache: Path, tmp_path: Path
 ) -> None:
     options = {"machines": "fan", "ids": "1", "train_clips": "4", "test_clips": "2", "length_s": "1"}
-    document = go(tmp_path, cache=cache, dataset=Selector("synthetic", options))
+    document = tiny.go(tmp_path, cache=cache, dataset=Selector("synthetic", options))
     assert {job.status for job in document.jobs} == {"inapplicable"}
     assert "needs at least 2 classes to separate, found 1 (fan/00)" in document.jobs[0].message
-    text = table_of(document)
+    text = tiny.table_of(document)
     assert "needs at least 2 classes to separate" in text
     assert "AUC" not in text
     assert document.failed == []
@@ -168,7 +138,7 @@ def test_a_damaged_result_is_computed_again(
 ) -> None:
     [scores] = copied.glob("scores/*/scores.parquet")
     scores.write_bytes(scores.read_bytes()[:100])
-    again = go(copied, cache=cache)
+    again = tiny.go(copied, cache=cache)
     assert [job.new for job in again.jobs] == [False, True]
     assert again.results == finished[1].results
 
@@ -177,8 +147,8 @@ def test_folds_that_failed_are_named_and_a_table_without_results_says_why(
     cache: Path, tmp_path: Path
 ) -> None:
     options = {"trouble": "raise", "scorer": "knn", "per": "pool"}  # a scorer by claim would be inapplicable
-    document = go(tmp_path, Selector("toy", options), cache=cache, dataset=tiny.LOSO)
-    text = table_of(document)
+    document = tiny.go(tmp_path, Selector("toy", options), cache=cache, dataset=tiny.LOSO)
+    text = tiny.table_of(document)
     assert "fit loso:00, loso:02: error: ValueError: the toy broke" in text
     assert "score loso:00, loso:02: blocked: its fit job ended with error" in text
     assert "jobs failed" in text
@@ -202,10 +172,10 @@ def test_an_item_without_a_score_is_an_error_not_an_easier_test(
         "toy all seed 42: only 30 of 32 test items have a finite score at checkpoint 1, although the job"
     )
     with pytest.raises(RunError, match=message):
-        go(copied, cache=cache)
+        tiny.go(copied, cache=cache)
     monkeypatch.setattr(Store, "scores", lambda self, score_id: whole(self, score_id).iloc[:-1])
     with pytest.raises(RunError, match="31 of 32 test items have a finite score at checkpoint 3"):
-        go(copied, cache=cache)
+        tiny.go(copied, cache=cache)
 
 
 def jobs_in_this_process(folder: Path, cache: Path, **options: str) -> list[Progress]:

@@ -16,6 +16,7 @@ from asdbench.messages.progress import Progress
 from asdbench.plugin.registry import Plugin
 from asdbench.results.record import decode
 from asdbench.runs.request import Request
+from asdbench.runs.run import run
 
 DATASET = Selector(
     "synthetic",
@@ -63,6 +64,17 @@ def request(folder: Path, *methods: Selector, cache: Path, **options: Any) -> Re
         out=folder,
         **(defaults | options),
     )
+
+
+def go(folder: Path, *methods: Selector, cache: Path, **options: Any) -> RunDocument:
+    """Run a small request in a folder, and return its document."""
+    return run(request(folder, *methods, cache=cache, **options), registry(), observer=Silent())
+
+
+def table_of(document: RunDocument) -> str:
+    """Return the table that ``asdbench run`` prints for a document."""
+    text: str = registry().build("table", "results")(document)
+    return text
 
 
 def command(*words: str, cache: Path) -> list[str]:
