@@ -25,7 +25,8 @@ ROOTS = ("harness", "plugins", "datasets", "leaderboards")
 COUNTS = HOUSE / "datasets/asdbench_datasets/dcase/indexes/dcase2020_counts.csv"
 CLIPS = 47_151
 SAMPLES = 2048
-AT_MOST = 1.0
+AT_MOST = 3.0
+"""Times the hashing of clips of 128 ms, so less than a twentieth of what hashing the official clips would take."""
 ROUNDS = 5
 HASHING = (
     "import hashlib, pathlib, sys; "

@@ -26,6 +26,7 @@ from asdbench.cli import status_of
 from asdbench.messages.jobs import Case
 from asdbench.metrics import Result, ScoreTable, holdout
 from asdbench.results.evaluator import evaluate
+from asdbench.results.labelled import labelled_items
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
 from asdbench.runs.request import Request
@@ -203,7 +204,8 @@ def test_the_threshold_of_a_run_does_not_move_with_scores_or_labels_of_test_wind
         return holdout(replace(table, label=label), resamples=resamples)
 
     store = Store(first.out)
-    evaluation = evaluate(planned.cases, planned.prepared, store=store, metric_set=flipped, resamples=0)
+    labelled = labelled_items(planned.prepared, planned.cases)
+    evaluation = evaluate(planned.cases, labelled, store=store, metric_set=flipped, resamples=0)
     turned: dict[str, Result] = {result.metric: result for result in evaluation.results}
     for metric in ("f1", "recall", "false_alarms"):
         assert list(turned[metric].thresholds) == before[metric].thresholds

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -199,23 +199,19 @@ class Dcase2020(Config, frozen=True):
 def _rows(part: Part, machine: str, *, root: Path, names: Sequence[str] | None = None) -> list[Row]:
     """Return a row for each name in the folder of a part and machine type; None: for every clip on disk."""
     [subfolder] = part.patterns
-    place = f"{FOLDER}/{part.folder}/{machine}/{subfolder}"
-    folder = root / place
-    return [
-        # The path is joined as text: joining path objects would take most of the time for 47,151 clips.
-        _row(part, machine, source=f"{place}/{name}", fields=part.fields_of(folder, name), root=root)
-        for name in (visible_names(folder) if names is None else names)
-    ]
-
-
-def _row(part: Part, machine: str, *, source: str, fields: Mapping[str, str], root: Path) -> Row:
-    section, known = fields["section"], _sections(machine, part.folder)
-    if section not in known:
-        raise DataError(
-            f"{root / source}: {part.folder} of {machine} has machine IDs {', '.join(known)}, not {section}"
-        )
-    columns = {"machine": machine, "section": section, "part": part.name}
-    return Row(source=PurePosixPath(source), columns=columns, label=fields.get("label"))
+    place = FOLDER / part.folder / machine / subfolder
+    folder, known = root / place, _sections(machine, part.folder)
+    # Rows with the same columns share them: 47,151 dicts would take longer than the names.
+    columns = {section: {"machine": machine, "section": section, "part": part.name} for section in known}
+    rows: list[Row] = []
+    for name in visible_names(folder) if names is None else names:
+        fields = part.fields_of(folder, name)
+        if (section := fields["section"]) not in known:
+            raise DataError(
+                f"{folder / name}: {part.folder} of {machine} has machine IDs {', '.join(known)}, not {section}"
+            )
+        rows.append(Row(source=place / name, columns=columns[section], label=fields.get("label")))
+    return rows
 
 
 @functools.cache

@@ -88,6 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
     # Planning makes hundreds of thousands of values that live to its end; looking through them again and again for
     # garbage takes a sixth of its time.
     gc.set_threshold(100_000, 50, 50)
+    # numpy would start a thread for every core, and this process has no linear algebra for them: jobs have their own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(status_of(arguments))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,12 +54,11 @@ def content_hashes(
     _check_names(resolved, wanted)
     store = cache / f"hashes-{hashlib.sha256(resolved.encode()).hexdigest()[:12]}.json"
     known = _load(store)
-    stale: dict[str, os.stat_result] = {}
-    for source in wanted:
-        # A dataset of one file has that file as its root, and itself as its source.
-        stat = _stat(f"{root}/{source}" if source != "." else str(root))
-        if not _is_current(known.get(source), stat):
-            stale[source] = stat
+    stale = {
+        source: stat
+        for source, stat in zip(wanted, _stats(root, wanted), strict=True)
+        if not _is_current(known.get(source), stat)
+    }
     on_progress(Progress(stage="hashing", step=len(wanted) - len(stale), steps=len(wanted)))
     try:
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
@@ -121,15 +121,30 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _stat(path: str) -> os.stat_result:
+def _stats(root: Path, sources: Sequence[str]) -> list[os.stat_result]:
+    # A dataset of one file has that file as its root, and itself (".") as its source.
+    place = root if root.is_dir() else root.parent
+    names = sources if place == root else [root.name if source == "." else source for source in sources]
     try:
-        return os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat
+        with _open_folder(place) as folder:
+            # Relative to an open folder: a third less time than from the root of the disk, a quarter of Path.stat.
+            return [os.stat(name, dir_fd=folder) for name in names]
     except OSError as error:
-        if os.path.islink(path):  # noqa: PTH114
+        path = place / str(error.filename or "")
+        if path.is_symlink():
             raise DataError(
-                f"{path} is a symbolic link to {Path(path).readlink()}, which does not exist; remove the link"
+                f"{path} is a symbolic link to {path.readlink()}, which does not exist; remove the link"
             ) from error
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _open_folder(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_current(known: _Known | None, stat: os.stat_result) -> bool:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -151,12 +152,15 @@ def _generated(dataset: GeneratedDataset, cache: Path, *, on_progress: OnProgres
 def _in_order(found: Sequence[Row], hashes: Mapping[str, str]) -> list[Row]:
     """Return the rows with their hashes, in the order of their content."""
     rows = [replace(row, sha256=hashes[str(row.source)]) for row in found]
-    times = Counter((row.sha256, row.start) for row in rows)
+    content = attrgetter("sha256", "start")
+    times = Counter(map(content, rows))
+    if len(times) == len(rows):
+        return sorted(rows, key=content)
 
     def place(row: Row) -> tuple[Any, ...]:
         # Columns and names only order copies of one content: comparing them for every row takes longer than sorting.
-        content = (row.sha256, row.start)
-        return content if times[content] == 1 else (*content, sorted(row.columns.items()), row.source)
+        alone = times[content(row)] == 1
+        return content(row) if alone else (*content(row), sorted(row.columns.items()), row.source)
 
     return sorted(rows, key=place)
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 
+from asdbench.core.environment import cores
 from asdbench.errors import RunError
 
 WORKER = "asdbench.jobs.worker"
@@ -41,7 +42,10 @@ def start_server() -> None:
     forkserver.set_forkserver_preload([WORKER, WARM])
     # The server must import the same code as this process, wherever that was found. glibc reads its settings at start
     # only, so they have to be in the environment of the server itself.
-    with _environment(HEAP | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}), _interrupts_later():
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # As many as a job can ask for; the command line has set it to one for the process that plans.
+    threads = {"OPENBLAS_NUM_THREADS": str(len(cores()))}
+    with _environment(HEAP | path | threads), _interrupts_later():
         forkserver.ensure_running()
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from asdbench.data.prepare import Prepared
 from asdbench.messages.jobs import Case
 from asdbench.plugin.entries import Selection
 from asdbench.recipes.recipe import EnsembleRecipe
 from asdbench.results.evaluator import RESAMPLES, Evaluation, Evaluator, MetricSet
 from asdbench.results.finished import Finished, Gathered, gather, scores_of
+from asdbench.results.labelled import LabelledItems
 from asdbench.results.store import Store
 
 Tested = Literal["validation", "test"]
@@ -33,7 +33,7 @@ def combine(
     recipe: EnsembleRecipe,
     cases: Sequence[Case],
     *,
-    prepared: Prepared,
+    labelled: LabelledItems,
     store: Store,
     metric_set: MetricSet,
     selection: Selection | None = None,
@@ -44,7 +44,7 @@ def combine(
     Args:
         recipe: The ensemble.
         cases: The cases of all its members.
-        prepared: The data.
+        labelled: The items of these cases, and perhaps of others.
         store: Holds the members' results.
         metric_set: Computes the metrics.
         selection: Which checkpoint of a member counts; None: each member's own rule.
@@ -52,7 +52,7 @@ def combine(
     """
     gathered = gather(cases, store)
     # Not strict: a member whose small data leave it no held-out loss uses its last checkpoint.
-    evaluator = Evaluator(prepared, metric_set, strict=False)
+    evaluator = Evaluator(labelled, metric_set, strict=False)
     combiner = _Combiner(recipe=recipe, gathered=gathered, evaluator=evaluator, selection=selection)
     items, validation = (
         evaluator.joined({seed: combiner.mean(seed, role) for seed in gathered.seeds}, gathered.seeds)

@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from asdbench.data.prepare import Prepared
-from asdbench.data.vault import open_vault
 from asdbench.errors import RunError
 from asdbench.messages.jobs import Case
 from asdbench.metrics.classification import ClassTable
@@ -24,6 +22,7 @@ from asdbench.metrics.table import Result, ScoreTable
 from asdbench.plugin.entries import Selection
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.finished import Finished, Role, gather, scores_of
+from asdbench.results.labelled import LabelledItems
 from asdbench.results.schema import listed
 from asdbench.results.store import Store
 
@@ -63,7 +62,7 @@ class Evaluation:
 
 def evaluate(
     cases: Sequence[Case],
-    prepared: Prepared,
+    labelled: LabelledItems,
     *,
     store: Store,
     metric_set: MetricSet,
@@ -76,7 +75,7 @@ def evaluate(
 
     Args:
         cases: All cases of the method.
-        prepared: The data.
+        labelled: The items of these cases, and perhaps of others.
         store: Holds the results.
         metric_set: Computes the metrics.
         selection: Which checkpoint counts.
@@ -92,7 +91,7 @@ def evaluate(
     gathered = gather(cases, store)
     finished, unfinished, seeds = gathered.finished, gathered.unfinished, gathered.seeds
     missing = gathered.missing
-    evaluator = Evaluator(prepared, metric_set, strict=strict)
+    evaluator = Evaluator(labelled, metric_set, strict=strict)
     chosen = {id(found.case): evaluator.checkpoint(found, selection) for found in finished}
     items = evaluator.table(finished, chosen, seeds=seeds)
     validation = evaluator.table(finished, chosen, seeds=seeds, role="validation")
@@ -127,18 +126,16 @@ class Evaluator:
     """Joins scores with the labels and applies the dataset's metric set.
 
     Args:
-        prepared: The data, with the vault.
+        labelled: All items that may be scored.
         metric_set: Computes the metrics.
         strict: See ``evaluate``.
     """
 
-    def __init__(self, prepared: Prepared, metric_set: MetricSet, *, strict: bool) -> None:
-        self._prepared = prepared
+    def __init__(self, labelled: LabelledItems, metric_set: MetricSet, *, strict: bool) -> None:
+        self._card = labelled.card
+        self._known = labelled.table
         self._metric_set = metric_set
         self._strict = strict
-        vault = open_vault(prepared.vault)
-        columns = pd.DataFrame([dict(row.columns) for row in prepared.rows], index=prepared.ids)
-        self._known = columns.join(vault)  # in the order of the rows, not of the secret ids
 
     def checkpoint(self, found: Finished, selection: Selection) -> int:
         """Return the epoch of the checkpoint that a selection rule chooses for one case."""
@@ -186,7 +183,7 @@ class Evaluator:
 
     def columns(self, seed: int) -> list[str]:
         """Return the column names of a seed's scores: one, or one per class of a classification task."""
-        targets = self._prepared.card.targets
+        targets = self._card.targets
         return [f"score_{seed}_{target}" for target in targets] if targets else [f"score_{seed}"]
 
     def results(
@@ -201,7 +198,7 @@ class Evaluator:
         tested = self._whole(items, seeds)
         if tested.empty:
             return []
-        if self._prepared.card.targets:
+        if self._card.targets:
             return self._metric_set(self._class_table(tested, seeds), resamples=resamples)
         table = self._score_table(tested, seeds)
         if validation is not None and not (kept := self._whole(validation, seeds)).empty:
@@ -214,7 +211,7 @@ class Evaluator:
     def _score_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ScoreTable:
         label = items["label"].astype(object)
         return ScoreTable(
-            groups=self._prepared.card.groups,
+            groups=self._card.groups,
             columns=self._group_columns(items),
             label=label.where(label.notna(), None).to_numpy(dtype=object),
             scores=items[[self.columns(seed)[0] for seed in seeds]].to_numpy(dtype=np.float64).T,
@@ -222,9 +219,9 @@ class Evaluator:
         )
 
     def _class_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ClassTable:
-        targets = list(self._prepared.card.targets)
+        targets = list(self._card.targets)
         return ClassTable(
-            groups=self._prepared.card.groups,
+            groups=self._card.groups,
             columns=self._group_columns(items),
             truth=pd.Categorical(items["label"], categories=targets).codes.astype(np.int64),
             scores=np.stack([items[self.columns(seed)].to_numpy(dtype=np.float64) for seed in seeds]),
@@ -234,12 +231,12 @@ class Evaluator:
     def _group_columns(self, items: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
         return {
             group: items[group].to_numpy(dtype=np.str_)
-            for group in self._prepared.card.groups
+            for group in self._card.groups
             if group in items.columns
         }
 
     def _blocks(self, items: pd.DataFrame) -> NDArray[np.str_] | None:
-        column = self._prepared.card.resample_by
+        column = self._card.resample_by
         return items[column].to_numpy(dtype=np.str_) if column else None
 
     def honest(self, results: list[Result], missing: Sequence[Case]) -> list[Result]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from asdbench.core.fingerprints import identifier
 from asdbench.core.seeding import seed_for
-from asdbench.data.dataset import Card, Fold, Row
+from asdbench.data.dataset import Fold
 from asdbench.data.prepare import Prepared
 from asdbench.errors import DataError, unknown
 from asdbench.messages.jobs import WHOLE, Case, JobSpec, RowSet
 from asdbench.recipes.recipe import Recipe
 from asdbench.runs.units import Data, Unit, check_tested_once, inapplicable, units_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,14 +240,14 @@ class _CaseBuilder:
         # that would not be known at run time.
         data, card = self.data, self.data.card
         places = {name: place for place, name in enumerate(self.unit.classes)}
-        rows = [data.rows[k] for k in chosen]
-        claim = [places.get(data.claims[k], -1) for k in chosen]
+        claim = [places.get(name, -1) for name in _chosen(data.claims, chosen)]
+        names = card.columns if training else (*card.claims, *card.runtime_columns)
         return RowSet(
-            ids=[data.ids[k] for k in chosen],
+            ids=_chosen(data.ids, chosen),
             claim=claim,
             own=[index >= 0 for index in claim],
-            target=[_target(card, row) for row in rows] if training else [-1] * len(rows),
-            columns=_columns(rows, card.columns if training else (*card.claims, *card.runtime_columns)),
+            target=_targets(data, chosen) if training else [-1] * len(chosen),
+            columns={name: _chosen(data.columns[name], chosen) for name in names},
         )
 
 
@@ -263,19 +265,22 @@ def _short(tested: NDArray[Any], length: int) -> list[str]:
     return []
 
 
-def _target(card: Card, row: Row) -> int:
-    """Return the index of a training item's class; -1 if the task is detection.
+def _targets(data: Data, chosen: Sequence[int]) -> list[int]:
+    """Return the index of each training item's class; -1 if the task is detection.
 
     Raises:
-        DataError: Its label is not one of the card's targets.
+        DataError: A label is not one of the card's targets.
     """
-    # The only label that a job ever receives, and only for training items.
-    if not card.targets:
-        return -1
-    if row.label not in card.targets:
-        raise DataError(f"{row.source}: {unknown('class', str(row.label), known=card.targets)}")
-    return card.targets.index(row.label)
+    # The only labels that a job ever receives, and only for training items.
+    targets = data.card.targets
+    if not targets:
+        return [-1] * len(chosen)
+    for row in (data.rows[k] for k in chosen):
+        if row.label not in targets:
+            raise DataError(f"{row.source}: {unknown('class', str(row.label), known=targets)}")
+    return [targets.index(data.rows[k].label or "") for k in chosen]
 
 
-def _columns(rows: Sequence[Row], names: Mapping[str, str] | Sequence[str]) -> dict[str, list[str]]:
-    return {name: [row.columns.get(name, "") for row in rows] for name in names}
+def _chosen(values: Sequence[T], chosen: Sequence[int]) -> list[T]:
+    # Not a comprehension: a job of all clips of a release chooses among tens of thousands, several times.
+    return list(map(values.__getitem__, chosen))

@@ -11,6 +11,7 @@ from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.ensemble import combine
 from asdbench.results.evaluator import Evaluation, MetricSet, evaluate
+from asdbench.results.labelled import LabelledItems, labelled_items
 from asdbench.results.record import write_document, write_record
 from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
@@ -73,7 +74,10 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
 def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     """Evaluate the results of a plan that are in the store."""
     metric_set: MetricSet = registry.build("metrics", planned.prepared.card.metrics)
-    return [_evaluate(planned, recipe, metric_set=metric_set) for recipe in planned.recipes]
+    labelled = labelled_items(planned.prepared, planned.cases)
+    return [
+        _evaluate(planned, recipe, labelled=labelled, metric_set=metric_set) for recipe in planned.recipes
+    ]
 
 
 def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[Outcome]:
@@ -90,18 +94,18 @@ def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[
         executor.close()  # also after an error: no worker outlives its run
 
 
-def _evaluate(planned: Planned, recipe: Recipe | EnsembleRecipe, *, metric_set: MetricSet) -> Evaluation:
+def _evaluate(
+    planned: Planned, recipe: Recipe | EnsembleRecipe, *, labelled: LabelledItems, metric_set: MetricSet
+) -> Evaluation:
     wanted, store = planned.request.selection, Store(planned.request.out)
     members = recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe]
     labels = {member.label for member in members}
     cases = [case for case in planned.cases if case.recipe.label in labels]
     if isinstance(recipe, EnsembleRecipe):
-        return combine(
-            recipe, cases, prepared=planned.prepared, store=store, metric_set=metric_set, selection=wanted
-        )
+        return combine(recipe, cases, labelled=labelled, store=store, metric_set=metric_set, selection=wanted)
     return evaluate(
         cases,
-        planned.prepared,
+        labelled,
         store=store,
         metric_set=metric_set,
         selection=wanted or recipe.selection,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,6 +48,12 @@ class Data:
         """The class that each row claims."""
         return [self.card.claim_of(row.columns) for row in self.rows]
 
+    @cached_property
+    def columns(self) -> dict[str, list[str]]:
+        """The public columns of all rows, by name; empty for a row that lacks one."""
+        names = {*self.card.columns, *self.card.claims, *self.card.runtime_columns}
+        return {name: [row.columns.get(name, "") for row in self.rows] for name in names}
+
     def by_class(self, rows: Sequence[int]) -> dict[str, list[int]]:
         """Return rows grouped by the class they claim, sorted by class."""
         by_class: dict[str, list[int]] = {}
@@ -64,17 +70,9 @@ class Data:
         # Neither file names nor item ids: the same data give the same model wherever they are stored. Labels count only
         # for a classifier; a detector is trained without them, so a corrected label must not retrain it.
         labelled = bool(self.card.targets)
-        encode = msgspec.msgpack.Encoder().encode
+        encode = msgspec.msgpack.Encoder(order="sorted").encode
         return [
-            encode(
-                [
-                    digest,
-                    row.start,
-                    row.length,
-                    sorted(row.columns.items()),
-                    row.label if labelled else None,
-                ]
-            )
+            encode((digest, row.start, row.length, dict(row.columns), row.label if labelled else None))
             for digest, row in zip(self.prepared.decoded, self.rows, strict=True)
         ]
 
@@ -131,10 +129,9 @@ def units_of(recipe: Recipe, data: Data, *, fold: Fold, unseen: bool) -> Iterato
     columns = _columns_of_scope(recipe, data.card)
     used = sorted({*fold.train, *fold.validation, *fold.test})
     names = {k: "/".join(data.rows[k].columns[column] for column in columns) or WHOLE for k in used}
+    roles = [_by_name(names, chosen) for chosen in (fold.train, fold.validation, fold.test)]
     for name in sorted(set(names.values())):
-        train, validation, test = (
-            [k for k in ids if names[k] == name] for ids in (fold.train, fold.validation, fold.test)
-        )
+        train, validation, test = (by_name.get(name, []) for by_name in roles)
         # Only classes that are trained on: a model has an output for each of them.
         classes = sorted({data.claims[k] for k in train})
         if not unseen:
@@ -183,6 +180,13 @@ def _columns_of_scope(recipe: Recipe, card: Card) -> tuple[str, ...]:
             f"{recipe.label} on {card.name}: {unknown('scope', recipe.common.scope, known=card.scopes)}"
         )
     return card.scopes.get(recipe.common.scope, ())
+
+
+def _by_name(names: Mapping[int, str], chosen: Sequence[int]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for k in chosen:
+        found.setdefault(names[k], []).append(k)
+    return found
 
 
 def _check_claims(data: Data, test: Sequence[int], *, classes: set[str]) -> None:
