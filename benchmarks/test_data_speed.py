@@ -31,7 +31,7 @@ def test_samples_from_the_pack_against_librosa_load(
     report(benchmark, compared, alternative="librosa.load(path, sr=None) per clip", at_least=4)
 
 
-@pytest.mark.parametrize(("way", "at_least"), [("kept", 25), ("live", 3)])
+@pytest.mark.parametrize(("way", "at_least"), [("kept", 25), ("live", 5)])
 def test_an_epoch_of_batches_against_a_dataset_of_files(
     benchmark: BenchmarkFixture, start_side: StartSide, clips: Path, way: str, at_least: float
 ) -> None:

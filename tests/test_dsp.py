@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import librosa
@@ -18,6 +19,13 @@ from asdbench_plugins.features.featurizers import LogMel, Raw
 
 RATE = 16000
 LOGMEL = LogMelSpectrogram(LogMelConfig(), sample_rate=RATE)
+
+
+@pytest.fixture
+def restored_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def machine_like(*, clips: int, samples: int, seed: int = 0) -> Tensor:
@@ -91,6 +99,22 @@ def test_a_row_of_log_mel_has_the_same_bits_in_any_batch(way: torch.nn.Module) -
     together = way(waves)
     assert all(torch.equal(way(waves[i : i + 1])[0], together[i]) for i in range(5))
     assert torch.equal(way(waves.flip(0)).flip(0), together)
+
+
+@pytest.mark.parametrize("config", [LogMelConfig(), LogMelConfig(power=1.0)], ids=["power", "magnitude"])
+def test_log_mel_has_the_same_bits_for_any_number_of_threads(
+    config: LogMelConfig, restored_threads: None
+) -> None:
+    waves = machine_like(clips=7, samples=RATE)
+    spectrogram = LogMelSpectrogram(config, sample_rate=RATE)
+    torch.set_num_threads(1)
+    alone = spectrogram(waves)
+    for threads in (2, 3, 16):
+        torch.set_num_threads(threads)
+        assert torch.equal(spectrogram(waves), alone)
+        assert torch.get_num_threads() == threads
+        with torch.inference_mode():
+            assert torch.equal(spectrogram(waves), alone)
 
 
 def test_a_change_of_length_and_back_does_not_change_the_result() -> None:

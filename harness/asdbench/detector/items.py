@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asdbench.core.info import Info
+from asdbench.core.parts import in_parts
 from asdbench.data.pack import Pack
 from asdbench.errors import DataError
 
@@ -21,6 +22,8 @@ Indices = slice | Tensor | NDArray[Any]
 
 CHUNK = 32
 """Items per call of the featurizer. It is fixed because the batch size may change the last bits of features."""
+SMALLEST_PART = 1 << 20
+"""Bytes that are worth a thread of their own when they are copied."""
 
 
 @dataclass(kw_only=True)
@@ -252,8 +255,12 @@ def gather(
     """
     trailing = pack.shape_of(int(ids[0]))[1:] if len(ids) else ()
     out = np.empty((len(ids), length, *trailing), dtype=np.float32)
-    for row, item, offset in zip(out, ids, offsets, strict=True):
-        _copy(pack.view(int(item)), row, offset=int(offset))
+
+    def copy(rows: range, _: int) -> None:
+        for row in rows:
+            _copy(pack.view(int(ids[row])), out[row], offset=int(offsets[row]))
+
+    in_parts(len(ids), copy, threads=_threads_for(out.nbytes))
     return out
 
 
@@ -280,10 +287,23 @@ def _copy(item: NDArray[Any], out: NDArray[np.float32], *, offset: int) -> None:
 
 
 def _rows_of(values: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    if values.device.type == "cpu":
-        # One thread of numpy uses the full memory bandwidth; torch's threads would only wait for each other.
-        return torch.from_numpy(values.numpy().take(rows, axis=0))
-    return values.index_select(0, torch.from_numpy(rows).to(values.device))
+    if values.device.type != "cpu":
+        return values.index_select(0, torch.from_numpy(rows).to(values.device))
+    chosen = torch.empty(len(rows), *values.shape[1:], dtype=values.dtype)
+    # numpy copies whole rows; torch's threads would divide every row and wait for each other.
+    source, out = values.numpy(), chosen.numpy()
+
+    def take(part: range, _: int) -> None:
+        # Any mode but "raise" writes to ``out`` itself and not to a copy; the rows are positions in the set.
+        np.take(source, rows[part.start : part.stop], axis=0, out=out[part.start : part.stop], mode="wrap")
+
+    in_parts(len(rows), take, threads=_threads_for(chosen.nbytes))
+    return chosen
+
+
+def _threads_for(size: int) -> int:
+    """Return how many threads to copy ``size`` bytes with: one for what is copied before others have started."""
+    return min(torch.get_num_threads(), 1 + size // SMALLEST_PART)
 
 
 def _slices(stored: Tensor, starts: NDArray[np.int64], *, length: int) -> Tensor:

@@ -4,13 +4,17 @@ Equal means within 1e-3 dB for every energy within 60 dB of the loudest in its f
 a Fourier transform in float32, as in torchaudio; librosa's is in float64. Of 10.5 million values of recordings of
 DCASE 2020 and 2023, 33 differ by more than 1e-3 dB, the worst by 0.012 dB.
 
-On a CPU one clip at a time passes through buffers that fit the cache and are allocated once; other devices process
-tiles of clips at once. Either way, row i has the same bits for any other rows in the batch.
+On a CPU every thread takes one clip at a time through buffers that fit its cache and are allocated once; other devices
+process tiles of clips at once. Either way, row i has the same bits for any other rows in the batch, and for any number of
+threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asdbench.core.config import Config
+from asdbench.core.parts import in_parts
 from asdbench.dsp.mel import MelNorm, MelScale, bands_of, mel_filters
 from asdbench.errors import DataError
 
@@ -57,9 +62,9 @@ class _Workspace:
     spectrum: Tensor  # complex [T, bins]
     energy: Tensor  # [T, bins], or the memory of the spectrum as [T, 2 * bins]
     mels: Tensor  # [mels, T]
-    products: Sequence[
-        tuple[Tensor, Tensor, Tensor]
-    ]  # for each band: weights, its energies, its rows of mels
+    weights: list[Tensor]  # of each band, [rows, bins]
+    band_energies: list[Tensor]  # views of energy, [bins, T]
+    band_mels: list[Tensor]  # views of mels, [rows, T]
 
 
 class LogMelSpectrogram(nn.Module):
@@ -92,7 +97,7 @@ class LogMelSpectrogram(nn.Module):
         self._bins_twice = config.power == 2
         doubled = filters.repeat_interleave(2, dim=1) if self._bins_twice else filters
         self._bands = bands_of(doubled)
-        self._workspaces: dict[int, _Workspace] = {}
+        self._workspaces: dict[int, list[_Workspace]] = {}
 
     def frames_of(self, samples: int) -> int:
         """Return the number of frames of a wave with ``samples`` samples."""
@@ -136,25 +141,35 @@ class LogMelSpectrogram(nn.Module):
             )
 
     def _clip_by_clip(self, waves: Tensor) -> Tensor:
-        work = self._workspace(waves.shape[1])
         energies = waves.new_empty(len(waves), self.config.n_mels, self.frames_of(waves.shape[1]))
-        for wave, energy in zip(waves, energies, strict=True):
-            self._transform(wave, work)
-            torch.clamp(work.mels[:, : energy.shape[1]], min=self.config.floor, out=energy)
-            energy.log10_().mul_(10)
-        return energies
+        threads = torch.get_num_threads()
+        workspaces = self._workspaces_of(waves.shape[1], count=max(1, min(threads, len(waves))))
+        inference, transform = torch.is_inference_mode_enabled(), _compiled()
 
-    def _transform(self, wave: Tensor, work: _Workspace) -> None:
-        """Write the mel energies of one wave ``[samples]`` to ``work.mels``."""
-        _reflect(wave, self._margin, out=work.padded)
-        torch.mul(work.overlapping, self.window, out=work.frames)
-        torch.fft.rfft(work.frames, out=work.spectrum)
-        if self._bins_twice:
-            work.energy.square_()  # the spectrum itself, which is not needed afterwards
-        else:
-            torch.abs(work.spectrum, out=work.energy).pow_(self.config.power)
-        for weights, energy, mels in work.products:
-            torch.mm(weights, energy, out=mels)
+        def part_of(clips: range, part: int) -> None:
+            work = workspaces[part]
+            with torch.inference_mode(inference), torch.no_grad():  # both are settings of a thread
+                transform(
+                    waves[clips.start : clips.stop],
+                    energies[clips.start : clips.stop],
+                    window=self.window,
+                    margin=self._margin,
+                    floor=self.config.floor,
+                    power=0.0 if self._bins_twice else self.config.power,
+                    padded=work.padded,
+                    overlapping=work.overlapping,
+                    frames=work.frames,
+                    spectrum=work.spectrum,
+                    energy=work.energy,
+                    mels=work.mels,
+                    weights=work.weights,
+                    band_energies=work.band_energies,
+                    band_mels=work.band_mels,
+                )
+
+        with _one_thread():  # for each operation; the clips are what is divided
+            in_parts(len(waves), part_of, threads=threads, prepare=_use_one_thread)
+        return energies
 
     def _in_tiles(self, waves: Tensor) -> Tensor:
         # Tiles are padded to one size: libraries choose algorithms by shape, and the last bits depend on them.
@@ -177,10 +192,13 @@ class LogMelSpectrogram(nn.Module):
         return (self.filters @ energy).clamp_min_(config.floor).log10_().mul_(10)
 
     @torch.inference_mode(False)  # later calls write to the buffers, inside or outside of inference mode
-    def _workspace(self, samples: int) -> _Workspace:
+    def _workspaces_of(self, samples: int, *, count: int) -> list[_Workspace]:
+        """Return at least ``count`` workspaces, one for each thread."""
         if samples not in self._workspaces:
-            self._workspaces = {samples: self._new_workspace(samples)}  # one is enough: lengths rarely change
-        return self._workspaces[samples]
+            self._workspaces = {samples: []}  # of one length only: lengths rarely change
+        kept = self._workspaces[samples]
+        kept += [self._new_workspace(samples) for _ in range(count - len(kept))]
+        return kept
 
     def _new_workspace(self, samples: int) -> _Workspace:
         frames, bins = self._all_frames(samples), 1 + self.config.n_fft // 2
@@ -199,16 +217,80 @@ class LogMelSpectrogram(nn.Module):
             spectrum=spectrum,
             energy=energy,
             mels=mels,
-            products=[(band.weights, energy[:, band.bins].T, mels[band.mels]) for band in self._bands],
+            weights=[band.weights for band in self._bands],
+            band_energies=[energy[:, band.bins].T for band in self._bands],
+            band_mels=[mels[band.mels] for band in self._bands],
         )
 
 
-def _reflect(wave: Tensor, margin: int, *, out: Tensor) -> None:
-    """Write ``wave`` ``[samples]`` with ``margin`` samples mirrored at each end; ``F.pad`` is slower."""
-    out[margin : margin + len(wave)] = wave
-    if margin:
-        out[:margin] = wave[1 : margin + 1].flip(0)
-        out[-margin:] = wave[-margin - 1 : -1].flip(0)
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run each operation of the block on the calling thread alone."""
+    before = torch.get_num_threads()
+    _use_one_thread()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)  # holds for the calling thread, and for threads that start later
+
+
+def _transform(
+    waves: Tensor,
+    out: Tensor,
+    *,
+    window: Tensor,
+    margin: int,
+    floor: float,
+    power: float,
+    padded: Tensor,
+    overlapping: Tensor,
+    frames: Tensor,
+    spectrum: Tensor,
+    energy: Tensor,
+    mels: Tensor,
+    weights: list[Tensor],
+    band_energies: list[Tensor],
+    band_mels: list[Tensor],
+) -> None:
+    """Write the log-mel energies of waves ``[clips, samples]`` to ``out`` ``[clips, mels, T]``, through a workspace.
+
+    TorchScript; ``power`` is 0 if ``energy`` is the memory of the spectrum, whose real and imaginary parts are squared.
+    """
+    for clip in range(waves.size(0)):
+        wave = waves[clip]
+        padded[margin : margin + wave.size(0)].copy_(wave)
+        if margin > 0:  # mirrored at each end; ``F.pad`` is slower
+            padded[:margin].copy_(wave[1 : margin + 1].flip(0))
+            padded[-margin:].copy_(wave[-margin - 1 : -1].flip(0))
+        torch.mul(overlapping, window, out=frames)
+        torch.fft.rfft(frames, out=spectrum)
+        if power == 0.0:
+            energy.square_()  # the spectrum itself, which is not needed afterwards
+        else:
+            torch.abs(spectrum, out=energy)
+            energy.pow_(power)
+        for band in range(len(weights)):
+            torch.mm(weights[band], band_energies[band], out=band_mels[band])
+        decibels = out[clip]
+        torch.clamp(mels[:, : decibels.size(1)], min=floor, out=decibels)
+        decibels.log10_().mul_(10)
+
+
+@functools.cache
+def _compiled() -> Callable[..., None]:
+    """Return the transform as TorchScript, which holds Python's lock once for all clips of a thread.
+
+    Called one by one from Python, its fifty small operations would have the threads wait for the lock most of the time.
+    TorchScript is deprecated, but its successor needs a C++ compiler where it runs.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        compiled: Callable[..., None] = torch.jit.script(_transform)
+    return compiled
 
 
 def _fill(waves: Tensor, clips: int) -> Tensor:
