@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asdbench import RunError, Stage, Trainer
-from asdbench.detector.trainer import TrainerSettings
+from asdbench.detector.resume import Place
+from asdbench.detector.trainer import TrainerSettings, _Unread
 from asdbench.detector.weights import load_file
 
 
@@ -182,6 +183,49 @@ def test_a_loss_that_is_not_finite_ends_the_fit(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(RunError, match=r"the sgd loss became -?inf in stage 'train', epoch 1, step 1"):
         trainer.run(stage)
+
+
+def test_losses_that_are_read_back_late_are_the_same_and_a_nan_names_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, at_once = fit(tmp_path / "at_once", resume_every_s=60.0)
+    module = nn.Linear(1, 1)
+    reads: list[int] = []
+
+    class Late(_Unread):
+        def __init__(self, *, read_every: int) -> None:
+            assert read_every == 1  # on the CPU nothing is gained by waiting
+            super().__init__(read_every=3)
+
+        def read(self, place: Place) -> None:
+            reads.append(len(self._waiting))
+            super().read(place)
+
+    monkeypatch.setattr("asdbench.detector.trainer._Unread", Late)
+    monkeypatch.setattr(TrainerSettings, "report_every_s", 60.0)
+    _, late = fit(tmp_path / "late", resume_every_s=60.0)
+    assert max(reads) == 3
+    assert [(entry.epoch, entry.losses) for entry in late.log] == [
+        (entry.epoch, entry.losses) for entry in at_once.log
+    ]
+
+    def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        yield "sgd", module(batch).sum() / float(step != 1)
+
+    stage = Stage(
+        name="train", module=module, optimizers={"sgd": torch.optim.SGD(module.parameters(), lr=0.0)}, epochs=1,
+        batches=lambda generator: [torch.ones(1, 1)] * 5, losses=losses,
+    )  # fmt: skip
+    trainer = Trainer(module, TrainerSettings(seed=0, folder=tmp_path / "nan"))
+    with pytest.raises(RunError, match=r"the sgd loss became (-?inf|nan) in stage 'train', epoch 1, step 2;"):
+        trainer.run(stage)
+
+
+def test_a_value_that_is_not_finite_ends_the_fit(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+    trainer = Trainer(module, TrainerSettings(seed=0, folder=tmp_path))
+    with pytest.raises(RunError, match=r"accuracy became nan in stage '', epoch 1, step 1;"):
+        trainer.log_value("accuracy", torch.tensor(torch.nan))
 
 
 def test_an_epoch_without_a_batch_is_an_error(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from asdbench.errors import RunError
 from asdbench.messages.progress import EpochLog, OnProgress, Progress, ignore_progress
 
 Precision = Literal["fp32", "bf16"]
+READ_EVERY = 64
+"""Losses and logged values that may wait on a GPU before they are read back, all at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class Trainer:
         self._resume = ResumeFile(settings.folder / "resume.safetensors", root, device=self.device)
         self._place = self._resume.load(seed=settings.seed)
         self._reporter = _Reporter(settings)
+        self._unread = _Unread(read_every=1 if self.device.type == "cpu" else READ_EVERY)
         self.rules: list[str] = []
         """Concessions to small data, one sentence each, for the record."""
 
@@ -114,17 +117,16 @@ class Trainer:
         if text not in self.rules:  # models may call this in every epoch
             self.rules.append(text)
 
-    def log_value(self, name: str, value: float) -> None:
+    def log_value(self, name: str, value: float | Tensor) -> None:
         """Log a value of the current step, for example an accuracy; its mean over the epoch appears beside the losses.
+
+        The value may be a tensor with one element, which is read from a GPU later, together with others.
 
         Raises:
             RunError: The value is not finite.
         """
-        if not math.isfinite(value):
-            raise RunError(
-                f"{name} became {value} in epoch {self._place.epoch + 1}; a smaller learning rate may help"
-            )
-        self._place.count(name, value)
+        on_device = torch.as_tensor(value, device=self.device).detach()
+        self._unread.add(name, on_device, what=name, place=self._place)
 
     def accelerate(self, module: nn.Module) -> Callable[..., Any]:
         """Return ``module``, compiled if the user set ``compile=true``; call the result in its place."""
@@ -136,17 +138,15 @@ class Trainer:
         Raises:
             RunError: A loss is not finite, or an epoch has no batch.
         """
-        if stage.name in self._place.done:
-            self._restore(stage)  # a later stage may continue with the same optimizers
+        done, resumed = stage.name in self._place.done, self._place.stage == stage.name
+        if done or resumed:  # after it is done too: a later stage may continue with the same optimizers
+            self._resume.restore_optimizers(self._place, stage.name, optimizers=stage.optimizers)
+        if done:
             return
-        if self._place.stage == stage.name:
-            self._restore(stage)
-        else:
+        if not resumed:
             # The optimizer states of earlier stages are kept: a stage may share an optimizer with one of them.
-            done, log = self._place.done, self._place.log
-            self._place = Place(
-                seed=self._place.seed, stage=stage.name, done=done, log=log, plain=self._place.plain
-            )
+            old = self._place
+            self._place = Place(seed=old.seed, stage=stage.name, done=old.done, log=old.log, plain=old.plain)
         rates = _Rates(stage)
         while self._place.epoch < stage.epochs:
             self._epoch(stage, rates)
@@ -162,8 +162,7 @@ class Trainer:
     def _epoch(self, stage: Stage, rates: _Rates) -> None:
         place = self._place
         seed = seed_for(self.settings.seed, stage.name, place.epoch)
-        started = time.monotonic()
-        before = place.seconds
+        started = time.monotonic() - place.seconds
         # Each epoch is seeded on its own, so that earlier stages and epochs cannot affect it. A resumed epoch then
         # replaces this state by the saved one, which is further along.
         torch.manual_seed(seed)
@@ -178,8 +177,8 @@ class Trainer:
             self._step(stage, batch)
             # Counted before anything is saved, so that a saved position never repeats a step.
             place.batch, place.step = number + 1, place.step + 1
-            place.seconds = before + time.monotonic() - started
-            self._reporter.report(stage, place)
+            place.seconds = time.monotonic() - started
+            self._reporter.report(stage, place, unread=self._unread)
             if self._resume.age_s >= self.settings.resume_every_s:
                 self._save(stage, mid_epoch=True)
         self._finish_epoch(stage)
@@ -198,10 +197,11 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            self._place.count(name, _finite(name, float(loss.detach()), place=self._place))
+            self._unread.add(name, loss.detach(), what=f"the {name} loss", place=self._place)
 
     def _finish_epoch(self, stage: Stage) -> None:
         place = self._place
+        self._unread.read(place)
         if not place.batch:
             raise RunError(
                 f"stage {stage.name!r} got no batch in epoch {place.epoch + 1}: too few items to train on; "
@@ -232,10 +232,37 @@ class Trainer:
             self._save(stage, mid_epoch=False)
 
     def _save(self, stage: Stage, *, mid_epoch: bool) -> None:
+        self._unread.read(self._place)  # before a state that a NaN has spoiled replaces a good one
         self._resume.save(self._place, stage.name, optimizers=stage.optimizers, mid_epoch=mid_epoch)
 
-    def _restore(self, stage: Stage) -> None:
-        self._resume.restore_optimizers(self._place, stage.name, optimizers=stage.optimizers)
+
+class _Unread:
+    """Losses and logged values still on the device; reading each at once would make every step wait for a GPU."""
+
+    def __init__(self, *, read_every: int) -> None:
+        self._read_every = read_every
+        self._waiting: list[tuple[str, str, int, Tensor]] = []
+
+    def add(self, name: str, value: Tensor, *, what: str, place: Place) -> None:
+        """Add a value of the current step; ``what`` names it in an error."""
+        self._waiting.append((name, what, place.batch + 1, value))
+        if len(self._waiting) >= self._read_every:
+            self.read(place)
+
+    def read(self, place: Place) -> None:
+        """Add what is waiting to the sums of the epoch.
+
+        Raises:
+            RunError: A value is not finite.
+        """
+        if not self._waiting:
+            return
+        # In float64, as Python's numbers are: one transfer then gives the same sums as a transfer per value.
+        values = torch.stack([value.double().reshape(()) for *_, value in self._waiting]).tolist()
+        for (name, what, step, _), value in zip(self._waiting, values, strict=True):
+            where = f"stage {place.stage!r}, epoch {place.epoch + 1}, step {step}"
+            place.count(name, _finite(what, value, where=where))
+        self._waiting.clear()
 
 
 class _Reporter:
@@ -245,11 +272,12 @@ class _Reporter:
         self._settings = settings
         self._reported_at = 0.0
 
-    def report(self, stage: Stage, place: Place) -> None:
+    def report(self, stage: Stage, place: Place, *, unread: _Unread) -> None:
         now = time.monotonic()
         if now - self._reported_at < self._settings.report_every_s:
             return
         self._reported_at = now
+        unread.read(place)
         progress = Progress(
             stage=stage.name,
             epoch=place.epoch,
@@ -283,14 +311,12 @@ def _factor(stage: Stage, place: Place) -> float:
 def _validation(validate: Callable[[], float | None], place: Place) -> float | None:
     with torch.no_grad():
         loss = validate()
-    return None if loss is None else _finite("validation", loss, place=place)
+    where = f"stage {place.stage!r}, after epoch {place.epoch}"
+    return None if loss is None else _finite("the validation loss", loss, where=where)
 
 
-def _finite(name: str, loss: float, *, place: Place) -> float:
-    # Checked at every step: NaN would spread to all weights, and the checkpoints after it would be worthless.
-    if math.isfinite(loss):
-        return loss
-    raise RunError(
-        f"the {name} loss became {loss} in stage {place.stage!r}, epoch {place.epoch + 1}, step {place.batch + 1}; "
-        "a smaller learning rate or precision=fp32 may help"
-    )
+def _finite(what: str, value: float, *, where: str) -> float:
+    # Every value is checked: NaN would spread to all weights, and the checkpoints after it would be worthless.
+    if math.isfinite(value):
+        return value
+    raise RunError(f"{what} became {value} in {where}; a smaller learning rate or precision=fp32 may help")

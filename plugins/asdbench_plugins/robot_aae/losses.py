@@ -60,7 +60,6 @@ def r1_penalty(
     return gamma / 2 * gradient.square().flatten(1).sum(dim=1).mean(), logits
 
 
-def accuracy(real: Tensor, fake: Tensor) -> float:
+def accuracy(real: Tensor, fake: Tensor) -> Tensor:
     """Return the share of windows that the discriminator classifies correctly; 1/2 if its answer is constant."""
-    right = (real > 0).float().mean() + (fake <= 0).float().mean()
-    return float(right / 2)
+    return ((real > 0).float().mean() + (fake <= 0).float().mean()) / 2

@@ -228,9 +228,9 @@ class RobotAdversarial(RobotAutoencoder):
             real = self._logits(windows)
         fake = self._logits(rebuilt)
         with torch.no_grad():
-            trainer.log_value("r1", float(penalty))
-            trainer.log_value("D(x)", float(real.sigmoid().mean()))
-            trainer.log_value("D(x')", float(fake.sigmoid().mean()))
+            trainer.log_value("r1", penalty)
+            trainer.log_value("D(x)", real.sigmoid().mean())
+            trainer.log_value("D(x')", fake.sigmoid().mean())
             trainer.log_value("accuracy", accuracy(real, fake))
         return discriminator_loss(real, fake) + penalty
 

@@ -82,7 +82,7 @@ class WasppModel(Model):
 
         def losses(rows: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
             logits, target = forward(shown[rows]), train.target[rows]
-            trainer.log_value("accuracy", float((logits.detach().argmax(dim=1) == target).float().mean()))
+            trainer.log_value("accuracy", (logits.detach().argmax(dim=1) == target).float().mean())
             yield "cross_entropy", F.cross_entropy(logits, target)
 
         trainer.run(
