@@ -81,12 +81,19 @@ TOY = Method(
     scorer="near",
     defaults={"epochs": 50, "scorer.k": 2},
     on={
-        "small": Setting(options={"epochs": 5, "held": 0.2, "aggregate": "max"}, reduced=True),
+        "small": Setting(
+            options={"epochs": 5, "held": 0.2, "aggregate": "max"}, reduced=True, selection="validation"
+        ),
         "pooled": Setting(options={"scorer": "far", "scorer.k": 7}),
     },
     scope="machine",
     length_s=2.0,
-    presets={"slow": {"epochs": 500, "model.floor": 0.3}, "far": {"scorer": "far", "scorer.k": 9}},
+    presets={
+        "slow": {"epochs": 500, "model.floor": 0.3},
+        "far": {"scorer": "far", "scorer.k": 9},
+        "fast": {"epochs": 1},
+    },
+    reduced_presets=("fast",),
 )
 
 
@@ -174,6 +181,17 @@ def test_a_dataset_may_change_the_common_options_and_states_a_reduced_budget(reg
     recipe = toy(registry, on="small")
     assert (recipe.common.held, recipe.common.aggregate, recipe.reduced) == (0.2, "max", True)
     assert toy(registry, "held=0.5", on="small").common.held == 0.5
+
+
+def test_a_preset_may_state_a_reduced_budget_wherever_it_is_used(registry: Registry) -> None:
+    assert toy(registry, "preset=fast", on="large").reduced
+    assert toy(registry, "preset=slow", on="small").reduced
+    assert not toy(registry, "preset=slow", on="large").reduced
+
+
+def test_a_dataset_may_change_the_rule_for_checkpoints(registry: Registry) -> None:
+    assert toy(registry, on="small").selection == "validation"
+    assert toy(registry, on="large").selection == "last"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +282,7 @@ def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Reg
         ("scorer.kk=3", "toy: unknown option of the scorer 'kk'; did you mean 'k'"),
         ("nowhere.epochs=3", "toy: unknown option 'nowhere.epochs'"),
         ("floor=1", "toy: option 'floor' is ambiguous; write featurizer.floor or model.floor"),
-        ("preset=slw", r"toy: unknown preset 'slw'; did you mean 'slow'\? \(known: far, slow\)"),
+        ("preset=slw", r"toy: unknown preset 'slw'; did you mean 'slow'\? \(known: far, fast, slow\)"),
         ("epochs=0", "toy[epochs=0], model net: epochs=0 is not a whole number >= 1"),
         ("epochs=many", "toy[epochs=many], model net: epochs=many is not a whole number >= 1"),
         ("epochs=none", "toy[epochs=none], model net: epochs=none is not a whole number >= 1"),

@@ -479,6 +479,7 @@ def test_the_description_of_a_method_cites_the_papers_that_its_parts_come_from()
 def test_every_method_resolves_on_its_datasets_with_every_preset_and_scorer(name: str) -> None:
     method = LISTED.method(name)
     assert {method.home, *method.on} <= set(LISTED.names("dataset"))
+    assert set(method.reduced_presets) == {"small"} & set(method.presets)
     wishes: list[dict[str, str]] = [{}]
     wishes += [{"preset": preset} for preset in method.presets]
     wishes += [{"scorer": scorer} for scorer in LISTED.names("scorer")]
@@ -486,5 +487,6 @@ def test_every_method_resolves_on_its_datasets_with_every_preset_and_scorer(name
         card = LISTED.build("dataset", dataset)().card
         for wish in wishes:
             recipe = resolve(LISTED, Selector(name, wish), dataset=dataset)
-            assert recipe.reduced == (dataset in method.on and method.on[dataset].reduced)
+            on_small_data = dataset in method.on and method.on[dataset].reduced
+            assert recipe.reduced == (on_small_data or wish.get("preset") in method.reduced_presets)
             assert recipe.common.scope in card.scopes

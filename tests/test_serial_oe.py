@@ -389,6 +389,7 @@ def test_table_1_is_told_by_machine_type() -> None:
     }
     assert recipe.common.held == 0.1
     assert (recipe.common.scorer_on, recipe.selection) == ("held", "validation")
+    assert resolve(tiny.registry(), Selector("serial_oe"), dataset="synthetic").selection == "last"
 
 
 def test_every_preset_of_every_method_is_understood() -> None:

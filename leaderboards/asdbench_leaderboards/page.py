@@ -13,7 +13,9 @@ from asdbench_leaderboards.systems import Key, System, systems
 
 PAPERS: Mapping[str, str] = {
     "asd_afpa": "H. Zhang, J. Guan, Q. Zhu, F. Xiao, Y. Liu: Anomalous Sound Detection Using Self-Attention-Based "
-    "Frequency Pattern Analysis of Machine Sounds. Interspeech 2023, arXiv:2308.14063",
+    "Frequency Pattern Analysis of Machine Sounds. Interspeech 2023, arXiv:2308.14063. The published code of STgram-MFN "
+    "and ASD-AFPA chose the checkpoint on test labels: `--preset asd_afpa/table1_selected_on_test` does so for these two; "
+    "`asd_afpa/table1` takes the last one",
     "serial_oe": "I. Kuroyanagi, T. Hayashi, K. Takeda, T. Toda: Improvement of Serial Approach to Anomalous Sound "
     "Detection by Incorporating Two Binary Cross-Entropies for Outlier Exposure. EUSIPCO 2022, arXiv:2206.05929",
     "contrastive_ensemble": "J. Liao, F. Yang, X. Lu: An Enhanced Contrastive Ensemble Learning Method for Anomaly "

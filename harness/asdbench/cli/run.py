@@ -198,7 +198,10 @@ def run(
         resume_every_s=resume_every_s,
         command=sys.argv[1:],
     )
-    requests = [replace(first, dataset=each.dataset, methods=each.methods) for each in runs]
+    requests = [
+        replace(first, dataset=each.dataset, methods=each.methods, selection=selection or each.selection)
+        for each in runs
+    ]
     if dry_run:
         _show_plan(_estimates(registry, requests), as_json=as_json)
         return OK

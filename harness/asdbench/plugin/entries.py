@@ -119,6 +119,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Option name -> value, for example ``{"epochs": 20}``; see ``Method.defaults`` for the names."""
     reduced: bool = False
     """True: a smaller training budget than the paper's. Every table marks it."""
+    selection: Selection | None = None
+    """Which checkpoint counts there; None: the method's own rule."""
 
 
 class Method(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +178,8 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing. Every table marks the row."""
     presets: Mapping[str, Mapping[str, Any]] = {}
     """Named sets of options, chosen with ``NAME[preset=...]``."""
+    reduced_presets: tuple[str, ...] = ()
+    """Presets with a smaller training budget than the paper's. Every table marks them."""
     home: str = "synthetic"
     """Dataset that the paper reports on; ``asdbench describe`` shows shapes and sizes for it."""
     printed: tuple[str, str] | None = None
@@ -210,6 +214,9 @@ class PresetRun(msgspec.Struct, frozen=True, kw_only=True):
 
     dataset: Selector
     methods: tuple[Selector, ...]
+    selection: Selection | None = None
+    """Which checkpoint counts; None: each method's own rule. ``asdbench run --selection`` overrides it. A preset with
+    ``test`` must say so in its name."""
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from asdbench import Ensemble, Entry, Method, Selector, Setting, hookimpl, lazy
+from asdbench import Ensemble, Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
 
 PAPER = "arXiv:2206.05929"
 CITES = "kuroyagi2022serial"
@@ -152,6 +152,30 @@ def asdbench_ensembles() -> Iterable[Ensemble]:
     ]
 
 
+@hookimpl
+def asdbench_presets() -> Iterable[Preset]:
+    """Offer both tables of results; the checkpoint with the smallest held-out loss counts, as each method states."""
+    return [
+        _table_of(
+            "table2", "Table II: other systems", methods=("parallel", "serial_method", "ddcsad", "serial_oe")
+        ),
+        _table_of(
+            "table3",
+            "Table III: ablations",
+            methods=("serial_oe", "serial_oe_wo_mixup", "serial_oe_wo_h", "serial_oe_only_product"),
+        ),
+    ]
+
+
+def _table_of(name: str, what: str, *, methods: Iterable[str]) -> Preset:
+    dataset = Selector("dcase2021", {"protocol": "serial_oe"})
+    return Preset(
+        name=f"serial_oe/{name}",
+        summary=f"{what}; the checkpoint with the smallest held-out loss",
+        runs=(PresetRun(dataset=dataset, methods=tuple(map(Selector, methods))),),
+    )
+
+
 def _proposed(name: str, printed: str, *, title: str, **changed: Any) -> Method:
     return Method(
         name=name,
@@ -162,7 +186,7 @@ def _proposed(name: str, printed: str, *, title: str, **changed: Any) -> Method:
         scorer="gmm",
         defaults={**GAUSSIANS, **changed},
         units=_table("lr", "batch_size", "lam", "scorer"),
-        on={"synthetic": Setting(options={**SMALL, **SMALL_INLIER_MODEL}, reduced=True)},
+        on=_reduced(**SMALL_INLIER_MODEL),
         scope="machine",
         auxiliary=True,
         held=0.1,
@@ -185,7 +209,7 @@ def _only_product() -> Method:
         scorer="gmm",
         defaults={**GAUSSIANS, "machine_loss": False, "lam": 1.0},
         units=_table("lr", "batch_size", "scorer"),
-        on={"synthetic": Setting(options={**SMALL, **SMALL_INLIER_MODEL}, reduced=True)},
+        on=_reduced(**SMALL_INLIER_MODEL),
         scope="machine",
         classes=2,
         items=2,
@@ -209,7 +233,7 @@ def _serial_method() -> Method:
         scorer="lof",
         defaults={"machine_loss": False, "lam": 1.0, "product_loss": "softmax", "scorer.k": 16},
         units=_table("lr", "batch_size"),
-        on={"synthetic": Setting(options=SMALL, reduced=True)},
+        on=_reduced(),
         scope="machine",
         classes=2,
         items=2,
@@ -238,7 +262,7 @@ def _without_inlier_model() -> Method:
         scorer="reconstruction_error",
         defaults={"scorer.on": "claim_strangeness"},
         units=_table("lr", "batch_size", "lam"),
-        on={"synthetic": Setting(options=SMALL, reduced=True)},
+        on=_reduced(),
         scope="machine",
         auxiliary=True,
         classes=2,
@@ -260,7 +284,7 @@ def _ddcsad() -> Method:
         scorer="reconstruction_error",
         defaults={"scorer.on": "strangeness"},
         units=_table("lr", "batch_size"),
-        on={"synthetic": Setting(options=SMALL, reduced=True)},
+        on=_reduced(),
         scope="section",
         auxiliary=True,
         held=0.1,
@@ -274,6 +298,15 @@ def _ddcsad() -> Method:
         home="dcase2021",
         printed=("serial_oe", "DDCSAD"),
     )
+
+
+def _reduced(**more: Any) -> Mapping[str, Setting]:
+    """Return the small budget, which keeps the last checkpoint.
+
+    Its 24 held-out clips cannot choose: of three checkpoints, the first is at the peak of OneCycle's learning rate, and
+    small losses there go with scores below chance.
+    """
+    return {"synthetic": Setting(options={**SMALL, **more}, reduced=True, selection="last")}
 
 
 def _table(*wanted: str) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asdbench import Entry, Method, Setting, hookimpl, lazy
+from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
 
 CITES = "liu2022stgram, zhang2023afpa"
 
@@ -51,6 +51,31 @@ def asdbench_models() -> Iterable[Entry]:
 def asdbench_methods() -> Iterable[Method]:
     """Offer ASD-AFPA and its backbone."""
     return [_asd_afpa(), _stgram_mfn()]
+
+
+@hookimpl
+def asdbench_presets() -> Iterable[Preset]:
+    """Offer the paper's table with both rules for the checkpoint, and the table of STgram-MFN's repository."""
+    dataset = Selector("dcase2020")
+    compared = tuple(map(Selector, ("idnn", "mobilenetv2", "glow_aff")))
+    own = tuple(map(Selector, ("stgram_mfn", "stgram_afpa")))
+    return [
+        Preset(
+            name="asd_afpa/table1",
+            summary="Table 1, last checkpoint; the published code of the last two rows chose it on test labels",
+            runs=(PresetRun(dataset=dataset, methods=(*compared, *own)),),
+        ),
+        Preset(
+            name="asd_afpa/table1_selected_on_test",
+            summary="the last two rows of Table 1 with the checkpoint that is best on TEST LABELS, as their code chose it",
+            runs=(PresetRun(dataset=dataset, methods=own, selection="test"),),
+        ),
+        Preset(
+            name="asd_afpa/readme",
+            summary="the table of machine IDs in the README of STgram-MFN, last checkpoint",
+            runs=(PresetRun(dataset=dataset, methods=own[:1]),),
+        ),
+    ]
 
 
 def _asd_afpa() -> Method:
