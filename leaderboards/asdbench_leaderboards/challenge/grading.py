@@ -169,7 +169,7 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
         options=msgspec.to_builtins(dataset),
         clips=len(rows),
         complete=complete,
-        notes=[*card.notes, *folder.notes, *notes],
+        notes=[*card.notes, *folder.notes, *_renamed(scores, rows), *notes],
         results=metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options),
     )
 
@@ -303,6 +303,21 @@ def _check(clip: ClipScore, row: Row, *, dataset: str) -> None:
             f"{clip.where}: is_anomaly is {clip.is_anomaly}, but in {dataset} {clip.machine}/{clip.clip} is "
             f"{'an anomaly' if row.label == ANOMALY else 'normal'}"
         )
+
+
+def _renamed(scores: Sequence[ClipScore], rows: Sequence[Row]) -> list[str]:
+    """Return a note if clips are listed under names that are neither the release's nor the manuals'."""
+    pairs = [(clip.clip, row.source.name) for clip, row in zip(scores, rows, strict=True)]
+    # The manuals say section_03_test_0000.wav for the section_03_0000.wav of the ground truth.
+    other = [
+        (name, official) for name, official in pairs if official not in (name, name.replace("_test_", "_"))
+    ]
+    if not other:
+        return []
+    name, official = other[0]
+    return [
+        f"{len(other):,} of {len(rows):,} clips have other names than in the release: {name} is {official}"
+    ]
 
 
 def _check_once(scores: Sequence[ClipScore], rows: Sequence[Row]) -> None:

@@ -147,9 +147,9 @@ def _of_files(files: Sequence[Path]) -> ScoreFolder:
     what = "decision" if files and files[0].name.startswith("decision") else "score"
     _check_once(clips, what=what)
     unofficial = [file.name for file, match in matches if _is_unofficial(match)]
-    notes = ()
+    notes: list[str] = []
     if unofficial:
-        notes = (
+        notes.append(
             f"{len(unofficial)} of {len(files)} files have other names than the challenge's: {unofficial[0]}",
         )
     return ScoreFolder(clips=clips, notes=notes)
