@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from asdbench import NORMAL, DataError, Row
 from asdbench_datasets.dcase.parts import UNKNOWN, Part, Release
-from asdbench_datasets.dcase.truth import FULL_NAME, Form, Grade, Grades, Truth, attribute_table, clip_key
+from asdbench_datasets.dcase.spellings import official_name
+from asdbench_datasets.dcase.truth import Form, Grade, Grades, Truth, attribute_table, clip_key
 from asdbench_datasets.machine_recordings import visible_names
-
-Place = tuple[str, str, str, str]
-"""Machine type, section, domain and label."""
-_WITHOUT_TEST = re.compile(
-    r"(section_\d{2}_(?:source|target)_)((?:(?:normal|anomaly)_)?\d{4}(?:_[^/]*)?\.wav)", re.ASCII
-)
 
 
 class Clips:
@@ -43,40 +37,13 @@ class Clips:
                 if row.columns["domain"] in self.domains:
                     yield row
 
-    def graded(
-        self, part: Part, names: Sequence[tuple[str, str]], *, counts: Mapping[Place, int]
-    ) -> list[Row]:
-        """Return a row for every (machine type, name) of a test clip.
-
-        Args:
-            part: The part that is tested.
-            names: As the evaluators, the manuals or the baselines spell them.
-            counts: Official numbers of development clips: clips are numbered from 0, so no number is beyond them.
+    def graded(self, part: Part, *, machine: str, name: str) -> Row:
+        """Return the row of one test clip, under its name in the ground truth; the clip need not be on disk.
 
         Raises:
-            DataError: A clip is not of the release, not of the selected domains or not in the ground truth, or a
-                development clip is given twice, with different attributes.
+            DataError: It is not of the release, not of the selected domains or not in the ground truth.
         """
-        rows = []
-        first: dict[tuple[Place, int], str] = {}
-        for machine, name in names:
-            row = self._graded(part, machine=machine, name=name)
-            rows.append(row)
-            place = (machine, row.columns["section"], row.columns["domain"], row.label or "")
-            if place not in counts:
-                continue
-            number = int(part.fields_of(self.root / row.source.parent, row.source.name)["number"])
-            if number >= counts[place]:
-                raise DataError(
-                    f"{machine}/{name} is not in the release, which has {counts[place]} such clips, numbered from 0"
-                )
-            if (other := first.setdefault((place, number), name)) != name:
-                raise DataError(f"{machine}/{name} is the same clip as {other}: its attributes are invented")
-        return rows
-
-    def _graded(self, part: Part, *, machine: str, name: str) -> Row:
-        """Return the row of one test clip, under its name in the ground truth; the clip need not be on disk."""
-        name = self._official(part, machine=machine, name=name)
+        name = official_name(part, self.truth, machine=machine, name=name)
         # In 2021 the name decides between source_test and target_test; any other year has one folder.
         # A name that fits none goes to the first, whose pattern then names the problem.
         fitting = (subfolder for subfolder, pattern in part.patterns.items() if pattern.fullmatch(name))
@@ -91,43 +58,12 @@ class Clips:
     def listed(self, part: Part, machines: Sequence[str]) -> list[Row]:
         """Return the clips of an evaluation part that the ground truth lists."""
         return [
-            self._graded(part, machine=machine, name=grade.name)
+            self.graded(part, machine=machine, name=grade.name)
             for machine in machines
             for section in self.release.sections_of(part)
             for grade in (self._of_section(machine, section) or {}).values()
             if grade.domain in self.domains
         ]
-
-    def _official(self, part: Part, *, machine: str, name: str) -> str:
-        """Return the name of a clip in the release.
-
-        Baselines drop ``test`` from names, and rename evaluation clips by the domain and label that they turn out to
-        have. A name of neither kind is returned as it is.
-
-        Raises:
-            DataError: A renamed clip is not in the lists of such names, or its name contradicts the ground truth.
-        """
-        if any(pattern.fullmatch(name) for pattern in part.patterns.values()):
-            return name
-        with_test = _WITHOUT_TEST.sub(r"\1test_\2", name)
-        match = FULL_NAME.fullmatch(with_test)
-        if part.name != "evaluation" or match is None:
-            return with_test
-        section, domain, label = match["section"], match["domain"], match["label"]
-        official = self.truth.full_names(machine, section).get(match["clip"])
-        if official is None:
-            raise DataError(
-                f"{machine}/{name} has its domain and label in its name, and no list under {self.root} gives the clip "
-                f"of this name; use official names (for example {part.example}), or fetch the lists: "
-                f"`asdbench datasets fetch {self.release.name} --only truth`"
-            )
-        grade = (self._of_section(machine, section) or {}).get(clip_key(official))
-        if grade is not None and (grade.domain, grade.label) != (domain, label):
-            raise DataError(
-                f"{machine}/{name} contradicts the ground truth, in which {official} is {grade.label}, of the "
-                f"{grade.domain} domain; use official names"
-            )
-        return official
 
     def _folder(self, part: Part, machine: str) -> PurePosixPath:
         return PurePosixPath(self.release.name) / part.folder / machine

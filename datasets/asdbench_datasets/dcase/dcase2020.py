@@ -13,17 +13,22 @@ years' lists; its form was seen in the programs that read it, its checksum is no
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Meta
-from msgspec.structs import force_setattr
-
-from asdbench import GROUND_TRUTH, Card, Config, ConfigError, Count, DataError, Fold, Remote, Row, by_part
+from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part
 from asdbench_datasets import citations
+from asdbench_datasets.dcase.options2020 import (
+    LABELLED,
+    MACHINES,
+    MIMII,
+    PARTS,
+    TABLES,
+    Options2020,
+    sections_of,
+    test_items,
+)
 from asdbench_datasets.dcase.parts import TRAINING, Part
 from asdbench_datasets.dcase.truth2020 import Clip, listed_clips
 from asdbench_datasets.machine_recordings import (
@@ -32,10 +37,6 @@ from asdbench_datasets.machine_recordings import (
     GROUPS,
     NO_VALIDATION,
     SCOPES,
-    Channel,
-    Machines,
-    SampleRate,
-    ordered_machines,
     visible_names,
 )
 from asdbench_datasets.official_tables import count_of, github, table, zenodo
@@ -43,57 +44,22 @@ from asdbench_datasets.official_tables import count_of, github, table, zenodo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MACHINES = ("fan", "pump", "slider", "valve", "ToyCar", "ToyConveyor")
-MIMII = ("fan", "pump", "slider", "valve")
-"""Machine types whose clips are from MIMII; papers call results of training on them alone MIMII results."""
+__all__ = ["MACHINES", "MIMII", "Dcase2020"]
 CLIP_S = 10
 FOLDER = PurePosixPath("dcase2020")
 HOMEPAGE = "https://dcase.community/challenge2020/task-unsupervised-detection-of-anomalous-sounds"
 LICENCE = "CC BY-NC-SA 4.0; its part from MIMII (fan, pump, slider, valve): CC BY-SA 4.0"
-TABLES = "dcase"
 
 EVALUATOR = "nttcslab/dcase2023_task2_baseline_ae/datasets"
 """Where the list of labels is fetched from."""
 
-_LABELLED = re.compile(r"(?P<label>normal|anomaly)_id_(?P<section>\d{2})_(?P<number>\d{8})\.wav", re.ASCII)
-# The empty label gives both patterns the same fields; `fields_of` drops it.
-_SECRET = re.compile(r"(?P<label>)id_(?P<section>\d{2})_\d{8}\.wav", re.ASCII)
-_TRAIN, _TEST, _EVALUATION = {"train": _LABELLED}, {"test": _LABELLED}, {"test": _SECRET}
-_NORMAL, _BARE = "normal_id_00_00000000.wav", "id_00_00000000.wav"
-PARTS = (
-    Part(name="train", folder="dev_data", archives="dev", patterns=_TRAIN, example=_NORMAL),
-    Part(name="additional", folder="eval_data", archives="additional", patterns=_TRAIN, example=_NORMAL),
-    Part(name="test", folder="dev_data", archives="dev", patterns=_TEST, example=_NORMAL),
-    Part(name="evaluation", folder="eval_data", archives="evaluation", patterns=_EVALUATION, example=_BARE),
-)
 
-
-class Dcase2020(Config, frozen=True):
+class Dcase2020(Options2020, frozen=True):
     """DCASE 2020 Task 2, its development and evaluation data.
 
     Raises:
         ConfigError: A machine type is unknown, or evaluation clips are selected without their training clips.
     """
-
-    train: Annotated[
-        Literal["dev", "dev+additional"],
-        Meta(description="training clips of the 23 development machine IDs, or of all 41"),
-    ] = "dev+additional"
-    test: Annotated[
-        Literal["dev", "evaluation"],
-        Meta(
-            description="test clips of the development IDs, or of the other IDs, whose labels are in the ground truth "
-            "of the official evaluator"
-        ),
-    ] = "dev"
-    machines: Machines = ()
-    sample_rate: SampleRate = 16000
-    channel: Channel = 0
-
-    def __post_init__(self) -> None:
-        force_setattr(self, "machines", ordered_machines(self.machines, MACHINES))
-        if self.test == "evaluation" and self.train == "dev":
-            raise ConfigError("test=evaluation needs train=dev+additional, which has its machine IDs")
 
     @property
     def card(self) -> Card:
@@ -113,7 +79,7 @@ class Dcase2020(Config, frozen=True):
             scopes=SCOPES,
             groups=GROUPS,
             metrics="dcase2020",
-            published_as=self._published_as(),
+            published_as=self.published_as,
             item_shape=(CLIP_S * self.sample_rate,),
             sample_rate=self.sample_rate,
             known_leaks=(NO_VALIDATION,),
@@ -125,12 +91,12 @@ class Dcase2020(Config, frozen=True):
         Raises:
             DataError: There are no clips, a name or ID is not of the release, or a training clip is anomalous.
         """
-        places = [(part, machine) for part in self._parts() for machine in self._selected()]
+        places = [(part, machine) for part in self.parts for machine in self.selected]
         clips = self._listed_clips(root)
         rows = [row for part, machine in places for row in _rows(part, machine, root=root, clips=clips)]
         if not rows:
             raise DataError(
-                f"no clips of {', '.join(self._selected())} under {root / FOLDER}; "
+                f"no clips of {', '.join(self.selected)} under {root / FOLDER}; "
                 "`asdbench datasets fetch dcase2020` downloads them"
             )
         yield from rows
@@ -157,11 +123,11 @@ class Dcase2020(Config, frozen=True):
         Raises:
             DataError: A name is not among the selected test clips, or not in the ground truth.
         """
-        part, clips = self._tested(), self._listed_clips(root)
+        part, clips = self.tested, self._listed_clips(root)
         for machine, name in names:
-            if machine not in self._selected():
+            if machine not in self.selected:
                 raise DataError(
-                    f"{machine}/{name}: the test clips are of {', '.join(self._selected())}, not of {machine!r}"
+                    f"{machine}/{name}: the test clips are of {', '.join(self.selected)}, not of {machine!r}"
                 )
             if "/" in name:
                 raise DataError(f"{machine}/{name}: give the clip's file name without a folder")
@@ -178,25 +144,25 @@ class Dcase2020(Config, frozen=True):
             for row in _rows(part, machine, root=root, names=[name], clips=clips)
         ]
         for (machine, name), row in zip(names, rows, strict=True):
-            self._refuse_invented(row, machine=machine, name=name)
+            _refuse_invented(row, machine=machine, name=name)
         return rows
 
     def listed(self, root: Path) -> Sequence[Row]:
         """Return the evaluation clips that the ground truth under ``root`` lists; none for the development part."""
-        part, clips = self._tested(), self._listed_clips(root)
+        part, clips = self.tested, self._listed_clips(root)
         return [
             row
-            for machine in self._selected()
+            for machine in self.selected
             for row in _rows(part, machine, root=root, names=list(clips.get(machine, {})), clips=clips)
         ]
 
     def test_groups(self) -> Sequence[Mapping[str, str]]:
         """Return machine type and ID of all test clips of the release."""
-        folder = self._tested().folder
+        folder = self.tested.folder
         return [
             {"machine": machine, "section": section}
             for machine in MACHINES
-            for section in _sections(machine, folder)
+            for section in sections_of(machine, folder)
         ]
 
     @property
@@ -210,55 +176,24 @@ class Dcase2020(Config, frozen=True):
             return FOLDER
         return FOLDER / next(part.folder for part in PARTS if part.archives == remote.part)
 
-    def _published_as(self) -> str:
-        if (self.test, self.sample_rate, self.channel) != ("dev", 16000, 0):
-            return ""
-        # Methods use the other machine IDs as outliers, so results of each training set have their own name.
-        if self.train == "dev+additional":
-            return "dcase2020/dev"
-        return "dcase2020/dev-only/mimii" if self.machines == MIMII else "dcase2020/dev-only"
-
-    def _selected(self) -> tuple[str, ...]:
-        return tuple(self.machines) or MACHINES
-
-    def _parts(self) -> list[Part]:
-        training = ("train",) if self.train == "dev" else ("train", "additional")
-        tested = "test" if self.test == "dev" else "evaluation"
-        return [part for part in PARTS if part.name in {*training, tested}]
-
-    def _tested(self) -> Part:
-        # Exactly one of the selected parts is tested.
-        return next(part for part in self._parts() if not part.trains)
-
     def _listed_clips(self, root: Path) -> Mapping[str, Mapping[str, Clip]]:
         return listed_clips(root) if self.test == "evaluation" else {}
 
-    def _refuse_invented(self, row: Row, *, machine: str, name: str) -> None:
-        """Refuse a development clip whose number is beyond the official number of clips, counted from 0."""
-        match = _LABELLED.fullmatch(row.source.name)
-        if match is None:  # an evaluation clip, which the ground truth lists
-            return
-        items = _test_items(machine, row.columns["section"], label=match["label"])
-        if int(match["number"]) >= items:
-            raise DataError(
-                f"{machine}/{name} is not in the release, which has {items} such clips, numbered from 0"
-            )
-
     def _remotes(self) -> tuple[Remote, ...]:
-        wanted = {part.archives for part in self._parts()}
+        wanted = {part.archives for part in self.parts}
         archives = tuple(
             zenodo(line)
             for line in table(TABLES, "dcase2020_remotes.csv")
-            if line["part"] in wanted and line["machine"] in self._selected()
+            if line["part"] in wanted and line["machine"] in self.selected
         )
         return archives + (self.truth_remotes if self.test == "evaluation" else ())
 
     def _expected(self) -> tuple[Count, ...]:
-        wanted = {part.name for part in self._parts()}
+        wanted = {part.name for part in self.parts}
         return tuple(
             count_of(line)
             for line in table(TABLES, "dcase2020_counts.csv")
-            if line["part"] in wanted and line["machine"] in self._selected()
+            if line["part"] in wanted and line["machine"] in self.selected
         )
 
 
@@ -284,7 +219,7 @@ def _rows(
     """
     [subfolder] = part.patterns
     place = FOLDER / part.folder / machine / subfolder
-    folder, known, listed = root / place, _sections(machine, part.folder), clips.get(machine, {})
+    folder, known, listed = root / place, sections_of(machine, part.folder), clips.get(machine, {})
     # Rows with the same columns share them: 47,151 dicts would take longer than the names.
     columns = {section: {"machine": machine, "section": section, "part": part.name} for section in known}
     rows: list[Row] = []
@@ -309,20 +244,13 @@ def _label(name: str, listed: Mapping[str, Clip], *, section: str, file: Path) -
     return None
 
 
-@functools.cache
-def _test_items(machine: str, section: str, *, label: str) -> int:
-    lines = table(TABLES, "dcase2020_counts.csv")
-    return sum(
-        int(line["items"])
-        for line in lines
-        if (line["machine"], line["section"], line["part"], line["label"])
-        == (machine, section, "test", label)
-    )
-
-
-@functools.cache
-def _sections(machine: str, folder: str) -> tuple[str, ...]:
-    # Training parts have one line per machine ID; the secret IDs are those of the additional training clips.
-    part = "train" if folder == "dev_data" else "additional"
-    lines = table(TABLES, "dcase2020_counts.csv")
-    return tuple(line["section"] for line in lines if (line["machine"], line["part"]) == (machine, part))
+def _refuse_invented(row: Row, *, machine: str, name: str) -> None:
+    """Refuse a development clip whose number is beyond the official number of clips, counted from 0."""
+    match = LABELLED.fullmatch(row.source.name)
+    if match is None:  # an evaluation clip, which the ground truth lists
+        return
+    items = test_items(machine, row.columns["section"], label=match["label"])
+    if int(match["number"]) >= items:
+        raise DataError(
+            f"{machine}/{name} is not in the release, which has {items} such clips, numbered from 0"
+        )

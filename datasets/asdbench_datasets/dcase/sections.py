@@ -19,9 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part
-from asdbench_datasets.dcase.clips import Clips, Place
+from asdbench_datasets.dcase.clips import Clips
 from asdbench_datasets.dcase.parts import TRAINING
 from asdbench_datasets.dcase.section_options import SectionOptions
+from asdbench_datasets.dcase.spellings import refuse_invented
 from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES
 from asdbench_datasets.official_tables import github, table, zenodo
 
@@ -116,7 +117,9 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
                     f"{machine}/{name}: test={self.test} of {self.release.name} has clips of {', '.join(machines)}, "
                     f"not of {machine!r}"
                 )
-        return clips.graded(self.tested, names, counts=self._counted_tests())
+        rows = [clips.graded(self.tested, machine=machine, name=name) for machine, name in names]
+        refuse_invented(rows, names=names, part=self.tested, counts=self.test_counts())
+        return rows
 
     def listed(self, root: Path) -> Sequence[Row]:
         """Return the test clips that the ground truth under ``root`` lists; none for the development part."""
@@ -153,16 +156,6 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
 
     def _clips(self, root: Path) -> Clips:
         return Clips(self.release, root, domains=self.domains, form=self.truth_form)
-
-    def _counted_tests(self) -> Mapping[Place, int]:
-        """Return the number of development test clips by machine type, section, domain and label, if certain."""
-        part = self.release.part("test")
-        return {
-            (machine, section, count.columns["domain"], str(count.label)): count.items
-            for machine in self.selected(part)
-            for section in self.release.sections_of(part)
-            for count in self.counts(part, {"machine": machine, "section": section, "part": part.name})
-        }
 
     def _expected(self) -> Iterator[Count]:
         for part in self.parts:
