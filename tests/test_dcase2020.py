@@ -94,7 +94,8 @@ def test_the_options_decide_which_archives_are_needed() -> None:
     remotes = Dcase2020().card.remotes
     assert Counter(remote.part for remote in remotes) == {"dev": 6, "additional": 6}
     assert {remote.part for remote in Dcase2020(train="dev").card.remotes} == {"dev"}
-    [dev, additional, evaluation] = Dcase2020(test="evaluation", machines="valve").card.remotes
+    [dev, additional, evaluation, truth] = Dcase2020(test="evaluation", machines="valve").card.remotes
+    assert (truth.file, truth.part, truth.md5) == ("eval_data_list_2020.csv", "ground_truth", "")
     assert (dev.url, dev.md5) == (
         "https://zenodo.org/records/3678171/files/dev_data_valve.zip",
         "34d2672f55bb041589ef79c10dc89934",
@@ -108,6 +109,7 @@ def test_each_archive_unpacks_to_the_folder_of_its_clips() -> None:
         ("dev", "dcase2020/dev_data"),
         ("additional", "dcase2020/eval_data"),
         ("evaluation", "dcase2020/eval_data"),
+        ("ground_truth", "dcase2020"),
     }
 
 

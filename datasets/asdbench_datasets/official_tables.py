@@ -7,7 +7,7 @@ import functools
 import importlib.resources
 from collections.abc import Mapping, Sequence
 
-from asdbench import Count, Remote
+from asdbench import GROUND_TRUTH, Count, Remote
 
 
 @functools.cache
@@ -22,6 +22,19 @@ def count_of(line: Mapping[str, str], *, columns: Sequence[str] = ("machine", "s
     return Count(
         columns={name: line[name] for name in columns}, label=line["label"] or None, items=int(line["items"])
     )
+
+
+def github(line: Mapping[str, str], *, repository: str) -> Remote:
+    """Return the file of ground truth that a line names by ``folder``, ``file``, ``commit`` and ``md5``.
+
+    Args:
+        line: A line of a table of ground truth.
+        repository: GitHub owner, repository and folder in it, for example ``nttcslab/dcase2023_task2_evaluator``.
+    """
+    owner, name, *folders = repository.split("/")
+    path = "/".join(word for word in (*folders, line["folder"], line["file"]) if word)
+    url = f"https://raw.githubusercontent.com/{owner}/{name}/{line['commit']}/{path}"
+    return Remote(url=url, md5=line["md5"], part=GROUND_TRUTH)
 
 
 def zenodo(line: Mapping[str, str]) -> Remote:

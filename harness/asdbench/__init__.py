@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from asdbench.core.config import Config, config_of, configure
 from asdbench.core.info import Info
 from asdbench.core.labels import ANOMALY, NORMAL
-from asdbench.data.dataset import Card, Count, Dataset, Fold, GeneratedDataset, GradedDataset, Remote, Row
+from asdbench.data.dataset import (
+    GROUND_TRUTH,
+    Card,
+    Count,
+    Dataset,
+    Fold,
+    GeneratedDataset,
+    GradedDataset,
+    Remote,
+    Row,
+)
 from asdbench.errors import AsdbenchError, ConfigError, DataError, MetricError, PluginError, RunError, unknown
 from asdbench.plugin.entries import (
     Ensemble,
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
     from asdbench.data.audio import read_wave, wave_info
     from asdbench.data.completeness import completeness
     from asdbench.data.folds import by_part, leave_one_out
+    from asdbench.data.release import truth_hint
     from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
     from asdbench.detector.items import Items, ItemView
     from asdbench.detector.trainer import Stage, Trainer
@@ -96,6 +107,7 @@ _LATER = {
     "read_wave": "asdbench.data.audio",
     "run_option": "asdbench.cli.settings",
     "seed_for": "asdbench.core.seeding",
+    "truth_hint": "asdbench.data.release",
     "wave_info": "asdbench.data.audio",
     "write_json": "asdbench.core.files",
 }
@@ -103,6 +115,7 @@ _LATER = {
 __all__ = [
     "ANOMALY",
     "FOLDER",
+    "GROUND_TRUTH",
     "NORMAL",
     "SELECTOR",
     "AsdbenchError",
@@ -173,6 +186,7 @@ __all__ = [
     "read_wave",
     "run_option",
     "seed_for",
+    "truth_hint",
     "unknown",
     "wave_info",
     "write_json",

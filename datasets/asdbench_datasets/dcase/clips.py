@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from asdbench import NORMAL, DataError, Row
 from asdbench_datasets.dcase.parts import UNKNOWN, Part, Release
+from asdbench_datasets.dcase.spellings import official_name
 from asdbench_datasets.dcase.truth import Form, Grade, Grades, Truth, attribute_table, clip_key
 from asdbench_datasets.machine_recordings import visible_names
 
@@ -42,6 +43,7 @@ class Clips:
         Raises:
             DataError: It is not of the release, not of the selected domains or not in the ground truth.
         """
+        name = official_name(part, self.truth, machine=machine, name=name)
         # In 2021 the name decides between source_test and target_test; any other year has one folder.
         # A name that fits none goes to the first, whose pattern then names the problem.
         fitting = (subfolder for subfolder, pattern in part.patterns.items() if pattern.fullmatch(name))

@@ -144,18 +144,19 @@ class Release:
 
 # Not source or target: a clip of a known domain is no supplement, it lies in the wrong folder.
 _SUPPLEMENT = re.compile(
-    r"section_(?P<section>\d{2})_(?P<attributes>(?!source_|target_)[a-z]+_\d{4}[^/]*)\.wav"
+    r"section_(?P<section>\d{2})_(?P<attributes>(?!source_|target_)[a-z]+_\d{4}[^/]*)\.wav", re.ASCII
 )
 
 
 def _labelled(split: str, domain: str = "source|target") -> re.Pattern[str]:
     return re.compile(
-        rf"section_(?P<section>\d{{2}})_(?P<domain>{domain})_{split}_(?P<label>normal|anomaly)_\d{{4}}"
-        r"(?:_(?P<attributes>[^/]*))?\.wav"
+        rf"section_(?P<section>\d{{2}})_(?P<domain>{domain})_{split}_(?P<label>normal|anomaly)_(?P<number>\d{{4}})"
+        r"(?:_(?P<attributes>[^/]*))?\.wav",
+        re.ASCII,
     )
 
 
 def _secret(domain: str = "") -> re.Pattern[str]:
     # From 2022 on, ground truth and manuals spell the names differently: see `clip_key`.
     named = rf"(?P<domain>{domain})_test_" if domain else "(?:test_)?"
-    return re.compile(rf"section_(?P<section>\d{{2}})_{named}\d{{4}}\.wav")
+    return re.compile(rf"section_(?P<section>\d{{2}})_{named}\d{{4}}\.wav", re.ASCII)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -10,6 +10,7 @@ from msgspec.structs import force_setattr
 
 from asdbench import ANOMALY, NORMAL, Config, ConfigError, Count
 from asdbench_datasets.dcase.parts import DOMAINS, Part, Release
+from asdbench_datasets.dcase.spellings import Place
 from asdbench_datasets.dcase.truth import Form
 from asdbench_datasets.machine_recordings import (
     NO_VALIDATION,
@@ -116,6 +117,16 @@ class SectionOptions(Config, frozen=True, kw_only=True):
         """Return the selected machine types in a part."""
         there = self.release.machines_of(part)
         return tuple(name for name in there if not self.machines or name in self.machines)
+
+    def test_counts(self) -> Mapping[Place, int]:
+        """Return the official numbers of development test clips by machine type, section, domain and label."""
+        part = self.release.part("test")
+        return {
+            (machine, section, count.columns["domain"], str(count.label)): count.items
+            for machine in self.selected(part)
+            for section in self.release.sections_of(part)
+            for count in self.counts(part, {"machine": machine, "section": section, "part": part.name})
+        }
 
     def counts(self, part: Part, columns: dict[str, str]) -> Iterator[Count]:
         """Yield the official counts of a section, which the columns machine, section and part name."""

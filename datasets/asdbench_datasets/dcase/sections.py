@@ -14,21 +14,20 @@ The module of each release has its machine types, sections, archives and counts,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from asdbench import Card, Count, DataError, Fold, Remote, Row, by_part
+from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part
 from asdbench_datasets.dcase.clips import Clips
-from asdbench_datasets.dcase.parts import TRAINING, Release
+from asdbench_datasets.dcase.parts import TRAINING
 from asdbench_datasets.dcase.section_options import SectionOptions
+from asdbench_datasets.dcase.spellings import refuse_invented
 from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES
-from asdbench_datasets.official_tables import table, zenodo
+from asdbench_datasets.official_tables import github, table, zenodo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-GROUND_TRUTH = "ground_truth"
 
 
 class SectionRelease(SectionOptions, frozen=True, kw_only=True):
@@ -118,7 +117,9 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
                     f"{machine}/{name}: test={self.test} of {self.release.name} has clips of {', '.join(machines)}, "
                     f"not of {machine!r}"
                 )
-        return [clips.graded(self.tested, machine=machine, name=name) for machine, name in names]
+        rows = [clips.graded(self.tested, machine=machine, name=name) for machine, name in names]
+        refuse_invented(rows, names=names, part=self.tested, counts=self.test_counts())
+        return rows
 
     def listed(self, root: Path) -> Sequence[Row]:
         """Return the test clips that the ground truth under ``root`` lists; none for the development part."""
@@ -126,12 +127,31 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
             self._clips(root).listed(self.tested, self.selected(self.tested)) if self.test == "eval" else []
         )
 
+    def test_groups(self) -> Sequence[Mapping[str, str]]:
+        """Return machine type and section of all test clips of the release, and their domain where it is known."""
+        part = self.tested
+        places = [
+            {"machine": machine, "section": section}
+            for machine in self.release.machines_of(part)
+            for section in self.release.sections_of(part)
+        ]
+        if not self.release.domain_known:
+            return places
+        return [place | {"domain": domain} for place in places for domain in self.domains]
+
+    @property
+    def truth_remotes(self) -> tuple[Remote, ...]:
+        """The files of ground truth of the evaluation part, whether or not it is selected."""
+        # A file of ground truth without a machine type covers all of them.
+        machines = {"", *self.selected(self.release.part("evaluation"))}
+        return tuple(self._truth(line) for line in self._truth_files() if line["machine"] in machines)
+
     def archive_target(self, remote: Remote) -> PurePosixPath:
         """Return the folder under the data root that an archive unpacks to, or that a file is saved in."""
         folder = PurePosixPath(self.release.name)
         if remote.part == GROUND_TRUTH:
-            files = {_truth_url(self.release, line): line["folder"] for line in self._truth_files()}
-            return folder / files[remote.url]
+            folders = {self._truth(line).url: line["folder"] for line in self._truth_files()}
+            return folder / folders[remote.url]
         return folder / next(part.folder for part in self.release.parts if part.archives == remote.part)
 
     def _clips(self, root: Path) -> Clips:
@@ -144,23 +164,17 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
                     yield from self.counts(part, {"machine": machine, "section": section, "part": part.name})
 
     def _remotes(self) -> Iterator[Remote]:
-        release, evaluation = self.release, self.release.part("evaluation")
+        release = self.release
         wanted = {(part.archives, machine) for part in self.parts for machine in self.selected(part)}
         for line in table(release.family, f"{release.name}_remotes.csv"):
             if (line["part"], line["machine"]) in wanted:
                 yield zenodo(line)
-        # A file of ground truth without a machine type covers all of them.
-        machines = {"", *self.selected(evaluation)}
-        for line in self._truth_files() if evaluation in self.parts else ():
-            if line["machine"] in machines:
-                yield Remote(url=_truth_url(release, line), md5=line["md5"], part=GROUND_TRUTH)
+        if release.part("evaluation") in self.parts:
+            yield from self.truth_remotes
 
     def _truth_files(self) -> tuple[dict[str, str], ...]:
         release = self.release
         return table(release.family, f"{release.name}_truth.csv") if release.evaluator else ()
 
-
-def _truth_url(release: Release, line: dict[str, str]) -> str:
-    owner, name, *folders = release.evaluator.split("/")
-    path = "/".join(word for word in (*folders, line["folder"], line["file"]) if word)
-    return f"https://raw.githubusercontent.com/{owner}/{name}/{line['commit']}/{path}"
+    def _truth(self, line: Mapping[str, str]) -> Remote:
+        return github(line, repository=self.release.evaluator)

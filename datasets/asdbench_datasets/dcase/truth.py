@@ -9,6 +9,10 @@ Ground truth is read from ``<root>/<release>`` or ``<root>/ground_truth/<release
     eval_data_list_2025.csv                                         clip,name with both, below a line with
                                                                     the machine type
 
+Names with domain and label, to which the baselines rename evaluation clips, are also in
+
+    ground_truth_attributes/ground_truth_fan_section_00_test.csv    clip,name with both (2023 and 2024)
+
 Labels are 0 (normal) and 1 (anomaly), domains 0 (source) and 1 (target). A clip is called ``section_03_0000.wav`` in the
 ground truth and ``section_03_test_0000.wav`` in the evaluators' manuals; both names are accepted.
 """
@@ -27,7 +31,12 @@ from asdbench import ANOMALY, NORMAL, DataError
 Form = Literal["domains", "pair", "attributes"]
 LABELS = {"0": NORMAL, "1": ANOMALY}
 DOMAINS = {"0": "source", "1": "target"}
-_FULL_NAME = re.compile(r"section_\d{2}_(source|target)_test_(normal|anomaly)_\d{4}\D.*")
+FULL_NAME = re.compile(
+    r"(?P<clip>section_(?P<section>\d{2})_(?P<domain>source|target)_test_(?P<label>normal|anomaly)_\d{4})"
+    r"(?:_[^/]*)?(?:\.wav)?",
+    re.ASCII,
+)
+"""A name with domain and label. Without attributes it is still unique: each domain and label is numbered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,27 @@ class Truth:
         read = {"domains": self._of_domains, "pair": self._of_pair, "attributes": self._of_attributes}
         grades = read[self.form](machine, section)
         return grades if grades is not None or not self.listing else self._of_listing(machine, section)
+
+    def full_names(self, machine: str, section: str) -> Mapping[str, str]:
+        """Return the official name of each clip by its name with domain and label, attributes aside.
+
+        Raises:
+            DataError: A file is damaged.
+        """
+        if self.form == "domains":  # only the label is added
+            grades = (self._of_domains(machine, section) or {}).values()
+            return {
+                grade.name.replace("_test_", f"_test_{grade.label}_").removesuffix(".wav"): grade.name
+                for grade in grades
+            }
+        name = f"ground_truth_{machine}_section_{section}_test.csv"
+        for place in self.places("ground_truth_attributes", name):
+            return _by_full_name(place, [(number, row[0], row[-1]) for number, row in _lines(place)])
+        for place in self.places("ground_truth_attributes", machine, f"attributes_{section}.csv"):
+            return _by_full_name(place, [(number, row[0], row[-1]) for number, row in _lines(place)[1:]])
+        for place in self.places(self.listing) if self.listing else ():
+            return _by_full_name(place, self._listed(place, machine, section=section))
+        return {}
 
     def places(self, *names: str) -> Iterator[Path]:
         """Yield the existing files of this name."""
@@ -109,15 +139,16 @@ class Truth:
 
     def _of_listing(self, machine: str, section: str) -> Grades | None:
         for place in self.places(self.listing):
-            inside, lines = False, []
-            for number, row in _lines(place):
-                # A line with one field is the heading of a machine type.
-                if len(row) == 1:
-                    inside = row[0] == machine
-                elif inside and row[0].startswith(f"section_{section}_"):
-                    lines.append((number, row[0], row[-1]))
-            return _named_grades(place, lines) or None
+            return _named_grades(place, self._listed(place, machine, section=section)) or None
         return None
+
+    def _listed(self, place: Path, machine: str, *, section: str) -> list[tuple[int, str, str]]:
+        """Return line number, clip and full name of the clips of a section in a file of all machine types."""
+        return [
+            (number, row[0], row[-1])
+            for number, row in read_listing(place).get(machine, ())
+            if row[0].startswith(f"section_{section}_")
+        ]
 
 
 def clip_key(name: str) -> str:
@@ -140,6 +171,26 @@ def attribute_table(place: Path) -> dict[str, str]:
     }
 
 
+def read_listing(place: Path) -> dict[str, list[tuple[int, list[str]]]]:
+    """Return (line number, fields) of the clips of each machine type in an ``eval_data_list_<year>.csv``.
+
+    Raises:
+        DataError: The file cannot be read, or begins without a machine type.
+    """
+    found: dict[str, list[tuple[int, list[str]]]] = {}
+    machine = ""
+    for number, row in _lines(place):
+        if len(row) == 1:  # the heading of a machine type
+            machine = row[0]
+        elif not machine:
+            raise DataError(
+                f"{place}, line {number}: expected a line with a machine type, found {','.join(row)!r}"
+            )
+        else:
+            found.setdefault(machine, []).append((number, row))
+    return found
+
+
 def _digits(place: Path, meaning: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, row in _lines(place):
@@ -155,14 +206,27 @@ def _named_grades(place: Path, lines: Sequence[tuple[int, str, str]]) -> Grades:
     """Return the grades of (line number, clip, full name with domain and label)."""
     found: dict[str, Grade] = {}
     for number, clip, full_name in lines:
-        name, match = PurePosixPath(clip).name, _FULL_NAME.fullmatch(PurePosixPath(full_name).name)
+        name, match = PurePosixPath(clip).name, FULL_NAME.fullmatch(PurePosixPath(full_name).name)
         if match is None:
             raise DataError(
                 f"{place}, line {number}: {full_name!r} does not give the domain and label of {name}"
             )
         if clip_key(name) in found:
             raise DataError(f"{place}, line {number}: {name} is listed twice")
-        found[clip_key(name)] = Grade(name=name, label=match[2], domain=match[1])
+        found[clip_key(name)] = Grade(name=name, label=match["label"], domain=match["domain"])
+    return found
+
+
+def _by_full_name(place: Path, lines: Sequence[tuple[int, str, str]]) -> Mapping[str, str]:
+    """Return the clip by full name, attributes aside, of (line number, clip, full name)."""
+    found: dict[str, str] = {}
+    for number, clip, full_name in lines:
+        match = FULL_NAME.fullmatch(PurePosixPath(full_name).name)
+        if match is None or match["clip"] in found:
+            raise DataError(
+                f"{place}, line {number}: {full_name!r} gives no domain and label, or is listed twice"
+            )
+        found[match["clip"]] = PurePosixPath(clip).name
     return found
 
 
@@ -171,7 +235,7 @@ def _lines(place: Path) -> list[tuple[int, list[str]]]:
     try:
         # A byte order mark would become part of the first clip's name.
         text = place.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        rows = [[field.strip() for field in row] for row in csv.reader(text.splitlines(), strict=True)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{place} cannot be read: {error}") from error
-    rows = ([field.strip() for field in row] for row in csv.reader(text.splitlines()))
     return [(number, row) for number, row in enumerate(rows, 1) if any(row)]

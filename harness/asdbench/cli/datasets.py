@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -72,8 +72,20 @@ def info(dataset: Selector, *, as_json: bool) -> None:
     is_flag=True,
     help="Accept files without a known checksum; later downloads are checked against them.",
 )
+@click.option(
+    "--only",
+    type=click.Choice(["truth"]),
+    default=None,
+    help="truth: fetch only the labels of the evaluation part, for `asdbench evaluate`; no sounds.",
+)
 def fetch(
-    dataset: Selector, *, data_root: Path, cache: Path, accept_licence: bool, trust_remote_checksum: bool
+    dataset: Selector,
+    *,
+    data_root: Path,
+    cache: Path,
+    accept_licence: bool,
+    trust_remote_checksum: bool,
+    only: Literal["truth"] | None,
 ) -> None:
     """Download and unpack DATASET.
 
@@ -92,6 +104,7 @@ def fetch(
             cache=cache,
             accepted=accept_licence,
             trust=trust_remote_checksum,
+            only=only,
             on_download=bars.download,
             on_progress=bars.preparing,
         )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # a card alone needs no numpy
     from numpy.typing import NDArray
 
 Task = Literal["detection", "classification"]
+GROUND_TRUTH = "ground_truth"
+"""``Remote.part`` of files with the labels of test items."""
 
 
 # Rows hold no cycles. Untracked by the garbage collector, a release of 47,151 clips is indexed and sorted in half the time.
@@ -176,6 +178,9 @@ class GradedDataset(Dataset, Protocol):
     def listed(self, root: Path) -> Sequence[Row]:
         """Return the test items listed in the ground truth under ``root``; none if there is no list."""
 
+    def test_groups(self) -> Sequence[Mapping[str, str]]:
+        """Return the columns of every group of test items that the release has, whatever machines are selected."""
+
 
 @runtime_checkable
 class RemoteDataset(Protocol):
@@ -183,3 +188,12 @@ class RemoteDataset(Protocol):
 
     def archive_target(self, remote: Remote) -> PurePosixPath:
         """Return the folder under the data root into which an archive is unpacked."""
+
+
+@runtime_checkable
+class TruthDataset(RemoteDataset, Protocol):
+    """A dataset whose test labels are in files of their own, which can be downloaded alone."""
+
+    @property
+    def truth_remotes(self) -> tuple[Remote, ...]:
+        """The files with the labels of the secret test items, whether or not these are selected."""

@@ -149,12 +149,13 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
     """
     dataset = open_graded(registry, request)
     card = dataset.card  # computed again at each access
-    scores, is_table = read_scores(request.scores)
+    folder = read_scores(request.scores)
+    scores = folder.clips
     rows = _rows(dataset, scores, root=request.data_root)
     for clip, row in zip(scores, rows, strict=True):
         _check(clip, row, dataset=card.name)
     _check_once(scores, rows)
-    complete, notes = _completeness(dataset, rows, request=request, is_table=is_table)
+    complete, notes = _completeness(dataset, rows, request=request, is_table=folder.is_table)
     secret = sum(row.label is None for row in rows)
     if secret:
         notes.append(
@@ -168,7 +169,7 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
         options=msgspec.to_builtins(dataset),
         clips=len(rows),
         complete=complete,
-        notes=[*card.notes, *notes],
+        notes=[*card.notes, *folder.notes, *_renamed(scores, rows), *notes],
         results=metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options),
     )
 
@@ -284,7 +285,9 @@ def _is_graded(dataset: GradedDataset, names: Sequence[tuple[str, str]], *, root
 
 
 def _check(clip: ClipScore, row: Row, *, dataset: str) -> None:
-    """Refuse a clip listed under a section, domain or label that is not its own."""
+    """Refuse a clip listed under a release, section, domain or label that is not its own."""
+    if clip.release and clip.release != dataset:
+        raise DataError(f"{clip.where}: the file is of {clip.release}, but these are clips of {dataset}")
     for name, value in (("section", clip.section), ("domain", clip.domain)):
         known = row.columns.get(name)
         if value is not None and known is not None and value != known and known != "unknown":
@@ -300,6 +303,21 @@ def _check(clip: ClipScore, row: Row, *, dataset: str) -> None:
             f"{clip.where}: is_anomaly is {clip.is_anomaly}, but in {dataset} {clip.machine}/{clip.clip} is "
             f"{'an anomaly' if row.label == ANOMALY else 'normal'}"
         )
+
+
+def _renamed(scores: Sequence[ClipScore], rows: Sequence[Row]) -> list[str]:
+    """Return a note if clips are listed under names that are neither the release's nor the manuals'."""
+    pairs = [(clip.clip, row.source.name) for clip, row in zip(scores, rows, strict=True)]
+    # The manuals say section_03_test_0000.wav for the section_03_0000.wav of the ground truth.
+    other = [
+        (name, official) for name, official in pairs if official not in (name, name.replace("_test_", "_"))
+    ]
+    if not other:
+        return []
+    name, official = other[0]
+    return [
+        f"{len(other):,} of {len(rows):,} clips have other names than in the release: {name} is {official}"
+    ]
 
 
 def _check_once(scores: Sequence[ClipScore], rows: Sequence[Row]) -> None:

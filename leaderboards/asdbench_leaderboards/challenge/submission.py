@@ -348,7 +348,7 @@ def _given(folder: Path, items: pd.DataFrame) -> dict[str, list[float]]:
         (machine, clip_key(clip)) for machine, clip in zip(items["machine"], items["clip"], strict=True)
     }
     found: dict[str, list[float]] = {}
-    for clip in read_scores(folder)[0]:
+    for clip in read_scores(folder).clips:
         if kind := _unfit(clip, tested):
             raise DataError(
                 f"{clip.where}: {clip.machine}/{clip.clip} is {kind}; only normal training clips may set thresholds"
