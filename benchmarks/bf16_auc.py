@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asdbench import RunDocument, Selector, load_registry
@@ -26,7 +26,7 @@ class Lines:
     def preparing(self, progress: Progress) -> None:
         """Print nothing: this takes seconds."""
 
-    def jobs(self, done: int, total: int) -> None:
+    def jobs(self, done: int, total: int, *, left: Mapping[str, int]) -> None:
         """Print how many jobs have ended."""
         print(f"{done} of {total} jobs", flush=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,7 @@ class Quiet:
 
     def preparing(self, progress: Progress) -> None: ...
 
-    def jobs(self, done: int, total: int) -> None: ...
+    def jobs(self, done: int, total: int, *, left: Mapping[str, int]) -> None: ...
 
     def job(self, title: str, progress: Progress | None) -> None: ...
 

@@ -18,6 +18,8 @@ LIGHT = {
     "asdbench datasets list": "from asdbench.cli import status_of; status_of(['datasets', 'list'])",
     "asdbench run --help": "from asdbench.cli import status_of; status_of(['run', '--help'])",
     "asdbench figures --help": "from asdbench.cli import status_of; status_of(['figures', '--help'])",
+    "asdbench runs list --help": "from asdbench.cli import status_of; status_of(['runs', 'list', '--help'])",
+    "asdbench cache info": "from asdbench.cli import status_of; status_of(['cache', 'info', '--cache', 'none'])",
     "asdbench run with a wrong option": (
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
         "from asdbench.cli import status_of; assert status_of(['run', '--foo']) == 2"

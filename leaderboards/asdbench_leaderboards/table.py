@@ -134,6 +134,8 @@ def _footnotes(document: RunDocument, label: str) -> Iterator[str]:
         yield f"chosen on test labels (selection=test, not for comparison): {', '.join(values)}"
     yield from _of_printed(summary)
     yield from document.failure_lines(label)
+    if any(job.method == label for job in document.failed):
+        yield f"tracebacks: asdbench runs show {document.run.id} --failures"
     yield from (f"seed {seed} is left out because jobs of it failed" for seed in summary.failed_seeds)
     yield from _matrices(summary.confusion)
     yield from (f"rule: {rule}" for rule in summary.rules)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Silent:
         """Data are being prepared."""
         self.seen.append(progress.stage)
 
-    def jobs(self, done: int, total: int) -> None:
+    def jobs(self, done: int, total: int, *, left: Mapping[str, int]) -> None:
         """Jobs have ended."""
         self.ended.append((done, total))
 

@@ -19,6 +19,8 @@ OK, FAILED, USAGE, PLUGIN_INVALID, INTERRUPTED = 0, 1, 2, 4, 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("asdbench.cli.run:run", "Run methods on a dataset and show their results."),
     "figures": ("asdbench.cli.figures:figures", "Draw the figures of a finished run."),
+    "runs": ("asdbench.cli.runs:runs", "List past runs, show their tables again, remove one."),
+    "cache": ("asdbench.cli.cache:cache", "Show what is in the cache, remove what no run needs."),
     "plugins": ("asdbench.cli.catalogue:plugins", "List what the installed plugins offer."),
     "describe": ("asdbench.cli.catalogue:describe", "Show a method's options, shapes and cost."),
     "datasets": ("asdbench.cli.datasets:datasets", "List, describe, fetch and verify datasets."),

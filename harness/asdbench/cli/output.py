@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+
+from asdbench.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    from asdbench.results.schema import RunDocument
 
 
 def print_json(value: Any) -> None:
@@ -18,6 +23,22 @@ def print_json(value: Any) -> None:
     built = msgspec.to_builtins(value)
     _check_finite(built)
     click.echo(msgspec.json.format(msgspec.json.encode(built), indent=2).decode())
+
+
+def tables_of(registry: Registry, document: RunDocument, *, by: str) -> str:
+    """Return all tables of a run; ``by``: ``type`` for the outermost result groups, ``id`` for all of them."""
+    shown = [registry.build("table", name)(document, by=by) for name in registry.names("table")]
+    return "\n\n".join(text for text in shown if text)
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, for example ``3.2 MiB``."""
+    amount, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def readable(value: Any) -> str:

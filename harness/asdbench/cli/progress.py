@@ -4,44 +4,47 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
+
+from asdbench.cli.eta import TimeLeft, share_of
 
 if TYPE_CHECKING:
     from asdbench.messages.progress import Progress
+
+FIXED = 48
+"""Width of everything but titles and notes: spinner, bar, state and two times."""
+WIDE = 100
+"""Width of a terminal that also has room for losses."""
+LINE_S = 10.0
+"""Seconds between two lines about the same thing where there is no terminal."""
 
 
 class ProgressBars:
     """Shows progress on standard error: as bars on a terminal, otherwise as a line every ten seconds."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet)
-        self._bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, quiet=quiet)
+        self._bars = _bars(self._console)
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
+        self._time_left = TimeLeft()
+        self._counts = (0, 0)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -54,51 +57,111 @@ class ProgressBars:
 
     def preparing(self, progress: Progress) -> None:
         """Show the progress of generating, hashing or decoding data."""
-        self._show(progress.stage, progress.step, total=progress.steps)
+        self._show(
+            progress.stage, share_of(progress), state=f"{progress.step}/{progress.steps}",
+        )  # fmt: skip
         if progress.step >= progress.steps:
             self._forget(progress.stage)
 
-    def jobs(self, done: int, total: int) -> None:
+    def jobs(self, done: int, total: int, *, left: Mapping[str, int]) -> None:
         """Show how many jobs have finished."""
-        self._show("jobs", done, total=total)
+        self._counts = done, total
+        self._time_left.jobs(left)
+        self._show_jobs()
 
     def job(self, title: str, progress: Progress | None) -> None:
         """Show the progress of a running job; None: it has finished."""
+        self._time_left.job(title, progress)
         if progress is None:
             self._forget(title)
             return
-        losses = " ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
-        steps = max(progress.steps, 1)
+        note = " ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
         if progress.epochs:
-            done, total = progress.epoch * steps + progress.step, progress.epochs * steps
-            note = f"{progress.stage} epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs} {losses}"
+            state = f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}"
+            note = f"{progress.stage} {note}".rstrip()
         else:
-            done, total, note = progress.step, progress.steps, progress.stage
-        self._show(title, done, total=total, note=note)
+            state, note = f"{progress.step}/{progress.steps}", progress.stage
+        self._show(title, share_of(progress), state=state, note=note)
+        self._show_jobs()  # the time left follows from the progress of every job
 
     def download(self, progress: Progress) -> None:
         """Show how much of a file has been downloaded, in MiB."""
-        done, total = progress.step, progress.steps
-        self._show(progress.stage, done >> 20, total=(total or done) >> 20, note="MiB")
-        if total and done >= total:
+        done, total = progress.step, progress.steps or progress.step
+        share = done / total if total else 0.0
+        self._show(progress.stage, share, state=f"{done >> 20}/{total >> 20} MiB")
+        if progress.steps and done >= progress.steps:
             self._forget(progress.stage)
 
-    def _show(self, what: str, done: int, *, total: int, note: str = "") -> None:
+    def _show_jobs(self) -> None:
+        done, total = self._counts
+        seconds = self._time_left.seconds() if done < total else 0.0
+        self._show("jobs", done / total if total else 1.0, state=f"{done}/{total}", left=clock_text(seconds))
+
+    def _show(self, what: str, share: float, *, state: str, note: str = "", left: str = "") -> None:
         # Without a terminal the bars are disabled; a log file gets plain lines.
         if not self._console.is_terminal:
-            self._say(what, done, total=total, note=note)
+            about = f"about {left} left" if left and share < 1 and not left.startswith("-") else ""
+            self._say(what, ", ".join(filter(None, [state, note, about])), ended=share >= 1)
             return
+        shown = shortened(what, max(20, self._console.width - FIXED) if self._console.width < WIDE else 40)
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total, note=note)
-        self._bars.update(self._tasks[what], completed=done, total=total, note=note)
+            self._tasks[what] = self._bars.add_task(shown, total=1.0, note="", state=state, left=left)
+        wide = self._console.width >= WIDE
+        self._bars.update(
+            self._tasks[what], completed=min(share, 1.0), state=state, note=note if wide else "", left=left
+        )
 
-    def _say(self, what: str, done: int, *, total: int, note: str) -> None:
+    def _say(self, what: str, text: str, *, ended: bool) -> None:
         now = time.monotonic()
-        if done >= total or now - self._said.get(what, 0.0) >= 10.0:
+        if ended or now - self._said.get(what, -LINE_S) >= LINE_S:
             self._said[what] = now
             if not self._console.quiet:
-                print(f"{what}: {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+                print(f"{time.strftime('%H:%M:%S')} {what}: {text}", file=sys.stderr, flush=True)
 
     def _forget(self, what: str) -> None:
         if what in self._tasks:
             self._bars.remove_task(self._tasks.pop(what))
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most ``width`` characters; its middle is left out, since jobs differ at both ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
+def clock_text(seconds: float | None) -> str:
+    """Return hours, minutes and seconds; dashes: unknown."""
+    if seconds is None:
+        return "-:--:--"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+class _Left(TimeRemainingColumn):
+    """The time left: that of all jobs as estimated, otherwise from the speed of the bar."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["left"]:
+            return Text(task.fields["left"], style="progress.remaining")
+        return super().render(task)
+
+
+def _bars(console: Console) -> Bars:
+    def column(**options: bool | int | str) -> Column:
+        return Column(no_wrap=True, **options)  # type: ignore[arg-type]
+
+    return Bars(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=column(overflow="ellipsis")),
+        BarColumn(bar_width=10, table_column=column()),
+        TextColumn("{task.fields[state]}", markup=False, table_column=column()),
+        TextColumn("{task.fields[note]}", markup=False, table_column=column(ratio=1, overflow="ellipsis")),
+        TimeElapsedColumn(table_column=column()),
+        _Left(table_column=column()),
+        console=console,
+        expand=True,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asdbench.cli import FAILED, OK
-from asdbench.cli.output import print_json
+from asdbench.cli.output import print_json, tables_of
 from asdbench.cli.settings import SELECTOR, WholeNumber, data_options, json_option, out_option
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
@@ -210,8 +211,8 @@ def run(
     with contextlib.redirect_stdout(sys.stderr):
         if figure is not None:
             _draw(registry, documents, out=out, figure=figure)
-        tables = [] if as_json else [_table(registry, document, by=by) for document in documents]
-    _show(documents, tables=tables, as_json=as_json, preset=preset)
+        tables = [] if as_json else [tables_of(registry, document, by=by) for document in documents]
+    _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
     return FAILED if any(document.failed for document in documents) else OK
 
 
@@ -254,7 +255,9 @@ def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocum
         return run_all(requests, registry, observer=bars)
 
 
-def _show(documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None) -> None:
+def _show(
+    documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
+) -> None:
     if not as_json:
         click.echo("\n\n".join(tables))
     elif preset is None and len(documents) == 1:
@@ -264,11 +267,24 @@ def _show(documents: list[RunDocument], *, tables: list[str], as_json: bool, pre
 
         print_json(RunDocuments(preset=preset, runs=documents))
     for document in documents:
-        for note in document.data.notes if as_json else ():  # tables print them themselves
-            click.echo(f"warning: {note}", err=True)
+        for line in _afterword(document, out=out, as_json=as_json):
+            click.echo(line, err=True)
+
+
+def _afterword(document: RunDocument, *, out: Path, as_json: bool) -> Iterator[str]:
+    """Yield what a person reads after the results of a run: where they are, and what tables say themselves."""
+    run = document.run.id
+    if as_json:
+        yield from (f"warning: {note}" for note in document.data.notes)
         for method in dict.fromkeys(job.method for job in document.failed):
-            for line in document.failure_lines(method):
-                click.echo(f"{method}: {line}", err=True)
+            yield from (f"{method}: {line}" for line in document.failure_lines(method))
+    again = f"asdbench runs show {run} --out {shlex.quote(str(out))}"
+    yield f"results: {out / 'runs' / f'{run}.json'}; `{again}` shows them again"
+    if document.failed:
+        yield (
+            f"{len(document.failed)} of {len(document.jobs)} jobs failed; tracebacks: {out / 'failures'}, or "
+            f"`{again} --failures`"
+        )
 
 
 def _draw(registry: Registry, documents: Sequence[RunDocument], *, out: Path, figure: Path) -> None:
@@ -278,11 +294,6 @@ def _draw(registry: Registry, documents: Sequence[RunDocument], *, out: Path, fi
         # Several figures: auc-1.png, auc-2.png ...
         path = figure if len(documents) == 1 else figure.with_stem(f"{figure.stem}-{number + 1}")
         draw_one(registry, read_run(out, document.run.id), name="results", path=path)
-
-
-def _table(registry: Registry, document: RunDocument, *, by: str) -> str:
-    shown = [registry.build("table", name)(document, by=by) for name in registry.names("table")]
-    return "\n\n".join(text for text in shown if text)
 
 
 def _show_plan(rows: list[CaseEstimate], *, as_json: bool) -> None:

@@ -133,26 +133,27 @@ SELECTOR = SelectorType()
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+def cache_option(command: Any) -> Any:
+    """Add ``--cache``."""
+    return click.option(
+        "--cache",
+        type=FOLDER,
+        default=cache_root,
+        envvar="ASDBENCH_CACHE",
+        help="Folder for decoded and generated data; `asdbench sys-info` shows the default.",
+    )(command)
+
+
 def data_options(command: Any) -> Any:
     """Add ``--data-root`` and ``--cache``, which every command that reads data has."""
-    for option in (
-        click.option(
-            "--cache",
-            type=FOLDER,
-            default=cache_root,
-            envvar="ASDBENCH_CACHE",
-            help="Folder for decoded and generated data; `asdbench sys-info` shows the default.",
-        ),
-        click.option(
-            "--data-root",
-            type=FOLDER,
-            default=data_root,
-            envvar="ASDBENCH_DATA_ROOT",
-            help="Folder of datasets; `asdbench sys-info` shows the default.",
-        ),
-    ):
-        command = option(command)
-    return command
+    add_root = click.option(
+        "--data-root",
+        type=FOLDER,
+        default=data_root,
+        envvar="ASDBENCH_DATA_ROOT",
+        help="Folder of datasets; `asdbench sys-info` shows the default.",
+    )
+    return add_root(cache_option(command))
 
 
 def json_option(command: Any) -> Any:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,40 @@ def locked(path: Path) -> Iterator[None]:
         return
 
 
+@contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Like ``locked``, but without waiting: yields whether the lock was free, and so is held while the block runs."""
+    with path.open("a") as handle:
+        if not _lock_now(handle.fileno()) or not _is_at(handle.fileno(), path):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class Hold:
+    """Marks a file as in use until this value is gone or the process ends; see ``is_held``. Needs no write access."""
+
+    def __init__(self, file: Path) -> None:
+        descriptor = os.open(file, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        weakref.finalize(self, os.close, descriptor)
+
+
+def is_held(file: Path) -> bool:
+    """Return whether any process, this one included, holds a file."""
+    with file.open("rb") as handle:
+        return not _lock_now(handle.fileno())
+
+
+def mark_used(file: Path) -> None:
+    """Give a file the present time, as far as that is allowed; the time of its last use decides what may be removed."""
+    with contextlib.suppress(OSError):
+        os.utime(file)
+
+
 def check_writable(path: Path) -> None:
     """Check that a file or folder can be created at ``path``, as far as possible without creating it.
 
@@ -162,6 +197,14 @@ def _is_elsewhere(path: Path, error: OSError) -> bool:
         return False  # an error from writing to an open file has no file name
     named, parent = Path(os.fsdecode(error.filename)).resolve(), path.parent.resolve()
     return not (named.is_relative_to(parent) or parent.is_relative_to(named))
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

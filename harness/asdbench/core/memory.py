@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from asdbench.core.files import write_bytes
+from asdbench.core.files import mark_used, write_bytes
 from asdbench.errors import RunError
 
 T = TypeVar("T")
@@ -22,12 +22,14 @@ _log = logging.getLogger(__name__)
 def recall(file: Path, kind: type[T]) -> T | None:
     """Return what ``remember`` wrote; None, with a warning, if it is damaged, and None if there is no such file."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=kind)
+        known = msgspec.json.decode(file.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         _log.warning("%s is damaged (%s); working it out again", file, error)
         return None
+    mark_used(file)
+    return known
 
 
 def remember(file: Path, value: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from asdbench.core.files import write_bytes
+from asdbench.core.files import mark_used, write_bytes
 from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 
@@ -91,6 +91,7 @@ def digest_of(path: Path, algorithm: str) -> str:
 def _load(store: Path) -> dict[str, _Known]:
     if not store.exists():
         return {}
+    mark_used(store)
     try:
         return msgspec.json.decode(store.read_bytes(), type=dict[str, _Known])
     except msgspec.DecodeError as error:

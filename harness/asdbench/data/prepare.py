@@ -19,11 +19,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from asdbench.core.files import locked, new_folder
+from asdbench.core.files import Hold, locked, mark_used, new_folder, write_json
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Card, Dataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.hashing import content_hashes
+from asdbench.data.origin import GENERATED, ORIGIN, origin_of
 from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
 from asdbench.data.vault import (
     RESERVED,
@@ -61,6 +62,8 @@ class Prepared:
     manifest: str
     """Hash of all contents, columns and labels: equal for equal data, wherever it is stored."""
     completeness: Completeness
+    holds: tuple[Hold, ...] = ()
+    """Keep ``asdbench cache prune`` from removing the pack and generated data as long as this value lives."""
 
     @cached_property
     def outermost(self) -> tuple[str, frozenset[str]]:
@@ -101,9 +104,13 @@ def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgres
             shutil.rmtree(pack)
         if not pack.exists():
             _build(dataset, root, rows=rows, pack=pack, vault_of=vault_of, on_progress=on_progress)
-    # Some network file systems ignore locks, so another process's pack may be here instead of ours; its card names
-    # the vault that was written with it.
-    vault = vault_of(Pack(pack).card.ids)
+        # Some network file systems ignore locks, so another process's pack may be here instead of ours; its card names
+        # the vault that was written with it.
+        opened = Pack(pack).card
+        vault = vault_of(opened.ids)
+        _keep_origin(vault, dataset, pack=pack.name, ids=opened.ids)
+        mark_used(pack / "pack.json")
+        holds = [Hold(file) for file in (pack / "pack.json", root / GENERATED) if file.exists()]
     return Prepared(
         dataset=dataset,
         card=card,
@@ -112,9 +119,10 @@ def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgres
         decoded=read_decoded(vault),
         pack=pack,
         vault=vault,
-        samples=Pack(pack).card.samples,
+        samples=opened.samples,
         manifest=manifest,
         completeness=completeness(card, rows),
+        holds=tuple(holds),
     )
 
 
@@ -133,10 +141,11 @@ def placed(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress
 
 def _generated(dataset: GeneratedDataset, cache: Path, *, on_progress: OnProgress) -> Path:
     # Named by code and options: changed code may generate other sounds from the same options.
-    recipe = msgspec.json.encode([source_hash_of(type(dataset).__module__), dataset], order="sorted")
+    origin = origin_of(dataset, version=VERSION)
+    recipe = msgspec.json.encode([origin.code, dataset], order="sorted")
     root = cache / "generated" / f"{dataset.card.name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     with locked(root.with_name(root.name + ".lock")):
-        done = root / ".generated"
+        done = root / GENERATED
         if not done.exists():
             root.mkdir(parents=True, exist_ok=True)
             dataset.generate(
@@ -145,7 +154,8 @@ def _generated(dataset: GeneratedDataset, cache: Path, *, on_progress: OnProgres
                     Progress(stage=f"generating {dataset.card.name}", step=done, steps=total)
                 ),
             )
-            done.touch()
+            write_json(done, origin)
+        mark_used(done)
     return root
 
 
@@ -227,6 +237,11 @@ def _build(
         vault.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_decoded(decoded, folder=vault)
         write_vault(rows, ids, folder=vault)
+
+
+def _keep_origin(vault: Path, dataset: Dataset, *, pack: str, ids: str) -> None:
+    if not (vault / ORIGIN).exists():  # new, or written by a version without origins
+        write_json(vault / ORIGIN, origin_of(dataset, version=VERSION, pack=pack, ids=ids))
 
 
 def _secret_permutation(size: int) -> list[int]:

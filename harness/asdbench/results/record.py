@@ -6,10 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import pandas as pd
 
 from asdbench.core.config import Config
 from asdbench.core.files import sizes_of, write_json
@@ -18,10 +17,19 @@ from asdbench.results.schema import SCHEMA_VERSION, MethodRecord, RunDocument
 from asdbench.results.store import Store
 from asdbench.results.upgrade import UPGRADES
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LATEST = "latest"
 TABLES = ("items", "validation", "held")
 T = TypeVar("T", bound=Config)
 _log = logging.getLogger(__name__)
+
+
+def _no_table() -> pd.DataFrame:
+    import pandas as pd  # documents alone are read without it
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +46,9 @@ class RecordedMethod:
     items: pd.DataFrame
     """One row per test item: ``source`` (official name), ``start``, ``length``, ``sha256``, the public columns,
     ``label`` (missing where it is secret) and ``score_<seed>``, or ``score_<seed>_<target>`` for a classifier."""
-    validation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    validation: pd.DataFrame = field(default_factory=_no_table)
     """Like ``items``, for the protocol's validation items; empty: there are none."""
-    held: pd.DataFrame = field(default_factory=pd.DataFrame)
+    held: pd.DataFrame = field(default_factory=_no_table)
     """Like ``items``, for normal items held out from training; empty: there are none."""
 
     @property
@@ -114,6 +122,18 @@ def find_run(out: Path, run: str = LATEST) -> RunDocument:
     # The time in a document has a resolution of one second; the file's time breaks ties.
     latest = max(times, key=lambda file: (times[file], file.stat().st_mtime_ns))
     return _read(latest, RunDocument)
+
+
+def run_files(out: Path) -> dict[str, Path]:
+    """Return the documents of all runs in a folder by identifier, the latest first; unreadable ones come last."""
+    files = {file.stem: file for file in (out / "runs").glob("*.json")}
+    times = {name: _time_of(file) or "" for name, file in files.items()}
+
+    def age(name: str) -> tuple[str, int]:
+        # The time in a document has a resolution of one second; the file's time breaks ties.
+        return times[name], files[name].stat().st_mtime_ns
+
+    return {name: files[name] for name in sorted(files, key=age, reverse=True)}
 
 
 def read_method(out: Path, run: RunDocument, *, label: str) -> RecordedMethod:
@@ -211,6 +231,8 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int], *, label: str) -> None:
 
 
 def _table(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
     return pd.read_parquet(file) if file.is_file() else pd.DataFrame()
 
 

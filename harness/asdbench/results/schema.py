@@ -13,7 +13,7 @@ from asdbench.core.config import Config
 from asdbench.core.environment import Environment
 from asdbench.messages.progress import EpochLog
 from asdbench.messages.results import Outcome, Usage
-from asdbench.plugin.entries import Printed, Selection
+from asdbench.plugin.entries import Printed, Selection, Selector
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 
 SCHEMA_VERSION = 2
@@ -75,6 +75,11 @@ class RunInfo(Config, frozen=True, kw_only=True):
     plugins: list[PluginOrigin]
     environment: Environment
     """Versions and hardware of the process that evaluated the results."""
+
+    @property
+    def selector(self) -> str:
+        """The dataset with the options that the user typed."""
+        return str(Selector(self.dataset, self.dataset_options))
 
 
 class ResultRow(Config, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from asdbench.jobs.executors.base import Executor
 from asdbench.messages.jobs import Case, JobSpec
@@ -17,7 +18,7 @@ def execute(cases: Sequence[Case], executor: Executor, *, store: Store, observer
     ledger = _Ledger(cases, store)
     for job in ledger.ready():
         executor.submit(job)
-    observer.jobs(ledger.done, ledger.total)
+    observer.jobs(ledger.done, ledger.total, left=ledger.left)
     # Each fit releases its score jobs at once, so that slots never wait for all fits to end.
     for event in executor.events():
         title = ledger.title(event.job_id)
@@ -27,7 +28,7 @@ def execute(cases: Sequence[Case], executor: Executor, *, store: Store, observer
         ledger.end(event)
         for job in ledger.released(event):
             executor.submit(job)
-        observer.jobs(ledger.done, ledger.total)
+        observer.jobs(ledger.done, ledger.total, left=ledger.left)
     return ledger.outcomes()
 
 
@@ -66,6 +67,14 @@ class _Ledger:
     @property
     def done(self) -> int:
         return len(self._ended)
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """Number of jobs that have not ended, by kind."""
+        every, ended = (
+            Counter(self._jobs[job_id].kind for job_id in ids) for ids in (self._jobs, self._ended)
+        )
+        return {kind: count - ended[kind] for kind, count in every.items()}
 
     def title(self, job_id: str) -> str:
         case = self._cases[job_id]
