@@ -169,7 +169,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_header_gives_length_and_rate(tmp_path: Path) -> None:
-    assert wave_info(write(tmp_path / "a.wav", np.zeros((30, 2)), rate=8000)) == (30, 8000)
+    assert wave_info(write(tmp_path / "a.wav", np.zeros((30, 2)), rate=8000)) == (30, 8000, 2)
 
 
 @pytest.mark.data

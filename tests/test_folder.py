@@ -122,7 +122,9 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_recordings_is_refused_with_the_layouts(tmp_path: Path) -> None:
     (tmp_path / "saw" / "train").mkdir(parents=True)
     (tmp_path / "saw" / "train" / "a.mp4").touch()
-    with pytest.raises(DataError, match=r"no recordings \(\.flac, \.ogg, \.wav\) under .*<machine>/train"):
+    with pytest.raises(
+        DataError, match=r"no recordings \(\.flac, \.mp3, \.ogg, \.wav\) under .*<machine>/train"
+    ):
         list(Folder(path="saw").index(tmp_path))
 
 
@@ -184,7 +186,7 @@ def test_a_note_says_how_unequal_lengths_are_handled(tmp_path: Path) -> None:
     assert card.notes == (
         "the recordings are 0.5 to 2 s long: recordings that train together are cut to the shortest of them (the "
         "shortest of all has 1 s), or to a method's length_s if that is less; shorter test recordings (1 are shorter "
-        "than 1 s) are repeated from the beginning",
+        "than 1 s) are repeated from the beginning; clip_s cuts all into items of one length instead",
     )
 
 

@@ -1,77 +1,120 @@
-"""``folder``: your own recordings (wav, flac, ogg), in any of these layouts below ``path``.
+"""``folder``: your own recordings (wav, flac, ogg, mp3), in any of these layouts below ``path``.
 
     <machine>/train/*.wav, <machine>/test/*.wav     several machine types
     train/*.wav, test/*.wav                         one machine type, named after the folder
     *.wav                                           only normal recordings: all are for training, none is tested
 
-Training recordings are normal. The label of a test recording is the beginning of its name, or the name of a folder
-between it and ``test``: ``normal``, or ``anomaly``, ``abnormal``, ``anomalous``. With any other name the label is
-unknown: the recording gets a score but does not count in the metrics. ``id_NN`` in a name is the machine ID, which is
-``00`` by default. Hidden files and files of other kinds are ignored.
+Training recordings are normal. The label of a test recording is, in this order,
+
+    1. what the table ``labels`` lists (a CSV with the columns file and label);
+    2. normal or anomaly if its name or path matches a pattern of ``normal`` or ``anomaly``;
+    3. the beginning of its name, or the name of a folder between it and ``test``: ``normal``, or ``anomaly``,
+       ``abnormal``, ``anomalous``.
+
+Otherwise it is unknown: the recording gets a score and a rank, but does not count in the metrics. ``id_NN`` in a name is
+the machine ID, which is ``00`` by default. Hidden files and files of other kinds are ignored.
 
 All recordings are read at one rate: ``sample_rate``, or else the most common rate, or the lowest of several equally common
-ones. If rates or lengths differ, the card's notes say how they are handled, and every run shows the notes.
+ones. With ``clip_s`` every recording is cut into items of that length, and with ``channel=all`` every channel is an item;
+the items of one recording are always held out together, and resampled together for intervals. The card's notes, which
+every run shows, say how unequal rates and lengths are handled, what is left out, and what is wrong with channels.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from msgspec import Meta
+from msgspec.structs import replace
 
-from asdbench import ANOMALY, NORMAL, Card, Config, ConfigError, DataError, Fold, Row, by_part
-from asdbench_datasets.located import at_place
+from asdbench import Card, Config, ConfigError, Fold, Row, by_part
+from asdbench_datasets.located import at_place, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
+from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
+from asdbench_datasets.recordings.layout import recordings_in, section_of
+from asdbench_datasets.recordings.notes import Reading, check_clip, notes_of
+from asdbench_datasets.recordings.survey import Header, clip_starts, survey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
-ALIKE = Fraction(99, 100)
-"""Lengths that differ by less than a hundredth need no note."""
-_LABEL = re.compile(r"(?P<normal>normal)|anomaly|abnormal|anomalous", re.IGNORECASE)
-# The lookahead keeps words such as `normalised_01` from being labels.
-_NAME_LABEL = re.compile(rf"(?:{_LABEL.pattern})(?![a-z])", re.IGNORECASE)
-_SECTION = re.compile(r"(?:^|[_\- ])id_(\d{2})(?!\d)")
+SOURCE = "source"
+"""Items of one file belong together; see ``Card.resample_by``."""
+
+OwnFolder = Annotated[
+    str,
+    Meta(
+        description="folder of the recordings, absolute or relative to the current folder (or, if it does not exist "
+        "there, to the data root)"
+    ),
+]
+NormalPatterns = Annotated[
+    str,
+    Meta(
+        description="patterns of the names or paths of normal test recordings, joined by +, for example good*+ok*; "
+        "* fits any text"
+    ),
+]
+AnomalyPatterns = Annotated[
+    str,
+    Meta(
+        description="patterns of the names or paths of anomalous test recordings, joined by +, for example bad*"
+    ),
+]
+LabelTable = Annotated[
+    str,
+    Meta(
+        description="CSV with the columns file and label (normal or anomaly), relative to the current folder or to path; "
+        "it wins over patterns and names"
+    ),
+]
+OwnRate = Annotated[
+    Annotated[int, Meta(ge=100)] | None,
+    Meta(
+        description="sample rate in Hz; recordings at another rate are resampled; none: the most common rate, or the "
+        "lowest of several equally common ones"
+    ),
+]
+OwnChannel = Annotated[
+    Annotated[int, Meta(ge=0)] | Literal["mean", "loudest", "all"],
+    Meta(
+        description="channel to read, from 0; mean: the average of all channels; loudest: of each recording the "
+        "channel that varies most; all: every channel is an item"
+    ),
+]
+ClipLength = Annotated[
+    Annotated[float, Meta(ge=0.01)] | None,
+    Meta(description="cut every recording into items of so many seconds; none: a recording is one item"),
+]
 
 
 class Folder(Config, frozen=True):
     """A folder of your own recordings."""
 
-    path: Annotated[
-        str, Meta(description="folder of the recordings, absolute or relative to the data root")
-    ] = ""
-    sample_rate: Annotated[
-        Annotated[int, Meta(ge=100)] | None,
-        Meta(
-            description="sample rate in Hz; recordings at another rate are resampled; none: the most common rate, or the "
-            "lowest of several equally common ones"
-        ),
-    ] = None
-    channel: Annotated[
-        int, Meta(description="channel to read from recordings with several channels", ge=0)
-    ] = 0
+    path: OwnFolder = ""
+    normal: NormalPatterns = ""
+    anomaly: AnomalyPatterns = ""
+    labels: LabelTable = ""
+    sample_rate: OwnRate = None
+    channel: OwnChannel = 0
+    clip_s: ClipLength = None
 
     @property
     def card(self) -> Card:
         """Describe the recordings.
 
         If ``path`` is absolute (see ``located``), rate, shape and notes describe the files. Otherwise the rate is
-        ``sample_rate`` and the shape is empty: without the data root, the files are unknown.
+        ``sample_rate`` and the shape is empty: without their place, the files are unknown.
 
         Raises:
-            DataError: ``path`` is absolute and has no recordings, or one of them cannot be read.
+            DataError: ``path`` is absolute and has no recordings, or one of them or the labels cannot be read.
         """
-        files = _survey(Path(self.path)) if Path(self.path).is_absolute() else None
-        rate = self._rate(files) if files else self.sample_rate
+        files = survey(Path(self.path)) if Path(self.path).is_absolute() else None
+        rate = self.sample_rate or (files.common_rate if files else None)
+        together = SOURCE if self._cuts else ""
         return Card(
             name="folder",
             title=f"Recordings in {self.path}" if self.path else "Your own recordings",
@@ -79,14 +122,18 @@ class Folder(Config, frozen=True):
             modality="audio",
             licence="the owner's",
             citation="none: the recordings belong to their owner",
-            columns=COLUMNS,
+            columns={**COLUMNS, **self._columns},
             claims=CLAIMS,
             scopes=SCOPES,
             groups=GROUPS,
             metrics="dcase2020",
-            item_shape=(files.shortest_at(rate),) if files and rate else (),
+            item_shape=(self._clip(rate) or files.shortest_at(rate),) if files and rate else (),
             sample_rate=rate,
-            notes=tuple(self._notes(files)) if files else (),
+            resample_by=together,
+            held_by=together,
+            notes=tuple(notes_of(files, self._labelling(Path(self.path)), reading=self._reading))
+            if files
+            else (),
         )
 
     def located(self, root: Path) -> tuple[Folder, Path]:
@@ -95,177 +142,130 @@ class Folder(Config, frozen=True):
         Raises:
             ConfigError: ``path`` is not given.
         """
-        _survey.cache_clear()  # files may have changed since the last run of this process
+        survey.cache_clear()  # files may have changed since the last run of this process
         return at_place(self, self._folder(root), option="path")
 
     def index(self, root: Path) -> Iterator[Row]:
-        """List the recordings under ``path``.
+        """List the recordings under ``path``, or the clips and channels that they are cut into.
 
         Raises:
             ConfigError: ``path`` is not given.
-            DataError: There are no recordings, or the name of a training recording is that of an anomaly.
+            DataError: There are no recordings, a training recording is an anomaly, or the labels cannot be read.
         """
         folder = self._folder(root)
-        for machine, part, place in _places(folder):
-            for file in _recordings(place, deep=part is not None):
-                source = PurePosixPath(file.relative_to(folder).as_posix())
-                yield _row(file, source, machine=machine, part=part, inner=file.relative_to(place))
+        labelling = self._labelling(folder)
+        if self.clip_s is not None:
+            check_clip(survey(folder), seconds=self.clip_s)
+        for recording in recordings_in(folder):
+            row = Row(
+                source=recording.source,
+                columns={
+                    "machine": recording.machine,
+                    "section": section_of(recording),
+                    "part": recording.part,
+                },
+                label=labelling.of(recording),
+            )
+            if not self._cuts:
+                yield row
+                continue
+            files = survey(folder)
+            rate = self.sample_rate or files.common_rate
+            header = files.by_source[recording.source]
+            channels = header.channels if self.channel == "all" else 1
+            clip = self._clip(rate)
+            yield from _items(row, header, rate=rate, clip=clip, channels=channels, columns=self._columns)
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
         """Decode one recording, ``[samples]``: int16 if it is stored so at the rate to read, else float32.
 
+        With ``channel=all`` the channels follow one another.
+
         Raises:
             DataError: The file is damaged; the message names it.
         """
-        from asdbench import read_wave
+        return self.examined(root, source)[0]
 
-        rate = self.sample_rate or self._rate(_survey(self._folder(root)))
-        return read_wave(self._folder(root) / source, sample_rate=rate, channel=self.channel)
+    def examined(self, root: Path, source: PurePosixPath) -> tuple[NDArray[Any], Sequence[str]]:
+        """Decode one recording as ``read`` does, and return the faults of the channels that were read with it."""
+        from asdbench import read_wave
+        from asdbench_datasets.recordings.sound import doubts, fitted, loudest, mean
+
+        folder = self._folder(root)
+        rate = self.sample_rate or survey(folder).common_rate
+        channel = self.channel if isinstance(self.channel, int) else None
+        read = read_wave(folder / source, sample_rate=rate, channel="all" if channel is None else channel)
+        waves = np.atleast_2d(read)  # [channels, samples]
+        numbers = list(range(len(waves))) if channel is None else [channel]
+        if self.channel == "loudest":
+            numbers = [loudest(waves)]
+            waves = waves[numbers]
+        if self._cuts:
+            waves = fitted(waves, survey(folder).by_source[source].samples_at(rate))
+        found = doubts(waves, channels=numbers, clip=self._clip(rate))
+        return (mean(waves) if self.channel == "mean" else waves.reshape(-1)), found
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one fold that the folders give; a flat folder has nothing to test."""
         return by_part(rows, name="folder")
 
+    @property
+    def _reading(self) -> Reading:
+        return Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
+
+    @property
+    def _cuts(self) -> bool:
+        return self.clip_s is not None or self.channel == "all"
+
+    @property
+    def _columns(self) -> dict[str, str]:
+        start = (
+            {} if self.clip_s is None else {"start_s": "where the clip begins in its recording, in seconds"}
+        )
+        return start | ({"channel": "channel of the recording, from 0"} if self.channel == "all" else {})
+
     def _folder(self, root: Path) -> Path:
         if not self.path:
             raise ConfigError("the dataset `folder` needs a path: -d 'folder[path=...]'")
-        return root / self.path  # an absolute path replaces the root
+        return own_place(self.path, root)
 
-    def _rate(self, files: _Files) -> int:
-        return self.sample_rate or files.common_rate
+    def _labelling(self, folder: Path) -> Labelling:
+        table = own_place(self.labels, folder) if self.labels else None
+        return Labelling(
+            normal=patterns_of(self.normal),
+            anomaly=patterns_of(self.anomaly),
+            table=self.labels,
+            listed=read_labels(table, recordings_in(folder)) if table else {},
+        )
 
-    def _notes(self, files: _Files) -> Iterator[str]:
-        """Yield how recordings that differ in rate or length are handled."""
-        if len(files.rates) > 1:
-            found = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(files.rates.items()))
-            why = (
-                "the sample_rate given"
-                if self.sample_rate
-                else "the most common one; set sample_rate for another"
-            )
-            yield (
-                f"the recordings have several sample rates: {found}; all are read at {self._rate(files)} Hz, {why}"
-            )
-        lengths = [*files.train_s, *files.test_s]
-        if min(lengths) < ALIKE * max(lengths):
-            shortest = min(files.train_s, default=min(lengths))
-            shorter = sum(seconds < shortest for seconds in files.test_s)
-            yield (
-                f"the recordings are {float(min(lengths)):.3g} to {float(max(lengths)):.3g} s long: recordings that train "
-                f"together are cut to the shortest of them (the shortest of all has {float(shortest):.3g} s), or to a "
-                f"method's length_s if that is less; shorter test recordings ({shorter} are shorter than "
-                f"{float(shortest):.3g} s) are repeated from the beginning"
-            )
+    def _clip(self, rate: int) -> int | None:
+        """Return the length of a clip in samples; None: recordings are not cut."""
+        return None if self.clip_s is None else max(1, round(self.clip_s * rate))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Files:
-    """What the headers of all recordings give."""
+def _items(
+    row: Row, header: Header, *, rate: int, clip: int | None, channels: int, columns: Iterable[str]
+) -> Iterator[Row]:
+    """Yield the items of one recording: its clips, in every channel if ``channels`` is not 1.
 
-    rates: Mapping[int, int]
-    """Sample rate in Hz -> number of recordings with it."""
-    train_s: Sequence[Fraction]
-    """Exact lengths of the training recordings in seconds."""
-    test_s: Sequence[Fraction]
-
-    @property
-    def common_rate(self) -> int:
-        """The most common rate, or the lowest of several equally common ones, whatever the names and order of files."""
-        return min(self.rates, key=lambda rate: (-self.rates[rate], rate))
-
-    def shortest_at(self, rate: int) -> int:
-        """Return the length in samples of the shortest training recording, or of the shortest of all if there are none."""
-        return math.ceil(min(self.train_s or self.test_s) * rate)
-
-
-def _places(folder: Path) -> list[tuple[str, str | None, Path]]:
-    """Return (machine, part or None for a flat folder, folder) of all folders with recordings.
-
-    Raises:
-        DataError: There is no such folder, or it fits none of the layouts.
+    Args:
+        row: The whole recording.
+        header: Its header.
+        rate: Sample rate in Hz at which it is read.
+        clip: Samples of a clip; None: the whole recording.
+        channels: Number of channels, which are read one after another.
+        columns: Names of the columns that items have beside those of the recording.
     """
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} is not a folder; give the right one with -d 'folder[path=...]'; a relative path starts at the data "
-            "root, and --data-root . makes it start here"
-        )
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    machines = [folder, *sorted(path for path in visible if path.is_dir())]
-    filled: list[tuple[str, str | None, Path]] = [
-        # Resolved, since `.` has no name.
-        (machine.resolve().name, part, machine / part)
-        for machine in machines
-        for part in ("train", "test")
-        if (machine / part).is_dir() and _recordings(machine / part, deep=True)
-    ]
-    if not filled and _recordings(folder, deep=False):
-        filled = [(folder.resolve().name, None, folder)]
-    if not filled:
-        raise DataError(
-            f"no recordings ({', '.join(sorted(SUFFIXES))}) under {folder}; put them in <machine>/train and "
-            "<machine>/test, or in train and test, or, if all are normal, in the folder itself"
-        )
-    return filled
-
-
-def _recordings(folder: Path, *, deep: bool) -> list[Path]:
-    found = folder.rglob("*") if deep else folder.iterdir()
-    recordings = sorted(
-        path
-        for path in found
-        if path.suffix.lower() in SUFFIXES
-        and not any(word.startswith(".") for word in path.relative_to(folder).parts)
-    )
-    for path in recordings:
-        _check_name(path)
-        if path.is_symlink() and not path.exists():
-            raise DataError(
-                f"{path} is a symbolic link to {path.readlink()}, which does not exist; remove the link"
+    samples = header.samples_at(rate)
+    # Only a test recording may be shorter than a clip: it is repeated, as a short recording always is.
+    whole = [0] if clip is None or header.recording.part == "test" else []
+    starts = (clip_starts(samples, clip) if clip else []) or whole
+    for channel in range(channels):
+        for start in starts:
+            values = {"start_s": f"{start / rate:g}", "channel": str(channel)}
+            yield replace(
+                row,
+                start=channel * samples + start,
+                length=min(clip or samples, samples),
+                columns={**row.columns, **{name: values[name] for name in columns}},
             )
-    return recordings
-
-
-def _check_name(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:  # neither a record nor a decoder could use such a name
-        raise DataError(f"the name {str(path)!r} is not UTF-8; rename the file") from error
-
-
-def _row(file: Path, source: PurePosixPath, *, machine: str, part: str | None, inner: Path) -> Row:
-    label = _label(inner)
-    if part != "test" and label == ANOMALY:
-        raise DataError(
-            f"{file} has the name of an anomaly, but training recordings must be normal; move it to test"
-        )
-    section = _SECTION.search(source.stem)
-    return Row(
-        source=source,
-        columns={"machine": machine, "section": section[1] if section else "00", "part": part or "train"},
-        label=label if part == "test" else NORMAL,
-    )
-
-
-def _label(inner: Path) -> str | None:
-    """Return the label in a name or in the nearest folder around it; ``inner`` starts below the part."""
-    named = _NAME_LABEL.match(inner.stem)
-    folders = (_LABEL.fullmatch(name) for name in reversed(inner.parts[:-1]))
-    match = named or next(filter(None, folders), None)
-    if match is None:
-        return None
-    return NORMAL if match["normal"] else ANOMALY
-
-
-@functools.lru_cache(maxsize=32)
-def _survey(folder: Path) -> _Files:
-    """Read the headers of all recordings; cached, since the rate at which each file is read depends on all."""
-    from asdbench import wave_info
-
-    rates: Counter[int] = Counter()
-    lengths: dict[bool, list[Fraction]] = {True: [], False: []}
-    for _, part, place in _places(folder):
-        for file in _recordings(place, deep=part is not None):
-            samples, rate = wave_info(file)
-            rates[rate] += 1
-            lengths[part == "test"].append(Fraction(samples, rate))
-    return _Files(rates=rates, train_s=lengths[False], test_s=lengths[True])

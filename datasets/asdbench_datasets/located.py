@@ -16,3 +16,9 @@ def at_place(dataset: AnyDataset, place: Path, *, option: str) -> tuple[AnyDatas
     """Return the dataset with ``option`` set to the absolute path of ``place``, and that path."""
     absolute = place.resolve()
     return replace(dataset, **{option: str(absolute)}), absolute
+
+
+def own_place(path: str, root: Path) -> Path:
+    """Return where a user's own files are: below the current folder or, if there is nothing, below ``root``."""
+    here = Path(path)
+    return here if here.exists() else root / here  # an absolute path replaces the root

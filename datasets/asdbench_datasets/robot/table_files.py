@@ -78,7 +78,7 @@ def files_in(place: Path) -> list[Path]:
     if not files:
         raise DataError(
             f"{place} is neither a table nor a folder with tables ({', '.join(SUFFIXES)}); a relative path starts at the "
-            "data root, and --data-root . makes it start here"
+            f"current folder ({Path.cwd()}) or, if it does not exist there, at the data root"
         )
     return files
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from asdbench import Card, ConfigError, DataError, Fold, Row
-from asdbench_datasets.located import at_place
+from asdbench_datasets.located import at_place, own_place
 from asdbench_datasets.robot.table_files import (
     SEPARATORS,
     ColumnChoice,
@@ -38,7 +38,11 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
     """Tables that no release describes."""
 
     path: Annotated[
-        str, Meta(description="table, or folder of tables, absolute or relative to the data root")
+        str,
+        Meta(
+            description="table, or folder of tables, absolute or relative to the current folder (or, if it does not exist "
+            "there, to the data root)"
+        ),
     ] = ""
     label: Annotated[
         str,
@@ -117,7 +121,7 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
     def _place(self, root: Path) -> Path:
         if not self.path:
             raise ConfigError("the dataset `timeseries` needs a path: -d 'timeseries[path=...]'")
-        return (root / self.path).resolve()  # an absolute path replaces the root
+        return own_place(self.path, root).resolve()
 
     @property
     def _choice(self) -> ColumnChoice:

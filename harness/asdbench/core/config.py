@@ -86,7 +86,9 @@ def _misfit(message: str, options: Mapping[str, Any], *, config: type[Any]) -> s
     name, value = place[1], options[place[1]]
     kind = typing.get_type_hints(config, include_extras=True)[name]
     if choices := _choices(kind):
-        return unknown(f"value of {name}", str(value), known=[str(choice) for choice in choices])
+        numbers = _whole_numbers(inspect.type_info(kind))
+        known = [*map(str, choices), *([numbers] if numbers else [])]
+        return unknown(f"value of {name}", str(value), known=known)
     wanted = _wanted(inspect.type_info(kind))
     return f"{name}={value} is not {wanted}" if wanted else message
 
@@ -110,6 +112,19 @@ def _wanted(kind: inspect.Type) -> str | None:
             return "a number" + _range(kind)
         case inspect.StrType():
             return f"text of the form {kind.pattern}" if kind.pattern else None
+        case _:
+            return None
+
+
+def _whole_numbers(kind: inspect.Type) -> str | None:
+    """Return which whole numbers a type allows beside its choices; None: none."""
+    match kind:
+        case inspect.Metadata():
+            return _whole_numbers(kind.type)
+        case inspect.UnionType():
+            return next(filter(None, map(_whole_numbers, kind.types)), None)
+        case inspect.IntType():
+            return _wanted(kind)
         case _:
             return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import soundfile
@@ -21,20 +21,30 @@ HIGHEST_RATE_HZ = 1_000_000
 _UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream into a pipe and cannot go back to the header
 
 
+class WaveInfo(NamedTuple):
+    """What the header of a recording gives."""
+
+    samples: int
+    """In each channel."""
+    sample_rate: int
+    """In Hz."""
+    channels: int
+
+
 def read_wave(
-    path: Path, *, sample_rate: int | None = None, channel: int = 0, resample: bool = True
+    path: Path, *, sample_rate: int | None = None, channel: int | Literal["all"] = 0, resample: bool = True
 ) -> NDArray[Any]:
-    """Return the samples of one channel of a recording (wav, flac, ogg).
+    """Return the samples of one channel of a recording (wav, flac, ogg, mp3), or of all.
 
     Args:
         path: The file.
         sample_rate: In Hz, of the returned samples; None: the rate of the file.
-        channel: Channel to read of a recording with several.
+        channel: Channel to read of a recording with several, from 0; ``all``: every channel.
         resample: False: a file at another rate is an error instead of being resampled.
 
     Returns:
-        ``[samples]``: int16 exactly as stored if the file is 16-bit and its rate is kept, otherwise float32 in
-        [-1, 1] (resampling may overshoot slightly).
+        ``[samples]``, or ``[channels, samples]`` for all: int16 exactly as stored if the file is 16-bit and its rate is
+        kept, otherwise float32 in [-1, 1] (resampling may overshoot slightly).
 
     Raises:
         DataError: The file is missing, damaged, truncated, empty or not finite, has an absurd or refused rate, or
@@ -49,20 +59,20 @@ def read_wave(
     return _resample(samples, rate=rate, wanted=sample_rate)
 
 
-def wave_info(path: Path) -> tuple[int, int]:
-    """Return (samples per channel, sample rate in Hz) from the header of a recording.
+def wave_info(path: Path) -> WaveInfo:
+    """Return samples per channel, sample rate in Hz and number of channels from the header of a recording.
 
     Raises:
         DataError: The file is missing, is not a recording, or has an absurd rate.
     """
     with _opened(path) as file:
-        return file.frames, _checked_rate(path, file)
+        return WaveInfo(file.frames, _checked_rate(path, file), file.channels)
 
 
-def _decode(path: Path, channel: int) -> tuple[NDArray[Any], int]:
+def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], int]:
     with _opened(path) as file:
         rate = _checked_rate(path, file)
-        if not 0 <= channel < file.channels:
+        if channel != "all" and not 0 <= channel < file.channels:
             raise DataError(
                 f"{path} has {file.channels} channel(s), numbered from 0, but no channel {channel}"
             )
@@ -70,9 +80,10 @@ def _decode(path: Path, channel: int) -> tuple[NDArray[Any], int]:
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
         announced = file.frames
         try:
-            samples = file.read(dtype=dtype, always_2d=True)[:, channel]  # [samples]
+            stored = file.read(dtype=dtype, always_2d=True)  # [samples, channels]
         except soundfile.LibsndfileError as error:
             raise DataError(f"{path} is damaged: {error}") from error
+    samples = stored.T if channel == "all" else stored[:, channel]
     _check_samples(path, samples, announced=announced)
     return np.ascontiguousarray(samples), rate
 
@@ -96,10 +107,11 @@ def _checked_rate(path: Path, file: soundfile.SoundFile) -> int:
 
 
 def _check_samples(path: Path, samples: NDArray[Any], *, announced: int) -> None:
-    if announced == 0 or len(samples) == 0:
+    found = samples.shape[-1]
+    if announced == 0 or found == 0:
         raise DataError(f"{path} holds no samples")
-    if len(samples) < announced:
-        raise DataError(f"{path} is truncated: {len(samples)} of {announced} samples can be read")
+    if found < announced:
+        raise DataError(f"{path} is truncated: {found} of {announced} samples can be read")
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         bad = int(np.count_nonzero(~np.isfinite(samples)))
         raise DataError(f"{path} holds {bad} samples that are not finite (NaN or infinite)")

@@ -105,7 +105,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: int | None = None
     resample_by: str = ""
     """Column whose items are resampled together for intervals, for example subject, or block where windows overlap;
-    empty: each item separately."""
+    ``source`` for the items of one file; empty: each item separately."""
+    held_by: str = ""
+    """Column, or ``source``, whose items are held out of training together; empty: each item separately."""
     known_leaks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader of results on this data must know; every run warns of it and its record repeats it."""
@@ -160,6 +162,18 @@ class LocatedDataset(Dataset, Protocol):
 
     def located(self, root: Path) -> tuple[Dataset, Path]:
         """Return the dataset with its folder filled in, and the root that its sources are relative to."""
+
+
+@runtime_checkable
+class ExaminedDataset(Protocol):
+    """A dataset that examines its samples while they are decoded."""
+
+    def examined(self, root: Path, source: PurePosixPath) -> tuple[NDArray[Any], Sequence[str]]:
+        """Decode one source as ``read`` does, and return what is wrong with its samples with it.
+
+        Equal faults have equal words, for example ``silent in channel 0``: every run reports each of them once, with the
+        number of files that have it and the first of them.
+        """
 
 
 @runtime_checkable

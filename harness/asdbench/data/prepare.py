@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from asdbench.core.files import Hold, locked, mark_used, new_folder, write_json
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.completeness import Completeness, completeness
-from asdbench.data.dataset import Card, Dataset, GeneratedDataset, LocatedDataset, Row
+from asdbench.data.dataset import Card, Dataset, ExaminedDataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
 from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
@@ -30,9 +30,11 @@ from asdbench.data.vault import (
     RESERVED,
     SCORES,
     read_decoded,
+    read_faults,
     read_ids,
     reserved,
     write_decoded,
+    write_faults,
     write_vault,
 )
 from asdbench.errors import DataError
@@ -113,7 +115,7 @@ def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgres
         holds = [Hold(file) for file in (pack / "pack.json", root / GENERATED) if file.exists()]
     return Prepared(
         dataset=dataset,
-        card=card,
+        card=replace(card, notes=(*card.notes, *read_faults(vault))),
         rows=tuple(rows),
         ids=read_ids(vault),
         decoded=read_decoded(vault),
@@ -224,10 +226,14 @@ def _build(
     # Secret, so that ids reveal neither the order nor the labels of the rows to a job.
     ids = np.array(_secret_permutation(len(rows)), dtype=np.int64)
     vault = vault_of(digest_of(ids))
+    faults: dict[str, Sequence[str]] = {}
 
     def read(source: PurePosixPath) -> NDArray[np.generic]:
         try:
-            return dataset.read(root, source)
+            if not isinstance(dataset, ExaminedDataset):
+                return dataset.read(root, source)
+            array, faults[str(source)] = dataset.examined(root, source)
+            return array
         except OSError as error:
             raise DataError(f"cannot read {source} under {root}: {error.strerror or error}") from error
 
@@ -236,6 +242,8 @@ def _build(
         # The vault before the pack: a pack that exists has its vault, whenever this process is killed.
         vault.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_decoded(decoded, folder=vault)
+        if faults:
+            write_faults(faults, folder=vault)
         write_vault(rows, ids, folder=vault)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE = "vault.parquet"
 DECODED = "decoded.json"
+FAULTS = "faults.json"
 RESERVED = ("item_id", "source", "start", "length", "sha256", "label")
 """Names under which the vault and the tables of scores describe items; no dataset may use them."""
 SCORES = "score_"
@@ -55,6 +56,31 @@ def write_decoded(digests: Sequence[str], *, folder: Path) -> None:
 def read_decoded(folder: Path) -> list[str]:
     """Return what ``write_decoded`` wrote."""
     return msgspec.json.decode((folder / DECODED).read_bytes(), type=list[str])
+
+
+def write_faults(faults: Mapping[str, Sequence[str]], *, folder: Path) -> None:
+    """Write the faults that decoding found, as sentences: each fault with the number of files that have it.
+
+    Args:
+        faults: Faults of every examined file by its name.
+        folder: The vault: the sentences name files, so no job may see them.
+    """
+    files: dict[str, list[str]] = {}
+    for name in sorted(faults):
+        for fault in faults[name]:
+            files.setdefault(fault, []).append(name)
+    sentences = [
+        f"{fault}: {len(names)} of {len(faults)} files (first: {names[0]})"
+        for fault, names in sorted(files.items())
+    ]
+    write_bytes(folder / FAULTS, msgspec.json.encode(sentences))
+
+
+def read_faults(folder: Path) -> list[str]:
+    """Return the sentences that ``write_faults`` wrote; none if the dataset does not examine its files."""
+    if not (folder / FAULTS).exists():
+        return []
+    return msgspec.json.decode((folder / FAULTS).read_bytes(), type=list[str])
 
 
 def read_ids(folder: Path) -> NDArray[np.int64]:

@@ -197,16 +197,14 @@ class _CaseBuilder:
         held: list[int] = []
         spared: list[str] = []
         for name, members in self.data.by_class(rows).items():
-            count = int(share * len(members))
+            groups = self.data.together(members)
+            count = int(share * len(groups))
             if count == 0:
-                spared.append(f"{name} ({len(members)})")
+                spared.append(f"{name} ({len(groups)})")
             # Seeded by class, so that adding or removing a class does not change what others hold out.
             generator = np.random.default_rng(seed_for(self.seed, "held", name))
-            held += [members[i] for i in generator.permutation(len(members))[:count]]
-        few = ", ".join(spared)
-        return sorted(held), [
-            f"no items held out of classes with too few training items: {few}"
-        ] if few else []
+            held += [k for i in generator.permutation(len(groups))[:count] for k in groups[i]]
+        return sorted(held), _too_few(spared, by=self.data.card.held_by)
 
     def _learn(self, parts: _Parts) -> tuple[list[int], list[str]]:
         """Choose the rows the scorer learns from; a class without held-out items uses its training items instead."""
@@ -255,6 +253,12 @@ def _content(data: Data, parts: _Parts) -> list[str]:
     """Return hashes of what a model learns from, one for each use."""
     # One hash per use: the same rows as training and as held-out items make different models.
     return [data.hash_of(rows) for rows in (parts.train, parts.foreign, parts.held, parts.held_foreign)]
+
+
+def _too_few(spared: Sequence[str], *, by: str) -> list[str]:
+    each = f" (those of one {by} count once)" if by else ""
+    rule = f"no items held out of classes with too few training items{each}: {', '.join(spared)}"
+    return [rule] if spared else []
 
 
 def _short(tested: NDArray[Any], length: int) -> list[str]:

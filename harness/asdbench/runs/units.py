@@ -61,6 +61,17 @@ class Data:
             by_class.setdefault(self.claims[k], []).append(k)
         return dict(sorted(by_class.items()))
 
+    def together(self, rows: Sequence[int]) -> list[list[int]]:
+        """Return rows grouped by what the card holds out together: single rows unless it names a column."""
+        by = self.card.held_by
+        if not by:
+            return [[k] for k in rows]
+        groups: dict[str, list[int]] = {}
+        for k in rows:
+            row = self.rows[k]
+            groups.setdefault(str(row.source) if by == "source" else row.columns[by], []).append(k)
+        return list(groups.values())
+
     def hash_of(self, rows: Sequence[int]) -> str:
         """Return a hash of what a model learns from some rows: samples, columns, and labels if training sees them."""
         return hashlib.sha256(b"".join(self._content[k] for k in rows)).hexdigest()

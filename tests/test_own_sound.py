@@ -1,0 +1,183 @@
+"""How a user's own recordings are read: channels, their faults, clips of long recordings, mp3."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from plant_folders import RATE, noise, record
+
+from asdbench import DataError, Row, Selector, read_wave
+from asdbench.data.prepare import Prepared, prepare
+from asdbench.runs.plan import plan_run
+from asdbench_datasets.folder import Folder
+from asdbench_datasets.recordings.sound import doubts
+from asdbench_datasets.recordings.survey import clip_starts
+
+LEFT_IS_SILENT = np.stack([np.zeros(800), noise(0.1), 2 * noise(0.1, seed=1)], axis=1)
+"""Three channels, the last the loudest."""
+
+
+def prepared(place: Path, **options: Any) -> Prepared:
+    dataset = Folder(path=str(place), **options)
+    return prepare(dataset, place, cache=place.parent / "cache", on_progress=lambda progress: None)
+
+
+def read(place: Path, **options: Any) -> np.ndarray:
+    [row] = Folder(path=str(place), **options).index(place)
+    return Folder(path=str(place), **options).read(place, row.source)
+
+
+def spans(rows: list[Row]) -> list[tuple[int, int | None]]:
+    return [(row.start, row.length) for row in rows]
+
+
+def test_a_channel_is_chosen_by_number_mean_or_loudness(tmp_path: Path) -> None:
+    file = record(tmp_path / "saw" / "1.wav", samples=LEFT_IS_SILENT)
+    stored, _ = soundfile.read(file, dtype="int16")  # [samples, channels]
+    np.testing.assert_array_equal(read(file.parent, channel=1), stored[:, 1])
+    np.testing.assert_array_equal(read(file.parent, channel="loudest"), stored[:, 2])
+    np.testing.assert_allclose(read(file.parent, channel="mean"), stored.mean(axis=1) / 32768, atol=1e-7)
+    np.testing.assert_array_equal(read_wave(file, channel="all"), stored.T)
+
+
+def test_the_loudest_channel_is_not_the_one_with_the_largest_offset(tmp_path: Path) -> None:
+    file = record(tmp_path / "saw" / "1.wav", samples=np.stack([np.full(800, 0.9), noise(0.1)], axis=1))
+    np.testing.assert_array_equal(read(file.parent, channel="loudest"), read_wave(file, channel=1))
+
+
+def test_with_all_channels_each_is_an_item_of_its_own(tmp_path: Path) -> None:
+    file = record(tmp_path / "saw" / "train" / "1.wav", samples=LEFT_IS_SILENT)
+    dataset = Folder(path=str(tmp_path / "saw"), channel="all", sample_rate=5000)
+    rows = list(dataset.index(tmp_path))
+    assert spans(rows) == [(0, 500), (500, 500), (1000, 500)]
+    assert [row.columns["channel"] for row in rows] == ["0", "1", "2"]
+    samples = dataset.read(tmp_path, rows[0].source)
+    assert samples.shape == (1500,)
+    np.testing.assert_array_equal(samples[1000:], read_wave(file, sample_rate=5000, channel=2))
+    assert (dataset.card.held_by, dataset.card.resample_by) == ("source", "source")
+
+
+def test_a_silent_channel_is_noted_once_with_its_number_of_files(tmp_path: Path) -> None:
+    for name in ("train/1", "train/2", "test/normal_3"):
+        record(tmp_path / "saw" / f"{name}.wav", samples=LEFT_IS_SILENT)
+    record(tmp_path / "saw" / "test" / "normal_4.wav")
+    for _ in range(2):  # decoded, then from the cache
+        channels, silent = prepared(tmp_path / "saw").card.notes
+        assert channels.startswith(
+            "the recordings have several channels, number of channels (of recordings): 1 (1), 3"
+        )
+        assert channels.endswith(
+            "only channel 0 is read; set channel to another number, mean, loudest or all"
+        )
+        assert silent == "silent in channel 0: 3 of 4 files (first: test/normal_3.wav)"
+    assert prepared(tmp_path / "saw", channel="loudest").card.notes == ()
+    assert prepared(tmp_path / "saw", channel="mean").card.notes[1] == silent
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind"),
+    [
+        (np.zeros(800), "silent"),
+        (np.full(800, 0.25), "constant"),
+        (0.0005 * noise(0.1), "near-silent (below -80 dB of full scale)"),
+        (np.clip(20 * noise(0.1), -1, 1), "clipped (0.1% of the samples or more at full scale)"),
+        (noise(0.1), None),
+        (0.5 + 0.01 * noise(0.1), None),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_faults_of_a_channel_are_found(samples: np.ndarray, kind: str | None, dtype: str) -> None:
+    wave = np.int16(samples * 32767) if dtype == "int16" else np.float32(samples)
+    assert doubts(wave[None], channels=[3], clip=None) == ([f"{kind} in channel 3"] if kind else [])
+
+
+def test_a_silent_clip_in_a_good_recording_is_found() -> None:
+    wave = np.concatenate([noise(0.1), np.zeros(800), noise(0.1)])[None]
+    assert doubts(wave, channels=[0], clip=800) == ["clips silent in channel 0"]
+    assert doubts(wave, channels=[0], clip=None) == []
+
+
+@pytest.mark.parametrize(
+    ("samples", "starts"), [(9, []), (10, [0]), (14, [0]), (15, [0, 5]), (20, [0, 10]), (27, [0, 10, 17])]
+)
+def test_clips_follow_each_other_and_a_long_rest_gets_one_too(samples: int, starts: list[int]) -> None:
+    assert clip_starts(samples, 10) == starts
+
+
+def test_a_long_recording_is_cut_into_clips_and_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "saw" / "train" / "long.wav", seconds=0.35)
+    record(tmp_path / "saw" / "train" / "short.wav", seconds=0.05)
+    record(tmp_path / "saw" / "test" / "normal_short.wav", seconds=0.05)
+    decoded: list[PurePosixPath] = []
+    examined = Folder.examined
+
+    def counted(self: Folder, root: Path, source: PurePosixPath) -> Any:
+        decoded.append(source)
+        return examined(self, root, source)
+
+    monkeypatch.setattr(Folder, "examined", counted)
+    found = prepared(tmp_path / "saw", clip_s=0.1)
+    rows = sorted(found.rows, key=lambda row: (str(row.source), row.start))
+    assert spans(rows) == [(0, 400), (0, 800), (800, 800), (1600, 800), (2000, 800)]
+    assert [row.columns["start_s"] for row in rows] == ["0", "0", "0.1", "0.2", "0.25"]
+    assert sorted(map(str, decoded)) == ["test/normal_short.wav", "train/long.wav"]
+    assert found.card.item_shape == (800,)
+    assert found.card.notes == (
+        "1 train recordings are shorter than clip_s=0.1 and are left out (first: train/short.wav)",
+        "1 test recordings are shorter than clip_s=0.1 and are repeated from the beginning (first: test/normal_short.wav)",
+    )
+
+
+def test_clips_longer_than_every_training_recording_are_refused(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "1.wav", seconds=0.05)
+    with pytest.raises(DataError, match=r"clip_s=2 is longer than every training .* has 0\.05 s"):
+        list(Folder(path=str(tmp_path / "saw"), clip_s=2.0).index(tmp_path))
+
+
+def test_clips_and_channels_of_one_recording_are_held_out_together(tmp_path: Path, cache: Path) -> None:
+    for number in range(4):
+        samples = np.stack([noise(0.3, seed=number), noise(0.3, seed=9 + number)], axis=1)
+        record(tmp_path / "saw" / "train" / f"{number}.wav", samples=samples)
+    record(tmp_path / "saw" / "test" / "normal.wav", samples=samples[::-1])
+    options = {"path": str(tmp_path / "saw"), "clip_s": "0.1", "channel": "all"}
+    request = tiny.request(
+        tmp_path, Selector("toy", {"held": "0.5"}), cache=cache, dataset=Selector("folder", options)
+    )
+    planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
+    source_of = dict(
+        zip(planned.prepared.ids.tolist(), (row.source for row in planned.prepared.rows), strict=True)
+    )
+    [case] = planned.cases
+    train, held = ([source_of[k] for k in rows.ids] for rows in (case.fit.train, case.fit.held))
+    assert (len(train), len(held)) == (12, 12)  # two recordings, two channels, three clips
+    assert len(set(train)) == len(set(held)) == 2
+    assert not set(train) & set(held)
+
+
+def test_a_single_recording_is_not_divided_between_training_and_held_out(tmp_path: Path, cache: Path) -> None:
+    record(tmp_path / "saw" / "1.wav", seconds=1.0)
+    options = {"path": str(tmp_path / "saw"), "clip_s": "0.1"}
+    request = tiny.request(
+        tmp_path, Selector("toy", {"held": "0.5"}), cache=cache, dataset=Selector("folder", options)
+    )
+    [case] = plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
+    assert (len(case.fit.train.ids), case.fit.held.ids) == (10, [])
+    rule = "no items held out of classes with too few training items (those of one source count once): saw/00 (1)"
+    assert rule in case.fit.rules
+
+
+def test_mp3_is_read(tmp_path: Path) -> None:
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    soundfile.write(tmp_path / "1.mp3", wave, RATE, format="MP3")
+    [row] = Folder(path=str(tmp_path)).index(tmp_path)
+    samples = Folder(path=str(tmp_path)).read(tmp_path, row.source)
+    assert samples.dtype == np.float32
+    assert len(samples) == pytest.approx(RATE, rel=0.2)
+    assert samples[2000:6000].std() == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
