@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,22 @@ from asdbench.results.record import decode
 
 ROOT = Path(__file__).parents[1]
 PLACES = [ROOT / part for part in ("harness", "plugins", "datasets", "leaderboards")]
-_FILE = re.compile(
-    r"```(?:python|toml)\n# (?P<name>[\w/.]+)(?: of your package)?\n(?P<text>.*?)```", re.DOTALL
-)
+_FILE = re.compile(r"```(?:python|toml)\n# (?P<name>[\w/.]+)\n(?P<text>.*?)```", re.DOTALL)
+_INSTALL = "-m pip --isolated install --quiet --no-index --no-deps --no-build-isolation --target"
 
 
 def installed(page: str, folder: Path) -> dict[str, str]:
-    """Install the files of a page in a folder, as pip would; return an environment that finds them."""
-    files = {match["name"]: match["text"] for match in _FILE.finditer((ROOT / page).read_text("utf-8"))}
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, "utf-8")
-    points = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]["asdbench.plugins"]
-    metadata = folder / "shown-0.1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 0.1\n", "utf-8")
-    lines = [f"{name} = {module}" for name, module in points.items()]
-    (metadata / "entry_points.txt").write_text("\n".join(["[asdbench.plugins]", *lines, ""]), "utf-8")
-    path = os.pathsep.join(map(str, [folder, *PLACES]))
+    """Install the files of a page as printed, without the network; return an environment that finds the package.
+
+    The tests of the page, which a package does not install, are left in ``folder / "source"``.
+    """
+    source, target = folder / "source", folder / "installed"
+    for match in _FILE.finditer((ROOT / page).read_text("utf-8")):
+        file = source / match["name"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(match["text"], "utf-8")
+    called(*_INSTALL.split(), str(target), str(source), env=dict(os.environ), folder=folder)
+    path = os.pathsep.join(map(str, [target, *PLACES]))
     return os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -57,8 +54,9 @@ def auc(*words: str, env: dict[str, str], folder: Path) -> dict[str, float]:
 
 def test_the_plugin_of_the_page_keeps_every_contract(tmp_path: Path) -> None:
     env = installed("docs/plugins.md", tmp_path)
-    quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    output = called(*quiet, "test_hum.py", env=env, folder=tmp_path)
+    # Not beside the sources: the installed package is the one to test.
+    quiet = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    output = called(*quiet, "source/test_hum.py", env=env, folder=tmp_path)
     assert re.search(r"\b2\d passed", output)
     assert "skipped" not in output
 

@@ -52,6 +52,8 @@ def entry(name, path="stranger:Thing"):
 BROKEN = {
     "a library that is not there": ("import no_such_library", "No module named 'no_such_library'"),
     "an error of its own": ("raise RuntimeError('no dongle found')", "RuntimeError: no dongle found"),
+    "an exit": ("raise SystemExit(5)", "SystemExit: 5"),
+    "an exit of a hook": ("@hookimpl\ndef asdbench_scorers(): raise SystemExit", "SystemExit"),
     "an unknown hook": ("@hookimpl\ndef asdbench_scorer(): return []", "unknown hook 'asdbench_scorer'"),
     "a wrong signature": (
         "@hookimpl\ndef asdbench_scorers(registry): return []",

@@ -13,8 +13,10 @@ A message states what is wrong, the value found, what would be right, and the re
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class AsdbenchError(Exception):
@@ -43,6 +45,28 @@ class RunError(AsdbenchError):
 
 class Interrupted(RunError):  # noqa: N818 - an interruption is not an error, but it travels as one
     """The user interrupted the run; finished work is kept and the same command resumes it."""
+
+
+@contextlib.contextmanager
+def blamed_on(what: str) -> Iterator[None]:
+    """Run a plugin's code: whatever it raises, even an exit, becomes a ``PluginError`` that begins with ``what``.
+
+    Errors of asdbench pass as they are: plugins raise them on purpose. So does Ctrl-C.
+    """
+    try:
+        yield
+    except (AsdbenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{what}: {type(error).__name__}: {error}{_place_of(error)}") from error
+
+
+def _place_of(error: BaseException) -> str:
+    """Return where an error was raised, since its traceback is not shown."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return f" ({Path(place.tb_frame.f_code.co_filename).name}, line {place.tb_lineno})" if place else ""
 
 
 def unknown(kind: str, name: str, *, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import inspect
 
-from asdbench.errors import ConfigError, PluginError, unknown
+from asdbench.errors import ConfigError, PluginError, blamed_on, unknown
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,25 +55,30 @@ def convert(options: Mapping[str, Any], config: type[Any], *, of: str) -> Any:
 
     Raises:
         ConfigError: A value does not fit.
-        PluginError: ``config`` has a field of a type that cannot be read.
+        PluginError: ``config`` has a field of a type that cannot be read, or its own checks fail with another error.
     """
-    try:
-        # Not strict: text from a command line becomes the type of its field. "none" means None unless it is a choice.
-        values = {
-            key: None if value == "none" and not _is_choice(config, key, value=value) else value
-            for key, value in options.items()
-        }
-        converted = msgspec.convert(values, config, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{of}: {_misfit(str(error), options, config=config)}") from error
-    except TypeError as error:  # msgspec raises it for types that it cannot read, not for values
-        raise PluginError(f"{of}: {config.__name__} is not a valid Config: {error}") from error
+    with blamed_on(f"{of}: {config.__name__} failed"):
+        converted = _converted(options, config, of=of)
     for name in options:
         value = getattr(converted, name)
         # JSON, by which recipes are identified and kept, has no such numbers: they would become null, which is None.
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{of}: {name}={value} is not a finite number")
     return converted
+
+
+def _converted(options: Mapping[str, Any], config: type[Any], *, of: str) -> Any:
+    try:
+        # Not strict: text from a command line becomes the type of its field. "none" means None unless it is a choice.
+        values = {
+            key: None if value == "none" and not _is_choice(config, key, value=value) else value
+            for key, value in options.items()
+        }
+        return msgspec.convert(values, config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{of}: {_misfit(str(error), options, config=config)}") from error
+    except TypeError as error:  # msgspec raises it for types that it cannot read, not for values
+        raise PluginError(f"{of}: {config.__name__} is not a valid Config: {error}") from error
 
 
 def _misfit(message: str, options: Mapping[str, Any], *, config: type[Any]) -> str:

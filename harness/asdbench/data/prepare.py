@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -37,7 +38,7 @@ from asdbench.data.vault import (
     write_faults,
     write_vault,
 )
-from asdbench.errors import DataError
+from asdbench.errors import DataError, blamed_on
 from asdbench.messages.progress import OnProgress, Progress
 
 logger = logging.getLogger(__name__)
@@ -81,10 +82,11 @@ def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgres
 
     Raises:
         DataError: The data are absent or damaged (the message names the first file), or a column has a reserved name.
+        PluginError: The dataset's own code fails.
     """
     dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
     card = dataset.card
-    found = list(dataset.index(root))
+    found = indexed(dataset, root)
     _refuse_reserved(card, found)
     if not found:
         raise DataError(f"{card.name} has no items under {root}")
@@ -150,15 +152,35 @@ def _generated(dataset: GeneratedDataset, cache: Path, *, on_progress: OnProgres
         done = root / GENERATED
         if not done.exists():
             root.mkdir(parents=True, exist_ok=True)
-            dataset.generate(
-                root,
-                lambda done, total: on_progress(
-                    Progress(stage=f"generating {dataset.card.name}", step=done, steps=total)
-                ),
-            )
+            stage = f"generating {dataset.card.name}"
+            with calling(dataset.card.name, to=f"generate its items under {root}"):
+                dataset.generate(
+                    root, lambda done, total: on_progress(Progress(stage=stage, step=done, steps=total))
+                )
             write_json(done, origin)
         mark_used(done)
     return root
+
+
+def indexed(dataset: Dataset, root: Path) -> list[Row]:
+    """Return the rows of a dataset; raises the errors of ``calling``."""
+    with calling(dataset.card.name, to=f"list its items under {root}"):
+        return list(dataset.index(root))
+
+
+@contextlib.contextmanager
+def calling(dataset: str, *, to: str) -> Iterator[None]:
+    """Call a function of a dataset, which is a plugin's; ``to`` names what it does, for a message.
+
+    Raises:
+        DataError: It cannot read or write a file, or raises this error itself.
+        PluginError: It raises any other error that is not asdbench's.
+    """
+    with blamed_on(f"dataset {dataset!r} cannot {to}"):
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"cannot {to}: {error.strerror or error}") from error
 
 
 def _in_order(found: Sequence[Row], hashes: Mapping[str, str]) -> list[Row]:
@@ -229,13 +251,11 @@ def _build(
     faults: dict[str, Sequence[str]] = {}
 
     def read(source: PurePosixPath) -> NDArray[np.generic]:
-        try:
+        with calling(dataset.card.name, to=f"read {source} under {root}"):
             if not isinstance(dataset, ExaminedDataset):
                 return dataset.read(root, source)
             array, faults[str(source)] = dataset.examined(root, source)
             return array
-        except OSError as error:
-            raise DataError(f"cannot read {source} under {root}: {error.strerror or error}") from error
 
     with new_folder(pack) as temporary:
         decoded = build_pack(rows, ids, read=read, folder=temporary, on_progress=on_progress)

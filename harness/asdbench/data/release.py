@@ -11,7 +11,7 @@ from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Dataset, Remote, RemoteDataset, TruthDataset
 from asdbench.data.download import accept_licence, install
 from asdbench.data.hashing import content_hashes
-from asdbench.data.prepare import placed
+from asdbench.data.prepare import indexed, placed
 from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress
 
@@ -90,9 +90,10 @@ def verify(dataset: Dataset, data_root: Path, *, cache: Path, on_progress: OnPro
 
     Raises:
         DataError: There are no files, or a file does not belong to the release.
+        PluginError: The dataset's own code fails.
     """
     dataset, root = placed(dataset, data_root, cache=cache, on_progress=on_progress)
-    card, rows = dataset.card, list(dataset.index(root))
+    card, rows = dataset.card, indexed(dataset, root)
     # Only files with an official hash are read: the others may be tens of gigabytes.
     known = (source for row in rows if (source := str(row.source)) in card.contents)
     hashes = content_hashes(root, known, cache=cache)

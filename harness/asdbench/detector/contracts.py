@@ -8,6 +8,7 @@ harness aggregates them to one score per item.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -74,6 +75,7 @@ class Featurizer(nn.Module):
         It runs once, before the model is trained; ``raw`` and ``batches`` of the items are available.
         """
 
+    @abstractmethod
     def forward(self, raw: Tensor) -> Tensor:
         """Return features.
 
@@ -119,6 +121,7 @@ class Model(nn.Module):
         self.config = config
         self.info = info
 
+    @abstractmethod
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train the model, with one ``trainer.run(Stage(...))`` per training stage.
 
@@ -136,6 +139,7 @@ class Model(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define fit")
 
+    @abstractmethod
     def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
         """Return the outputs for a batch, by name; scorers select one with their ``on``.
 
@@ -176,6 +180,7 @@ class Scorer(Config, frozen=True, kw_only=True):
     """True: for classification tasks; scores are ``[n, segments, classes]``, in the order of ``info.targets``."""
 
     @property
+    @abstractmethod
     def on(self) -> str:
         """Name of the model output to read. Declare a field ``on`` instead to let users choose it."""
         raise NotImplementedError(f"{type(self).__name__} must define on")
@@ -188,6 +193,7 @@ class Scorer(Config, frozen=True, kw_only=True):
         """
         return False
 
+    @abstractmethod
     def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn from normal items and return what was learned.
 
@@ -206,6 +212,7 @@ class Scorer(Config, frozen=True, kw_only=True):
             raise NotImplementedError(f"{type(self).__name__} must define fit, or set learns = False")
         return {}
 
+    @abstractmethod
     def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return anomaly scores; higher = more anomalous.
 

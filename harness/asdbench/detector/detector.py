@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ class Detector:
     """A method built for one unit of data."""
 
     def __init__(self, recipe: Recipe, info: Info) -> None:
+        """Build the parts.
+
+        Raises:
+            ConfigError: The options do not fit the shapes of the data.
+            PluginError: A featurizer or a model cannot be built from a configuration and an ``Info``.
+        """
         self.recipe = recipe
         featurizer = _build(recipe.featurizer, info)
         # The model is built for the features' shape, so the featurizer comes first.
@@ -156,7 +163,15 @@ def _load(part: Part) -> Any:
 
 def _build(part: Part, info: Info) -> Any:
     built = _load(part)
-    return built(configure(config_of(built), part.options, of=part.name), info)
+    config = configure(config_of(built), part.options, of=part.name)
+    signature = inspect.signature(built)
+    try:
+        signature.bind(config, info)
+    except TypeError as error:
+        raise PluginError(
+            f"{part.path} must be built with (config, info), but its __init__ takes ({', '.join(signature.parameters)})"
+        ) from error
+    return built(config, info)
 
 
 def _feature_shape(featurizer: Featurizer, info: Info) -> tuple[int, ...]:

@@ -66,8 +66,9 @@ def _measure(spec: JobSpec) -> Measure:
         )
     except ConfigError as error:
         return Measure(misfit=str(error))
-    # A border to third-party code: one broken plugin must not stop the planning of the other methods.
-    except Exception as error:  # noqa: BLE001
+    # A border to third-party code: one broken plugin must not stop the planning of the other methods, not even one that
+    # exits. Ctrl-C does not reach this process.
+    except BaseException as error:  # noqa: BLE001
         return Measure(broken=f"{type(error).__name__}: {error}")
 
 

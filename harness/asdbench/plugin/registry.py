@@ -164,8 +164,11 @@ class Registry:
         try:
             with _printing_to_stderr():
                 return entry.build.load()
-        # Third-party code may raise anything; this is one of the two borders where it becomes an error of ours.
-        except Exception as error:
+        except KeyboardInterrupt:  # the user's, not the plugin's
+            raise
+        # Third-party code may raise anything, and even exit; this is one of the two borders where it becomes an error
+        # of ours.
+        except BaseException as error:
             raise PluginError(
                 f"{kind} {name!r} of plugin {self.owner(kind, name)} cannot be imported "
                 f"from {entry.build.path}: {_cause(error)}"
@@ -184,6 +187,11 @@ class Registry:
         """Return the plugin that offers a thing."""
         self._find(kind, name)
         return self._owners[kind, name]
+
+    def not_loaded(self) -> str:
+        """Return the plugins that could not be loaded, as the end of a message; empty if there are none."""
+        broken = [f"{plugin}: {plugin.broken}" for plugin in self.plugins if plugin.broken]
+        return f"; not loaded: {', '.join(broken)}" if broken else ""
 
     def printed(self) -> Iterator[Printed]:
         """Yield every printed value that the plugins offer."""
@@ -252,11 +260,8 @@ class Registry:
         if found is not None:
             return found
         kinds = RUN if kind == "method" else (kind,)  # --plugin takes both, so both are suggested
-        message = unknown(kind, name, known=[known for one in kinds for known in self._things[one]])
-        broken = [f"{plugin}: {plugin.broken}" for plugin in self.plugins if plugin.broken]
-        if broken:
-            message += f"; not loaded: {', '.join(broken)}"
-        raise NotOffered(message)
+        known = [known for one in kinds for known in self._things[one]]
+        raise NotOffered(unknown(kind, name, known=known) + self.not_loaded())
 
 
 def load_registry() -> Registry:
@@ -289,8 +294,11 @@ def load_plugin(
     try:
         with _printing_to_stderr():
             registry.add(plugin, load())
-    # The other border to third-party code: one broken plugin must not stop the commands that do not need it.
-    except Exception as error:  # noqa: BLE001
+    except KeyboardInterrupt:  # the user's, not the plugin's
+        raise
+    # The other border to third-party code: one broken plugin must not stop the commands that do not need it, not even
+    # one that exits.
+    except BaseException as error:  # noqa: BLE001
         import logging  # slower than loading a plugin, and only broken ones need it
 
         broken = replace(plugin, broken=_cause(error))
@@ -309,5 +317,5 @@ def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from asdbench.core.config import Config, config_of, convert
+from asdbench.core.config import Config, convert
 from asdbench.core.environment import DISTRIBUTION, required_by
 from asdbench.core.fingerprints import file_hash_of, identifier
 from asdbench.errors import ConfigError, PluginError, unknown
 from asdbench.plugin.entries import Method, Selector, Setting
 from asdbench.plugin.registry import Registry
+from asdbench.recipes.parts import check_offered, part_config
 from asdbench.recipes.recipe import PARTS, CommonOptions, EnsembleRecipe, Part, PartName, Recipe
 
 COMPUTING = (
@@ -62,6 +63,8 @@ def resolve_ensemble(
         if key != "members":
             raise ConfigError(f"{ensemble.name}: {unknown('option', key, known=['members'])}")
     named = [Selector(name) for name in options["members"].split("+")] if options else ensemble.members
+    for own in ensemble.members if not options else ():
+        check_offered(registry, ensemble, kind="method", name=own.name)
     if len(named) < 2:
         raise ConfigError(
             f"{ensemble.name} needs at least two members, got {len(named)}; join them with +, for example "
@@ -92,10 +95,11 @@ def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
     Later layers win: method, unit, the method's setting for the dataset, preset, the user's options.
 
     Raises:
-        PluginError: No plugin offers the method or one of its parts.
+        PluginError: No plugin offers the method or one of its parts, or a part does not define what it must.
         ConfigError: An option is unknown, out of range or ambiguous; the message lists what would be right.
     """
     method = registry.method(selector.name)
+    parts_of(registry, selector, dataset=dataset)  # raises for one that is not offered
     # Units are resolved like the whole, with one more layer, so that a preset or the user still overrides them.
     whole = _resolve(registry, selector, dataset=dataset, unit={})
     units = {
@@ -111,7 +115,7 @@ def _resolve(registry: Registry, selector: Selector, *, dataset: str, unit: Mapp
     # The scorer first: which options exist depends on it, and any layer may replace it.
     scorer, layers = _one_scorer(method.scorer, _layers(method, selector, dataset=dataset, unit=unit))
     names: dict[PartName, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
-    configs = {part: config_of(registry.build(part, names[part])) for part in PARTS}
+    configs = {part: part_config(registry, part, name=names[part]) for part in PARTS}
     common, options = _divided(method, configs, layers=layers)
     label = str(selector)
     parts = {
@@ -144,14 +148,18 @@ def parts_of(registry: Registry, selector: Selector, *, dataset: str) -> list[tu
     """Return the parts that a method has on a dataset, including those of single units, without importing any.
 
     Raises:
-        PluginError: No plugin offers the method.
+        PluginError: No plugin offers the method or one of its parts.
         ConfigError: The preset is unknown.
     """
     method = registry.method(selector.name)
     layers = layers_of(registry, selector, dataset=dataset)
     scorers = dict.fromkeys(_one_scorer(method.scorer, each)[0] for each in layers)
     parts: list[tuple[PartName, str]] = [("featurizer", method.featurizer), ("model", method.model)]
-    return [*parts, *(("scorer", scorer) for scorer in scorers)]
+    parts += [("scorer", scorer) for scorer in scorers]
+    for part, name in parts:
+        if selector.options.get(part) != name:  # what the user chose is not the plugin's mistake
+            check_offered(registry, method, kind=part, name=name)
+    return parts
 
 
 def layers_of(registry: Registry, selector: Selector, *, dataset: str) -> list[Layers]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asdbench.core.files import check_writable, writing
-from asdbench.errors import ConfigError
-from asdbench.plugin.registry import Registry
+from asdbench.errors import ConfigError, PluginError, blamed_on
+from asdbench.plugin.registry import NotOffered, Registry
 
 if TYPE_CHECKING:
     from asdbench.results.record import RecordedRun
@@ -49,12 +49,22 @@ def draw(
 
     Raises:
         NotOffered: No plugin offers a figure of that name.
+        PluginError: The own code of a figure fails; the others are drawn before it is raised.
         RunError: A file cannot be written.
     """
-    drawn = []
+    drawn, broken = [], []
     for name in names or registry.names("figure"):
         file = to / f"{name}.{suffix}"
-        drawn.append(Drawn(name=name, file=file if draw_one(registry, run, name=name, path=file) else None))
+        try:
+            drawn.append(
+                Drawn(name=name, file=file if draw_one(registry, run, name=name, path=file) else None)
+            )
+        except NotOffered:
+            raise
+        except PluginError as error:
+            broken.append(error)
+    if broken:
+        raise broken[0]
     return drawn
 
 
@@ -64,10 +74,13 @@ def draw_one(registry: Registry, run: RecordedRun, *, name: str, path: Path) -> 
     Raises:
         NotOffered: No plugin offers a figure of that name.
         ConfigError: The file's suffix is not a known format.
+        PluginError: The figure's own code fails.
         RunError: The file cannot be written.
     """
     check_format(path)
-    plot: Plot | None = registry.build("figure", name)(run)
+    build = registry.build("figure", name)
+    with blamed_on(f"figure {name!r} of plugin {registry.owner('figure', name)} failed"):
+        plot: Plot | None = build(run)
     if plot is None:
         return False
     with writing(path) as temporary:

@@ -11,7 +11,7 @@ import msgspec
 from asdbench.core.config import Config, config_of
 from asdbench.core.info import Info
 from asdbench.data.dataset import Card, Dataset, LocatedDataset
-from asdbench.errors import DataError, unknown
+from asdbench.errors import DataError, blamed_on, unknown
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, CommonOptions, Recipe
@@ -95,7 +95,7 @@ def describe(
         dataset: Where to describe it; None: on the dataset of its paper.
 
     Raises:
-        PluginError: No plugin offers the method or the dataset.
+        PluginError: No plugin offers the method or the dataset, or the method cannot be built or run.
         ConfigError: An option is unknown, out of range or ambiguous.
         DataError: The dataset's card states its classes or the shape of its items only once the data are read.
     """
@@ -116,8 +116,10 @@ def _describe_method(
     data = open_dataset(registry, dataset or Selector(method.home))
     recipe = resolve(registry, selector, dataset=data.card.name)
     info = expected_info(recipe, data)
-    size = size_of(Detector(recipe, info))  # built and run once on silence, so the shapes are measured
     owner = registry.owner("method", method.name)
+    # Built and run once on silence, so the shapes are measured.
+    with blamed_on(f"method {recipe.label!r} of plugin {owner} cannot be built for {data.card.name}"):
+        size = size_of(Detector(recipe, info))
     return MethodDescription(
         method=method.name,
         title=method.title,

@@ -15,7 +15,7 @@ from asdbench.data.dataset import Fold
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.pack import Pack
-from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.prepare import Prepared, calling, prepare
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
@@ -62,10 +62,9 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
     # Recipes before data: a misspelt option is reported at once, not after minutes of hashing and decoding.
     selector, by = split_protocol(registry, request.dataset)
     dataset = open_dataset(registry, selector)
-    recipes = [
-        resolve_any(registry, method, dataset=dataset.card.name, cache=request.cache)
-        for method in request.methods
-    ]
+    with calling(selector.name, to="give its card"):
+        name = dataset.card.name
+    recipes = [resolve_any(registry, method, dataset=name, cache=request.cache) for method in request.methods]
     _check_labels(recipes)  # results are stored and shown by label
     resources = _resources(request)
     prepared = prepare(dataset, request.data_root, cache=request.cache, on_progress=observer.preparing)
@@ -104,7 +103,8 @@ def trained(recipes: Sequence[Recipe | EnsembleRecipe]) -> list[Recipe]:
 
 def _folds(prepared: Prepared, *, by: str | None) -> tuple[Sequence[Fold], Prepared]:
     """Return the folds of the protocol, and the data with a card that takes the protocol into account."""
-    folds = prepared.dataset.folds(prepared.rows)
+    with calling(prepared.card.name, to="divide its items into folds"):
+        folds = prepared.dataset.folds(prepared.rows)
     if by is not None:
         if any(fold.validation for fold in folds):
             raise ConfigError(

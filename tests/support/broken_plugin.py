@@ -1,0 +1,253 @@
+"""A plugin for tests: one method for each mistake that an author can make."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asdbench import (
+    NORMAL,
+    Card,
+    Config,
+    Ensemble,
+    Entry,
+    Featurizer,
+    Fold,
+    Info,
+    Items,
+    Method,
+    Model,
+    Row,
+    Scorer,
+    Selector,
+    hookimpl,
+    lazy,
+)
+
+
+class Untrained(Model):
+    """The mean features of an item: honest, and nothing to train."""
+
+    def fit(self, train: Items, held: Items, trainer: Any) -> None:
+        """Do nothing."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features."""
+        return {"embedding": items.features().mean(dim=2).unsqueeze(1)}
+
+
+class WithoutInfo(Untrained):
+    """Cannot be built with an info."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, Info(item_shape=(1,)))
+
+
+class Quitting(Untrained):
+    """Exits while it is built."""
+
+    def __init__(self, config: Any, info: Info) -> None:
+        sys.exit(5)
+
+
+class WithoutHeld(Untrained):
+    """Cannot be given held-out items."""
+
+    def fit(self, train: Items) -> None:  # type: ignore[override]
+        """Do nothing."""
+
+
+class WithoutFit(Model):
+    """Has outputs alone."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features."""
+        return {"embedding": items.features().mean(dim=2).unsqueeze(1)}
+
+
+class WithoutAnything(Model):
+    """Has neither fit nor outputs."""
+
+
+class LongFeaturizer(Featurizer):
+    """Cannot be built with a configuration and an info alone."""
+
+    def __init__(self, config: Any, info: Info, seed: int) -> None:
+        super().__init__(config, info)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return the samples."""
+        return raw
+
+
+class EmptyFeaturizer(Featurizer):
+    """Has no forward."""
+
+
+class EmptyScorer(Scorer, frozen=True):
+    """Has nothing."""
+
+
+class Unlearning(Scorer, frozen=True):
+    """Scores, and does not say that it learns nothing."""
+
+    on: str = "embedding"
+
+    def score(self, state: Any, outputs: Any, context: Any) -> Any:
+        """Return the first value."""
+        return np.asarray(outputs[self.on][:, :, 0], dtype=np.float64)
+
+
+class Dividing(Unlearning, frozen=True):
+    """Fails while it is configured."""
+
+    learns: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _ = 1 / 0
+
+
+class Troubled(Config, frozen=True):
+    """A dataset that fails in one of its functions."""
+
+    trouble: Annotated[Literal["card", "index", "read", "folds", "file"], Meta(description="which")] = "card"
+
+    @property
+    def card(self) -> Card:
+        """Describe it."""
+        self._fail("card")
+        return Card(
+            name="troubled",
+            title="",
+            task="detection",
+            modality="audio",
+            licence="",
+            citation="",
+            columns={},
+            claims=(),
+            scopes={"all": ()},
+            groups=(),
+            metrics="dcase2020",
+            item_shape=(8,),
+            sample_rate=8,
+        )
+
+    def index(self, root: Path) -> Iterator[Row]:
+        """List one item."""
+        self._fail("index")
+        yield Row(source=PurePosixPath("item"), columns={}, label=NORMAL)
+
+    def read(self, root: Path, source: PurePosixPath) -> NDArray[np.float32]:
+        """Return silence."""
+        self._fail("read")
+        if self.trouble == "file":
+            raise FileNotFoundError(2, "no such tape")
+        return np.zeros(8, dtype=np.float32)
+
+    def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
+        """Train and test on the same item."""
+        self._fail("folds")
+        return [Fold(name="all", train=[0], test=[0])]
+
+    def _fail(self, place: str) -> None:
+        if place == self.trouble:
+            raise LookupError(f"no {place}")
+
+
+MODELS: Mapping[str, type[Model]] = {
+    "untrained": Untrained,
+    "without_info": WithoutInfo,
+    "quitting": Quitting,
+    "without_held": WithoutHeld,
+    "without_fit": WithoutFit,
+    "without_anything": WithoutAnything,
+}
+FEATURIZERS: Mapping[str, type[Featurizer]] = {
+    "long_featurizer": LongFeaturizer,
+    "empty_featurizer": EmptyFeaturizer,
+}
+SCORERS: Mapping[str, type[Scorer]] = {
+    "empty_scorer": EmptyScorer,
+    "unlearning": Unlearning,
+    "dividing": Dividing,
+}
+
+
+def entries(classes: Mapping[str, type]) -> list[Entry]:
+    """Return an entry for each class."""
+    return [
+        Entry(name=name, build=lazy(f"{__name__}:{one.__name__}"), summary=one.__doc__ or "")
+        for name, one in classes.items()
+    ]
+
+
+def method(name: str, **parts: str) -> Method:
+    """Return a method of one part of this plugin, and sound ones."""
+    sound = {"featurizer": "logmel", "model": "untrained", "scorer": "mahalanobis"}
+    return Method(name=name, title=name, paper="none", defaults={"n_mels": 16}, **(sound | parts))
+
+
+@hookimpl
+def asdbench_models() -> list[Entry]:
+    """Offer the models."""
+    return entries(MODELS)
+
+
+@hookimpl
+def asdbench_featurizers() -> list[Entry]:
+    """Offer the featurizers."""
+    return entries(FEATURIZERS)
+
+
+@hookimpl
+def asdbench_scorers() -> list[Entry]:
+    """Offer the scorers."""
+    return entries(SCORERS)
+
+
+@hookimpl
+def asdbench_datasets() -> list[Entry]:
+    """Offer the dataset."""
+    return entries({"troubled": Troubled})
+
+
+@hookimpl
+def asdbench_figures() -> list[Entry]:
+    """Offer a figure that cannot be drawn; its name comes before the others."""
+    return [Entry(name="absent", build=lazy(f"{__name__}:absent"), summary="nothing")]
+
+
+def absent(run: Any) -> Any:
+    """Fail."""
+    return run.no_such_thing
+
+
+@hookimpl
+def asdbench_ensembles() -> list[Ensemble]:
+    """Offer an ensemble with a member that does not exist."""
+    members = (Selector("untrained"), Selector("no_such_method"))
+    return [Ensemble(name="with_a_stranger", title="", paper="none", members=members)]
+
+
+@hookimpl
+def asdbench_methods() -> list[Method]:
+    """Offer a method with each part, and some with parts that do not exist."""
+    return [
+        *(method(name, model=name) for name in MODELS),
+        *(
+            Method(
+                name=name, title=name, paper="none", featurizer=name, model="untrained", scorer="mahalanobis"
+            )
+            for name in FEATURIZERS
+        ),
+        *(method(name, scorer=name) for name in SCORERS),
+        method("lost_model", model="no_such_model"),
+        method("lost_scorer", scorer="no_such_scorer"),
+    ]

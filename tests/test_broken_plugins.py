@@ -1,0 +1,205 @@
+"""Mistakes of a plugin's author: each is named with its plugin, and costs nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import broken_plugin
+import pytest
+import tiny
+
+from asdbench import ConfigError, DataError, PluginError, Registry, RunDocument, Selector
+from asdbench.cli import status_of
+from asdbench.plugin.registry import NotOffered, Plugin, load_plugin
+from asdbench.recipes.resolve import resolve, resolve_ensemble
+from asdbench.results.plots import draw
+from asdbench.results.record import read_run
+from asdbench.runs.describe import describe
+from asdbench.runs.run import run
+
+QUITTERS = {
+    "quits": "import sys\nsys.exit(5)\n",
+    "quits_later": """
+from asdbench import Entry, hookimpl, lazy
+
+@hookimpl
+def asdbench_commands():
+    return [Entry(name="leave", build=lazy("quits:command"), summary="Leave.")]
+""",
+}
+OWNER = r"of plugin broken \(unknown unknown\)"
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """Everything that is installed, and the mistakes."""
+    registry = tiny.registry()
+    registry.add(Plugin(name="broken"), broken_plugin)
+    return registry
+
+
+@pytest.fixture
+def quitter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a plugin that exits when it is imported, and one that exits when its command is."""
+    for name, code in QUITTERS.items():
+        metadata = tmp_path / f"{name}-1.2.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (metadata / "entry_points.txt").write_text(f"[asdbench.plugins]\n{name} = {name}\n")
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def go(folder: Path, *methods: str, cache: Path, registry: Registry) -> RunDocument:
+    request = tiny.request(folder, *map(Selector, methods), cache=cache)
+    return run(request, registry, observer=tiny.Silent())
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("without_fit", f"model 'without_fit' {OWNER} must define fit: broken_plugin:WithoutFit does not"),
+        ("without_anything", f"model 'without_anything' {OWNER} must define fit and outputs"),
+        ("empty_featurizer", f"featurizer 'empty_featurizer' {OWNER} must define forward"),
+        ("empty_scorer", f"scorer 'empty_scorer' {OWNER} must define on and fit and score"),
+        (
+            "unlearning",
+            "must define fit: broken_plugin:Unlearning does not, and has not set learns = False",
+        ),
+        ("lost_model", f"method 'lost_model' {OWNER} names an unknown model 'no_such_model'"),
+        ("lost_scorer", f"method 'lost_scorer' {OWNER} names an unknown scorer 'no_such_scorer'"),
+    ],
+)
+def test_what_a_method_lacks_is_found_before_anything_is_run(
+    method: str, message: str, registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PluginError, match=message) as found:
+        go(tmp_path, method, cache=cache, registry=registry)
+    assert not isinstance(found.value, NotOffered)  # which would be the user's mistake
+    with pytest.raises(PluginError, match=message):
+        resolve(registry, Selector(method), dataset="synthetic")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_part_that_the_user_names_wrongly_is_the_users_mistake(registry: Registry) -> None:
+    with pytest.raises(NotOffered, match="unknown scorer 'no_such_scorer'"):
+        resolve(registry, Selector("untrained", {"scorer": "no_such_scorer"}), dataset="synthetic")
+
+
+def test_an_ensembles_unknown_member_is_its_plugins_mistake_unless_the_user_named_it(
+    registry: Registry,
+) -> None:
+    message = f"ensemble 'with_a_stranger' {OWNER} names an unknown method 'no_such_method'"
+    with pytest.raises(PluginError, match=message):
+        resolve_ensemble(registry, Selector("with_a_stranger"), dataset="synthetic")
+    chosen = Selector("with_a_stranger", {"members": "idnn+stranger"})
+    with pytest.raises(NotOffered, match="unknown method 'stranger'"):
+        resolve_ensemble(registry, chosen, dataset="synthetic")
+
+
+def test_a_configuration_that_fails_is_a_mistake_of_the_plugin(registry: Registry) -> None:
+    message = (
+        r"dividing, scorer dividing: Dividing failed: ZeroDivisionError: division by zero "
+        r"\(broken_plugin.py, line \d+\)"
+    )
+    with pytest.raises(PluginError, match=message):
+        resolve(registry, Selector("dividing"), dataset="synthetic")
+    with pytest.raises(ConfigError, match="unknown option 'epochs'"):
+        resolve(registry, Selector("untrained", {"epochs": "1"}), dataset="synthetic")
+
+
+def test_a_part_that_cannot_be_built_or_called_fails_its_own_jobs_alone(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    messages = {
+        "without_info": "broken_plugin:WithoutInfo must be built with (config, info), but its __init__ takes (config)",
+        "long_featurizer": "broken_plugin:LongFeaturizer must be built with (config, info), but its __init__ takes "
+        "(config, info, seed)",
+        "quitting": "SystemExit: 5",
+        "without_held": "TypeError: WithoutHeld.fit() takes 2 positional arguments but 4 were given",
+    }
+    document = go(tmp_path, *messages, "untrained", cache=cache, registry=registry)
+    jobs = {(job.method, job.kind): job for job in document.jobs}
+    for method, message in messages.items():
+        fit = jobs[method, "fit"]
+        assert (fit.status, fit.message) == ("error", message)
+        assert jobs[method, "score"].status == "blocked"
+        assert document.methods[method].ungraded == "jobs failed"
+    assert jobs["untrained", "score"].status == "ok"
+    assert document.summary["untrained"]["auc"] is not None
+
+
+@pytest.mark.usefixtures("quitter")
+def test_a_plugin_that_exits_is_skipped_and_named_and_no_command_exits_with_it(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert status_of(["--help"]) == 0
+    assert "Show versions, hardware and folders." in capsys.readouterr().out
+    assert "plugin quits (quits 1.2) is skipped: SystemExit: 5" in caplog.messages
+    assert status_of(["plugins", "--json"]) == 0
+    plugins = {row["plugin"]: row["broken"] for row in json.loads(capsys.readouterr().out)}
+    assert plugins["quits"] == "SystemExit: 5"
+    assert plugins["quits_later"] is None
+    assert status_of(["leave"]) == 4
+    message = "command 'leave' of plugin quits_later (quits_later 1.2) cannot be imported from quits:command"
+    assert f"{message}: SystemExit: 5" in capsys.readouterr().err
+
+
+def test_an_interruption_while_a_plugin_is_imported_is_the_users() -> None:
+    def load() -> object:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_plugin(Registry(), "slow", load=load)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        ("card", r"dataset 'troubled' cannot give its card: LookupError: no card \(broken_plugin.py, line "),
+        ("index", "dataset 'troubled' cannot list its items under .*: LookupError: no index"),
+        ("read", "dataset 'troubled' cannot read item under .*: LookupError: no read"),
+        ("folds", "dataset 'troubled' cannot divide its items into folds: LookupError: no folds"),
+    ],
+)
+def test_a_dataset_that_fails_is_named_with_what_it_was_to_do(
+    trouble: str, message: str, registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "item").write_bytes(b"")
+    dataset = Selector("troubled", {"trouble": trouble})
+    request = tiny.request(tmp_path, Selector("untrained"), cache=cache, dataset=dataset)
+    with pytest.raises(PluginError, match=message):
+        run(request, registry, observer=tiny.Silent())
+
+
+def test_a_file_that_a_dataset_cannot_read_is_no_mistake_of_its_plugin(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "item").write_bytes(b"")
+    dataset = Selector("troubled", {"trouble": "file"})
+    request = tiny.request(tmp_path, Selector("untrained"), cache=cache, dataset=dataset)
+    with pytest.raises(DataError, match=r"cannot read item under .*: no such tape"):
+        run(request, registry, observer=tiny.Silent())
+
+
+@pytest.mark.parametrize(
+    ("method", "cause"),
+    [("quitting", "SystemExit: 5"), ("without_info", "broken_plugin:WithoutInfo must be built with")],
+)
+def test_a_method_that_cannot_be_built_cannot_be_described(
+    method: str, cause: str, registry: Registry
+) -> None:
+    with pytest.raises(PluginError, match=cause):
+        describe(registry, Selector(method), dataset=Selector("synthetic"))
+
+
+def test_a_figure_that_fails_is_named_and_the_others_are_drawn(
+    finished: tuple[Path, RunDocument], registry: Registry, tmp_path: Path
+) -> None:
+    message = r"figure 'absent' of plugin broken \(unknown unknown\) failed: AttributeError: .*no_such_thing"
+    with pytest.raises(PluginError, match=message):
+        draw(registry, read_run(finished[0], "latest"), to=tmp_path)
+    assert {"results.png", "roc.png", "scores.png"} <= {file.name for file in tmp_path.iterdir()}
