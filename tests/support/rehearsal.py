@@ -1,8 +1,8 @@
 """Rehearsed fits: a method's own fit with its full settings, on tiny data, with every step on record.
 
 A rehearsal runs ``Model.fit`` under the real trainer over all epochs. What would take hours is replaced, never a
-setting: networks may have stand-ins, and after the first ``real`` steps of a stage the losses are no longer computed,
-while batches are still drawn and learning rates still follow their schedule.
+setting: networks may have stand-ins, and the losses may be computed at some steps only, while batches are still drawn
+and learning rates still follow their schedule at all steps.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Step:
     optimizers: Mapping[str, Mapping[str, Any]]
     """Name of a loss -> its optimizer's settings."""
     losses: Losses
-    """Empty after the first ``real`` steps."""
+    """Empty where no loss was computed."""
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Rehearsal(Trainer):
     Args:
         model: The model to fit.
         folder: An empty folder.
-        real: Steps of each stage whose losses are computed.
+        real: Whether the losses of a step, counted from 0 within its stage, are computed.
         stand_ins: Stand-ins for modules that the model passes to ``accelerate``.
         on_loss: Is called with every loss.
     """
@@ -101,7 +101,7 @@ class Rehearsal(Trainer):
         model: nn.Module,
         folder: Path,
         *,
-        real: int = 1_000_000,
+        real: Callable[[int], bool] = lambda step: True,
         stand_ins: Mapping[nn.Module, StandIn] | None = None,
         on_loss: OnLoss = lambda name, loss, batch: None,
     ) -> None:
@@ -142,7 +142,7 @@ class Rehearsal(Trainer):
     def _step(self, stage: Stage, batch: Any) -> None:
         place = self._place
         self._losses = []
-        if place.step < self._real:
+        if self._real(place.step):
             super()._step(stage, batch)
         self.steps.append(
             Step(
