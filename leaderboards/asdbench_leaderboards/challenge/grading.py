@@ -5,7 +5,6 @@ Labels and domains come from the dataset, found by the names of the clips; no so
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,11 @@ from asdbench import (
     Registry,
     Row,
     Selector,
-    completeness,
     config_of,
     configure,
 )
 from asdbench.metrics import DOMAIN, Metric, Result, ScoreTable, harmonic_mean
+from asdbench_leaderboards.challenge.coverage import PARTIAL, coverage_of
 from asdbench_leaderboards.challenge.scorefiles import ClipScore, read_scores
 
 NAMES: Mapping[str, str] = {
@@ -39,9 +38,6 @@ NAMES: Mapping[str, str] = {
     "mauc": "mAUC",
     "omega": "Omega",
 }
-SHOWN = 5
-"""Most clips that a message names."""
-PARTIAL_HINT = "use --allow-partial to grade the clips that have scores, marked as partial"
 Place = tuple[str | None, ...]
 """Value of each result column except the domain; None where a row averages over it."""
 Line = dict[str, float | None]
@@ -89,7 +85,8 @@ class GradeDocument(Config, frozen=True, kw_only=True):
     metric_set: str
     clips: int
     complete: bool | None
-    """None: unknown, since neither a list nor a count of the clips exists."""
+    """Whether all clips of the release's part have a score and a label; None: unknown, since neither a list nor a
+    count of the clips exists."""
     notes: list[str]
     summary: dict[str, float | None]
     """Values of all clips, by metric."""
@@ -155,12 +152,14 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
     for clip, row in zip(scores, rows, strict=True):
         _check(clip, row, dataset=card.name)
     _check_once(scores, rows)
-    complete, notes = _completeness(dataset, rows, request=request, is_table=folder.is_table)
-    secret = sum(row.label is None for row in rows)
-    if secret:
-        notes.append(
-            f"{secret:,} of {len(rows):,} clips have no known label: {request.data_root} has no ground truth for them"
-        )
+    coverage = coverage_of(
+        rows,
+        dataset=dataset,
+        root=request.data_root,
+        scores=request.scores,
+        is_table=folder.is_table,
+        allow_partial=request.allow_partial,
+    )
     options = {"metrics": tuple(request.metrics)} if request.metrics else {}
     metric_set = registry.build("metrics", card.metrics)
     return Grade(
@@ -168,8 +167,8 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
         card=card,
         options=msgspec.to_builtins(dataset),
         clips=len(rows),
-        complete=complete,
-        notes=[*card.notes, *folder.notes, *_renamed(scores, rows), *notes],
+        complete=coverage.complete,
+        notes=[*card.notes, *folder.notes, *_renamed(scores, rows), *coverage.notes],
         results=metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options),
     )
 
@@ -196,7 +195,10 @@ def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
     every = [name for base, names in by_domain.items() for name in (*names, base)]
     columns = [name for name in every if any(name in line for line in lines.values())]
     rows = [
-        [*_names(place), *(_percent(line[name]) if name in line else "" for name in columns)]
+        [
+            *_names(place, mean=_mean_name(place, grade)),
+            *(_percent(line[name]) if name in line else "" for name in columns),
+        ]
         for place, line in lines.items()
         if not _repeats(place, lines)
     ]
@@ -204,14 +206,18 @@ def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
 
 
 def totals(grade: Grade) -> list[str]:
-    """Return the values of all clips, a line for each metric, and what readers must know of them."""
+    """Return the values of all clips, a line for each metric, and what readers must know of them.
+
+    A total over a part of the release is marked.
+    """
     whole = [result for result in grade.results if not any(result.groups.values())]
     lines = []
     for result in whole:
         interval = ""
         if result.low is not None and result.high is not None:
             interval = f" [{100 * result.low:.2f}, {100 * result.high:.2f}]"
-        lines.append(f"{NAMES.get(result.metric, result.metric)} total: {_percent(result.value)}{interval}")
+        kind = f"{PARTIAL} total" if grade.complete is False else "total"
+        lines.append(f"{NAMES.get(result.metric, result.metric)} {kind}: {_percent(result.value)}{interval}")
     notes = dict.fromkeys([*grade.notes, *(result.why for result in whole if result.why)])
     return [*lines, *(f"note: {note}" for note in notes)]
 
@@ -331,57 +337,6 @@ def _check_once(scores: Sequence[ClipScore], rows: Sequence[Row]) -> None:
             )
 
 
-def _completeness(
-    dataset: GradedDataset, rows: Sequence[Row], *, request: GradeRequest, is_table: bool
-) -> tuple[bool | None, list[str]]:
-    """Return whether all clips of the part have a score, and notes; a table may be partial, challenge files may not."""
-    listed = dataset.listed(request.data_root)
-    if listed:
-        return _completeness_by_list(listed, rows, allow_partial=request.allow_partial)
-    card, parts = dataset.card, {row.columns.get("part") for row in rows}
-    counts = tuple(count for count in card.expected if count.columns.get("part") in parts)
-    if not counts:
-        return None, [
-            "completeness is not checked: no ground truth lists the clips, and the release states no counts"
-        ]
-    found = completeness(msgspec.structs.replace(card, expected=counts), rows)
-    if found.complete:
-        return True, []
-    if not (is_table or request.allow_partial):
-        raise DataError(f"{request.scores} is incomplete, {found.summary()}; {PARTIAL_HINT}")
-    return False, [f"PARTIAL: {found.summary()}"]
-
-
-def _completeness_by_list(
-    listed: Sequence[Row], rows: Sequence[Row], *, allow_partial: bool
-) -> tuple[bool, list[str]]:
-    scored = {str(row.source) for row in rows}
-    missing = [row for row in listed if str(row.source) not in scored]
-    if not missing:
-        return True, []
-    message = _missing(missing, listed)
-    if not allow_partial:
-        raise DataError(f"{message}; {PARTIAL_HINT}")
-    return False, [f"PARTIAL: {message}"]
-
-
-def _missing(missing: Sequence[Row], listed: Sequence[Row]) -> str:
-    names = [f"{row.columns['machine']}/{row.source.name}" for row in missing]
-    expected, lacking = Counter(map(_section, listed)), Counter(map(_section, missing))
-    whole = [section for section, count in lacking.items() if count == expected[section]]
-    message = f"{len(missing):,} of {len(listed):,} listed clips have no score: {_some(names)}"
-    return message + (f"; none at all in {_some(whole)}" if whole else "")
-
-
-def _section(row: Row) -> str:
-    return "/".join(row.columns[name] for name in ("machine", "section", "domain") if name in row.columns)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def _lines(results: Sequence[Result], outer: Sequence[str]) -> dict[Place, Line]:
     """Return the results of each place; results of a domain are columns of their section's place."""
     lines: dict[Place, Line] = {}
@@ -405,10 +360,15 @@ def _repeats(place: Place, lines: Mapping[Place, object]) -> bool:
     return is_type and sum(_is_within(other, place) for other in lines) == 1
 
 
-def _names(place: Place) -> list[str]:
+def _mean_name(place: Place, grade: Grade) -> str:
+    is_total = not any(place)
+    return f"mean ({PARTIAL})" if is_total and grade.complete is False else "mean"
+
+
+def _names(place: Place, *, mean: str) -> list[str]:
     names = [value or "" for value in place]
     if None in place:
-        names[place.index(None)] = "mean"
+        names[place.index(None)] = mean
     return names
 
 
