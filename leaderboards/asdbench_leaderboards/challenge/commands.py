@@ -188,10 +188,13 @@ def submission(
 def _shown(found: Grade) -> str:
     from tabulate import tabulate
 
-    from asdbench_leaderboards.challenge.grading import official_table, totals
+    from asdbench_leaderboards.challenge.grading import decision_table, official_table, totals
 
     headers, rows = official_table(found)
+    heads, decisions = decision_table(found)
     options = ",".join(f"{key}={value}" for key, value in found.request.dataset.options.items())
     title = f"{found.request.scores} on {found.card.name}{f'[{options}]' if options else ''}, {found.clips:,} clips"
     table = tabulate(rows, headers=headers, disable_numparse=True)
+    if decisions:
+        table += f"\n\n{tabulate(decisions, headers=heads, disable_numparse=True)}"
     return "\n".join([title, table, "", *totals(found)])
