@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def test_thresholds_come_from_the_held_out_clips_of_the_machine_type(tmp_path: P
     [one] = written(tmp_path, tmp_path / "to")
     assert one.thresholds["fan"] == pytest.approx(gamma.ppf(0.9, *gamma.fit(normal)), rel=1e-12)
     assert one.thresholds["ToyCar"] > 100
-    assert one.notes == []
+    assert (one.complete, one.notes) == (True, [])
     kept = msgspec.json.decode(Path(one.folder, "submission.json").read_bytes(), type=SubmissionRecord)
     assert (kept.quantile, kept.thresholds, kept.seed) == (0.9, one.thresholds, 7)
     assert (kept.run.dataset, kept.recipe.label, kept.record) == ("dcase2023", "toy", "record-aaaa")
@@ -253,7 +254,7 @@ def test_clips_without_a_score_must_be_allowed(tmp_path: Path) -> None:
     ):
         written(tmp_path, tmp_path / "to")
     [one] = written(tmp_path, tmp_path / "to", allow_partial=True)
-    assert one.clips == 15
+    assert (one.clips, one.complete) == (15, False)
     assert one.notes[0].startswith("PARTIAL: 1 of 16 clips")
 
 
@@ -352,7 +353,7 @@ def test_challenge_files_of_a_run_are_graded_like_the_run_itself(
     finished: tuple[Path, RunDocument], tmp_path: Path
 ) -> None:
     folder, document = finished
-    [one] = written(folder, tmp_path / "to")
+    [one] = written(folder, tmp_path / "to", allow_partial=True)
     assert len(one.files) == 2 * 2 * 2
     request = GradeRequest(
         scores=Path(one.folder), dataset=Selector("dcase2021"), part="dev", data_root=folder / "data",
@@ -368,7 +369,7 @@ def test_challenge_files_of_a_run_are_graded_like_the_run_itself(
 
 def test_held_out_clips_of_the_run_set_thresholds(finished: tuple[Path, RunDocument], tmp_path: Path) -> None:
     folder, _ = finished
-    [one] = written(folder, tmp_path / "to")
+    [one] = written(folder, tmp_path / "to", allow_partial=True)
     assert set(one.thresholds) == {"fan", "pump"}
     [held] = [pd.read_parquet(file) for file in (folder / "records").glob("*/held.parquet")]
     assert set(held["part"]) == {"train"}
@@ -382,10 +383,19 @@ def test_the_command_writes_files_and_reports_them(
     finished: tuple[Path, RunDocument], tmp_path: Path, capsys: Capture
 ) -> None:
     words = ["submission", "--out", str(finished[0]), "-p", "toy[held=0.25]", "--seed", "42", "--to"]
+    assert status_of([*words, str(tmp_path / "one")]) == 2
+    partial = r"run \w+ is of partial data, 24 of 8,621 items: fan/00 test source normal 3 of 100"
+    assert re.search(f"{partial}, .* more; use --allow-partial", capsys.readouterr().err)
+    assert not (tmp_path / "one").exists()
+    words.insert(1, "--allow-partial")
     assert status_of([*words, str(tmp_path / "one")]) == 0
     shown = capsys.readouterr().out
-    assert "seed_42: 8 files, 24 clips" in shown
-    assert "note: " in shown
+    assert "seed_42: 8 files, 24 clips, PARTIAL" in shown
+    assert re.search(f"note: PARTIAL: {partial}", shown)
+    [file] = (tmp_path / "one").rglob("submission.json")
+    kept = msgspec.json.decode(file.read_bytes(), type=SubmissionRecord)
+    assert kept.complete is False
+    assert re.match(f"PARTIAL: {partial}", kept.notes[0])
     assert status_of([*words, str(tmp_path / "two"), "--json"]) == 0
     [one] = msgspec.json.decode(capsys.readouterr().out, type=Submissions).written
     assert (one.clips, len(one.files)) == (24, 8)

@@ -135,7 +135,11 @@ def evaluate(
     show_default=True,
     help="A clip is an anomaly above this quantile of a gamma distribution fitted to normal scores.",
 )
-@click.option("--allow-partial", is_flag=True, help="Write the files even if clips have no score.")
+@click.option(
+    "--allow-partial",
+    is_flag=True,
+    help="Write the files of a run of partial data, or with clips without a score; the files say so.",
+)
 @json_option
 def submission(
     *,
@@ -175,7 +179,8 @@ def submission(
         print_json(Submissions(written=written))
         return
     for each in written:
-        click.echo(f"{each.folder}: {len(each.files)} files, {each.clips:,} clips")
+        partial = "" if each.complete else ", PARTIAL"
+        click.echo(f"{each.folder}: {len(each.files)} files, {each.clips:,} clips{partial}")
         for note in each.notes:
             click.echo(f"  note: {note}")
 
@@ -183,10 +188,13 @@ def submission(
 def _shown(found: Grade) -> str:
     from tabulate import tabulate
 
-    from asdbench_leaderboards.challenge.grading import official_table, totals
+    from asdbench_leaderboards.challenge.grading import decision_table, official_table, totals
 
     headers, rows = official_table(found)
+    heads, decisions = decision_table(found)
     options = ",".join(f"{key}={value}" for key, value in found.request.dataset.options.items())
     title = f"{found.request.scores} on {found.card.name}{f'[{options}]' if options else ''}, {found.clips:,} clips"
     table = tabulate(rows, headers=headers, disable_numparse=True)
+    if decisions:
+        table += f"\n\n{tabulate(decisions, headers=heads, disable_numparse=True)}"
     return "\n".join([title, table, "", *totals(found)])

@@ -5,7 +5,6 @@ Labels and domains come from the dataset, found by the names of the clips; no so
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +14,27 @@ import msgspec
 import numpy as np
 
 from asdbench import (
-    ANOMALY,
-    NORMAL,
     Card,
     Config,
     ConfigError,
-    DataError,
     GradedDataset,
     Registry,
     Row,
     Selector,
-    completeness,
     config_of,
     configure,
 )
 from asdbench.metrics import DOMAIN, Metric, Result, ScoreTable, harmonic_mean
-from asdbench_leaderboards.challenge.scorefiles import ClipScore, read_scores
+from asdbench_leaderboards.challenge.coverage import PARTIAL, coverage_of
+from asdbench_leaderboards.challenge.evaluators import (
+    DECISIONS,
+    EvaluatorRow,
+    check_decided,
+    decision_rows,
+    evaluator_rows,
+)
+from asdbench_leaderboards.challenge.identify import identified, renamed
+from asdbench_leaderboards.challenge.scorefiles import ClipScore, read_decisions, read_scores
 
 NAMES: Mapping[str, str] = {
     "auc": "AUC",
@@ -39,9 +43,6 @@ NAMES: Mapping[str, str] = {
     "mauc": "mAUC",
     "omega": "Omega",
 }
-SHOWN = 5
-"""Most clips that a message names."""
-PARTIAL_HINT = "use --allow-partial to grade the clips that have scores, marked as partial"
 Place = tuple[str | None, ...]
 """Value of each result column except the domain; None where a row averages over it."""
 Line = dict[str, float | None]
@@ -89,11 +90,14 @@ class GradeDocument(Config, frozen=True, kw_only=True):
     metric_set: str
     clips: int
     complete: bool | None
-    """None: unknown, since neither a list nor a count of the clips exists."""
+    """Whether all clips of the release's part have a score and a label; None: unknown, since neither a list nor a
+    count of the clips exists."""
     notes: list[str]
     summary: dict[str, float | None]
     """Values of all clips, by metric."""
     results: list[GradeRow]
+    evaluator: list[EvaluatorRow]
+    """What the official evaluators print beside these: values of decisions, the AUC of whole sections, plain means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,7 @@ class Grade:
     """None: unknown, since neither a list nor a count of the clips exists."""
     notes: list[str]
     results: list[Result]
+    evaluator: list[EvaluatorRow]
 
     @property
     def summary(self) -> dict[str, float | None]:
@@ -126,6 +131,7 @@ class Grade:
             notes=self.notes,
             summary=self.summary,
             results=[self._row(result) for result in self.results],
+            evaluator=self.evaluator,
         )
 
     def _row(self, result: Result) -> GradeRow:
@@ -151,26 +157,28 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
     card = dataset.card  # computed again at each access
     folder = read_scores(request.scores)
     scores = folder.clips
-    rows = _rows(dataset, scores, root=request.data_root)
-    for clip, row in zip(scores, rows, strict=True):
-        _check(clip, row, dataset=card.name)
-    _check_once(scores, rows)
-    complete, notes = _completeness(dataset, rows, request=request, is_table=folder.is_table)
-    secret = sum(row.label is None for row in rows)
-    if secret:
-        notes.append(
-            f"{secret:,} of {len(rows):,} clips have no known label: {request.data_root} has no ground truth for them"
-        )
+    rows = identified(scores, dataset=dataset, root=request.data_root)
+    coverage = coverage_of(
+        rows,
+        dataset=dataset,
+        root=request.data_root,
+        scores=request.scores,
+        is_table=folder.is_table,
+        allow_partial=request.allow_partial,
+    )
+    decided, on_decisions = _decided(dataset, rows, request=request)
     options = {"metrics": tuple(request.metrics)} if request.metrics else {}
     metric_set = registry.build("metrics", card.metrics)
+    results = metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options)
     return Grade(
         request=request,
         card=card,
         options=msgspec.to_builtins(dataset),
         clips=len(rows),
-        complete=complete,
-        notes=[*card.notes, *folder.notes, *_renamed(scores, rows), *notes],
-        results=metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options),
+        complete=coverage.complete,
+        notes=[*card.notes, *folder.notes, *renamed(scores, rows), *coverage.notes, *on_decisions],
+        results=results,
+        evaluator=evaluator_rows(rows, scores=scores, results=results, decided=decided),
     )
 
 
@@ -196,7 +204,10 @@ def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
     every = [name for base, names in by_domain.items() for name in (*names, base)]
     columns = [name for name in every if any(name in line for line in lines.values())]
     rows = [
-        [*_names(place), *(_percent(line[name]) if name in line else "" for name in columns)]
+        [
+            *_names(place, mean=_mean_name(place, grade)),
+            *(_percent(line[name]) if name in line else "" for name in columns),
+        ]
         for place, line in lines.items()
         if not _repeats(place, lines)
     ]
@@ -204,16 +215,36 @@ def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
 
 
 def totals(grade: Grade) -> list[str]:
-    """Return the values of all clips, a line for each metric, and what readers must know of them."""
+    """Return the values of all clips, a line for each metric, and what readers must know of them.
+
+    A total over a part of the release is marked.
+    """
     whole = [result for result in grade.results if not any(result.groups.values())]
     lines = []
     for result in whole:
         interval = ""
         if result.low is not None and result.high is not None:
             interval = f" [{100 * result.low:.2f}, {100 * result.high:.2f}]"
-        lines.append(f"{NAMES.get(result.metric, result.metric)} total: {_percent(result.value)}{interval}")
+        kind = f"{PARTIAL} total" if grade.complete is False else "total"
+        lines.append(f"{NAMES.get(result.metric, result.metric)} {kind}: {_percent(result.value)}{interval}")
     notes = dict.fromkeys([*grade.notes, *(result.why for result in whole if result.why)])
     return [*lines, *(f"note: {note}" for note in notes)]
+
+
+def decision_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows of the decisions, in percent: sections, then both means; no rows: no decisions."""
+    rows = [row for row in grade.evaluator if row.metric in DECISIONS]
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        machine, section, domain = (row.groups[column] for column in ("machine", "section", DOMAIN))
+        if row.mean is not None and (machine is not None or domain is None):
+            continue  # the means of a type, and over both domains, are in the document
+        place = (machine or f"{row.mean} mean", section or "")
+        column = f"{row.metric} ({domain}) %" if domain else f"{row.metric} %"
+        lines.setdefault(place, {})[column] = _percent(row.value)
+    columns = sorted({column for line in lines.values() for column in line}, key=_decision_order)
+    table = [[*place, *(line.get(column, "") for column in columns)] for place, line in lines.items()]
+    return ["machine", "section", *columns], table
 
 
 def open_graded(registry: Registry, request: GradeRequest) -> GradedDataset:
@@ -257,129 +288,20 @@ def _test_option(config: type[Any], part: str, *, dataset: str) -> str:
     return found[0]
 
 
-def _rows(dataset: GradedDataset, scores: Sequence[ClipScore], *, root: Path) -> list[Row]:
-    names = [(clip.machine, clip.clip) for clip in scores]
-    try:
-        return list(dataset.graded(root, names))
-    except DataError:
-        start, stop = 0, len(names)  # halve the range until it holds only the first refused name
-        while stop - start > 1:
-            middle = (start + stop) // 2
-            if _is_graded(dataset, names[start:middle], root=root):
-                start = middle
-            else:
-                stop = middle
-        try:
-            dataset.graded(root, names[start:stop])
-        except DataError as error:
-            raise DataError(f"{scores[start].where}: {error}") from error
-        raise
+def _decided(
+    dataset: GradedDataset, rows: Sequence[Row], *, request: GradeRequest
+) -> tuple[list[EvaluatorRow], list[str]]:
+    """Return the values of the decisions in the folder, and notes; it may have none."""
+    folder = read_decisions(request.scores)
+    if not folder.clips:
+        return [], []
+    decided = identified(folder.clips, dataset=dataset, root=request.data_root)
+    notes = check_decided(rows, decided, allow_partial=request.allow_partial)
+    return decision_rows(decided, folder.clips), [*folder.notes, *notes]
 
 
-def _is_graded(dataset: GradedDataset, names: Sequence[tuple[str, str]], *, root: Path) -> bool:
-    try:
-        dataset.graded(root, names)
-    except DataError:
-        return False
-    return True
-
-
-def _check(clip: ClipScore, row: Row, *, dataset: str) -> None:
-    """Refuse a clip listed under a release, section, domain or label that is not its own."""
-    if clip.release and clip.release != dataset:
-        raise DataError(f"{clip.where}: the file is of {clip.release}, but these are clips of {dataset}")
-    for name, value in (("section", clip.section), ("domain", clip.domain)):
-        known = row.columns.get(name)
-        if value is not None and known is not None and value != known and known != "unknown":
-            raise DataError(
-                f"{clip.where}: {clip.machine}/{clip.clip} is listed under {name} {value}, but belongs to {name} {known}"
-            )
-    # An empty cell claims nothing and agrees with any label.
-    label = {"": row.label, "0": NORMAL, "1": ANOMALY}.get(clip.is_anomaly)
-    if label is None and clip.is_anomaly:
-        raise DataError(f"{clip.where}: is_anomaly must be 0 or 1, got {clip.is_anomaly!r}")
-    if row.label is not None and label != row.label:
-        raise DataError(
-            f"{clip.where}: is_anomaly is {clip.is_anomaly}, but in {dataset} {clip.machine}/{clip.clip} is "
-            f"{'an anomaly' if row.label == ANOMALY else 'normal'}"
-        )
-
-
-def _renamed(scores: Sequence[ClipScore], rows: Sequence[Row]) -> list[str]:
-    """Return a note if clips are listed under names that are neither the release's nor the manuals'."""
-    pairs = [(clip.clip, row.source.name) for clip, row in zip(scores, rows, strict=True)]
-    # The manuals say section_03_test_0000.wav for the section_03_0000.wav of the ground truth.
-    other = [
-        (name, official) for name, official in pairs if official not in (name, name.replace("_test_", "_"))
-    ]
-    if not other:
-        return []
-    name, official = other[0]
-    return [
-        f"{len(other):,} of {len(rows):,} clips have other names than in the release: {name} is {official}"
-    ]
-
-
-def _check_once(scores: Sequence[ClipScore], rows: Sequence[Row]) -> None:
-    """Refuse a clip that is listed under two spellings of its name."""
-    first: dict[str, ClipScore] = {}
-    for clip, row in zip(scores, rows, strict=True):
-        other = first.setdefault(str(row.source), clip)
-        if other is not clip:
-            raise DataError(
-                f"{clip.where}: {clip.machine}/{clip.clip} is the same clip as {other.clip} in {other.where}"
-            )
-
-
-def _completeness(
-    dataset: GradedDataset, rows: Sequence[Row], *, request: GradeRequest, is_table: bool
-) -> tuple[bool | None, list[str]]:
-    """Return whether all clips of the part have a score, and notes; a table may be partial, challenge files may not."""
-    listed = dataset.listed(request.data_root)
-    if listed:
-        return _completeness_by_list(listed, rows, allow_partial=request.allow_partial)
-    card, parts = dataset.card, {row.columns.get("part") for row in rows}
-    counts = tuple(count for count in card.expected if count.columns.get("part") in parts)
-    if not counts:
-        return None, [
-            "completeness is not checked: no ground truth lists the clips, and the release states no counts"
-        ]
-    found = completeness(msgspec.structs.replace(card, expected=counts), rows)
-    if found.complete:
-        return True, []
-    if not (is_table or request.allow_partial):
-        raise DataError(f"{request.scores} is incomplete, {found.summary()}; {PARTIAL_HINT}")
-    return False, [f"PARTIAL: {found.summary()}"]
-
-
-def _completeness_by_list(
-    listed: Sequence[Row], rows: Sequence[Row], *, allow_partial: bool
-) -> tuple[bool, list[str]]:
-    scored = {str(row.source) for row in rows}
-    missing = [row for row in listed if str(row.source) not in scored]
-    if not missing:
-        return True, []
-    message = _missing(missing, listed)
-    if not allow_partial:
-        raise DataError(f"{message}; {PARTIAL_HINT}")
-    return False, [f"PARTIAL: {message}"]
-
-
-def _missing(missing: Sequence[Row], listed: Sequence[Row]) -> str:
-    names = [f"{row.columns['machine']}/{row.source.name}" for row in missing]
-    expected, lacking = Counter(map(_section, listed)), Counter(map(_section, missing))
-    whole = [section for section, count in lacking.items() if count == expected[section]]
-    message = f"{len(missing):,} of {len(listed):,} listed clips have no score: {_some(names)}"
-    return message + (f"; none at all in {_some(whole)}" if whole else "")
-
-
-def _section(row: Row) -> str:
-    return "/".join(row.columns[name] for name in ("machine", "section", "domain") if name in row.columns)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _decision_order(column: str) -> tuple[int, str]:
+    return DECISIONS.index(column.split()[0]), column
 
 
 def _lines(results: Sequence[Result], outer: Sequence[str]) -> dict[Place, Line]:
@@ -405,10 +327,15 @@ def _repeats(place: Place, lines: Mapping[Place, object]) -> bool:
     return is_type and sum(_is_within(other, place) for other in lines) == 1
 
 
-def _names(place: Place) -> list[str]:
+def _mean_name(place: Place, grade: Grade) -> str:
+    is_total = not any(place)
+    return f"mean ({PARTIAL})" if is_total and grade.complete is False else "mean"
+
+
+def _names(place: Place, *, mean: str) -> list[str]:
     names = [value or "" for value in place]
     if None in place:
-        names[place.index(None)] = "mean"
+        names[place.index(None)] = mean
     return names
 
 

@@ -39,6 +39,7 @@ from asdbench import (
     unknown,
     write_json,
 )
+from asdbench_leaderboards.challenge.coverage import PARTIAL, some
 from asdbench_leaderboards.challenge.scorefiles import ClipScore, clip_key, clip_words, read_scores
 
 FEWEST = 10
@@ -97,6 +98,8 @@ class Written(Config, frozen=True, kw_only=True):
     files: list[str]
     thresholds: dict[str, float]
     """By machine type; types without a threshold have no decisions."""
+    complete: bool
+    """False: the run had only a part of the release, or some of its clips have no score."""
     notes: list[str]
 
 
@@ -131,7 +134,8 @@ def write_submissions(request: SubmissionRequest) -> list[Written]:
 
     Raises:
         ConfigError: The run's dataset has no challenge files, or the run lacks a method or seed.
-        RunError: The run or its record is missing, clips have no score, or a folder already exists.
+        RunError: The run or its record is missing, it is of partial data, clips have no score, or a folder already
+            exists.
         DataError: The scores that set thresholds cannot be read, or are scores of test clips.
     """
     if not 0 < request.quantile < 1:
@@ -140,10 +144,12 @@ def write_submissions(request: SubmissionRequest) -> list[Written]:
     dataset = document.run.dataset
     if dataset not in FORMS:
         raise ConfigError(f"{dataset} has no challenge files (datasets with such files: {', '.join(FORMS)})")
+    if (partial := _partial(document)) and not request.allow_partial:
+        raise RunError(f"{partial}; use --allow-partial to write files that say so")
     labels = _labels(document, request.methods)
     methods = [read_method(request.out, document, label=label) for label in labels]
     return [
-        _write(request, method, form=FORMS[dataset], seed=seed)
+        _write(request, method, form=FORMS[dataset], seed=seed, partial=partial)
         for method in methods
         for seed in _seeds(method, request.seeds)
     ]
@@ -206,12 +212,25 @@ def _seeds(method: RecordedMethod, wanted: Sequence[int]) -> list[int]:
     return list(wanted) or method.seeds
 
 
-def _write(request: SubmissionRequest, method: RecordedMethod, *, form: Form, seed: int) -> Written:
+def _partial(document: RunDocument) -> str:
+    """Return what the data of a run lack; empty: nothing, or the release states no counts."""
+    data = document.data
+    if data.complete:
+        return ""
+    gaps = [f"{gap.name} {gap.found:,} of {gap.expected:,}" for gap in data.missing]
+    return f"run {document.run.id} is of partial data, {data.size}" + (f": {some(gaps)}" if gaps else "")
+
+
+def _write(
+    request: SubmissionRequest, method: RecordedMethod, *, form: Form, seed: int, partial: str
+) -> Written:
     # Labels have brackets and commas, which shells would read as patterns.
     folder = request.to / re.sub(r"[^\w.=-]+", "_", method.label).strip("_") / f"seed_{seed}"
     if folder.exists():
         raise RunError(f"{folder} already exists; choose another folder with --to")
     items, notes = _scored(method, seed, allow_partial=request.allow_partial)
+    if partial:
+        notes.insert(0, f"{PARTIAL}: {partial}")
     thresholds: dict[str, float] = {}
     if form.decisions:
         thresholds, more = _thresholds(request, method, items=items, seed=seed)
@@ -225,6 +244,7 @@ def _write(request: SubmissionRequest, method: RecordedMethod, *, form: Form, se
             clips=len(items),
             files=files,
             thresholds=thresholds,
+            complete=not any(note.startswith(PARTIAL) for note in notes),
             notes=notes,
         )
         write_json(temporary / "submission.json", _record_of(written, method, quantile=request.quantile))
@@ -283,7 +303,7 @@ def _scored(method: RecordedMethod, seed: int, *, allow_partial: bool) -> tuple[
         )
         if not allow_partial:
             raise RunError(f"{method.label}: {message}; use --allow-partial to write the others")
-        notes.append(f"PARTIAL: {message}")
+        notes.insert(0, f"{PARTIAL}: {message}")
     return items[items["score"].notna()].sort_values(["machine", "clip"]), notes
 
 
