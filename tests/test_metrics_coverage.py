@@ -8,6 +8,7 @@ beside those of plain percentiles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -16,8 +17,17 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from asdbench.metrics import ClassTable, ScoreTable, bootstrap_areas, classification, interval, roc_by_section
-from asdbench.metrics.aggregate import harmonic, mean, minimum
+from asdbench.metrics import (
+    ClassTable,
+    ScoreTable,
+    Support,
+    bootstrap_areas,
+    classification,
+    dcase2020,
+    interval,
+    roc_by_section,
+)
+from asdbench.metrics.aggregate import LOWEST, harmonic, mean, minimum
 from asdbench.metrics.holdout import METRICS, holdout
 
 pytestmark = pytest.mark.slow
@@ -51,14 +61,14 @@ UNEVEN = Section(100, 400, 1.0)
 
 # Coverage in percent, of AUC and of pAUC: of one section, and of the mean of so many.
 AREAS: Sequence[tuple[Section, int, int, int]] = [
-    (EVEN[10][1.0], 1, 97, 87),
+    (EVEN[10][1.0], 1, 99, 99),
     (EVEN[25][1.0], 1, 96, 94),
     (EVEN[50][1.0], 1, 95, 95),
     (EVEN[400][1.0], 1, 95, 95),
     (UNEVEN, 1, 95, 91),
     (TIED, 1, 95, 95),
-    (EVEN[10][2.9], 1, 61, 60),
-    (EVEN[25][2.9], 1, 94, 90),
+    (EVEN[10][2.9], 1, 100, 100),
+    (EVEN[25][2.9], 1, 99, 95),
     (EVEN[50][2.9], 1, 94, 93),
     (EVEN[400][2.9], 1, 96, 94),
     (EVEN[10][1.0], 5, 96, 90),
@@ -74,19 +84,32 @@ AREAS: Sequence[tuple[Section, int, int, int]] = [
     (EVEN[50][0.0], 23, 95, 96),
     (EVEN[50][1.0], 41, 95, 94),
 ]
+# The same of sections with few items: normal and anomalous items, true AUC, sections, coverage.
+FEW: Sequence[tuple[int, int, float, int, int, int]] = [
+    (5, 5, 0.7, 1, 99, 96), (5, 5, 0.9, 1, 99, 100), (5, 5, 0.97, 1, 100, 100),
+    (10, 10, 0.7, 1, 99, 99), (10, 10, 0.9, 1, 100, 100), (10, 10, 0.97, 1, 100, 100),
+    (20, 20, 0.7, 1, 94, 92), (20, 20, 0.9, 1, 96, 90), (20, 20, 0.97, 1, 99, 95),
+    (20, 5, 0.9, 1, 100, 100), (10, 100, 0.9, 1, 100, 100), (20, 100, 0.9, 1, 94, 79), (100, 10, 0.9, 1, 100, 100),
+    (5, 5, 0.9, 5, 97, 71), (5, 5, 0.97, 5, 100, 89), (10, 10, 0.97, 5, 99, 94), (5, 5, 0.9, 23, 96, 51),
+]  # fmt: skip
+# Items of a block, share of their variance that they have in common: coverage of the AUC of 50 + 50 items at d = 1 if the
+# items are resampled one by one, and by block.
+DEPENDENT: Sequence[tuple[int, float, int, int]] = [
+    (10, 0.3, 74, 100), (10, 0.1, 88, 100), (5, 0.3, 84, 100), (2, 0.3, 94, 96),
+]  # fmt: skip
 # Of the harmonic mean of the AUCs and pAUCs of so many sections, a third each at 0, 1 and 2 deviations.
 OMEGA: Sequence[tuple[int, int, int]] = [(25, 15, 95), (50, 15, 96), (100, 15, 95), (50, 42, 96)]
 # Blocks of normal and of anomalous items, items in each, distance of the classes, share of the deviation within a block.
 HOLDOUT: Sequence[tuple[tuple[int, int, int, float, float], Mapping[str, int]]] = [
-    ((30, 10, 10, 1.5, 0.5), {"ap": 91, "f1": 89, "recall": 91, "false_alarms": 89, "auc": 90}),
-    ((100, 30, 1, 1.5, 0.0), {"ap": 92, "f1": 92, "recall": 93, "false_alarms": 91, "auc": 94}),
-    ((60, 20, 5, 4.0, 0.4), {"ap": 91, "f1": 90, "recall": 91, "false_alarms": 94, "auc": 83}),
+    ((30, 10, 10, 1.5, 0.5), {"ap": 100, "f1": 100, "recall": 100, "false_alarms": 99, "auc": 100}),
+    ((100, 30, 1, 1.5, 0.0), {"ap": 92, "f1": 92, "recall": 99, "false_alarms": 97, "auc": 94}),
+    ((60, 20, 5, 4.0, 0.4), {"ap": 91, "f1": 90, "recall": 100, "false_alarms": 100, "auc": 83}),
 ]
 # Subjects, items of each, distance of the classes (accuracies of 62 %, 74 % and 99 %).
 CLASSES: Sequence[tuple[tuple[int, int, float], Mapping[str, int]]] = [
     ((25, 8, 1.0), {"accuracy": 93, "macro_f1": 93, "mean_recall": 93}),
     ((68, 6, 1.5), {"accuracy": 94, "macro_f1": 93, "mean_recall": 94}),
-    ((25, 8, 4.0), {"accuracy": 73, "macro_f1": 73, "mean_recall": 73}),
+    ((25, 8, 4.0), {"accuracy": 99, "macro_f1": 99, "mean_recall": 99}),
 ]
 # The mean over six types of the smallest AUC among four sections: all alike, and of different difficulty.
 SMALLEST: Sequence[tuple[int, Sequence[float], int]] = [
@@ -102,10 +125,44 @@ def test_the_interval_of_a_mean_over_sections_contains_the_truth(
 ) -> None:
     pool = pool_of(kind)
     groups = groups_of([len(pool.draws)] * sections)
-    for area, stated in enumerate((auc, partial_auc)):
+    found = []
+    for area, metric in enumerate(("AUC", "pAUC")):
         draws = np.stack([mean(pool.draws[group, area]) for group in groups])
-        name = f"{('AUC', 'pAUC')[area]} of {kind}, mean of {sections}"
-        assert coverage(name, draws, truth=pool.truth[area]) == pytest.approx(stated, abs=TOLERANCE)
+        support = Support(independent=sections * min(kind[:2]), lowest=tuple(LOWEST.values())[area])
+        name = f"{metric} of {kind}, mean of {sections}"
+        found.append(coverage(name, draws, truth=pool.truth[area], support=support))
+    assert found == pytest.approx([auc, partial_auc], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("normals", "anomalies", "area", "sections", "auc", "partial_auc"), FEW)
+def test_the_interval_of_few_items_contains_the_truth(
+    normals: int, anomalies: int, area: float, sections: int, auc: int, partial_auc: int
+) -> None:
+    kind = Section(normals, anomalies, float(np.sqrt(2) * norm.ppf(area)))
+    test_the_interval_of_a_mean_over_sections_contains_the_truth(kind, sections, auc, partial_auc)
+
+
+@pytest.mark.parametrize(("length", "correlation", "alone", "blocked"), DEPENDENT)
+def test_the_interval_of_dependent_items_contains_the_truth_if_they_are_resampled_together(
+    length: int, correlation: float, alone: int, blocked: int
+) -> None:
+    generator = np.random.default_rng(4)
+    truth = true_areas(EVEN[50][1.0])[0]
+    shape = (50 // length, 50 // length, length, 1.0, correlation**0.5)
+    held = dict.fromkeys((False, True), 0)
+    for _ in range(TABLES):
+        table = blocks(generator, shape)
+        for together in held:
+            tested = table if together else replace(table, block=None)
+            [result] = dcase2020(tested, resamples=RESAMPLES, metrics=("auc",))
+            assert result.low is not None
+            assert result.high is not None
+            held[together] += result.low <= truth <= result.high
+    found = [100 * count / TABLES for count in held.values()]
+    show(
+        f"\nblocks of {length}, correlation {correlation}: {found[0]:.0f} %, resampled by block {found[1]:.0f} %"
+    )
+    assert found == pytest.approx([alone, blocked], abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(("items", "sections", "stated"), OMEGA)
@@ -119,9 +176,9 @@ def test_the_interval_of_a_harmonic_mean_contains_the_truth(items: int, sections
         ]
     )
     truth = float(harmonic(np.concatenate([pool.truth for pool in pools])))
-    assert coverage(f"Omega of {sections} sections, {items} + {items}", draws, truth=truth) == pytest.approx(
-        stated, abs=TOLERANCE
-    )
+    name = f"Omega of {sections} sections, {items} + {items}"
+    support = Support(independent=sections * items)
+    assert coverage(name, draws, truth=truth, support=support) == pytest.approx(stated, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(("items", "apart", "stated"), SMALLEST)
@@ -138,7 +195,9 @@ def test_the_interval_of_a_smallest_auc_contains_the_truth_if_one_section_is_har
     ]
     truth = min(float(pool.truth[0]) for pool in pools)
     name = f"smallest AUC among {apart}, {items} + {items}"
-    assert coverage(name, mean(np.stack(parts)), truth=truth) == pytest.approx(stated, abs=TOLERANCE)
+    support = Support(independent=6 * items)
+    found = coverage(name, mean(np.stack(parts)), truth=truth, support=support)
+    assert found == pytest.approx(stated, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(("shape", "stated"), HOLDOUT)
@@ -191,16 +250,20 @@ def test_the_intervals_of_a_classifier_contain_the_truth(
     assert found == pytest.approx(stated, abs=TOLERANCE)
 
 
-def coverage(name: str, draws: Floats, *, truth: float) -> float:
+def coverage(name: str, draws: Floats, *, truth: float, support: Support) -> float:
     """Return the percentage of intervals of ``draws`` ``[tables, 1 + resamples]`` that contain the truth."""
-    bounds = np.array([interval(samples, point) for point, *samples in draws])
+    bounds = np.array([interval(samples, point, support=support) for point, *samples in draws])
     plain = np.quantile(draws[:, 1:], [0.025, 0.975], axis=1).T
     held, percentiles = (
         100 * float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1]))) for ends in (bounds, plain)
     )
     width = 100 * float(np.mean(bounds[:, 1] - bounds[:, 0]))
     bias = 100 * float(draws[:, 0].mean() - truth)
-    show(f"\n{name}: {held:.0f} % (percentiles {percentiles:.0f} %), width {width:.1f}, bias {bias:+.1f}")
+    lowest = 100 * float(bounds.min())
+    show(
+        f"\n{name}: {held:.0f} % (percentiles {percentiles:.0f} %), width {width:.1f}, lowest end {lowest:.1f}, "
+        f"bias {bias:+.1f}"
+    )
     return held
 
 

@@ -153,6 +153,31 @@ def test_several_seeds_have_their_spread_below(bench: made.Bench) -> None:
     assert "standard deviation" not in text(single)
 
 
+def test_methods_side_by_side_show_their_spread_over_seeds(bench: made.Bench) -> None:
+    items = made.items_of(("fan",))
+    prepared = made.prepared_of(made.card_of(""), items)
+    single = [
+        replace(result, value=0.83, low=0.7, high=0.9)
+        for result in made.results_of(items, dcase2020)
+        if result.metric == "auc"
+    ]
+    several = [replace(result, per_seed=(0.80, None, 0.86)) for result in single]
+
+    def lines(*results: list[Result]) -> list[str]:
+        names = ("idnn", "autoencoder")
+        evaluations = [
+            bench.evaluation(name, results=found) for name, found in zip(names, results, strict=True)
+        ]
+        return bench.table(bench.document(prepared, *evaluations)).splitlines()
+
+    text = lines(several, single)
+    [head] = [line for line in text if line.startswith("method")]
+    assert "mean AUC % +- over seeds" in head
+    assert any(line.startswith("idnn") and "83.00 +- 4.24 [70.0, 90.0]" in line for line in text)
+    assert any(line.startswith("autoencoder") and " 83.00 [70.0, 90.0]" in line for line in text)
+    assert not any("over seeds" in line for line in lines(single, single))
+
+
 @pytest.mark.parametrize("metric_set", [dcase2020, dcase2021, dcase2023])
 def test_the_figure_draws_every_years_results(bench: made.Bench, metric_set: Any, tmp_path: Path) -> None:
     items = made.items_of(("bearing", "fan"), domains=("source", "target"))

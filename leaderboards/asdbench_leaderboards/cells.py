@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping
 
 from asdbench import ResultRow
@@ -45,15 +46,28 @@ def whole_name(main: str) -> str:
     return "average" if main in HALF_IS_CHANCE else "all"
 
 
-def value_text(row: ResultRow | None) -> str:
-    """Return a value in percent with its interval; empty where the group has no such metric."""
+def value_text(row: ResultRow | None, *, spread: bool = False) -> str:
+    """Return a value in percent with its interval; empty where the group has no such metric.
+
+    Args:
+        row: The result, or None.
+        spread: Also show the standard deviation over seeds, if there are several.
+    """
     if row is None:
         return ""
     if row.value is None:
         return "undefined"
+    deviation = spread_of(row) if spread else None
+    value = percent(row.value) if deviation is None else f"{percent(row.value)} +- {percent(deviation)}"
     if row.low is None or row.high is None:
-        return percent(row.value)
-    return f"{percent(row.value)} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+        return value
+    return f"{value} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+
+
+def spread_of(row: ResultRow) -> float | None:
+    """Return the standard deviation over seeds, which an interval does not show; None below two values."""
+    values = [value for value in row.per_seed if value is not None]
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def milliseconds(value: float | None) -> str:

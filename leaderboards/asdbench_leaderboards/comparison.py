@@ -14,6 +14,7 @@ from asdbench_leaderboards.cells import (
     percent,
     quoted,
     shown_metrics,
+    spread_of,
     value_text,
     whole_name,
 )
@@ -36,7 +37,9 @@ def _measured(document: RunDocument, metrics: Sequence[str]) -> str:
     main = main_metric(metrics)
     ranked = sorted(document.methods, key=lambda label: _goodness(document, label, main=main), reverse=True)
     mean = "mean " if whole_name(main) == "average" else ""
-    names = [mean + metric_name(metric) for metric in metrics]
+    several = any(row.is_whole and spread_of(row) is not None for row in document.results)
+    spread = " +- over seeds" if several else ""
+    names = [mean + metric_name(metric) + spread for metric in metrics]
     return tabulate(
         [_cells(document, label, metrics=metrics) for label in ranked],
         headers=["method", *names, "fit s", "score ms", "parameters"],
@@ -57,7 +60,9 @@ def _cells(document: RunDocument, label: str, *, metrics: Sequence[str]) -> list
     name = label + "".join(f" ({flag})" for flag, is_set in flags.items() if is_set)
     found = {row.metric: row for row in document.results_of(label) if row.is_whole}
     # A method without any result has failed: its values are undefined.
-    values = [value_text(found[metric]) if metric in found else "undefined" for metric in metrics]
+    values = [
+        value_text(found[metric], spread=True) if metric in found else "undefined" for metric in metrics
+    ]
     return [name, *values, *_cost(summary.cost)]
 
 

@@ -15,6 +15,7 @@ from asdbench_leaderboards.cells import (
     milliseconds,
     percent,
     shown_metrics,
+    spread_of,
     value_text,
     whole_name,
 )
@@ -158,10 +159,10 @@ def _spread(results: Sequence[ResultRow], *, seeds: int) -> Iterator[str]:
     """Yield how far results of the whole dataset differ between seeds, which intervals do not show."""
     shown = []
     for row in results:
-        values = [value for value in row.per_seed if value is not None]
-        if row.is_whole and len(values) > 1:
-            mean, deviation = percent(statistics.mean(values)), percent(statistics.stdev(values))
-            shown.append(f"{metric_name(row.metric)} {mean} +- {deviation}")
+        deviation = spread_of(row)
+        if row.is_whole and deviation is not None:
+            mean = statistics.mean(value for value in row.per_seed if value is not None)
+            shown.append(f"{metric_name(row.metric)} {percent(mean)} +- {percent(deviation)}")
     if shown:
         yield f"over {seeds} seeds, with standard deviation: {', '.join(shown)}"
 

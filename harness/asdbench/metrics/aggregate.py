@@ -17,12 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from asdbench.core.labels import ANOMALY
 from asdbench.core.seeding import seed_for
 from asdbench.errors import ConfigError, MetricError
-from asdbench.metrics.bootstrap import Area, View, bootstrap_views
+from asdbench.metrics.bootstrap import Area, Support, View, bootstrap_views
 from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block
-from asdbench.metrics.roc import Bools, Floats, Ints, roc_by_section
+from asdbench.metrics.roc import MAX_FPR, Bools, Floats, Ints, roc_by_section, standardise
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 
 DOMAIN = "domain"
+LOWEST: Mapping[Area, float] = {"auc": 0.0, "pauc": float(standardise(np.zeros(1), MAX_FPR)[0])}
+"""Smallest possible areas: standardised, a pAUC of none of the anomalies found is 0.474."""
 
 Path = tuple[str, ...]
 """Names of a result group, outermost first: ``()`` average, ``("fan",)`` type, ``("fan", "00")`` section."""
@@ -42,6 +44,10 @@ class Estimate:
     None: undefined."""
     note: str | None
     """Why it is undefined or has no interval, or what it leaves out."""
+    independent: float = 0.0
+    """Independent items (or blocks) of the rarer class behind it, which bound its variance; see ``interval``."""
+    lowest: float = 0.0
+    """Smallest possible value."""
     parts: int = 1
     """Number of measured estimates behind it."""
     left_out: tuple[tuple[str, str], ...] = ()
@@ -202,7 +208,7 @@ def pool(families: Mapping[Metric, Sequence[Estimate]], *, reduce: Reduce) -> It
                 if number == 0:  # every family has the same items: count them once
                     items[estimate.path[:length]] = items.get(estimate.path[:length], 0) + estimate.items
     for path, parts in below.items():
-        yield _reduced(path, parts, reduce=reduce, items=items[path])
+        yield _reduced(path, parts, reduce=reduce, items=items[path], metrics=len(families))
 
 
 def harmonic_mean(values: ArrayLike) -> float:
@@ -254,6 +260,7 @@ def report(table: ScoreTable, estimates: Sequence[tuple[Metric, Estimate]]) -> l
             items=estimate.items,
             seeds=table.scores.shape[0],
             why=estimate.note,
+            support=Support(independent=estimate.independent, lowest=estimate.lowest),
         )
         for metric, estimate in ordered
     ]
@@ -299,7 +306,9 @@ def _measure(
                 if reason is None:
                     draws = np.concatenate([points[area][:, number, None], next(samples)], axis=1)
                 lone = _lone(known, part, stratum=stratum) if resamples else []
-                estimates.setdefault(metric, []).append(_leaf(part, draws, why=reason, lone=lone))
+                leaf = _leaf(part, draws, why=reason, lone=lone)
+                leaf = replace(leaf, independent=_independent(known, part), lowest=LOWEST[area])
+                estimates.setdefault(metric, []).append(leaf)
             number += 1
     return {metric: sorted(found, key=lambda estimate: estimate.path) for metric, found in estimates.items()}
 
@@ -357,6 +366,13 @@ def _lone(known: _Known, part: _Part, *, stratum: Ints) -> list[str]:
     ]
 
 
+def _independent(known: _Known, part: _Part) -> int:
+    """Return the number of items of the rarer class of a part, of blocks if the table has them."""
+    anomalous = known.is_anomaly[part.rows]
+    name = part.rows if known.block is None else known.block[part.rows]
+    return min(np.unique(name[kind]).size for kind in (anomalous, ~anomalous))
+
+
 def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[str]) -> Estimate:
     # The domain of a part may have no known label although its section, which supplies the anomalies, has.
     reason = "no item with a known label" if part.known == 0 else why
@@ -377,9 +393,12 @@ def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[
     )
 
 
-def _reduced(path: Path, parts: Sequence[Estimate], *, reduce: Reduce, items: int) -> Estimate:
-    """Return the estimate of a group from its parts, with a note of all that is left out below."""
-    defined = [part.draws for part in parts if part.draws is not None]
+def _reduced(
+    path: Path, parts: Sequence[Estimate], *, reduce: Reduce, items: int, metrics: int = 1
+) -> Estimate:
+    """Return the estimate of a group from its parts, of so many metrics, with a note of all that is left out below."""
+    measured = [part for part in parts if part.draws is not None]
+    defined = [part.draws for part in measured if part.draws is not None]
     # Notes name the measured parts, at any depth, not the undefined means in between.
     left_out = tuple(pair for part in parts for pair in part.left_out)
     fixed = tuple(dict.fromkeys(name for part in parts for name in part.fixed))
@@ -393,10 +412,19 @@ def _reduced(path: Path, parts: Sequence[Estimate], *, reduce: Reduce, items: in
         items=items,
         draws=reduce(np.stack(defined)) if defined else None,
         note="; ".join(notes) or None,
+        independent=_independent_below(measured, reduce=reduce) / metrics if measured else 0.0,
+        lowest=float(reduce(np.array([part.lowest for part in measured]))) if measured else 0.0,
         parts=count,
         left_out=left_out,
         fixed=fixed,
     )
+
+
+def _independent_below(parts: Sequence[Estimate], *, reduce: Reduce) -> float:
+    """Return the number of independent items behind a mean or minimum of the parts."""
+    items = np.array([part.independent for part in parts], dtype=np.float64)
+    # A share among n items has a variance of v / n: that of the mean over k parts is v (1 / n1 + 1 / n2 + ...) / k^2.
+    return float(minimum(items) if reduce is minimum else items.size * harmonic(items))
 
 
 def _left_out(pairs: Sequence[tuple[str, str]], count: int) -> str:

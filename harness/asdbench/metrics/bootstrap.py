@@ -10,13 +10,16 @@ Conventions:
       sums.
     * The samples depend only on the scores and the seed: not on the order of the items, and not on the size of the
       chunks that keep the work in the processor's cache. The first of many samples are the same as those of few.
-    * Intervals are percentiles of the samples, corrected for bias on the scale of odds; see ``interval``.
+    * Intervals are percentiles of the samples, corrected for bias on the scale of odds; where the items are too few to
+      measure a bias, Wilson's interval replaces the correction. See ``interval``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -38,6 +41,10 @@ CHUNK = 2**16
 """Counts in memory at a time (items times resamples): half a MiB of float64."""
 CERTAIN = 1e-3
 """Values and medians closer than this to 0 or 1 count as this far away when odds are compared: 0 and 1 have none."""
+FEW = 10
+"""Resamples of up to so many independent items of a class do not show a bias."""
+ROUNDING = 1e-9
+"""Values this close to 0 or 1 are 0 or 1."""
 
 Area = Literal["auc", "pauc"]
 
@@ -49,6 +56,27 @@ class View:
     rows: Bools
     """True for the items that count, shape ``[items]``: of both classes, and whole strata of each class."""
     areas: tuple[Area, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """What an interval needs to know of a value besides its resamples."""
+
+    independent: float | None = None
+    """Number of independent items behind the value: of the rarer class, and blocks if items depend on each other;
+    None: not known."""
+    lowest: float = 0.0
+    """Smallest value that the metric can have; no lower end is below it."""
+    share: bool = False
+    """The value is a share of items, at a threshold that each resample chooses anew."""
+
+    @property
+    def is_few(self) -> bool:
+        """Whether the items are too few to measure a bias by resampling them."""
+        return self.independent is not None and self.independent <= FEW
+
+
+UNKNOWN = Support()
 
 
 def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 1000, seed: int) -> Floats:
@@ -177,7 +205,9 @@ def bootstrap_views(
     return samples
 
 
-def interval(samples: ArrayLike, point: float, *, level: float = 0.95) -> tuple[float, float]:
+def interval(
+    samples: ArrayLike, point: float, *, level: float = 0.95, support: Support = UNKNOWN
+) -> tuple[float, float]:
     """Return the lower and upper end of a value's interval, from its bootstrap samples and corrected for bias.
 
     Resamples are biased against the measured value as that is against the truth: pAUC and F1max are too high twice
@@ -187,10 +217,18 @@ def interval(samples: ArrayLike, point: float, *, level: float = 0.95) -> tuple[
     its percentiles except for the skewness of its samples. If the bias is larger than half the interval, the result
     would exclude the measured value; it is widened to include it.
 
+    Two kinds of samples do not show a bias: those of at most ``FEW`` items, and those with a median of 0 or 1, because
+    most resamples miss the few items in error. A share of items at a threshold has none to show. In these cases the
+    percentiles are not moved, but widened to include Wilson's interval of a share (1927, "Probable inference, the law
+    of succession, and statistical inference") among the independent items. The variance of a share is the largest that
+    an AUC can have, A (1 - A) / min(normals, anomalies): Birnbaum and Klose 1957, "Bounds for the variance of the
+    Mann-Whitney statistic".
+
     Args:
         samples: Within [0, 1], shape ``[resamples]``. NaN (undefined on that resample) is left out.
         point: The measured value, on the items that were resampled.
         level: Share of the samples between the percentiles.
+        support: What is known of the value besides its samples.
 
     Raises:
         MetricError: No sample is defined, a sample or ``point`` is outside [0, 1], or the shape is wrong.
@@ -207,9 +245,15 @@ def interval(samples: ArrayLike, point: float, *, level: float = 0.95) -> tuple[
     within = _within(np.append(defined, point))
     estimate = float(within[-1])
     low, median, high = np.quantile(within[:-1], [(1 - level) / 2, 0.5, (1 + level) / 2]).tolist()
-    # Squared: once for the bias of the samples against the estimate, once for its own bias against the truth.
-    factor = (_odds(estimate) / _odds(median)) ** 2
-    return min(_moved(low, factor), estimate), max(_moved(high, factor), estimate)
+    if support.share or support.is_few or not ROUNDING < median < 1 - ROUNDING:
+        if support.independent is not None:
+            first, last = _wilson(estimate, support.independent, level=level)
+            low, high = min(low, first), max(high, last)
+    else:
+        # Squared: once for the bias of the samples against the estimate, once for its own bias against the truth.
+        factor = (_odds(estimate) / _odds(median)) ** 2
+        low, high = _moved(low, factor), _moved(high, factor)
+    return min(max(low, support.lowest), estimate), max(high, estimate)
 
 
 def draw_counts(*sizes: int, resamples: int, seed: int) -> Iterator[tuple[Floats, ...]]:
@@ -247,10 +291,20 @@ def _count(generator: np.random.Generator, n_items: int, *, resamples: int) -> F
 
 def _within(values: Floats) -> Floats:
     """Return values within [0, 1], after removing rounding errors beyond."""
-    strange = values[~((values >= -1e-9) & (values <= 1 + 1e-9))]
+    strange = values[~((values >= -ROUNDING) & (values <= 1 + ROUNDING))]
     if strange.size:
         raise MetricError(f"an interval needs values within [0, 1], found {strange[0]:g}")
     return np.clip(values, 0, 1)
+
+
+def _wilson(share: float, items: float, *, level: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share among so many independent items, within [0, 1]."""
+    squared = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    middle = share + squared / (2 * items)
+    half = math.sqrt(squared * (share * (1 - share) / items + squared / (4 * items**2)))
+    # Rounding could put the end at a share of 0 or 1 beyond it.
+    low, high = (end / (1 + squared / items) for end in (middle - half, middle + half))
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _odds(value: float) -> float:

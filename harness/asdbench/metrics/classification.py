@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from asdbench.core.seeding import seed_for
 from asdbench.errors import MetricError
-from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block, weights_of
+from asdbench.metrics.bootstrap import Support
+from asdbench.metrics.resampling import BOOTSTRAP_SEED, blocks_of, weights_of
 from asdbench.metrics.roc import Floats, Ints, check_finite
 from asdbench.metrics.table import Metric, Result, result_of
 
@@ -107,12 +108,21 @@ def _results(
     # One stratum: the numbers of the classes vary between resamples, as they do between samples of subjects.
     together = np.zeros(truth.size, dtype=np.int64)
     block = None if table.block is None else table.block[known]
-    why = LONE if resamples and lone_block(together, block) else None
+    [independent] = blocks_of(together, block).values()
+    why = LONE if resamples and independent == 1 else None
     seed = seed_for(BOOTSTRAP_SEED, "classification", name or "")
     rows = weights_of(together, block, resamples=0 if why else resamples, seed=seed)
     matrices = _confusions(truth, scores=table.scores[:, known], rows=rows)
     return [
-        result_of(compute(matrices), groups=groups, metric=metric, items=truth.size, seeds=seeds, why=why)
+        result_of(
+            compute(matrices),
+            groups=groups,
+            metric=metric,
+            items=truth.size,
+            seeds=seeds,
+            why=why,
+            support=Support(independent=independent),
+        )
         for metric, compute in METRICS.items()
     ]
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from asdbench.core.labels import ANOMALY
 from asdbench.core.seeding import seed_for
+from asdbench.metrics.bootstrap import UNKNOWN, Support
 from asdbench.metrics.detection import decisions, f1_max, share_at_or_above
-from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block, weights_of
-from asdbench.metrics.roc import Bools, Floats, absent
+from asdbench.metrics.resampling import BOOTSTRAP_SEED, blocks_of, lone_block, weights_of
+from asdbench.metrics.roc import Bools, Floats, Ints, absent
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
 
 METRICS: tuple[Metric, ...] = ("ap", "f1", "recall", "false_alarms", "auc")
@@ -72,9 +73,11 @@ def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
     why = _undefined(validation, test)
     draws: Mapping[Metric, Floats] = {}
     thresholds: tuple[float, ...] = ()
+    support: Mapping[Metric, Support] = {}
     if validation is not None and "f1" not in why:
         draws, no_interval = _draws(validation, test, resamples=resamples)
         why |= no_interval
+        support = _support(validation, test)
         thresholds = tuple(f1_max(validation.anomalous, scores)[1] for scores in validation.scores)
     items = _items(validation, test)
     return [
@@ -86,6 +89,7 @@ def holdout(table: ScoreTable, *, resamples: int = 1000) -> list[Result]:
             seeds=table.scores.shape[0],
             why=why.get(metric),
             thresholds=thresholds if metric in AT_THRESHOLD else (),
+            support=support.get(metric, UNKNOWN),
         )
         for metric in METRICS
     ]
@@ -120,9 +124,7 @@ def _draws(
     validation: _Known, test: _Known, *, resamples: int
 ) -> tuple[dict[Metric, Floats], dict[Metric, str]]:
     """Return the draws ``[seeds, 1 + resamples]`` of the metrics, and why some of them have no interval."""
-    # Validation items first, then test items: ``_one_seed`` cuts the weights there.
-    stratum = np.concatenate([validation.anomalous.astype(np.int64), NORMAL_TEST + test.anomalous])
-    block = _joined(validation.block, test.block)
+    stratum, block = _strata(validation, test)
     seed = seed_for(BOOTSTRAP_SEED, "holdout")
     chunks: dict[Metric, list[Floats]] = {}
     for weights in weights_of(stratum, block, resamples=resamples, seed=seed):
@@ -140,6 +142,24 @@ def _draws(
             draws[metric] = draws[metric][:, :1]
             why[metric] = f"no interval: the {' and the '.join(fixed)} items are in one block"
     return draws, why
+
+
+def _support(validation: _Known, test: _Known) -> dict[Metric, Support]:
+    """Return what the intervals need to know: of shares the items that they are of, else the rarer validation class."""
+    blocks = blocks_of(*_strata(validation, test))
+    rarer = Support(independent=min(blocks[NORMAL_VALIDATION], blocks[ANOMALOUS_VALIDATION]))
+    normal = NORMAL_VALIDATION if test.anomalous.all() else NORMAL_TEST
+    shares: dict[Metric, int | None] = {"recall": blocks.get(ANOMALOUS_TEST), "false_alarms": blocks[normal]}
+    return dict.fromkeys(METRICS, rarer) | {
+        metric: Support(independent=items, share=True) for metric, items in shares.items()
+    }
+
+
+def _strata(validation: _Known, test: _Known) -> tuple[Ints, NDArray[np.str_] | None]:
+    """Return the stratum and the block of each item, those of validation first."""
+    # ``_one_seed`` cuts the weights where the test items begin.
+    stratum = np.concatenate([validation.anomalous.astype(np.int64), NORMAL_TEST + test.anomalous])
+    return stratum, _joined(validation.block, test.block)
 
 
 def _strata_of(metric: Metric, tested: Bools) -> set[int]:

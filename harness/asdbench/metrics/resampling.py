@@ -72,7 +72,12 @@ def _draw(
     return counts
 
 
+def blocks_of(stratum: Ints, block: NDArray[np.str_] | None) -> dict[int, int]:
+    """Return the number of blocks of every stratum; without blocks, of items."""
+    names = np.arange(stratum.size) if block is None else block
+    return {int(value): np.unique(names[stratum == value]).size for value in np.unique(stratum)}
+
+
 def lone_block(stratum: Ints, block: NDArray[np.str_] | None) -> list[int]:
     """Return the strata with a single block: every resample of such a stratum is the same and gives no interval."""
-    names = np.arange(stratum.size) if block is None else block
-    return [int(value) for value in np.unique(stratum) if np.unique(names[stratum == value]).size == 1]
+    return [value for value, blocks in blocks_of(stratum, block).items() if blocks == 1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asdbench.core.labels import ANOMALY, NORMAL
 from asdbench.errors import MetricError
-from asdbench.metrics.bootstrap import interval
+from asdbench.metrics.bootstrap import UNKNOWN, Support, interval
 from asdbench.metrics.roc import Floats, check_finite
 
 Metric = Literal[
@@ -96,6 +96,7 @@ def result_of(
     seeds: int,
     why: str | None = None,
     thresholds: tuple[float, ...] = (),
+    support: Support = UNKNOWN,
 ) -> Result:
     """Return the result of a metric: the mean over seeds, with an interval if it was resampled.
 
@@ -108,6 +109,7 @@ def result_of(
         seeds: Number of seeds.
         why: Why it is undefined, or what it leaves out.
         thresholds: The threshold of every seed, for metrics at a threshold.
+        support: What its interval needs to know besides the draws.
     """
     value = low = high = None
     per_seed: tuple[float | None, ...] = (None,) * seeds
@@ -117,7 +119,7 @@ def result_of(
         overall = draws.mean(axis=0)  # [1 + resamples]
         value = float(overall[0])
         if overall.size > 1:
-            low, high = interval(overall[1:], value)
+            low, high = interval(overall[1:], value, support=support)
     return Result(
         groups=groups,
         metric=metric,
