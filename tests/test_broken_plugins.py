@@ -52,7 +52,7 @@ def quitter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def go(folder: Path, *methods: str, cache: Path, registry: Registry) -> RunDocument:
-    request = tiny.request(folder, *map(Selector, methods), cache=cache)
+    request = tiny.request(folder, *map(Selector.parse, methods), cache=cache)
     return run(request, registry, observer=tiny.Silent())
 
 
@@ -203,3 +203,22 @@ def test_a_figure_that_fails_is_named_and_the_others_are_drawn(
     with pytest.raises(PluginError, match=message):
         draw(registry, read_run(finished[0], "latest"), to=tmp_path)
     assert {"results.png", "roc.png", "scores.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_scores_that_depend_on_the_batch_are_marked_and_those_of_honest_methods_are_not(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    document = go(tmp_path, "batched", "untrained", "toy[epochs=1]", cache=cache, registry=registry)
+    assert {label: one.batch_dependent for label, one in document.methods.items()} == {
+        "batched": True,
+        "untrained": False,
+        "toy[epochs=1]": False,
+    }
+    assert document.summary["batched"]["auc"] is not None
+    record = read_run(tmp_path, "latest").methods[0].record
+    assert record.method.batch_dependent
+    assert [one.batch_dependent for one in record.scores.values()] == [True]
+    assert any("changes with the other items of its batch" in rule for rule in record.method.rules)
+    text = tiny.table_of(document)
+    assert text.count("[BATCH-DEPENDENT: an item alone scores differently]") == 1
+    assert "batched (batch-dependent)" in text

@@ -47,6 +47,7 @@ class BinsConfig(Config, frozen=True):
 
 class Bins:
     Config = BinsConfig
+    forward = print
 
 class NetConfig(Config, frozen=True):
     epochs: Annotated[int, Meta(ge=1)] = 100
@@ -57,8 +58,13 @@ class NetConfig(Config, frozen=True):
 
 class Net:
     Config = NetConfig
+    fit = outputs = print
 
-class Near(Scorer, frozen=True):
+class Stub(Scorer, frozen=True):
+    def fit(self, outputs, context): return {}
+    def score(self, state, outputs, context): return outputs[self.on]
+
+class Near(Stub, frozen=True):
     on: str = "embedding"
     k: int = 1
     name: Annotated[str, Meta(pattern="^[a-z]+$")] = "near"
@@ -68,7 +74,7 @@ class Near(Scorer, frozen=True):
         if self.k == 13:
             raise ValueError("13 is no good number")
 
-class Far(Scorer, frozen=True):
+class Far(Stub, frozen=True):
     on: str = "embedding"
     k: int = 5
 """

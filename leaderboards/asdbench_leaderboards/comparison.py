@@ -56,8 +56,7 @@ def _goodness(document: RunDocument, label: str, *, main: str) -> float:
 
 def _cells(document: RunDocument, label: str, *, metrics: Sequence[str]) -> list[str]:
     summary = document.methods[label]
-    flags = {"reduced": summary.reduced, "approximate": bool(summary.approximate)}
-    name = label + "".join(f" ({flag})" for flag, is_set in flags.items() if is_set)
+    name = label + "".join(f" ({flag})" for flag in summary.flags)
     found = {row.metric: row for row in document.results_of(label) if row.is_whole}
     # A method without any result has failed: its values are undefined.
     values = [

@@ -120,6 +120,8 @@ def _title(document: RunDocument, label: str) -> Iterator[str]:
         yield "[REDUCED setting, not the paper's]"
     if summary.approximate:
         yield f"[APPROXIMATE: {summary.approximate}]"
+    if summary.batch_dependent:
+        yield "[BATCH-DEPENDENT: an item alone scores differently]"
     if summary.partial_data:
         yield f"[PARTIAL DATA, {document.data.size}]"
 

@@ -43,6 +43,15 @@ class Untrained(Model):
         return {"embedding": items.features().mean(dim=2).unsqueeze(1)}
 
 
+class Batched(Untrained):
+    """Subtracts the mean of the batch."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features, less those of the batch."""
+        embedding = super().outputs(items)["embedding"]
+        return {"embedding": embedding - embedding.mean(dim=0)}
+
+
 class WithoutInfo(Untrained):
     """Cannot be built with an info."""
 
@@ -163,6 +172,7 @@ class Troubled(Config, frozen=True):
 
 MODELS: Mapping[str, type[Model]] = {
     "untrained": Untrained,
+    "batched": Batched,
     "without_info": WithoutInfo,
     "quitting": Quitting,
     "without_held": WithoutHeld,

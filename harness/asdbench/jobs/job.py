@@ -20,6 +20,7 @@ from asdbench.detector.items import Items
 from asdbench.detector.size import size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
+from asdbench.jobs.probe import RULE, depends_on_batch
 from asdbench.messages.jobs import JobSpec, RowSet
 from asdbench.messages.progress import OnProgress, Progress
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
@@ -117,11 +118,11 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
     for number, epoch in enumerate(fitted.checkpoints):
         _load_checkpoint(detector, store, fitted=fitted, epoch=epoch)
         detector.fit_scorer(train)
-        pieces += [
-            _table(spec, _scores(detector, items), role=role, epoch=epoch) for role, items in roles.items()
-        ]
+        scores = {role: _scores(detector, items) for role, items in roles.items()}
+        pieces += [_table(spec, values, role=role, epoch=epoch) for role, values in scores.items()]
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
+    dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
     with store.filling(store.score_folder(spec.job_id)) as folder:
         detector.save(folder / "detector.safetensors")
         pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
@@ -133,7 +134,8 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
             device=spec.device,
             threads=spec.threads,
             environment=environment(),
-            rules=[*spec.rules, *detector.scorer.rules(detector.state)],
+            rules=[*spec.rules, *detector.scorer.rules(detector.state), *([RULE] if dependent else [])],
+            batch_dependent=dependent,
             sizes=sizes_of(folder),
         )
         write_json(folder / "score.json", record)

@@ -67,6 +67,8 @@ class ScoreRecord(Config, frozen=True, kw_only=True):
     """Versions and hardware of the scoring."""
     rules: list[str] = []
     """Concessions to small data, in planning and in the scorer."""
+    batch_dependent: bool = False
+    """True: test items score differently alone than in their batch."""
     sizes: dict[str, int]
     """Bytes of each file; a folder that does not match is incomplete and is ignored."""
 

@@ -188,11 +188,6 @@ class Registry:
         self._find(kind, name)
         return self._owners[kind, name]
 
-    def not_loaded(self) -> str:
-        """Return the plugins that could not be loaded, as the end of a message; empty if there are none."""
-        broken = [f"{plugin}: {plugin.broken}" for plugin in self.plugins if plugin.broken]
-        return f"; not loaded: {', '.join(broken)}" if broken else ""
-
     def printed(self) -> Iterator[Printed]:
         """Yield every printed value that the plugins offer."""
         for source in self._printed:
@@ -261,7 +256,13 @@ class Registry:
             return found
         kinds = RUN if kind == "method" else (kind,)  # --plugin takes both, so both are suggested
         known = [known for one in kinds for known in self._things[one]]
-        raise NotOffered(unknown(kind, name, known=known) + self.not_loaded())
+        raise NotOffered(unknown(kind, name, known=known) + not_loaded(self))
+
+
+def not_loaded(registry: Registry) -> str:
+    """Return the plugins that could not be loaded, as the end of a message; empty if there are none."""
+    broken = [f"{plugin}: {plugin.broken}" for plugin in registry.plugins if plugin.broken]
+    return f"; not loaded: {', '.join(broken)}" if broken else ""
 
 
 def load_registry() -> Registry:

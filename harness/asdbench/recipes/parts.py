@@ -8,7 +8,7 @@ from typing import Any
 from asdbench.core.config import Config, config_of
 from asdbench.errors import PluginError, unknown
 from asdbench.plugin.entries import Ensemble, Method
-from asdbench.plugin.registry import Kind, Registry
+from asdbench.plugin.registry import Kind, Registry, not_loaded
 from asdbench.recipes.recipe import PartName
 
 REQUIRED: Mapping[PartName, Sequence[str]] = {
@@ -30,7 +30,7 @@ def check_offered(registry: Registry, of: Method | Ensemble, *, kind: Kind, name
         raise PluginError(
             f"{whole} {of.name!r} of plugin {registry.owner(whole, of.name)} names an "
             + unknown(kind, name, known=registry.names(kind))
-            + registry.not_loaded()
+            + not_loaded(registry)
         )
 
 

@@ -25,6 +25,7 @@ COMPUTING = (
     "asdbench.detector",
     "asdbench.dsp",
     "asdbench.jobs.job",
+    "asdbench.jobs.probe",
 )
 """The harness code that computes results; a change of it makes results stale."""
 PLANNING = (

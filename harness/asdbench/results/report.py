@@ -130,6 +130,7 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
     return MethodSummary(
         reduced=evaluation.recipe.reduced,
         approximate=evaluation.recipe.approximate,
+        batch_dependent=any(found.score.batch_dependent for found in evaluation.finished),
         partial_data=not prepared.completeness.complete,
         changed=evaluation.recipe.changed,
         selection=evaluation.selection,

@@ -203,6 +203,8 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """True: a smaller training budget than the paper's."""
     approximate: str
     """What public sources do not state about the method; empty: nothing."""
+    batch_dependent: bool = False
+    """True: an item scores differently alone than in its batch, which breaks the contract of models and scorers."""
     partial_data: bool
     """True: the dataset is incomplete."""
     changed: dict[str, Any]
@@ -228,6 +230,16 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """Where the printed values beside the results come from."""
     recipe: Recipe | EnsembleRecipe
     """The method with every option."""
+
+    @property
+    def flags(self) -> list[str]:
+        """What must stand beside the method's name wherever its results are compared."""
+        marks = {
+            "reduced": self.reduced,
+            "approximate": bool(self.approximate),
+            "batch-dependent": self.batch_dependent,
+        }
+        return [mark for mark, is_set in marks.items() if is_set]
 
 
 class Reported(Config, frozen=True, kw_only=True):
@@ -334,6 +346,7 @@ class ScoresRecord(Config, frozen=True, kw_only=True):
     environment: str
     """Key into ``MethodRecord.environments``."""
     rules: list[str]
+    batch_dependent: bool = False
 
 
 class MethodRecord(Config, frozen=True, kw_only=True):

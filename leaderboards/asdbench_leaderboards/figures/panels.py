@@ -99,10 +99,8 @@ def title_of(document: RunDocument) -> str:
 
 def method_label(document: RunDocument, label: str, *, width: int = MOST_LETTERS) -> str:
     """Return a method with its flags, for example reduced settings, in lines of ``width`` letters; flags are never cut."""
-    summary = document.methods[label]
-    flags = {"(reduced)": summary.reduced, "(approximate)": bool(summary.approximate)}
     lines = short(label, width=width).split("\n")
-    for flag in (flag for flag, is_set in flags.items() if is_set):
+    for flag in (f"({flag})" for flag in document.methods[label].flags):
         if len(lines[-1]) + 1 + len(flag) > width:
             lines.append(flag)
         else:
