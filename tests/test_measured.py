@@ -70,6 +70,7 @@ def place(tmp_path: Path) -> Place:
           {{ title = "AUC", metric = "auc", interval = true }},
           {{ title = "fan", metric = "auc", groups = {{ machine = "fan" }} }},
           {{ title = "fit s", metric = "fit_s", digits = 0 }},
+          {{ title = "parameters", metric = "parameters", digits = 0 }},
         ]
         rows = [{{ method = "logmel_knn[k=2]", quick = true }}]
         """
@@ -98,7 +99,7 @@ def test_a_table_is_measured_and_written_into_its_page(
     auc = 100 * cells["AUC"].values[0]
     assert before == "before\n"
     assert f"| `logmel_knn[k=2]` | {auc:.1f} [" in table
-    assert f"| {auc:.1f} ± 0.0 | 0 |" in table
+    assert f"| {auc:.1f} ± 0.0 | 0 | 0 |" in table
     assert f"seeds 1, 2, one thread, commit abc1234, {result.processor}" in table
     assert after == "<!-- end -->\nbetween\n<!-- measured: some/other -->\n1\n<!-- end -->\nafter\n"
     measured.write(place, result)
@@ -106,7 +107,11 @@ def test_a_table_is_measured_and_written_into_its_page(
 
 
 def values_of(*values: float) -> Measured:
-    cells = {"`logmel_knn[k=2]`": {name: Cell(values=list(values)) for name in ("AUC", "fan", "fit s")}}
+    cells = {
+        "`logmel_knn[k=2]`": {
+            name: Cell(values=list(values)) for name in ("AUC", "fan", "fit s", "parameters")
+        }
+    }
     return Measured(commit="abc1234", processor="some", cells=cells)
 
 
@@ -148,6 +153,13 @@ def test_a_page_without_the_marker_is_not_written(place: Place) -> None:
     with pytest.raises(ValueError, match="lacks the lines <!-- measured: some/tiny -->"):
         measured.write(place, values_of(0.8))
     assert not place.values.exists()
+
+
+def test_a_table_without_values_names_the_command_that_measures_it(place: Place) -> None:
+    with pytest.raises(
+        ValueError, match="some/tiny was never measured: make figures-of-readmes ONLY=some/tiny"
+    ):
+        place.kept()
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -27,8 +27,8 @@ from asdbench.results.record import decode
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "measured"
 CODE = ("harness", "plugins", "datasets", "leaderboards", "pyproject.toml", ":!*.md")
-SECONDS = "fit_s"
-"""The only column that is no metric: seconds of training, which depend on the machine and are never compared."""
+COSTS = ("fit_s", "score_ms", "parameters")
+"""Columns that are no metrics but costs of a method; they depend on the machine and are never compared."""
 DIGITS = 6
 
 
@@ -89,9 +89,10 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """A number: the values of all datasets and seeds, as fractions or seconds."""
+    """A number: the values of all datasets and seeds, metrics as fractions."""
 
     values: list[float]
+    """A cost that is a mean over seeds is a single value."""
     low: float | None = None
     """Lower end of the 95 % interval, if the column shows one."""
     high: float | None = None
@@ -122,8 +123,15 @@ class Place:
         return f"{self.name}/{self.table.name}"
 
     def kept(self) -> Measured:
-        """Return the kept values."""
-        return kept(self.values)[self.table.name]
+        """Return the kept values.
+
+        Raises:
+            ValueError: There are none.
+        """
+        values = kept(self.values)
+        if self.table.name not in values:
+            raise ValueError(f"{self.key} was never measured: make figures-of-readmes ONLY={self.key}")
+        return values[self.table.name]
 
 
 def places(folder: Path = FOLDER, *, root: Path = ROOT) -> Iterator[Place]:
@@ -185,9 +193,9 @@ def rendered(place: Place, measured: Measured) -> str:
 
 def number(cell: Cell, column: Column) -> str:
     """Return a number as a table shows it: with its interval, or with the standard deviation of several values."""
-    scale = 1 if column.metric == SECONDS else 100
+    scale = 1 if column.metric in COSTS else 100
     mean, *others = (
-        f"{scale * value:.{column.digits}f}"
+        f"{scale * value:,.{column.digits}f}"
         for value in (statistics.fmean(cell.values), cell.low, cell.high)
         if value is not None
     )
@@ -241,9 +249,8 @@ def cell(column: Column, place: int, *, documents: Sequence[RunDocument]) -> Cel
     ends: list[float | None] = [None, None]
     for document in documents:
         label = document.run.methods[place]
-        if column.metric == SECONDS:
-            cost = document.methods[label].cost
-            values.append(cost.fit_s if cost else None)
+        if column.metric in COSTS:
+            values.append(getattr(document.methods[label].cost, column.metric, None))
             continue
         found = next(
             row
@@ -291,7 +298,7 @@ def differences(table: Table, old: Measured, *, new: Measured) -> list[str]:
     for row in table.rows:
         limit = table.tolerance if row.tolerance is None else row.tolerance
         for column in table.columns:
-            if column.metric == SECONDS:
+            if column.metric in COSTS:
                 continue
             pair = old.cells[row.name][column.title].values, new.cells[row.name][column.title].values
             for before, now in zip(*pair, strict=True):
