@@ -1,4 +1,4 @@
-.PHONY: check format lint types test bench
+.PHONY: check format lint types test bench figures-of-readmes
 
 check: lint types test
 
@@ -18,3 +18,7 @@ test:
 
 bench:
 	pytest benchmarks
+
+# Runs the methods behind the measured numbers of the READMEs and writes both; ONLY=serial_oe for one of them.
+figures-of-readmes:
+	python tests/support/measured.py $(ONLY)
