@@ -206,6 +206,15 @@ def test_the_four_stages_run_in_their_order_and_yield_their_losses(
     assert losses["pretrain"] == {"simsiam", "arcface", "auxiliary"}
 
 
+def test_the_estimate_counts_what_each_stage_trains() -> None:
+    stages = {"pretrain_epochs": 4, "finetune_epochs": 2, "time_epochs": 8, "fusion_epochs": 5}
+    whole = small_model(**stages)
+    assert whole.epochs == pytest.approx(0.6 * 3 * (4 + 2) + 0.1 * 8 + 0.3 * 5)
+    assert small_model(**stages, simsiam=False).epochs == pytest.approx(0.6 * (4 + 3 * 2) + 0.1 * 8 + 0.3 * 5)
+    alone = small_model(pretrain_epochs=4, finetune_epochs=2, time_epochs=0, fusion_epochs=0)
+    assert alone.epochs == pytest.approx(3 * (4 + 2))  # the outputs are then the spectral model's alone
+
+
 @pytest.mark.parametrize(
     ("options", "stages", "losses"),
     [

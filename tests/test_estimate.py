@@ -10,16 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 import tiny
-import torch
 import toy_plugin
 
 from asdbench import Selector, load_registry
-from asdbench.jobs.measure import matmul_peak, measure
+from asdbench.core.environment import environment
+from asdbench.jobs.measure import measure
 from asdbench.messages.jobs import Case
-from asdbench.messages.measures import Measure, MeasureTask, SpeedTask
+from asdbench.messages.measures import Measure, MeasureTask
 from asdbench.recipes.resolve import resolve
-from asdbench.runs.estimate import CaseEstimate, estimate, items_seen, items_seen_by_options
-from asdbench.runs.plan import plan_run
+from asdbench.runs.estimate import CaseEstimate, estimate
+from asdbench.runs.pace import items_seen, items_seen_by_options, items_trained_on
+from asdbench.runs.plan import Planned, plan_run
+from asdbench.runs.run import run_planned
 
 INSTALLED = load_registry()
 PRESETS = [
@@ -53,7 +55,7 @@ def test_a_method_whose_epochs_are_those_of_its_paper_can_be_planned(tmp_path: P
 def test_a_training_of_unknown_length_has_no_estimate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asdbench.runs.estimate.items_seen_by_options", lambda options, train: None)
+    monkeypatch.setattr("asdbench.runs.pace.items_seen_by_options", lambda options, train: None)
     [row] = estimated(tmp_path, Selector("toy"))
     assert row.estimate_s is None
 
@@ -88,63 +90,93 @@ def measured(cases: Sequence[Case]) -> list[Measure]:
     return msgspec.msgpack.decode(measure(msgspec.msgpack.encode(task)), type=list[Measure])
 
 
-def test_the_speed_is_measured_on_the_device_and_with_the_threads_of_the_jobs(
+def planned(folder: Path, *methods: Selector, **options: Any) -> Planned:
+    request = tiny.request(folder, *methods, cache=folder / "cache", **options)
+    return plan_run(request, tiny.registry(), observer=tiny.Silent())
+
+
+def test_without_an_earlier_fit_forward_passes_are_timed_with_the_device_and_threads_of_the_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = answered(monkeypatch, cpu=1e3, cuda=1e4)
-    request = tiny.request(tmp_path, Selector("toy"), cache=tmp_path / "cache", threads=2)
-    planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
-    on_gpu = replace(planned, resources=replace(planned.resources, device="cuda"))
-    slow, fast = (row.estimate_s for each in (planned, on_gpu) for row in estimate(each))
+    asked = answered(monkeypatch, cpu=1.0, cuda=0.1)
+    plan = planned(tmp_path, Selector("toy"), threads=2)
+    specs = [replace(case, fit=msgspec.structs.replace(case.fit, device="cuda")) for case in plan.cases]
+    on_gpu = replace(plan, resources=replace(plan.resources, device="cuda"), cases=specs)
+    [slow], [fast] = estimate(plan), estimate(on_gpu)
     assert asked == [("cpu", 2), ("cuda", 2)]
-    assert slow is not None
-    assert fast is not None
-    assert slow == pytest.approx(10 * fast, rel=0.01)
-    assert [row.estimate_s for row in estimate(planned)] == [slow]
-    assert len(asked) == 2  # the speed of a device is measured once
+    train, test = len(plan.cases[0].fit.train.ids), len(plan.cases[0].score.test.ids)
+    assert slow.estimate_s == 3 * 3 * train + test  # three epochs of three forward passes each
+    assert fast.estimate_s == pytest.approx(slow.estimate_s / 10, abs=0.05)
+    assert (slow.basis, fast.basis) == ("forward pass", "forward pass")
+    assert estimate(plan) == [slow]
+    assert len(asked) == 2  # a model is timed once on a device
 
 
-def answered(monkeypatch: pytest.MonkeyPatch, **speeds: float) -> list[tuple[str, int]]:
-    """Answer questions for the speed of a device; return the devices and threads that are asked for."""
+def answered(monkeypatch: pytest.MonkeyPatch, **seconds: float | None) -> list[tuple[str, int]]:
+    """Answer how long an item takes on a device; return the devices and threads that are asked for."""
     asked: list[tuple[str, int]] = []
 
     def answer(function: str, message: bytes) -> bytes:
-        assert function == "asdbench.jobs.measure:speed"
-        task = msgspec.msgpack.decode(message, type=SpeedTask)
-        asked.append((task.device, task.threads))
-        return msgspec.msgpack.encode(speeds[task.device])
+        assert function == "asdbench.jobs.measure:paces"
+        specs = msgspec.msgpack.decode(message, type=MeasureTask).specs
+        asked.extend((spec.device, spec.threads) for spec in specs)
+        return msgspec.msgpack.encode([seconds[spec.device] for spec in specs])
 
-    monkeypatch.setattr("asdbench.runs.estimate.ask", answer)
+    monkeypatch.setattr("asdbench.runs.pace.ask", answer)
     return asked
 
 
-def test_the_process_of_a_worker_measures_the_speed(tmp_path: Path) -> None:
+def test_the_process_of_a_worker_times_the_model(tmp_path: Path) -> None:
     [row] = estimated(tmp_path, Selector("toy"))
     assert row.estimate_s is not None
-    [file] = (tmp_path / "cache" / "measures").glob("speed-*.json")
-    assert float(file.read_text()) > 1e6
+    [file] = (tmp_path / "cache" / "measures").glob("pace-forward-*.json")
+    assert 0 < float(file.read_text()) < 10
 
 
-def test_measuring_the_speed_uses_the_threads_it_is_given_and_restores_them(
-    monkeypatch: pytest.MonkeyPatch,
+def test_earlier_fits_of_a_method_count_before_timed_passes_also_for_other_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used: list[int] = []
-    rand = torch.rand
+    first = planned(tmp_path, Selector("toy"))
+    run_planned(first, tiny.registry(), observer=tiny.Silent())
+    asked = answered(monkeypatch)  # nothing needs to be timed
+    [done] = estimate(first)
+    assert (done.fit, done.estimate_s, done.basis) == ("ok", 0.0, "")
+    [fit] = (tmp_path / "models").glob("*/fit.json")
+    seconds = msgspec.json.decode(fit.read_bytes())["usage"]["seconds"]
+    longer = planned(tmp_path, Selector("toy", {"epochs": "3000"}))
+    [row] = estimate(longer)
+    assert row.basis == "earlier fits"
+    assert row.estimate_s == pytest.approx(1000 * seconds, rel=0.01)  # three epochs took that long
+    assert asked == []
 
-    def watched(*shape: int, device: str) -> torch.Tensor:
-        used.append(torch.get_num_threads())
-        return rand(*shape, device=device)
 
-    monkeypatch.setattr(torch, "rand", watched)
-    before = torch.get_num_threads()
-    assert matmul_peak(threads=before + 1, size=8) > 0
-    assert used == [before + 1] * 2
-    assert torch.get_num_threads() == before
+def test_a_fit_on_other_hardware_says_nothing_about_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = planned(tmp_path, Selector("toy"))
+    run_planned(first, tiny.registry(), observer=tiny.Silent())
+    here = environment()
+    monkeypatch.setattr(
+        "asdbench.runs.pace.environment", lambda: msgspec.structs.replace(here, processor="another")
+    )
+    answered(monkeypatch, cpu=1.0)
+    [row] = estimate(planned(tmp_path, Selector("toy", {"epochs": "9"})))
+    assert row.basis == "forward pass"
 
 
-@pytest.mark.gpu
-def test_a_gpu_is_measured_itself() -> None:
-    assert matmul_peak(device="cuda") > 3 * matmul_peak(threads=1)
+def test_a_model_that_cannot_be_timed_has_no_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(monkeypatch, cpu=None)
+    [row] = estimate(planned(tmp_path, Selector("toy")))
+    assert (row.estimate_s, row.basis) == (None, "")
+
+
+def test_of_the_negatives_as_many_are_seen_as_own_items(tmp_path: Path) -> None:
+    case = planned(tmp_path, Selector("toy_with_foreign")).cases[0]
+    own = sum(case.fit.train.own)
+    assert 0 < own < len(case.fit.train.ids)
+    assert items_trained_on(case, Measure(epochs=0.5)) == min(len(case.fit.train.ids), 2 * own) / 2
 
 
 def test_a_method_that_is_inapplicable_does_not_hide_the_training_that_it_shares(
@@ -153,7 +185,7 @@ def test_a_method_that_is_inapplicable_does_not_hide_the_training_that_it_shares
     methods = (Selector("toy"), Selector("toy", {"scorer": "knn"}))
     request = tiny.request(tmp_path, *methods, cache=tmp_path / "cache")
     planned = plan_run(request, tiny.registry(), observer=tiny.Silent())
-    answered(monkeypatch, cpu=1e4)
+    answered(monkeypatch, cpu=10.0)
     both = estimate(planned)
     first, second = planned.cases
     alone = estimate(replace(planned, cases=[replace(first, inapplicable="too small"), second]))

@@ -66,7 +66,7 @@ def test_a_second_plan_starts_no_process_and_is_the_same(
     fitting = METHODS[:-1]
     first = planned(cache, *fitting)
     rows = estimate(first)
-    for module in ("asdbench.runs.buildable", "asdbench.runs.estimate"):
+    for module in ("asdbench.runs.buildable", "asdbench.runs.pace"):
         monkeypatch.setattr(f"{module}.ask", refuse)
     again = planned(cache, *fitting)
     assert msgspec.json.encode(again.recipes) == msgspec.json.encode(first.recipes)
@@ -125,7 +125,7 @@ def test_a_damaged_speed_is_measured_again_with_a_warning(
 ) -> None:
     plan = planned(cache, Selector("toy"))
     estimate(plan)
-    [file] = (cache / "measures").glob("speed-*.json")
+    [file] = (cache / "measures").glob("pace-forward-*.json")
     file.write_bytes(b"fast")
     with caplog.at_level(logging.WARNING):
         estimate(plan)

@@ -152,7 +152,8 @@ def test_a_dry_run_as_json_gives_a_row_for_each_case_with_the_reason_where_there
     possible, inapplicable = plan_of(text)
     assert list(json.loads(text)) == ["schema_version", "plan"]
     assert list(json.loads(text)["plan"][0]) == [
-        "dataset", "method", "unit", "fold", "seed", "train", "test", "classes", "fit", "score", "estimate_s", "note",
+        "dataset", "method", "unit", "fold", "seed", "train", "test", "classes", "fit", "score", "estimate_s", "basis",
+        "note",
     ]  # fmt: skip
     assert (possible.dataset, possible.method, possible.unit) == (TINY_SORTED, "logmel_knn", "fan")
     assert (possible.train, possible.test, possible.classes, possible.seed) == (2, 2, 1, 42)

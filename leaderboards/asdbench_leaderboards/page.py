@@ -33,9 +33,9 @@ INTRODUCTION = """\
 # Systems
 
 Every system in the tables of the papers that asdbench covers, as `asdbench systems` shows it: how to run it here, and
-the values that the paper prints. asdbench measured none of the values below. *Approximate*: we chose what is not public,
-and every table marks the row. *Reported only*: no method here runs it, for the reason given; if a run's data are exactly
-those of the paper, its row still appears below the results.
+the values that the paper prints. asdbench measured none of the values below. *Approximate*: we chose what the paper does
+not state or what was not read here, and every table marks the row. *Reported only*, if any: no method here runs it, for
+the reason given. Where a run's data are exactly those of the paper, systems that it did not run appear below the results.
 
 The values are in `printed.csv`, everything else is in `systems.csv`; both are in
 [`leaderboards/asdbench_leaderboards/tables`](../leaderboards/asdbench_leaderboards/tables)."""

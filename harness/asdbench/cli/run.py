@@ -6,6 +6,7 @@ import contextlib
 import re
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -199,10 +200,7 @@ def run(
         resume_every_s=resume_every_s,
         command=sys.argv[1:],
     )
-    requests = [
-        replace(first, dataset=each.dataset, methods=each.methods, selection=selection or each.selection)
-        for each in runs
-    ]
+    requests = [_with(first, each) for each in runs]
     if dry_run:
         _show_plan(_estimates(registry, requests), as_json=as_json)
         return OK
@@ -232,6 +230,12 @@ def _runs(
         if datasets.count(dataset) > 1:
             raise ConfigError(f"{dataset} is given twice; to repeat a run, give --seed several times instead")
     return [PresetRun(dataset=dataset, methods=methods) for dataset in datasets]
+
+
+def _with(first: Request, run: PresetRun) -> Request:
+    """Return the request of one run; the rule for checkpoints on the command line wins over that of a preset."""
+    selection = first.selection or run.selection
+    return replace(first, dataset=run.dataset, methods=run.methods, selection=selection)
 
 
 def _estimates(registry: Registry, requests: Sequence[Request]) -> list[CaseEstimate]:
@@ -322,6 +326,9 @@ def _show_plan(rows: list[CaseEstimate], *, as_json: bool) -> None:
     seconds = sum(known)
     time = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
     click.echo(
-        f"\n{len(left)} of {len(rows)} cases have jobs to run: about {time} with one job at a time "
-        f"(a rough estimate from floating-point operations){without}"
+        f"\n{len(left)} of {len(rows)} cases have jobs to run: about {time} with one job at a time{without}"
     )
+    bases = Counter(row.basis for row in left if row.basis)
+    if bases:
+        counts = ", ".join(f"{count} from {basis}" for basis, count in sorted(bases.items()))
+        click.echo(f"(measured on this machine: {counts})")

@@ -100,9 +100,10 @@ class Model(nn.Module):
 
     Config: ClassVar[type[Config]] = Config
     """The frozen configuration whose fields are the options that users can set."""
-    epochs: int | None = None
-    """Epochs that it trains for, which ``--dry-run`` uses to estimate time. None: it is derived from the options ``epochs``
-    and ``<stage>_epochs``, or ``iterations`` and ``batch_size``."""
+    epochs: float | None = None
+    """Epochs that it trains for, which ``--dry-run`` uses to estimate time; a fraction where an epoch uses less of an item
+    than the outputs do. None: it is derived from the options ``epochs`` and ``<stage>_epochs``, or ``iterations`` and
+    ``batch_size``."""
 
     def __init__(self, config: Any, info: Info) -> None:
         """Build the network, on the CPU; torch's generator is already seeded for its initialisation.

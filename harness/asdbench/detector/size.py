@@ -1,7 +1,8 @@
-"""Size of a detector: parameters, operations and shapes, measured on one silent item."""
+"""Size and speed of a detector: parameters, operations, shapes and seconds, measured on silent items."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Size:
 def size_of(detector: Detector) -> Size:
     """Measure a detector on one silent item."""
     model = detector.model
-    item = _SilentItem(detector)
+    item = _SilentItems(detector)
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = model.outputs(item)
@@ -46,20 +47,45 @@ def size_of(detector: Detector) -> Size:
     )
 
 
-class _SilentItem:
-    """An ``ItemView`` of one silent item that claims the first class, for measuring without data."""
+def seconds_per_item(detector: Detector, *, items: int, patience_s: float = 1.0) -> float:
+    """Return the seconds that the outputs of one silent item take, with its device and number of threads as they are.
 
-    def __init__(self, detector: Detector) -> None:
+    Args:
+        detector: The detector.
+        items: Items whose outputs are computed at once.
+        patience_s: A first pass that takes longer is not repeated.
+    """
+    some = _SilentItems(detector, count=items)
+    detector.model.eval()
+    first = _seconds(detector, some)  # it also allocates memory and chooses kernels
+    if first > patience_s:
+        return first / items
+    return min(_seconds(detector, some) for _ in range(2)) / items
+
+
+def _seconds(detector: Detector, items: _SilentItems) -> float:
+    started = time.perf_counter()
+    with torch.no_grad():
+        detector.model.outputs(items)
+    if detector.info.device.startswith("cuda"):
+        torch.cuda.synchronize()  # a GPU works asynchronously
+    return time.perf_counter() - started
+
+
+class _SilentItems:
+    """An ``ItemView`` of silent items that claim the first class, for measuring without data."""
+
+    def __init__(self, detector: Detector, *, count: int = 1) -> None:
         info = detector.info
         self.info = info
-        self.claim = torch.zeros(1, dtype=torch.int64, device=info.device)
-        self._raw = torch.zeros(1, *info.item_shape, device=info.device)
+        self.claim = torch.zeros(count, dtype=torch.int64, device=info.device)
+        self._raw = torch.zeros(count, *info.item_shape, device=info.device)
         self._featurizer = detector.featurizer
         # Computed here, before operations are counted, so that the count is the model's alone.
         self._features: Tensor = detector.featurizer(self._raw)
 
     def __len__(self) -> int:
-        return 1
+        return len(self.claim)
 
     def raw(self, *, offset: int | Tensor = 0, length: int | None = None) -> Tensor:
         return self._raw[:, : self._raw.shape[1] if length is None else length]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import time
+import logging
+from collections.abc import Mapping
 
 import msgspec
 import torch
 
-from asdbench.detector.assembly import detector_of
-from asdbench.detector.size import size_of
+from asdbench.detector.assembly import arithmetic, detector_of
+from asdbench.detector.size import seconds_per_item, size_of
 from asdbench.errors import ConfigError
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.measures import Measure, MeasureTask, SpeedTask
+from asdbench.messages.measures import Measure, MeasureTask
+
+TIMED: Mapping[str, int] = {"cpu": 8, "cuda": 64}
+"""Items whose outputs are timed at once; a GPU needs many to be busy."""
+_log = logging.getLogger(__name__)
 
 
 def measure(message: bytes) -> bytes:
@@ -23,10 +28,14 @@ def measure(message: bytes) -> bytes:
     return msgspec.msgpack.encode([_measure(spec) for spec in task.specs])
 
 
-def speed(message: bytes) -> bytes:
-    """Return the float32 operations per second that the device of a ``SpeedTask`` reaches."""
-    task = msgspec.msgpack.decode(message, type=SpeedTask)
-    return msgspec.msgpack.encode(matmul_peak(device=task.device, threads=task.threads))
+def paces(message: bytes) -> bytes:
+    """Return the seconds that the outputs of one item take with the detector of each job of a ``MeasureTask``.
+
+    They are computed on the job's device, with its number of threads. None: the detector cannot be built or run, which
+    is left for the job itself to report.
+    """
+    task = msgspec.msgpack.decode(message, type=MeasureTask)
+    return msgspec.msgpack.encode([_pace(spec) for spec in task.specs])
 
 
 def has_cuda(message: bytes) -> bytes:
@@ -34,32 +43,12 @@ def has_cuda(message: bytes) -> bytes:
     return msgspec.msgpack.encode(torch.cuda.is_available())
 
 
-def matmul_peak(*, device: str = "cpu", threads: int = 1, size: int | None = None, repeats: int = 4) -> float:
-    """Return the float32 operations per second that a matrix product reaches on a device.
-
-    Args:
-        device: ``cpu`` or ``cuda``.
-        threads: CPU threads; ignored on a GPU.
-        size: Rows and columns of both factors; None: enough to keep the device busy.
-        repeats: Number of products; the fastest counts.
-    """
-    size = size or (1024 if device == "cpu" else 4096)
-    before = torch.get_num_threads()  # a setting of the whole process, which other measurements share
-    torch.set_num_threads(threads)
-    try:
-        left, right = (torch.rand(size, size, device=device) for _ in range(2))
-        best = min(_seconds_of_product(left, right) for _ in range(repeats))
-    finally:
-        torch.set_num_threads(before)
-    return float(2.0 * size**3 / best)
-
-
 def _measure(spec: JobSpec) -> Measure:
     try:
         detector = detector_of(spec, device="cpu")
         return Measure(
             flops=size_of(detector).flops,
-            epochs=epochs if isinstance(epochs := detector.model.epochs, int) else None,
+            epochs=epochs if isinstance(epochs := detector.model.epochs, int | float) else None,
             trains=any(value.requires_grad for value in detector.model.parameters()),
             learns=detector.scorer.learns,
             needs_claims=detector.scorer.needs_claims,
@@ -72,15 +61,11 @@ def _measure(spec: JobSpec) -> Measure:
         return Measure(broken=f"{type(error).__name__}: {error}")
 
 
-def _seconds_of_product(left: torch.Tensor, right: torch.Tensor) -> float:
-    _wait_for(left.device)
-    started = time.perf_counter()
-    left @ right
-    _wait_for(left.device)
-    return time.perf_counter() - started
-
-
-def _wait_for(device: torch.device) -> None:
-    """Wait until a GPU, which works asynchronously, has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _pace(spec: JobSpec) -> float | None:
+    try:
+        with arithmetic(threads=spec.threads):
+            return seconds_per_item(detector_of(spec), items=TIMED[spec.device.partition(":")[0]])
+    # A border to third-party code, as in ``_measure``.
+    except Exception as error:  # noqa: BLE001
+        _log.warning("%s cannot be timed: %s: %s", spec.recipe.label, type(error).__name__, error)
+        return None

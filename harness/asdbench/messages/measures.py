@@ -1,4 +1,4 @@
-"""Questions that planning asks a process with torch: whether a method can be built, its size, and a device's speed."""
+"""Questions that planning asks a process with torch: whether a method can be built, its size, and its speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Measure(Config, frozen=True, kw_only=True):
     """The exception raised by building it or computing outputs; the job itself will report it with a traceback."""
     flops: int = 0
     """Floating-point operations for the outputs of one item, without its features."""
-    epochs: int | None = None
+    epochs: float | None = None
     """``Model.epochs``; None: derived from the options."""
     trains: bool = True
     """Whether any parameter is trained by gradient descent."""
@@ -26,14 +26,7 @@ class Measure(Config, frozen=True, kw_only=True):
 
 
 class MeasureTask(Config, frozen=True, kw_only=True):
-    """Detectors to measure."""
+    """Detectors to measure, or to time."""
 
     specs: list[JobSpec]
     """One job for each detector to build; its first row is enough."""
-
-
-class SpeedTask(Config, frozen=True, kw_only=True):
-    """A device to measure the speed of."""
-
-    device: str
-    threads: int

@@ -41,7 +41,7 @@ def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, 
     """
     specs = {case.score.job_id: case.fit for case in cases if case.inapplicable is None}
     # Units of the same shape share a key, so one detector is built for all of them.
-    keys = {job_id: _key(spec, pack) for job_id, spec in specs.items()}
+    keys = {job_id: shape_key(spec, pack) for job_id, spec in specs.items()}
     found = {
         key: measure
         for key in set(keys.values())
@@ -49,7 +49,7 @@ def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, 
     }
     missing = {key: specs[job_id] for job_id, key in keys.items() if key not in found}
     if missing:
-        measured = _measured([_first_row(spec) for spec in missing.values()])
+        measured = _measured([first_row(spec) for spec in missing.values()])
         for key, measure in zip(missing, measured, strict=True):
             found[key] = measure
             # What failed may work next time, for example with another library, and costs little to try again.
@@ -92,7 +92,7 @@ def _unclaimed(case: Case) -> str:
     )
 
 
-def _key(spec: JobSpec, pack: Pack) -> str:
+def shape_key(spec: JobSpec, pack: Pack) -> str:
     """Return a hash of what building depends on: the recipe and the shapes, but not the rows."""
     return identifier(
         planning_hash(),
@@ -103,8 +103,8 @@ def _key(spec: JobSpec, pack: Pack) -> str:
     )
 
 
-def _first_row(spec: JobSpec) -> JobSpec:
-    # Shapes need only one row, and the message stays small.
+def first_row(spec: JobSpec) -> JobSpec:
+    """Return a job without its rows except one: shapes need only that, and the message stays small."""
     empty = RowSet()
     return msgspec.structs.replace(
         spec, train=RowSet(ids=spec.train.ids[:1]), held=empty, validation=empty, test=empty

@@ -1,4 +1,4 @@
-"""A rough estimate of the time a plan takes: floating-point operations of its models over a measured speed.
+"""A rough estimate of the time a plan takes: operations of its models times their measured pace on this machine.
 
 The length of a training comes from ``Model.epochs``, or from the options ``epochs`` and ``<stage>_epochs``, or
 ``iterations`` and ``batch_size``. If neither states it, no time is given, which is better than a wrong one.
@@ -7,29 +7,17 @@ The length of a training comes from ``Model.epochs``, or from the options ``epoc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Literal
 
 from asdbench.core.config import Config
-from asdbench.core.environment import environment
-from asdbench.core.fingerprints import identifier
-from asdbench.core.memory import recall, remember
-from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
-from asdbench.messages.measures import Measure, SpeedTask
+from asdbench.messages.measures import Measure
 from asdbench.messages.progress import Status
 from asdbench.messages.results import Outcome
 from asdbench.results.store import Store
-from asdbench.runs.cases import Resources
+from asdbench.runs.pace import BACKWARD, Basis, Pace, items_trained_on, operations, paces
 from asdbench.runs.plan import Planned
 from asdbench.runs.scheduler import outcomes
-
-BACKWARD = 3
-"""A training step costs about three forward passes."""
-REACHED = 0.4
-"""Share of the matmul speed that small convolutional networks reach; a step of STgram-MFN reaches half (benchmarks/)."""
 
 
 class CaseEstimate(Config, frozen=True, kw_only=True):
@@ -50,6 +38,8 @@ class CaseEstimate(Config, frozen=True, kw_only=True):
     score: Status
     estimate_s: float | None
     """Seconds if jobs run one at a time; None: it cannot be run, or the length of its training is unknown."""
+    basis: Basis | Literal[""]
+    """What the estimate is measured from; empty: there is none, or nothing is left to run."""
     note: str = ""
     """Why it cannot be run, or why it failed last time."""
 
@@ -62,55 +52,52 @@ class PlanDocument(Config, frozen=True, kw_only=True):
 
 
 def estimate(planned: Planned) -> list[CaseEstimate]:
-    """Return the estimate of every case of a plan; runs nothing, but may measure models and the device."""
+    """Return the estimate of every case of a plan; runs nothing, but may time models."""
     known = {outcome.id: outcome for outcome in outcomes(planned.cases, Store(planned.request.out))}
-    speed = _speed(planned.resources, planned.request.cache) * REACHED
+    pace_of = paces(planned, unfinished=[case for case in planned.cases if _is_unfinished(case, known)])
     seen: set[str] = set()  # models that an earlier row already counts
     rows = []
     for case in planned.cases:
+        job_id, pace = case.fit.job_id, pace_of.get(case.score.job_id)
         seconds = None
         if case.inapplicable is None:
-            job_id = case.fit.job_id
             # Rows share models: an earlier row trains it, or it is in the store already.
             is_trained = job_id in seen or known[job_id].status == "ok"
-            seconds = _seconds(case, planned.measures[case.score.job_id], speed=speed, is_trained=is_trained)
+            measure = planned.measures[case.score.job_id]
+            seconds = _seconds(case, measure, pace=pace, is_trained=is_trained)
+            if not _is_unfinished(case, known):
+                seconds = 0.0
             seen.add(job_id)
-        rows.append(_row(case, known, dataset=str(planned.request.dataset), estimate_s=seconds))
+        basis = "" if pace is None or seconds is None else pace.basis
+        rows.append(_row(case, known, dataset=str(planned.request.dataset), estimate_s=seconds, basis=basis))
     return rows
 
 
-def items_seen(measure: Measure, options: Mapping[str, Any], *, train: int) -> int | None:
-    """Return how many items a model sees in total when trained on ``train`` items; None: unknown."""
-    if measure.epochs is not None:
-        return measure.epochs * train
-    if not measure.trains:
-        return train  # without gradients, as for statistics, each item is seen once
-    return items_seen_by_options(options, train)
+def _is_unfinished(case: Case, known: Mapping[str, Outcome]) -> bool:
+    jobs = (case.fit.job_id, case.score.job_id)
+    return case.inapplicable is None and any(known[job].status != "ok" for job in jobs)
 
 
-def items_seen_by_options(options: Mapping[str, Any], train: int) -> int | None:
-    """Return how many items a model with these options sees in total; None: they do not state it."""
-    epochs = [value for name, value in options.items() if name == "epochs" or name.endswith("_epochs")]
-    if epochs:
-        return sum(epochs) * train if None not in epochs else None
-    steps, batch = options.get("iterations"), options.get("batch_size")
-    return None if steps is None or batch is None else steps * batch
-
-
-def _seconds(case: Case, measure: Measure, *, speed: float, is_trained: bool) -> float | None:
-    if measure.broken is not None:
+def _seconds(case: Case, measure: Measure, *, pace: Pace | None, is_trained: bool) -> float | None:
+    if measure.broken is not None or pace is None:
         return None
-    item_s = measure.flops / speed
     # Scoring computes the outputs of the test items, and of the items that the scorer learns from.
     learnt = len(case.score.train.ids) if measure.learns else 0
-    score_s = item_s * (len(case.score.test.ids) + learnt)
+    scored = operations(measure, len(case.score.test.ids) + learnt)
     if is_trained:
-        return score_s
-    items = items_seen(measure, case.fit.recipe.model.options, train=len(case.fit.train.ids))
-    return None if items is None else item_s * BACKWARD * items + score_s
+        return pace.seconds * scored
+    items = items_trained_on(case, measure)
+    return None if items is None else pace.seconds * (BACKWARD * operations(measure, items) + scored)
 
 
-def _row(case: Case, known: Mapping[str, Outcome], *, dataset: str, estimate_s: float | None) -> CaseEstimate:
+def _row(
+    case: Case,
+    known: Mapping[str, Outcome],
+    *,
+    dataset: str,
+    estimate_s: float | None,
+    basis: Basis | Literal[""],
+) -> CaseEstimate:
     fit, score = known[case.fit.job_id], known[case.score.job_id]
     is_possible = case.inapplicable is None
     return CaseEstimate(
@@ -125,22 +112,6 @@ def _row(case: Case, known: Mapping[str, Outcome], *, dataset: str, estimate_s: 
         fit=fit.status if is_possible else "inapplicable",
         score=score.status if is_possible else "inapplicable",
         estimate_s=None if estimate_s is None else round(estimate_s, 1),
+        basis=basis,
         note=case.inapplicable or fit.message or score.message,
     )
-
-
-def _speed(resources: Resources, cache: Path) -> float:
-    """Return the device's float32 operations per second, measured once per machine and torch version."""
-    # The key holds everything the speed depends on, so a cache shared by several machines stays correct.
-    here = environment()
-    key = identifier(
-        here.processor, here.gpus, here.libraries.get("torch"), resources.device, resources.threads
-    )
-    file = cache / "measures" / f"speed-{key}.json"
-    if (known := recall(file, float)) is not None:
-        return known
-    task = SpeedTask(device=resources.device, threads=resources.threads)
-    answer = ask("asdbench.jobs.measure:speed", msgspec.msgpack.encode(task))
-    speed = msgspec.msgpack.decode(answer, type=float)
-    remember(file, speed)
-    return speed

@@ -17,6 +17,7 @@ from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.observer import Observer
+from asdbench.runs.pace import remember_paces
 from asdbench.runs.plan import Planned, plan_run
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
@@ -55,6 +56,8 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     store = Store(planned.request.out)
     with store.exclusive():
         jobs = _execute(planned, store, observer=observer)
+        fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
+        remember_paces(planned, fitted=fitted)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,

@@ -1,6 +1,6 @@
 """A convolutional autoencoder of log-mel patches, standing in for the "self-encoder" rows of papers.
 
-The cited papers are not public; this is a plain autoencoder in their place, and every table says so.
+The full text of the cited papers was not read here; this is a plain autoencoder in their place, and every table says so.
 """
 
 from __future__ import annotations

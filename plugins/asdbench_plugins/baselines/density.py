@@ -1,7 +1,7 @@
 """Self-supervised density estimation: one flow per machine ID, trained to make the other IDs of its type unlikely.
 
 Dohi et al., "Flow-based self-supervised density estimation for anomalous sound detection", ICASSP 2021
-(arXiv:2103.08801). We do not know its layer counts or its loss for the other IDs; both are options.
+(arXiv:2103.08801). Its full text was not read here: layer counts and the loss for the other IDs are ours; both are options.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ METHODS = (
         held=0.1,
         home="dcase2020",
         printed=("asd_afpa", "Glow_Aff"),
-        approximate="sizes of the flow and the form of the loss for the other IDs",
+        approximate="full text not read here: sizes of the flow and the form of the loss for the other IDs are ours",
     ),
     Method(
         name="aadcl",
@@ -150,7 +150,7 @@ METHODS = (
     _reconstruction(
         "conv_autoencoder",
         title="Convolutional autoencoder of log-mel patches, in place of SLFE-AE and Self-encoder",
-        paper="none: stands for autoencoders whose papers are not public",
+        paper="none: stands for autoencoders whose papers were not read here",
         model="convolutional_autoencoder",
         defaults={},
         on=_reduced(n_mels=64, width=8, layers=3, frames=16, epochs=60, batch_size=16, checkpoint_every=20),

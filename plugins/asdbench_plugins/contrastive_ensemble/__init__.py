@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
+from asdbench_plugins.contrastive_ensemble import compared
 
 PACKAGE = "asdbench_plugins.contrastive_ensemble"
 CITES = "contrastive_ensemble2025"
@@ -36,9 +37,12 @@ SMALL: Mapping[str, Any] = {
 MIMII = Selector("dcase2020", {"train": "dev", "machines": "fan+pump+slider+valve"})
 """What the paper calls MIMII: it names the archive of DCASE 2020."""
 TABLE_3 = (
-    (MIMII, ("autoencoder", "idnn", "mobilenetv2", "aadcl", "conv_autoencoder")),
-    (Selector("dcase2020", {"train": "dev"}), ("conv_autoencoder", "glow_aff", "stgram_mfn")),
-    (Selector("mimii_due"), ("autoencoder", "mobilenetv2")),
+    (MIMII, ("autoencoder", "idnn", "mobilenetv2", "aadcl", "conv_autoencoder", "complex_network")),
+    (
+        Selector("dcase2020", {"train": "dev"}),
+        ("conv_autoencoder", "incremental_classifier", "glow_aff", "stgram_mfn", "time_spectrum_fusion"),
+    ),
+    (Selector("mimii_due"), ("autoencoder", "mobilenetv2", "uada")),
 )
 """The methods that Table 3 compares on each of its datasets, besides the proposed one."""
 
@@ -77,14 +81,15 @@ def asdbench_featurizers() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_models() -> Iterable[Entry]:
-    """Offer the networks."""
+    """Offer the networks, and those of approximated systems."""
     return [
         Entry(
             name="contrastive_ensemble",
             build=lazy(f"{PACKAGE}.model:EnsembleModel"),
             summary="GhostNetV2 trained with SimSiam, ArcFace and pseudo-anomalies; time CNN; fusion; statistics",
             cites=CITES,
-        )
+        ),
+        *compared.models(),
     ]
 
 
@@ -103,7 +108,7 @@ def asdbench_scorers() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
-    """Offer the method; its ablations are presets."""
+    """Offer the method, whose ablations are presets, and approximations of systems that the paper compares."""
     return [
         Method(
             name="contrastive_ensemble",
@@ -121,7 +126,8 @@ def asdbench_methods() -> Iterable[Method]:
             reduced_presets=("small",),
             home="dcase2020",
             printed=("contrastive_ensemble", "This research"),
-        )
+        ),
+        *compared.methods(),
     ]
 
 

@@ -21,6 +21,11 @@ from asdbench_plugins.contrastive_ensemble.networks import (
 from asdbench_plugins.contrastive_ensemble.spectra import weighted_means
 from asdbench_plugins.contrastive_ensemble.stages import planned
 
+SPECTRAL, TEMPORAL, FUSION = 0.6, 0.1, 0.3
+"""Shares of the networks in the time of the outputs, for ``epochs``; measured on a CPU with the full and small sizes."""
+VIEWS = 3
+"""Pictures of each clip in a step: two views and a mixed one in stage 1; anchor, view and pseudo-anomaly in stage 2."""
+
 
 class EnsembleModel(Model):
     """Spectral model, time CNN and fusion classifier, trained one after the other.
@@ -58,6 +63,7 @@ class EnsembleModel(Model):
         if self.with_fusion:
             self.fusion = FusionClassifier(dims=dims)
             self.fusion_arcface = self._arcface(FUSION_DIMS, classes)
+        self.epochs = self._passes()
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Run the stages that have epochs, in the paper's order; ``held`` is not used.
@@ -86,6 +92,15 @@ class EnsembleModel(Model):
             found["fusion"] = fused.float().unsqueeze(1)
             found["claim_nll"] = claim_nll(self.fusion_arcface(fused), items.claim)
         return found
+
+    def _passes(self) -> float:
+        """Return the length of the training in passes of the outputs; each stage trains a part of the networks."""
+        config = self.config
+        first = VIEWS if config.simsiam else 1
+        pictures = first * config.pretrain_epochs + VIEWS * config.finetune_epochs
+        trained = SPECTRAL * pictures + TEMPORAL * config.time_epochs + FUSION * config.fusion_epochs
+        computed = SPECTRAL + TEMPORAL * self.with_time + FUSION * self.with_fusion
+        return float(trained / computed)
 
     def _arcface(self, dims: int, classes: int) -> ArcFace:
         return ArcFace(dims, classes, margin=self.config.arcface_margin, scale=self.config.arcface_scale)

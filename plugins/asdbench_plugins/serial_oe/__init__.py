@@ -289,7 +289,7 @@ def _ddcsad() -> Method:
         auxiliary=True,
         held=0.1,
         selection="validation",
-        approximate="the paper cited for DDCSAD is not public: form and weight of the metric term and the score are ours",
+        approximate="full text of arXiv:2106.06151 not read here: metric term, its weight and the score are ours",
         presets={
             "probability": {"scorer.on": "claim_strangeness"},
             "distance": {"scorer.on": "distance"},

@@ -1,7 +1,7 @@
 """DDCSAD: one model per product ID, trained to separate it from the rest and to pull both sides to centroids.
 
-Kuroyagi et al., "Deep double centroids semi-supervised anomaly detection", as the EUSIPCO 2022 paper describes it;
-the details are ours (see the README).
+Kuroyagi et al., "Deep double centroids semi-supervised anomaly detection", arXiv:2106.06151, as the EUSIPCO
+2022 paper describes it. Its full text was not read here; the details are ours (see the README).
 """
 
 from __future__ import annotations

@@ -97,6 +97,8 @@ class SegmentModel(Model):
         self.samples = info.item_shape[0]
         self.wanted = round(config.segment_s * info.sample_rate)
         self.segment = min(self.wanted, self.samples)
+        # A step takes one segment of a clip, the outputs take all.
+        self.epochs = config.epochs / len(segment_starts(self.samples, self.segment, count=config.segments))
         self.encoder = Encoder(
             channels=config.channels or (1 if config.weights is None else 3),
             width=config.width,
