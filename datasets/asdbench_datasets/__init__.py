@@ -122,6 +122,11 @@ def asdbench_metrics() -> Iterable[Entry]:
         for year, summary in _METRICS.items()
     ] + [
         Entry(
+            name="dcase2021_arithmetic",
+            build=lazy("asdbench.metrics:dcase2021_arithmetic"),
+            summary="AUC and pAUC per section and domain as in 2021, arithmetic means",
+        ),
+        Entry(
             name="holdout",
             build=lazy("asdbench.metrics:holdout"),
             summary="AP and F1max of validation items, recall of test items at the threshold of F1max",

@@ -104,6 +104,11 @@ class SectionOptions(Config, frozen=True, kw_only=True):
         return f"{self.release.name}/{self.test}" if self.train == _NEEDED[self.test] else ""
 
     @property
+    def metrics(self) -> str:
+        """Name of the metric set."""
+        return self.release.metrics
+
+    @property
     def known_leaks(self) -> tuple[str, ...]:
         """What the protocol leaks."""
         return (NO_VALIDATION,)

@@ -62,7 +62,7 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
             runtime_columns=("domain",) if release.domain_known else (),
             scopes=SCOPES,
             groups=GROUPS,
-            metrics=release.metrics,
+            metrics=self.metrics,
             # Published results are of clips as recorded: 16 kHz, one channel.
             published_as=self.published_as if (self.sample_rate, self.channel) == (16000, 0) else "",
             item_shape=(release.clip_s * self.sample_rate,),

@@ -11,7 +11,9 @@ test clips of sections 03 to 05. If ``eval_data`` has such clips, they are read 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
 
 from asdbench_datasets import citations
 from asdbench_datasets.dcase.dcase2021 import KnownDomains
@@ -39,6 +41,18 @@ class MimiiDue(KnownDomains, frozen=True, kw_only=True):
         family="mimii",
         domain_known=True,
     )
+
+    mean: Annotated[
+        Literal["harmonic", "arithmetic"],
+        Meta(
+            description="how results are averaged over sections and domains: as in DCASE 2021, with Omega, or plainly"
+        ),
+    ] = "harmonic"
+
+    @property
+    def metrics(self) -> str:
+        """Name of the metric set."""
+        return "dcase2021" if self.mean == "harmonic" else "dcase2021_arithmetic"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -11,7 +11,15 @@ from asdbench.metrics.bootstrap import (
 from asdbench.metrics.classification import ClassTable, classification
 from asdbench.metrics.detection import Decisions, average_precision, decisions, equal_error, f1_max
 from asdbench.metrics.holdout import holdout
-from asdbench.metrics.official import dcase2020, dcase2021, dcase2022, dcase2023, dcase2024, dcase2025
+from asdbench.metrics.official import (
+    dcase2020,
+    dcase2021,
+    dcase2021_arithmetic,
+    dcase2022,
+    dcase2023,
+    dcase2024,
+    dcase2025,
+)
 from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable, main_metric
 
@@ -32,6 +40,7 @@ __all__ = [
     "classification",
     "dcase2020",
     "dcase2021",
+    "dcase2021_arithmetic",
     "dcase2022",
     "dcase2023",
     "dcase2024",

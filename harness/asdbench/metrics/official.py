@@ -16,7 +16,7 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from asdbench.errors import ConfigError, unknown
 from asdbench.metrics.aggregate import (
@@ -30,23 +30,28 @@ from asdbench.metrics.aggregate import (
     pool,
     report,
 )
+from asdbench.metrics.on_request import equal_error_recall, plain
 from asdbench.metrics.table import Metric, Result, ScoreTable
 
 WITH_OMEGA: tuple[Metric, ...] = ("auc", "pauc", "omega")
+AREAS: tuple[Metric, ...] = ("auc", "pauc")
 
 
 def dcase2020(
-    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = ("auc", "pauc")
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = AREAS, mcclish: bool = True
 ) -> list[Result]:
     """Return the metrics of DCASE 2020 Task 2: AUC and pAUC (p = 0.1) per section, per type and on average.
 
     The value of a type is the arithmetic mean over its defined sections, the average the arithmetic mean over the
-    defined types. ``mauc`` is available too: the smallest AUC among the sections of a type, and the mean over types.
+    defined types. ``mauc`` is available too: the smallest AUC among the sections of a type, and the mean over types;
+    and ``recall_eer``, the recall at the equal-error threshold of each section.
 
     Args:
         table: Scores and labels; with a single group, its values are sections without a type.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report, in this order within a group.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
 
     Returns:
         The sections of a type, then the type, the average last; by name.
@@ -54,7 +59,7 @@ def dcase2020(
     Raises:
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
-    _check(metrics, offered=("auc", "pauc", "mauc"))
+    metrics = _wanted(metrics, offered=(*AREAS, "mauc", "pauc_plain", "recall_eer"), mcclish=mcclish)
     auc, partial_auc = measure(table, resamples=resamples)
     # Level by level: types have 3 to 4 sections in the development data and count equally in the average.
     estimates: dict[Metric, list[Estimate]] = {
@@ -62,11 +67,13 @@ def dcase2020(
         "pauc": [*partial_auc, *climb(partial_auc, first=mean, then=mean)],
         "mauc": [*climb(auc, first=minimum, then=mean)],
     }
+    for metric, leaves in _further(table, partial_auc, metrics=metrics, resamples=resamples).items():
+        estimates[metric] = [*leaves, *climb(leaves, first=mean, then=mean)]
     return report(table, [(metric, estimate) for metric in metrics for estimate in estimates[metric]])
 
 
 def dcase2021(
-    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA, mcclish: bool = True
 ) -> list[Result]:
     """Return the metrics of DCASE 2021 Task 2: AUC and pAUC (p = 0.1) per section and domain, harmonic means.
 
@@ -77,6 +84,8 @@ def dcase2021(
         table: Scores and labels; without a column ``domain`` sections are measured instead.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report, in this order within a group.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -84,15 +93,45 @@ def dcase2021(
     Raises:
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
-    _check(metrics, offered=WITH_OMEGA)
+    metrics = _wanted(metrics, offered=(*WITH_OMEGA, "pauc_plain", "recall_eer"), mcclish=mcclish)
     # The domain is a level of the table, so each domain of a section is measured separately.
     auc, partial_auc = measure(table, resamples=resamples)
+    further = _further(table, partial_auc, metrics=metrics, resamples=resamples)
     # Omega = h{AUC_mnd, pAUC_mnd}: type m, section n, domain d; h is the harmonic mean over all of them.
-    return _harmonic(table, {"auc": auc, "pauc": partial_auc}, metrics=metrics)
+    return _harmonic(table, {"auc": auc, "pauc": partial_auc, **further}, metrics=metrics)
+
+
+def dcase2021_arithmetic(
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = AREAS, mcclish: bool = True
+) -> list[Result]:
+    """Return the areas of ``dcase2021`` with arithmetic means over sections and domains, as papers on MIMII DUE print.
+
+    Args:
+        table: Scores and labels; without a column ``domain`` sections are measured instead.
+        resamples: Bootstrap resamples behind each interval; 0: no intervals.
+        metrics: Metrics to report, in this order within a group; ``recall_eer``, the recall at the equal-error
+            threshold of each domain, is available too.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+
+    Returns:
+        The domains of a section, then the section, then the type, the average last; by name.
+
+    Raises:
+        ConfigError: ``resamples`` is negative or a metric unknown.
+    """
+    metrics = _wanted(metrics, offered=(*AREAS, "pauc_plain", "recall_eer"), mcclish=mcclish)
+    auc, partial_auc = measure(table, resamples=resamples)
+    further = _further(table, partial_auc, metrics=metrics, resamples=resamples)
+    measured: dict[Metric, list[Estimate]] = {"auc": auc, "pauc": partial_auc, **further}
+    estimates = {
+        metric: [*leaves, *pool({metric: leaves}, reduce=mean)] for metric, leaves in measured.items()
+    }
+    return report(table, [(metric, estimate) for metric in metrics for estimate in estimates[metric]])
 
 
 def dcase2022(
-    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA, mcclish: bool = True
 ) -> list[Result]:
     """Return the metrics of DCASE 2022 Task 2: AUC per domain against all anomalies, pAUC per section, and Omega.
 
@@ -105,6 +144,8 @@ def dcase2022(
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report, in this order within a group; ``pauc_domain``, the pAUC of one domain's
             normal and anomalous clips, is available too. It is not part of Omega.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -112,11 +153,11 @@ def dcase2022(
     Raises:
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
-    return _over_domains(table, resamples=resamples, metrics=metrics)
+    return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
 
 
 def dcase2023(
-    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA, mcclish: bool = True
 ) -> list[Result]:
     """Return the metrics of DCASE 2023 Task 2 (first shot): AUC per domain, pAUC per section, Omega as in 2022.
 
@@ -127,6 +168,8 @@ def dcase2023(
         table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report; ``pauc_domain`` is available too.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -134,11 +177,11 @@ def dcase2023(
     Raises:
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
-    return _over_domains(table, resamples=resamples, metrics=metrics)
+    return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
 
 
 def dcase2024(
-    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA, mcclish: bool = True
 ) -> list[Result]:
     """Return the metrics of DCASE 2024 Task 2, the same as in 2023. Attributes may be hidden; scoring does not use them.
 
@@ -146,6 +189,8 @@ def dcase2024(
         table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report; ``pauc_domain`` is available too.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -153,11 +198,11 @@ def dcase2024(
     Raises:
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
-    return _over_domains(table, resamples=resamples, metrics=metrics)
+    return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
 
 
 def dcase2025(
-    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA, mcclish: bool = True
 ) -> list[Result]:
     """Return the metrics of DCASE 2025 Task 2, the same as in 2023. Supplemental clips are only for training.
 
@@ -165,6 +210,8 @@ def dcase2025(
         table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report; ``pauc_domain`` is available too.
+        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
+            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -172,13 +219,16 @@ def dcase2025(
     Raises:
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
-    return _over_domains(table, resamples=resamples, metrics=metrics)
+    return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
 
 
-def _over_domains(table: ScoreTable, *, resamples: int, metrics: Sequence[Metric]) -> list[Result]:
+def _over_domains(
+    table: ScoreTable, *, resamples: int, metrics: Sequence[Metric], mcclish: bool
+) -> list[Result]:
     """Return the metrics of all years from 2022 on."""
-    _check(metrics, offered=(*WITH_OMEGA, "pauc_domain"))
+    metrics = _wanted(metrics, offered=(*WITH_OMEGA, "pauc_domain", "pauc_plain"), mcclish=mcclish)
     measured = measure_domains(table, resamples=resamples, per_domain="pauc_domain" in metrics)
+    measured |= _further(table, measured["pauc"], metrics=metrics, resamples=resamples)
     # Omega = h{AUC_mnd, pAUC_mn}: unlike in 2021, pAUC is over both domains, so it counts once for each section.
     return _harmonic(table, measured, metrics=metrics)
 
@@ -196,7 +246,24 @@ def _harmonic(
     return report(table, [(metric, estimate) for metric in metrics for estimate in estimates[metric]])
 
 
-def _check(metrics: Iterable[str], *, offered: Sequence[Metric]) -> None:
+def _wanted(metrics: Sequence[Metric], *, offered: Sequence[Metric], mcclish: bool) -> tuple[Metric, ...]:
+    """Return the metrics to report, the plain partial AUC in place of McClish's if it is not wanted."""
     for metric in metrics:
         if metric not in offered:
             raise ConfigError(unknown("metric", metric, known=offered))
+    if mcclish:
+        return tuple(metrics)
+    chosen: list[Metric] = ["pauc_plain" if metric == "pauc" else metric for metric in metrics]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _further(
+    table: ScoreTable, partial_auc: Sequence[Estimate], *, metrics: Sequence[Metric], resamples: int
+) -> dict[Metric, list[Estimate]]:
+    """Return those measured estimates of papers, beside the challenges' own, that are requested."""
+    found: dict[Metric, list[Estimate]] = {}
+    if "pauc_plain" in metrics:
+        found["pauc_plain"] = plain(partial_auc)
+    if "recall_eer" in metrics:
+        found["recall_eer"] = equal_error_recall(table, resamples=resamples)
+    return found

@@ -51,19 +51,24 @@ def auc(is_anomaly: ArrayLike, scores: ArrayLike) -> float:
     return float(_one(is_anomaly, scores, max_fpr=MAX_FPR).auc[0])
 
 
-def partial_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, max_fpr: float = MAX_FPR) -> float:
+def partial_auc(
+    is_anomaly: ArrayLike, scores: ArrayLike, *, max_fpr: float = MAX_FPR, mcclish: bool = True
+) -> float:
     """Return the area under the ROC curve left of ``max_fpr``, standardised so that chance is 0.5.
 
     Args:
         is_anomaly: True (or 1) for anomalies, shape ``[items]``.
         scores: Anomaly scores, shape ``[items]``.
         max_fpr: Largest false-positive rate that counts, above 0 and at most 1, which gives the AUC.
+        mcclish: Standardise after McClish; False: the plain share of the area left of ``max_fpr``, with chance at
+            ``max_fpr / 2``.
 
     Raises:
         MetricError: Shapes differ, a score is not finite, or one class is absent.
         ConfigError: ``max_fpr`` is out of range.
     """
-    return float(_one(is_anomaly, scores, max_fpr=max_fpr).partial_auc[0])
+    area = _one(is_anomaly, scores, max_fpr=max_fpr).partial_auc
+    return float(area[0] if mcclish else plain_share(area, max_fpr=max_fpr)[0])
 
 
 def roc_by_section(
@@ -147,6 +152,12 @@ def standardise(area: Floats, max_fpr: float) -> Floats:
     chance = max_fpr**2 / 2
     # Rounding could raise a perfect ranking above 1.
     return np.minimum(0.5 * (1 + (area - chance) / (max_fpr - chance)), 1.0)
+
+
+def plain_share(standardised: Floats, *, max_fpr: float = MAX_FPR) -> Floats:
+    """Return A / max_fpr for McClish's pAUC, where A is the plain area left of ``max_fpr``: the inverse of its formula."""
+    # Rounding could leave the range, and a harmonic mean takes no negative value.
+    return np.clip((2 * standardised - 1) * (1 - max_fpr / 2) + max_fpr / 2, 0.0, 1.0)
 
 
 def _one(is_anomaly: ArrayLike, scores: ArrayLike, *, max_fpr: float) -> SectionRoc:

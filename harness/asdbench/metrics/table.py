@@ -15,12 +15,13 @@ from asdbench.metrics.bootstrap import UNKNOWN, Support, interval
 from asdbench.metrics.roc import Floats, check_finite
 
 Metric = Literal[
-    "auc", "pauc", "mauc", "pauc_domain", "omega",
+    "auc", "pauc", "mauc", "pauc_domain", "pauc_plain", "omega", "recall_eer",
     "ap", "f1", "recall", "false_alarms",
     "accuracy", "one_vs_rest_accuracy", "macro_f1", "mean_recall",
 ]  # fmt: skip
 """Names of metrics: AUC, pAUC (p = 0.1), the smallest AUC among the sections of a type, the pAUC of one domain's items
-(``pauc`` is then over all domains), and a challenge's official score; average precision, F1 at its best threshold,
+(``pauc`` is then over all domains), the pAUC without McClish's standardisation, a challenge's official score, and the
+recall at the equal-error threshold; average precision, F1 at its best threshold,
 recall and the share of false alarms there; a classifier's accuracy (micro-F1), (TP + TN) / items averaged over
 classes, macro-F1 (UF1) and mean recall (UAR)."""
 MAIN: tuple[Metric, ...] = ("omega", "ap", "auc", "accuracy")

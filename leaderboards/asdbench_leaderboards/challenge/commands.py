@@ -57,7 +57,13 @@ if TYPE_CHECKING:
 @click.option(
     "--metrics",
     default="",
-    help="Metrics to compute, for example auc,pauc,pauc_domain [default: the official set].",
+    help="Metrics to compute, for example auc,pauc,mauc or auc,recall_eer [default: the official set].",
+)
+@click.option(
+    "--mcclish/--no-mcclish",
+    default=True,
+    show_default=True,
+    help="Standardise pAUC after McClish, so that chance is 0.5; else pauc_plain, the plain share of the area.",
 )
 @click.option(
     "--resamples",
@@ -75,6 +81,7 @@ def evaluate(
     part: Any,
     data_root: Path,
     metrics: str,
+    mcclish: bool,
     resamples: int,
     allow_partial: bool,
     as_json: bool,
@@ -92,6 +99,7 @@ def evaluate(
         part=part,
         data_root=data_root,
         metrics=[name.strip() for name in metrics.split(",") if name.strip()],  # type: ignore[misc]
+        mcclish=mcclish,
         resamples=resamples,
         allow_partial=allow_partial,
     )

@@ -5,9 +5,10 @@ Labels and domains come from the dataset, found by the names of the clips; no so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -40,9 +41,13 @@ NAMES: Mapping[str, str] = {
     "auc": "AUC",
     "pauc": "pAUC",
     "pauc_domain": "pAUC within",
+    "pauc_plain": "plain pAUC",
     "mauc": "mAUC",
     "omega": "Omega",
+    "recall_eer": "EER recall",
 }
+_AVERAGES: Mapping[str, Callable[[Sequence[float]], float]] = {"dcase2021_arithmetic": fmean}
+"""By metric set; others average harmonically."""
 Place = tuple[str | None, ...]
 """Value of each result column except the domain; None where a row averages over it."""
 Line = dict[str, float | None]
@@ -62,6 +67,8 @@ class GradeRequest:
     resamples: int = 1000
     metrics: Sequence[Metric] = ()
     """Empty: those of the official set."""
+    mcclish: bool = True
+    """False: report the plain pAUC in place of the standardised one."""
 
 
 class GradeRow(Config, frozen=True, kw_only=True):
@@ -167,7 +174,9 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
         allow_partial=request.allow_partial,
     )
     decided, on_decisions = _decided(dataset, rows, request=request)
-    options = {"metrics": tuple(request.metrics)} if request.metrics else {}
+    options: dict[str, Any] = {"metrics": tuple(request.metrics)} if request.metrics else {}
+    if not request.mcclish:
+        options["mcclish"] = False
     metric_set = registry.build("metrics", card.metrics)
     results = metric_set(_table(card, rows, scores=scores), resamples=request.resamples, **options)
     return Grade(
@@ -185,22 +194,24 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
 def official_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows in the layout of the official evaluators: sections, the means of a type, the mean.
 
-    In percent. If sections have domains, AUC and pAUC have a column for each domain; its means are harmonic.
+    In percent. If sections have domains, AUC and pAUC have a column for each domain; its means are of the kind that the
+    metric set uses, harmonic in the challenges.
     """
     outer = [column for column in grade.card.groups if column != DOMAIN]
     domains = sorted({domain for result in grade.results if (domain := result.groups.get(DOMAIN))})
     by_domain = {name: [f"{name} ({domain})" for domain in domains] for name in NAMES.values()}
     # Omega is the mean over both domains and has no value within one.
     by_domain[NAMES["omega"]] = []
+    average = _AVERAGES.get(grade.card.metrics, harmonic_mean)
     lines = _lines(grade.results, outer)
     for place, line in lines.items():
         sections = [section for other, section in lines.items() if _is_within(other, place)]
         for name in (name for names in by_domain.values() for name in names):
-            # A harmonic mean exists only of defined values; sections without both classes are left out.
+            # A mean exists only of defined values; sections without both classes are left out.
             defined = [value for section in sections if (value := section.get(name)) is not None]
             # Values that the metric set itself gives for a place are not averaged again.
             if name not in line and defined:
-                line[name] = harmonic_mean(defined)
+                line[name] = average(defined)
     every = [name for base, names in by_domain.items() for name in (*names, base)]
     columns = [name for name in every if any(name in line for line in lines.values())]
     rows = [
