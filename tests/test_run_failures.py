@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,6 +156,26 @@ def test_folds_that_failed_are_named_and_a_table_without_results_says_why(
     assert "AUC" not in text
     [summary] = document.methods.values()
     assert summary.ungraded == "jobs failed"
+
+
+def test_the_example_of_leaving_sections_out_gives_numbers_and_without_pooling_says_what_it_needs(
+    cache: Path, tmp_path: Path
+) -> None:
+    """The command of the README, on few clips."""
+    readme = (tiny.ROOT / "README.md").read_text("utf-8")
+    [(words, options)] = re.findall(r"asdbench run -p '(\S+)' -d 'synthetic\[(protocol=loso,\S+)\]'", readme)
+    dataset = Selector("synthetic", {**tiny.DATASET.options, **Selector.parse(f"x[{options}]").options})
+    pooling = Selector.parse(words)
+    document = tiny.go(tmp_path, pooling, Selector(pooling.name), cache=cache, dataset=dataset)
+    assert document.failed == []
+    [found] = [row for row in document.results_of(words) if row.metric == "auc" and row.is_whole]
+    assert found.value is not None
+    assert found.low is not None
+    assert not [row for row in document.results_of(pooling.name) if row.value is not None]
+    assert (
+        "use a scorer that pools all classes, for example logmel_knn[scorer=knn,per=pool]"
+        in tiny.table_of(document)
+    )
 
 
 def test_an_item_without_a_score_is_an_error_not_an_easier_test(
