@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ import msgspec
 from asdbench.plugin.registry import Registry
 
 if TYPE_CHECKING:
+    from asdbench.core.options import OptionDescription
     from asdbench.results.schema import RunDocument
 
 
@@ -52,6 +54,14 @@ def readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {readable(part)}" for name, part in value.items())
     return "none" if value is None else str(value)
+
+
+def option_lines(rows: Sequence[OptionDescription], *, of: str) -> Iterator[str]:
+    """Yield a line for each option with value, meaning, part and type, after a heading; nothing if there are none."""
+    if rows:
+        yield f"\noptions, for {of}[option=value]:"
+    for row in rows:
+        yield f"  {row.option:<20} {typed(row.value):<26} {row.meaning} ({row.part}: {row.kind})"
 
 
 def typed(value: Any) -> str:

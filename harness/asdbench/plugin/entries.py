@@ -176,6 +176,9 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing. Every table marks the row."""
     presets: Mapping[str, Mapping[str, Any]] = {}
     """Named sets of options, chosen with ``NAME[preset=...]``."""
+    requires: Mapping[str, str] = {}
+    """Options that a user must set, with what to give, for example ``encoder`` -> ``a file``: a run without one is an
+    error, and not inapplicable."""
     home: str = "synthetic"
     """Dataset that the paper reports on; ``asdbench describe`` shows shapes and sizes for it."""
     printed: tuple[str, str] | None = None

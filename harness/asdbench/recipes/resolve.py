@@ -14,7 +14,7 @@ from asdbench.core.environment import DISTRIBUTION, required_by
 from asdbench.core.fingerprints import file_hash_of, identifier
 from asdbench.errors import ConfigError, PluginError, unknown
 from asdbench.plugin.entries import Method, Selector, Setting
-from asdbench.plugin.registry import Registry
+from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, CommonOptions, EnsembleRecipe, Part, PartName, Recipe
 
 COMPUTING = (
@@ -92,7 +92,7 @@ def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
     Later layers win: method, unit, the method's setting for the dataset, preset, the user's options.
 
     Raises:
-        PluginError: No plugin offers the method or one of its parts.
+        PluginError: No plugin offers the method or one of its parts; the message names the plugin of the method.
         ConfigError: An option is unknown, out of range or ambiguous; the message lists what would be right.
     """
     method = registry.method(selector.name)
@@ -107,6 +107,7 @@ def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
 
 def _resolve(registry: Registry, selector: Selector, *, dataset: str, unit: Mapping[str, Any]) -> Recipe:
     method = registry.method(selector.name)
+    _check_parts(registry, method)
     setting = method.on.get(dataset, Setting(options={}))
     # The scorer first: which options exist depends on it, and any layer may replace it.
     scorer, layers = _one_scorer(method.scorer, _layers(method, selector, dataset=dataset, unit=unit))
@@ -148,10 +149,26 @@ def parts_of(registry: Registry, selector: Selector, *, dataset: str) -> list[tu
         ConfigError: The preset is unknown.
     """
     method = registry.method(selector.name)
+    _check_parts(registry, method)
     layers = layers_of(registry, selector, dataset=dataset)
     scorers = dict.fromkeys(_one_scorer(method.scorer, each)[0] for each in layers)
     parts: list[tuple[PartName, str]] = [("featurizer", method.featurizer), ("model", method.model)]
     return [*parts, *(("scorer", scorer) for scorer in scorers)]
+
+
+def _check_parts(registry: Registry, method: Method) -> None:
+    """Check that the parts which a method names are offered; a scorer that the user names is not the method's fault.
+
+    Raises:
+        PluginError: One is not; the message names the plugin of the method.
+    """
+    for part in PARTS:
+        try:
+            registry.entry(part, getattr(method, part))
+        except NotOffered as error:
+            raise PluginError(
+                f"method {method.name!r} of plugin {registry.owner('method', method.name)}: {error}"
+            ) from error
 
 
 def layers_of(registry: Registry, selector: Selector, *, dataset: str) -> list[Layers]:
