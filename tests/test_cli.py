@@ -239,7 +239,7 @@ WRONG = {
     "an unknown command": ("describ idnn", "unknown command 'describ'; did you mean 'describe'? (known: "),
     "an unknown command of a group": ("datasets inf", "Did you mean 'info'?"),
     "an unknown option": ("describe idnn --jsn", "--json"),
-    "a missing argument": ("describe", "Missing argument 'METHOD'"),
+    "a missing argument": ("describe", "Missing argument 'NAME'"),
     "a missing option": ("run -p idnn", "-d DATASET is missing; give -p METHOD -d DATASET"),
     "a preset and a method": ("run -p idnn --preset x/table1", "--preset already names the methods and the dataset"),
     "an unknown preset": ("run --preset x/table1", "unknown preset 'x/table1'"),

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asdbench.cli.output import print_json, readable, typed
+from asdbench.cli.output import option_lines, print_json, readable, typed
 from asdbench.cli.settings import SELECTOR, folders_in_use, json_option
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Kind, Plugin, Registry, load_registry
 
 if TYPE_CHECKING:
-    from asdbench.runs.describe import EnsembleDescription, MethodDescription
+    from asdbench.runs.describe import (
+        DescribedKind,
+        EnsembleDescription,
+        MethodDescription,
+        PartDescription,
+    )
 
 
 @click.command(epilog="Example: asdbench plugins --json")
@@ -45,25 +50,33 @@ def plugins(*, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: asdbench describe stgram_afpa -d dcase2020 --json")
-@click.argument("method", type=SELECTOR)
+@click.argument("method", metavar="NAME", type=SELECTOR)
 @click.option(
     "-d",
     "--dataset",
     type=SELECTOR,
     default=None,
-    help="Dataset to describe it on [default: its paper's, else synthetic].",
+    help="Dataset to describe a method on [default: its paper's, else synthetic].",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["method", "dataset", "featurizer", "scorer", "model"]),
+    default=None,
+    help="What NAME is, where several things share the name [default: the first of these].",
 )
 @json_option
-def describe(method: Selector, dataset: Selector | None, *, as_json: bool) -> None:
+def describe(
+    method: Selector, dataset: Selector | None, *, kind: DescribedKind | None, as_json: bool
+) -> None:
     """Show a method's paper, licence, options, shapes, parameters and FLOPs. Needs no data.
 
-    For an ensemble, show each of its members.
+    For an ensemble, show each of its members; for a dataset, featurizer, scorer or model, its options.
     """
     from asdbench.runs.describe import EnsembleDescription
     from asdbench.runs.describe import describe as describe_method
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the description
-        described = describe_method(load_registry(), method, dataset=dataset)
+        described = describe_method(load_registry(), method, dataset=dataset, kind=kind)
     if as_json:
         print_json(described)
         return
@@ -95,26 +108,27 @@ def sys_info(*, as_json: bool) -> None:
         click.echo(f"{name:<20} {readable(value)}")
 
 
-def _print_head(described: MethodDescription | EnsembleDescription) -> None:
+def _print_head(described: MethodDescription | EnsembleDescription | PartDescription) -> None:
     hidden = {"options", "presets", "targets", "members"}
     for name in described.__struct_fields__:
         if name in hidden:
             continue
         label, value = name.replace("_", " "), getattr(described, name)
+        if value in (None, "", [], {}):
+            continue
         targets = getattr(described, "targets", [])
         if name == "classes" and targets:  # a classifier separates the targets; its classes are only claims
             label, value = "targets", ", ".join(targets)
         click.echo(f"{label:<24} {readable(value)}")
 
 
-def _print_options(described: MethodDescription) -> None:
-    if described.options:
-        click.echo("\noptions, for METHOD[option=value]:")
-    for row in described.options:
-        click.echo(f"  {row.option:<20} {typed(row.value):<26} {row.meaning} ({row.part}: {row.kind})")
-    if described.presets:
+def _print_options(described: MethodDescription | PartDescription) -> None:
+    presets = getattr(described, "presets", {})
+    for line in option_lines(described.options, of=getattr(described, "name", "METHOD")):
+        click.echo(line)
+    if presets:
         click.echo("\npresets, for METHOD[preset=NAME]:")
-    for name, values in described.presets.items():
+    for name, values in presets.items():
         click.echo(f"  {name:<20} {', '.join(f'{key}={typed(value)}' for key, value in values.items())}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from asdbench.cli import FAILED, OK
-from asdbench.cli.output import print_json, readable
+from asdbench.cli.output import option_lines, print_json, readable
 from asdbench.cli.settings import SELECTOR, data_options, json_option
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry
@@ -49,18 +49,20 @@ def list_datasets(*, as_json: bool) -> None:
 def info(dataset: Selector, *, as_json: bool) -> None:
     """Show the card of DATASET.
 
-    It gives the licence, citation, counts, classes, columns and archives.
+    It gives the licence, citation, counts, classes, columns, archives and options.
     """
     from asdbench.data.card import card_document
     from asdbench.runs.request import open_dataset
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the card
-        document = card_document(open_dataset(load_registry(), dataset).card)
+        document = card_document(open_dataset(load_registry(), dataset))
     if as_json:
         print_json(document)
         return
     for name, value in _for_people(document):
         click.echo(f"{name.replace('_', ' '):<{WIDTH}} {value}")
+    for line in option_lines(document.options, of=document.name):
+        click.echo(line)
 
 
 @datasets.command(epilog="Example: asdbench datasets fetch dcase2020 --data-root data --accept-licence")
@@ -150,8 +152,9 @@ def _for_people(document: CardDocument) -> Iterator[tuple[str, str]]:
         elif name == "classes" and document.targets:
             yield "targets", ", ".join(document.targets)
         elif name == "item_shape":
-            yield name, readable(value)
-        elif name != "targets" and value not in (None, "", [], {}):
+            if value and all(value):  # else known only once the data are read
+                yield name, readable(value)
+        elif name not in ("targets", "options") and value not in (None, "", [], {}):
             yield name, _in_words(value)
 
 

@@ -22,6 +22,11 @@ class _Running:
     share: float = 0.0
     """How much of it is done now."""
 
+    def stage_seconds(self, now: float) -> float | None:
+        """Return how long the stage takes from when it was first reported to its end; None: nothing is known yet."""
+        done = self.share - self.first
+        return (now - self.stage_began) * (1 - self.first) / done if done > 0 else None
+
 
 class TimeLeft:
     """Estimates the time left; titles of jobs begin with their kind, ``fit`` or ``score``."""
@@ -73,16 +78,20 @@ class TimeLeft:
         )
         return max(0.0, work - done) / max(1, len(self._running))
 
+    def stage_seconds(self, title: str) -> float | None:
+        """Return the seconds that a running job still needs for its stage; None: nothing is known yet."""
+        running = self._running[title]
+        whole = running.stage_seconds(self._clock())
+        return None if whole is None else whole * (1 - running.share) / (1 - running.first)
+
     def _mean(self, kind: str) -> float | None:
         if ended := self._ended.get(kind):
             return statistics.fmean(ended)
         now = self._clock()
         expected = [
-            running.stage_began
-            - running.began
-            + (now - running.stage_began) * (1 - running.first) / (running.share - running.first)
+            running.stage_began - running.began + seconds
             for title, running in self._running.items()
-            if _kind(title) == kind and running.share > running.first
+            if _kind(title) == kind and (seconds := running.stage_seconds(now)) is not None
         ]
         return statistics.fmean(expected) if expected else None
 

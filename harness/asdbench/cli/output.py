@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from asdbench.plugin.registry import Registry
-
 if TYPE_CHECKING:
+    from asdbench.core.options import OptionDescription
+    from asdbench.plugin.registry import Registry
     from asdbench.results.schema import RunDocument
 
 
@@ -29,6 +33,23 @@ def tables_of(registry: Registry, document: RunDocument, *, by: str) -> str:
     """Return all tables of a run; ``by``: ``type`` for the outermost result groups, ``id`` for all of them."""
     shown = [registry.build("table", name)(document, by=by) for name in registry.names("table")]
     return "\n\n".join(text for text in shown if text)
+
+
+def for_screen(text: str) -> str:
+    """Return a text as standard output shows it best: on a terminal, long lines broken between words."""
+    return wrapped(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break lines of more than ``width`` characters between words, but no rows of tables, which have columns to keep."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        is_row = "  " in line.strip()
+        folded = textwrap.wrap(
+            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        lines += [line] if is_row or len(line) <= width else folded
+    return "\n".join(lines)
 
 
 def size_text(size: int) -> str:
@@ -52,6 +73,14 @@ def readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {readable(part)}" for name, part in value.items())
     return "none" if value is None else str(value)
+
+
+def option_lines(rows: Sequence[OptionDescription], *, of: str) -> Iterator[str]:
+    """Yield a line for each option with value, meaning, part and type, after a heading; nothing if there are none."""
+    if rows:
+        yield f"\noptions, for {of}[option=value]:"
+    for row in rows:
+        yield f"  {row.option:<20} {typed(row.value):<26} {row.meaning} ({row.part}: {row.kind})"
 
 
 def typed(value: Any) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FIXED = 48
 """Width of everything but titles and notes: spinner, bar, state and two times."""
+UNFINISHED = 0.999
+"""A bar that was once full stops its clock, and the next stage of a job fills the same bar again."""
 WIDE = 100
 """Width of a terminal that also has room for losses."""
 LINE_S = 10.0
@@ -81,7 +83,8 @@ class ProgressBars:
             note = f"{progress.stage} {note}".rstrip()
         else:
             state, note = f"{progress.step}/{progress.steps}", progress.stage
-        self._show(title, share_of(progress), state=state, note=note)
+        left = clock_text(self._time_left.stage_seconds(title))
+        self._show(title, share_of(progress), state=state, note=note, left=left)
         self._show_jobs()  # the time left follows from the progress of every job
 
     def download(self, progress: Progress) -> None:
@@ -108,7 +111,11 @@ class ProgressBars:
             self._tasks[what] = self._bars.add_task(shown, total=1.0, note="", state=state, left=left)
         wide = self._console.width >= WIDE
         self._bars.update(
-            self._tasks[what], completed=min(share, 1.0), state=state, note=note if wide else "", left=left
+            self._tasks[what],
+            completed=share if what == "jobs" else min(share, UNFINISHED),
+            state=state,
+            note=note if wide else "",
+            left=left,
         )
 
     def _say(self, what: str, text: str, *, ended: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asdbench.cli import FAILED, OK
-from asdbench.cli.output import print_json, tables_of
+from asdbench.cli.output import for_screen, print_json, tables_of
 from asdbench.cli.settings import SELECTOR, WholeNumber, data_options, json_option, out_option
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
@@ -263,7 +263,7 @@ def _show(
     documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
 ) -> None:
     if not as_json:
-        click.echo("\n\n".join(tables))
+        click.echo(for_screen("\n\n".join(tables)))
     elif preset is None and len(documents) == 1:
         print_json(documents[0])
     else:

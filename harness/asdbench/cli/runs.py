@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asdbench.cli.output import print_json, readable, size_text, tables_of
+from asdbench.cli.output import for_screen, print_json, readable, size_text, tables_of
 from asdbench.cli.settings import json_option, out_option
 from asdbench.plugin.registry import load_registry
 
@@ -87,7 +87,7 @@ def show(*, run: str, other: str | None, out: Path, by: str, failures: bool, as_
     else:
         with contextlib.redirect_stdout(sys.stderr):  # what plugins print while they make tables
             tables = tables_of(load_registry(), document, by=by)
-        click.echo(tables)
+        click.echo(for_screen(tables))
 
 
 @runs.command(epilog="Example: asdbench runs rm latest --dry-run")

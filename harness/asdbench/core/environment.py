@@ -110,15 +110,28 @@ def required_by(distribution: str) -> dict[str, str]:
 
 
 def differences(environments: Sequence[Environment]) -> list[str]:
-    """Return one line for each hardware or software item that differs between the environments, with its values."""
+    """Return one line for each hardware or software item that differs between the environments, with its values.
+
+    Of the libraries, only those that all environments have count.
+    """
     kinds = ("python", "processor", "gpus", "cuda", "cudnn")
-    seen = [{kind: getattr(each, kind) for kind in kinds} | each.libraries for each in environments]
+    # A library that one of them lacked did nothing for the results, or they could not have been computed there.
+    shared = set.intersection(*(_installed(each) for each in environments)) if environments else set()
+    seen = [
+        {kind: getattr(each, kind) for kind in kinds}
+        | {name: version for name, version in each.libraries.items() if name in shared}
+        for each in environments
+    ]
     lines = []
     for name in dict.fromkeys(name for each in seen for name in each):
         values = sorted({_text(each.get(name)) for each in seen})
         if len(values) > 1:
             lines.append(f"{name} {' and '.join(values)}")
     return lines
+
+
+def _installed(environment: Environment) -> set[str]:
+    return {name for name, version in environment.libraries.items() if version != NOT_INSTALLED}
 
 
 def _text(value: object) -> str:

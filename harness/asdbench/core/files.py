@@ -134,7 +134,11 @@ def locked(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
     """Like ``locked``, but without waiting: yields whether the lock was free, and so is held while the block runs."""
-    with path.open("a") as handle:
+    try:
+        handle = path.open("a")
+    except OSError as error:
+        raise write_error(path, error) from error
+    with handle:
         if not _lock_now(handle.fileno()) or not _is_at(handle.fileno(), path):
             yield False
             return

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from asdbench.core.config import Config
-from asdbench.core.files import is_held, locked_if_free
+from asdbench.core.files import is_held, locked_if_free, write_error
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.origin import GENERATED, ORIGIN, Origin
 from asdbench.data.pack import VERSION, PackCard
@@ -34,7 +34,7 @@ ORPHAN = "belongs to no pack"
 LEFT = "left by a killed command"
 PART = ".part"
 ABANDONED_S = 3600.0
-"""Age of a temporary file that is not protected by a lock; writing one takes seconds."""
+"""Age of what no lock protects while it is written, for example a temporary file; that takes seconds."""
 
 
 class Stored(Config, frozen=True, kw_only=True):
@@ -76,21 +76,25 @@ def contents(cache: Path) -> list[Piece]:
     known = {(origin.pack, origin.ids): origin for origin in origins.values() if origin is not None}
     packs = [_pack(place, known) for place in _folders(cache / "packs")]
     named = all(_identity(pack.path) in known for pack in packs)
+    vaults = [_vault(place, origin, packs=packs, named=named) for place, origin in origins.items()]
+    files: Mapping[Kind, str] = {
+        "hashes": "hashes-*.json",
+        "recipes": "recipes/*.json",
+        "measures": "measures/*.json",
+        "licences": "licences.json",
+    }
     return [
         *packs,
-        *(_vault(place, origin, packs=packs, named=named) for place, origin in origins.items()),
-        *(_generated(place) for place in _folders(cache / "generated")),
-        *(_file("hashes", file) for file in sorted(cache.glob("hashes-*.json"))),
-        *(_file("recipes", file) for file in sorted(cache.glob("recipes/*.json"))),
-        *(_file("measures", file) for file in sorted(cache.glob("measures/*.json"))),
-        *(_file("licences", file) for file in cache.glob("licences.json")),
+        *vaults,
+        *map(_generated, _folders(cache / "generated")),
+        *(_file(kind, file) for kind, pattern in files.items() for file in _present(cache, pattern)),
         *_temporary(cache),
     ]
 
 
 def downloads(data_root: Path) -> list[Piece]:
     """Return the archives that ``asdbench datasets fetch`` keeps, whole and partial ones."""
-    files = [file for file in sorted(data_root.glob("archives/*/*")) if file.is_file()]
+    files = [file for file in _present(data_root, "archives/*/*") if file.is_file()]
     return [
         _file("downloads", file, dataset=file.parent.name) for file in files if not file.name.startswith(".")
     ]
@@ -115,6 +119,9 @@ def prune(cache: Path, *, unused_s: float | None = None, dry_run: bool = False) 
         unused_s: Also remove packs and generated data that were not used for this many seconds; None: keep them. Small
             files, which otherwise stay for ``SMALL_DAYS``, go after the same time.
         dry_run: Only return what would be removed.
+
+    Raises:
+        RunError: Something cannot be removed.
     """
     removed: list[Piece] = []
     now, pieces = time.time(), contents(cache)
@@ -148,8 +155,11 @@ def _remove(piece: Piece, *, vaults: Sequence[Piece], dry_run: bool) -> bool:
             return False
         if _is_busy(piece.marker):
             return False
-        for each in (piece, *vaults):
-            _delete(each.path)
+        try:
+            for each in (piece, *vaults):
+                _delete(each.path)
+        except OSError as error:
+            raise write_error(piece.path, error) from error
     return True
 
 
@@ -175,10 +185,12 @@ def _pack(place: Path, known: Mapping[tuple[str, str], Origin]) -> Piece:
 
 def _vault(place: Path, origin: Origin | None, *, packs: Sequence[Piece], named: bool) -> Piece:
     """Return a vault; ``named``: every pack has an origin, so that a vault without one belongs to none."""
+    # A vault is written before its pack, and its origin after both.
+    orphan = ORPHAN if _is_abandoned(place.stat().st_mtime) else ""
     if origin is None:
-        return _folder("vaults", place, dataset="", reason=ORPHAN if named else "")
+        return _folder("vaults", place, dataset="", reason=orphan if named else "")
     owners = [pack.path for pack in packs if _identity(pack.path) == (origin.pack, origin.ids)]
-    piece = _folder("vaults", place, dataset=_dataset_of(origin.pack), reason="" if owners else ORPHAN)
+    piece = _folder("vaults", place, dataset=_dataset_of(origin.pack), reason="" if owners else orphan)
     return replace(piece, owner=owners[0] if owners else None)
 
 
@@ -214,17 +226,28 @@ def _file(kind: Kind, file: Path, *, dataset: str = "") -> Piece:
 def _temporary(cache: Path) -> Iterator[Piece]:
     """Yield what killed commands left: locks that nobody holds, and files and folders that were being written."""
     for place in (cache / "packs", cache / "generated"):
-        for lock in sorted(place.glob("*.lock")):
+        for lock in _present(place, "*.lock"):
             yield replace(_file("temporary", lock), reason=LEFT, lock=lock)
-        for rest in sorted(place.glob(f".*{PART}")):
+        for rest in _present(place, f".*{PART}"):
             name = rest.name[1:].rsplit(".", 2)[0]  # .NAME.random.part
             yield replace(
                 _file("temporary", rest), bytes=_size(rest), reason=LEFT, lock=place / f"{name}.lock"
             )
     for pattern in (".", "vaults", "vaults/*", "recipes", "measures"):
-        for rest in sorted(cache.glob(f"{pattern}/.*{PART}")):
+        for rest in _present(cache, f"{pattern}/.*{PART}"):
             piece = replace(_file("temporary", rest), bytes=_size(rest))
-            yield replace(piece, reason=LEFT if time.time() - piece.used > ABANDONED_S else "")
+            yield replace(piece, reason=LEFT if _is_abandoned(piece.used) else "")
+
+
+def _is_abandoned(written: float) -> bool:
+    return time.time() - written > ABANDONED_S
+
+
+def _present(place: Path, pattern: str) -> Iterator[Path]:
+    """Yield the paths of a pattern, without those that another command has removed meanwhile."""
+    for path in sorted(place.glob(pattern)):
+        if path.exists():
+            yield path
 
 
 def _folders(place: Path) -> list[Path]:

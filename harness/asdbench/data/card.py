@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from asdbench.core.config import Config
-from asdbench.data.dataset import Card, Task
+import msgspec
+
+from asdbench.core.config import Config, config_of
+from asdbench.core.options import OptionDescription, options_of
+from asdbench.data.dataset import Dataset, Task
 
 
 class Archive(Config, frozen=True, kw_only=True):
@@ -42,10 +45,13 @@ class CardDocument(Config, frozen=True, kw_only=True):
     contents: dict[str, str]
     archives: list[Archive]
     generated: bool
+    options: list[OptionDescription] = []
+    """Every option of the dataset with its value."""
 
 
-def card_document(card: Card) -> CardDocument:
-    """Return what a card states, ready to show or to encode."""
+def card_document(dataset: Dataset) -> CardDocument:
+    """Return what a dataset's card states and its options, ready to show or to encode."""
+    card = dataset.card
     return CardDocument(
         name=card.name,
         title=card.title,
@@ -73,4 +79,5 @@ def card_document(card: Card) -> CardDocument:
             for remote in card.remotes
         ],
         generated=card.generated,
+        options=options_of("dataset", config_of(type(dataset)), values=msgspec.to_builtins(dataset)),
     )

@@ -75,17 +75,34 @@ class Prepared:
         return column, frozenset(row.columns.get(column, "") for row in self.rows)
 
 
-def prepare(dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress) -> Prepared:
+def prepare(
+    dataset: Dataset,
+    root: Path,
+    *,
+    cache: Path,
+    on_progress: OnProgress,
+    check: Callable[[Card], None] = lambda card: None,
+) -> Prepared:
     """Index ``dataset`` under ``root`` and decode it into the cache unless the cache already has it.
 
     If two processes prepare the same data at once, one does the work and the other waits for it.
+
+    Args:
+        dataset: The dataset.
+        root: Folder of datasets.
+        cache: Gets the pack and all that belongs to it.
+        on_progress: Gets how much is generated, hashed and decoded.
+        check: Gets the card before any data are generated, hashed or decoded; what it raises ends the preparation.
 
     Raises:
         DataError: The data are absent or damaged (the message names the first file), or a column has a reserved name.
         PluginError: The dataset's own code fails.
     """
+    if not isinstance(dataset, LocatedDataset):  # its card depends on the files, which are found first
+        check(dataset.card)
     dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
     card = dataset.card
+    check(card)
     found = indexed(dataset, root)
     _refuse_reserved(card, found)
     if not found:

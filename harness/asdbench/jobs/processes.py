@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 
 from asdbench.core.environment import cores
@@ -45,6 +45,8 @@ def start_server() -> None:
     path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # As many as a job can ask for; the command line has set it to one for the process that plans.
     threads = {"OPENBLAS_NUM_THREADS": str(len(cores()))}
+    # The server starts the tracker if nobody has, which would unblock Ctrl-C again just before the server itself starts.
+    resource_tracker.ensure_running()
     with _environment(HEAP | path | threads), _interrupts_later():
         forkserver.ensure_running()
 

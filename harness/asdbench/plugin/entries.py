@@ -180,6 +180,9 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """Named sets of options, chosen with ``NAME[preset=...]``."""
     reduced_presets: tuple[str, ...] = ()
     """Presets with a smaller training budget than the paper's. Every table marks them."""
+    requires: Mapping[str, str] = {}
+    """Options that a user must set, with what to give, for example ``encoder`` -> ``a file``: a run without one is an
+    error, and not inapplicable."""
     home: str = "synthetic"
     """Dataset that the paper reports on; ``asdbench describe`` shows shapes and sizes for it."""
     printed: tuple[str, str] | None = None

@@ -104,7 +104,8 @@ def remove_run(out: Path, run: str, *, dry_run: bool = False) -> Removal:
         dry_run: Only return what would be removed.
 
     Raises:
-        RunError: There is no such run, a document of the folder cannot be read, or the folder is in use.
+        RunError: There is no such run, a document of the folder cannot be read, the folder is in use, or something
+            cannot be removed.
     """
     document = find_run(out, run)  # before the lock, which would create a missing folder
     store = Store(out)
@@ -116,7 +117,7 @@ def remove_run(out: Path, run: str, *, dry_run: bool = False) -> Removal:
         removal = _removal(document.run.id, own)
         # The document last: after a kill, the same command removes the rest.
         for path in (path for paths in own.values() for path in paths):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _delete(path)
     return removal
 
 
@@ -193,6 +194,13 @@ def _document(out: Path, name: str) -> RunDocument:
         return find_run(out, name)
     except RunError as error:
         raise RunError(f"{error}; what that run uses is unknown, so delete its document first") from error
+
+
+def _delete(path: Path) -> None:
+    try:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as error:
+        raise RunError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def _removal(run: str, own: Mapping[str, list[Path]]) -> Removal:

@@ -1,34 +1,39 @@
-"""Describes a method without data: paper, options, shapes, parameters and FLOPs."""
+"""Describes a method without data: paper, options, shapes, parameters and FLOPs; or the options of any other part."""
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from asdbench.core.config import Config, config_of
+from asdbench.core.config import Config, config_of, configure
 from asdbench.core.info import Info
+from asdbench.core.options import OptionDescription, options_of
 from asdbench.data.dataset import Card, Dataset, LocatedDataset
-from asdbench.errors import DataError, blamed_on, unknown
+from asdbench.errors import ConfigError, DataError, blamed_on, unknown
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, CommonOptions, Recipe
 from asdbench.recipes.resolve import resolve, resolve_ensemble
 from asdbench.runs.request import open_dataset
+from asdbench.runs.units import check_scope
+
+DescribedKind = Literal["method", "dataset", "featurizer", "scorer", "model"]
+"""What can be described; where several share a name, the first of these is."""
 
 
-class OptionDescription(Config, frozen=True, kw_only=True):
-    """One option of a method."""
+class PartDescription(Config, frozen=True, kw_only=True):
+    """A dataset, featurizer, scorer or model: where it comes from, and its options."""
 
-    part: str
-    """``featurizer``, ``model`` or ``scorer``; ``method`` for the options that every method has."""
-    option: str
-    value: Any
-    kind: str
-    """Type, or the possible values: ``int``, ``float | none``, ``mean | max``."""
-    meaning: str
+    kind: DescribedKind
+    name: str
+    summary: str
+    plugin: str
+    licence: str
+    """Licence of the plugin's distribution; ``asdbench datasets info`` shows that of the data."""
+    cites: str
+    """The paper it comes from; empty: none."""
+    options: list[OptionDescription]
 
 
 class MethodDescription(Config, frozen=True, kw_only=True):
@@ -85,23 +90,51 @@ class EnsembleDescription(Config, frozen=True, kw_only=True):
 
 
 def describe(
-    registry: Registry, selector: Selector, *, dataset: Selector | None = None
-) -> MethodDescription | EnsembleDescription:
-    """Describe a method or an ensemble with its options.
+    registry: Registry,
+    selector: Selector,
+    *,
+    dataset: Selector | None = None,
+    kind: DescribedKind | None = None,
+) -> MethodDescription | EnsembleDescription | PartDescription:
+    """Describe a method or an ensemble, or else a dataset, featurizer, scorer or model, with its options.
 
     Args:
         registry: The loaded plugins.
-        selector: The method with the user's options.
-        dataset: Where to describe it; None: on the dataset of its paper.
+        selector: Its name with the user's options.
+        dataset: Where to describe a method; None: on the dataset of its paper.
+        kind: What it is; None: the first of ``DescribedKind`` that has the name.
 
     Raises:
-        PluginError: No plugin offers the method or the dataset, or the method cannot be built or run.
-        ConfigError: An option is unknown, out of range or ambiguous.
+        PluginError: No plugin offers it, or the dataset; or a method cannot be built or run.
+        ConfigError: An option is unknown, out of range or ambiguous, or a dataset is given for something else than a
+            method.
         DataError: The dataset's card states its classes or the shape of its items only once the data are read.
     """
-    if registry.ensemble(selector.name) is not None:
+    if kind in (None, "method") and registry.ensemble(selector.name) is not None:
         return _describe_ensemble(registry, selector, dataset=dataset)
-    return _describe_method(registry, selector, dataset=dataset)
+    kinds: tuple[DescribedKind, ...] = get_args(DescribedKind)
+    named: list[DescribedKind] = [one for one in kinds if selector.name in registry.names(one)]
+    found = kind or (named[0] if named else "method")
+    if found == "method":
+        return _describe_method(registry, selector, dataset=dataset)
+    if dataset is not None:
+        raise ConfigError(f"{selector.name} is a {found}, which is described without a dataset; leave out -d")
+    return _describe_part(registry, selector, kind=found)
+
+
+def _describe_part(registry: Registry, selector: Selector, *, kind: DescribedKind) -> PartDescription:
+    entry, owner = registry.entry(kind, selector.name), registry.owner(kind, selector.name)
+    config = config_of(registry.build(kind, selector.name))
+    values = msgspec.to_builtins(configure(config, selector.options, of=selector.name))
+    return PartDescription(
+        kind=kind,
+        name=selector.name,
+        summary=entry.summary,
+        plugin=owner.name,
+        licence=owner.licence,
+        cites=entry.cites,
+        options=options_of(kind, config, values=values),
+    )
 
 
 def _describe_method(
@@ -115,6 +148,7 @@ def _describe_method(
     method = registry.method(selector.name)
     data = open_dataset(registry, dataset or Selector(method.home))
     recipe = resolve(registry, selector, dataset=data.card.name)
+    check_scope(recipe, data.card)
     info = expected_info(recipe, data)
     owner = registry.owner("method", method.name)
     # Built and run once on silence, so the shapes are measured.
@@ -226,39 +260,8 @@ def _length(recipe: Recipe, card: Card) -> int:
 
 
 def _options(registry: Registry, recipe: Recipe) -> list[OptionDescription]:
-    rows = _rows("method", CommonOptions, values=msgspec.to_builtins(recipe.common))
+    rows = options_of("method", CommonOptions, values=msgspec.to_builtins(recipe.common))
     for part in PARTS:
         chosen = getattr(recipe, part)
-        rows += _rows(part, config_of(registry.build(part, chosen.name)), values=chosen.options)
+        rows += options_of(part, config_of(registry.build(part, chosen.name)), values=chosen.options)
     return rows
-
-
-def _rows(part: str, config: type[Config], *, values: Mapping[str, Any]) -> list[OptionDescription]:
-    hints = typing.get_type_hints(config, include_extras=True)
-    return [
-        OptionDescription(
-            part=part,
-            option=field.name,
-            value=values[field.name],
-            kind=_kind(hints[field.name]),
-            meaning=_meaning(hints[field.name]),
-        )
-        for field in msgspec.structs.fields(config)
-    ]
-
-
-def _kind(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Annotated:
-        return _kind(typing.get_args(hint)[0])
-    if typing.get_origin(hint) is typing.Literal:
-        return " | ".join(str(value) for value in typing.get_args(hint))
-    if typing.get_args(hint):
-        return " | ".join(_kind(part) for part in typing.get_args(hint))
-    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
-
-
-def _meaning(hint: Any) -> str:
-    if typing.get_origin(hint) is not typing.Annotated:
-        return ""
-    metas = [meta for meta in typing.get_args(hint)[1:] if isinstance(meta, msgspec.Meta)]
-    return " ".join(meta.description for meta in metas if meta.description)

@@ -11,7 +11,7 @@ import msgspec
 
 from asdbench.core.environment import available_memory, built_for, cores, has_gpu
 from asdbench.core.fingerprints import identifier
-from asdbench.data.dataset import Fold
+from asdbench.data.dataset import Card, Fold
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.pack import Pack
@@ -21,12 +21,13 @@ from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
 from asdbench.plugin.registry import Registry
-from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
 from asdbench.runs.buildable import checked, measures
 from asdbench.runs.cases import Resources, make_cases
 from asdbench.runs.observer import Observer
 from asdbench.runs.request import LOSO, Request, open_dataset, split_protocol
+from asdbench.runs.units import check_scope
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,17 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
     recipes = [resolve_any(registry, method, dataset=name, cache=request.cache) for method in request.methods]
     _check_labels(recipes)  # results are stored and shown by label
     resources = _resources(request)
-    prepared = prepare(dataset, request.data_root, cache=request.cache, on_progress=observer.preparing)
+    _check_required(recipes, registry)
+
+    def check(card: Card) -> None:
+        for recipe in trained(recipes):
+            check_scope(recipe, card)
+        if by is not None and by not in card.columns:
+            raise ConfigError(f"by={by}: {unknown('column', by, known=card.columns)}")
+
+    prepared = prepare(
+        dataset, request.data_root, cache=request.cache, on_progress=observer.preparing, check=check
+    )
     _check_complete(prepared, request)
     _check_task(recipes, prepared)
     folds, prepared = _folds(prepared, by=by)
@@ -111,8 +122,6 @@ def _folds(prepared: Prepared, *, by: str | None) -> tuple[Sequence[Fold], Prepa
                 f"protocol={LOSO} needs a dataset without validation items; {prepared.card.name} chooses a threshold on "
                 "them, and models of other folds would train on them"
             )
-        if by not in prepared.card.columns:
-            raise ConfigError(f"by={by}: {unknown('column', by, known=prepared.card.columns)}")
         folds = leave_one_out(folds, prepared.rows, by=by)
         prepared = _with_card(prepared, published_as="")  # papers print values for the official division only
     # Once per run and not per fold, and in the card, so that every table and record repeats it.
@@ -141,6 +150,13 @@ def _check_task(recipes: Sequence[Recipe | EnsembleRecipe], prepared: Prepared) 
                 f"{recipe.label} averages anomaly scores, but {prepared.card.name} is a classification task; choose a "
                 "method that classifies"
             )
+
+
+def _check_required(recipes: Sequence[Recipe | EnsembleRecipe], registry: Registry) -> None:
+    for recipe in trained(recipes):
+        for name, hint in registry.method(recipe.method).requires.items():
+            if not any(getattr(recipe, part).options.get(name) for part in PARTS):
+                raise ConfigError(f"{recipe.label} needs {name}: {hint}")
 
 
 def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:

@@ -103,6 +103,18 @@ class Unit:
     """Classes that training rows claim, sorted."""
 
 
+def check_scope(recipe: Recipe, card: Card) -> None:
+    """Check that the data have the scope of a method, if the user set it; see ``inapplicable`` for its own scope.
+
+    Raises:
+        ConfigError: They have none of that name.
+    """
+    if "scope" in recipe.changed and recipe.common.scope not in card.scopes:
+        raise ConfigError(
+            f"{recipe.label} on {card.name}: {unknown('scope', recipe.common.scope, known=card.scopes)}"
+        )
+
+
 def check_tested_once(data: Data, folds: Sequence[Fold]) -> None:
     """Check that the folds test no item twice, as repeated k-fold cross-validation would.
 
@@ -186,10 +198,7 @@ def _columns_of_scope(recipe: Recipe, card: Card) -> tuple[str, ...]:
 
     Then the whole fold is one unit, which ``inapplicable`` refuses with the reason. A scope that the user set is an error.
     """
-    if "scope" in recipe.changed and recipe.common.scope not in card.scopes:
-        raise ConfigError(
-            f"{recipe.label} on {card.name}: {unknown('scope', recipe.common.scope, known=card.scopes)}"
-        )
+    check_scope(recipe, card)
     return card.scopes.get(recipe.common.scope, ())
 
 

@@ -167,6 +167,7 @@ METHODS = (
         featurizer="raw",
         model="frozen_encoder",
         scorer="knn",
+        requires={"encoder": "give the path of a TorchScript encoder, for example encoder=encoder.pt"},
         home="dcase2020",
         scope="machine",
     ),
