@@ -11,11 +11,11 @@ import soundfile
 import tiny
 from plant_folders import RATE, noise, record
 
-from asdbench import DataError, Row, Selector, read_wave
+from asdbench import ConfigError, DataError, Row, Selector, configure, read_wave
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.runs.plan import plan_run
 from asdbench_datasets.folder import Folder
-from asdbench_datasets.recordings.sound import doubts
+from asdbench_datasets.recordings.sound import doubts, fitted
 from asdbench_datasets.recordings.survey import clip_starts
 
 LEFT_IS_SILENT = np.stack([np.zeros(800), noise(0.1), 2 * noise(0.1, seed=1)], axis=1)
@@ -171,6 +171,33 @@ def test_a_single_recording_is_not_divided_between_training_and_held_out(tmp_pat
     assert (len(case.fit.train.ids), case.fit.held.ids) == (10, [])
     rule = "no items held out of classes with too few training items (those of one source count once): saw/00 (1)"
     assert rule in case.fit.rules
+
+
+def test_clips_of_one_recording_are_resampled_together(tmp_path: Path, cache: Path) -> None:
+    for number, name in enumerate(("train/1", "train/2", "test/normal_1", "test/anomaly_1")):
+        record(tmp_path / "saw" / f"{name}.wav", samples=noise(3.0, seed=number))
+    dataset = Selector("folder", {"path": str(tmp_path / "saw"), "clip_s": "1"})
+    document = tiny.go(tmp_path, Selector("logmel_knn"), cache=cache, dataset=dataset)
+    [auc] = [row for row in document.results if row.metric == "auc" and row.groups["section"]]
+    assert auc.items == 6
+    assert auc.why == "no interval: normal and anomalous items are in one block"
+    assert document.data.resample_by == "source"
+
+
+@pytest.mark.parametrize("value", ["-1", "left"])
+def test_another_channel_is_refused_with_what_would_be_right(value: str) -> None:
+    message = (
+        rf"folder: unknown value of channel '{value}' \(known: a whole number >= 0, all, loudest, mean\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        configure(Folder, {"channel": value}, of="folder")
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(2, [[1, 2]]), (3, [[1, 2, 3]]), (4, [[1, 2, 3, 3]])])
+def test_waves_are_fitted_to_the_length_that_the_header_gives(
+    samples: int, expected: list[list[int]]
+) -> None:
+    assert fitted(np.array([[1, 2, 3]]), samples).tolist() == expected
 
 
 def test_mp3_is_read(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from asdbench_leaderboards.cells import (
     whole_name,
 )
 from asdbench_leaderboards.comparison import comparison
+from asdbench_leaderboards.strangest import strangest_items
 
 By = Literal["type", "id"]
 SELECTION = {
@@ -40,7 +41,8 @@ def results_table(document: RunDocument, *, by: By = "type") -> str:
         by: ``type`` shows the outermost result groups, ``id`` all of them.
     """
     blocks = [_block(document, label, by=by) for label in document.methods]
-    return "\n\n".join([*blocks, *comparison(document)])
+    warnings = "\n".join(f"warning: {note}" for note in document.data.notes)
+    return "\n\n".join([*blocks, *comparison(document), *([warnings] if warnings else [])])
 
 
 def _block(document: RunDocument, label: str, *, by: By) -> str:
@@ -48,7 +50,9 @@ def _block(document: RunDocument, label: str, *, by: By) -> str:
     table = f"nothing was graded: {summary.ungraded}"
     if not summary.ungraded:
         table = _table(document.results_of(label), document.data.groups, by=by)
-    return "\n".join([*_title(document, label), table, *_footnotes(document, label)])
+    return "\n".join(
+        [*_title(document, label), table, *strangest_items(summary), *_footnotes(document, label)]
+    )
 
 
 def _table(results: Sequence[ResultRow], columns: Sequence[str], *, by: By) -> str:
@@ -142,7 +146,6 @@ def _footnotes(document: RunDocument, label: str) -> Iterator[str]:
     yield from (f"seed {seed} is left out because jobs of it failed" for seed in summary.failed_seeds)
     yield from _matrices(summary.confusion)
     yield from (f"rule: {rule}" for rule in summary.rules)
-    yield from (f"warning: {note}" for note in document.data.notes)
     yield from (f"known leak of the protocol: {leak}" for leak in document.data.known_leaks)
     if summary.cost:
         yield _cost(summary.cost)

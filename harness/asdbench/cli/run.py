@@ -146,6 +146,12 @@ class Duration(click.ParamType[float]):
     help="Draw the results to this file (png, svg or pdf); several runs give NAME-1, NAME-2 ... "
     "`asdbench figures` draws all figures.",
 )
+@click.option(
+    "--scores",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
+)
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
@@ -167,6 +173,7 @@ def run(
     by: str,
     resume_every_s: float,
     figure: Path | None,
+    scores: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -178,9 +185,7 @@ def run(
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
-    check_writable(out)
-    if figure is not None:
-        check_file(figure)
+    _check_files(out, figure=figure, scores=scores)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
     first = Request(
@@ -209,9 +214,22 @@ def run(
     with contextlib.redirect_stdout(sys.stderr):
         if figure is not None:
             _draw(registry, documents, out=out, figure=figure)
+        if scores is not None:
+            _write_scores(documents, out=out, scores=scores)
         tables = [] if as_json else [tables_of(registry, document, by=by) for document in documents]
     _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
     return FAILED if any(document.failed for document in documents) else OK
+
+
+def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None:
+    """Check that everything can be written that a run is to write."""
+    check_writable(out)
+    if figure is not None:
+        check_file(figure)
+    if scores is not None:
+        if scores.suffix.lower() != ".csv":
+            raise ConfigError(f"--scores {scores}: scores are written as CSV; use a name that ends with .csv")
+        check_writable(scores)
 
 
 def _runs(
@@ -294,10 +312,21 @@ def _afterword(document: RunDocument, *, out: Path, as_json: bool) -> Iterator[s
 def _draw(registry: Registry, documents: Sequence[RunDocument], *, out: Path, figure: Path) -> None:
     from asdbench.results.record import read_run
 
-    for number, document in enumerate(documents):
-        # Several figures: auc-1.png, auc-2.png ...
-        path = figure if len(documents) == 1 else figure.with_stem(f"{figure.stem}-{number + 1}")
+    for document, path in zip(documents, _numbered(figure, len(documents)), strict=True):
         draw_one(registry, read_run(out, document.run.id), name="results", path=path)
+
+
+def _write_scores(documents: Sequence[RunDocument], *, out: Path, scores: Path) -> None:
+    from asdbench.results.ranking import write_scores
+    from asdbench.results.record import read_run
+
+    for document, path in zip(documents, _numbered(scores, len(documents)), strict=True):
+        write_scores(read_run(out, document.run.id), path)
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    """Return the files of several runs, for example auc-1.png, auc-2.png ..."""
+    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{k + 1}") for k in range(count)]
 
 
 def _show_plan(rows: list[CaseEstimate], *, as_json: bool) -> None:

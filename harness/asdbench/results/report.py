@@ -19,6 +19,7 @@ from asdbench.plugin.registry import Registry
 from asdbench.results.evaluator import Evaluation
 from asdbench.results.finished import Finished
 from asdbench.results.published import PrintedValues, printed_for, reported_only
+from asdbench.results.ranking import ranked, strangest
 from asdbench.results.schema import (
     LISTED,
     Confusion,
@@ -29,6 +30,7 @@ from asdbench.results.schema import (
     MethodSummary,
     MissingItems,
     ModelRecord,
+    RankedItem,
     ResultRow,
     RunDocument,
     RunInfo,
@@ -142,8 +144,20 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
         best_on_test_labels=None if best is None else _whole(best),
         confusion=_confusion(prepared, evaluation),
         printed=printed.sources,
+        unlabelled=int(items["label"].isna().sum()) if len(items := evaluation.items) else 0,
+        strangest=_strangest(prepared, evaluation),
         recipe=evaluation.recipe,
     )
+
+
+def _strangest(prepared: Prepared, evaluation: Evaluation) -> list[RankedItem]:
+    items, card = evaluation.items, prepared.card
+    if card.targets or items.empty or items["label"].notna().all():
+        return []
+    table = ranked(
+        items, evaluation.held, seeds=evaluation.seeds, claims=card.claims, recipe=evaluation.recipe
+    )
+    return strangest(table, seeds=evaluation.seeds)
 
 
 def _data(prepared: Prepared) -> DataSummary:
@@ -161,6 +175,7 @@ def _data(prepared: Prepared) -> DataSummary:
         manifest=prepared.manifest,
         samples=prepared.samples,
         groups=list(card.groups),
+        claims=list(card.claims),
         targets=list(card.targets),
         resample_by=card.resample_by,
         licence=card.licence,

@@ -137,6 +137,8 @@ class DataSummary(Config, frozen=True, kw_only=True):
     """Hash of all decoded samples, whatever options they were read with."""
     groups: list[str]
     """Result columns, outermost first."""
+    claims: list[str] = []
+    """Columns that name the class of an item."""
     targets: list[str]
     """Classes to tell apart in a classification task."""
     resample_by: str
@@ -196,6 +198,27 @@ class PrintedSource(Config, frozen=True, kw_only=True):
     """What readers must know about individual printed values."""
 
 
+class RankedItem(Config, frozen=True, kw_only=True):
+    """A test item with its place in the order of scores; see ``asdbench.results.ranking``."""
+
+    source: str
+    start: int
+    """First position of the item in its source."""
+    length: int | None
+    """None: to the end of its source."""
+    columns: dict[str, str]
+    """Its public columns."""
+    rank: int
+    """Among all test items of its class, from 1, the highest score."""
+    score: float
+    """Mean over seeds."""
+    per_seed: list[float]
+    percentile: float | None
+    """Percent of the held-out normal items of its class with a lower score, mean over seeds; None: none are held out."""
+    normals: int
+    """Number of these held-out items."""
+
+
 class MethodSummary(Config, frozen=True, kw_only=True):
     """What belongs beside a method's results: flags, cost, rules and recipe."""
 
@@ -228,6 +251,10 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """None: the task is detection."""
     printed: list[PrintedSource] = []
     """Where the printed values beside the results come from."""
+    unlabelled: int = 0
+    """Number of scored test items with an unknown label."""
+    strangest: list[RankedItem] = []
+    """The first of these by rank; none for a classifier."""
     recipe: Recipe | EnsembleRecipe
     """The method with every option."""
 

@@ -1,0 +1,37 @@
+"""The test items with an unknown label that have the highest scores, as a table under a method's results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tabulate import tabulate
+
+from asdbench import MethodSummary
+
+
+def strangest_items(summary: MethodSummary) -> Iterator[str]:
+    """Yield the table with its title, and what its last column lacks; nothing if all labels are known."""
+    items = summary.strangest
+    if not items:
+        return
+    # Only columns in which the items differ, for example the machine, but not the part.
+    columns = [name for name in items[0].columns if len({item.columns[name] for item in items}) > 1]
+    is_cut = any(item.length is not None for item in items)
+    yield f"highest scores of the {summary.unlabelled} test items with an unknown label:"
+    yield tabulate(
+        [
+            [
+                item.rank,
+                item.source,
+                *([item.start] if is_cut else []),
+                *(item.columns[name] for name in columns),
+                f"{item.score:.6g}",
+                "-" if item.percentile is None else f"{item.percentile:.1f} % of {item.normals}",
+            ]
+            for item in items
+        ],
+        headers=["rank", "file", *(["start"] if is_cut else []), *columns, "score", "above held-out normals"],
+        disable_numparse=True,
+    )
+    if any(item.percentile is None for item in items):
+        yield "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out"
