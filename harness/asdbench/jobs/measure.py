@@ -8,6 +8,7 @@ import msgspec
 import torch
 
 from asdbench.detector.assembly import detector_of
+from asdbench.detector.detector import segments_fault
 from asdbench.detector.size import size_of
 from asdbench.errors import ConfigError
 from asdbench.messages.jobs import JobSpec
@@ -57,8 +58,10 @@ def matmul_peak(*, device: str = "cpu", threads: int = 1, size: int | None = Non
 def _measure(spec: JobSpec) -> Measure:
     try:
         detector = detector_of(spec, device="cpu")
+        size = size_of(detector)
         return Measure(
-            flops=size_of(detector).flops,
+            breach=segments_fault(size.output_shapes),
+            flops=size.flops,
             epochs=epochs if isinstance(epochs := detector.model.epochs, int) else None,
             trains=any(value.requires_grad for value in detector.model.parameters()),
             learns=detector.scorer.learns,
