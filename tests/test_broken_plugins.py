@@ -11,6 +11,7 @@ import tiny
 
 from asdbench import ConfigError, DataError, PluginError, Registry, RunDocument, Selector
 from asdbench.cli import status_of
+from asdbench.detector.detector import segments_fault
 from asdbench.plugin.registry import NotOffered, Plugin, load_plugin
 from asdbench.recipes.resolve import resolve, resolve_ensemble
 from asdbench.results.plots import draw
@@ -222,3 +223,28 @@ def test_scores_that_depend_on_the_batch_are_marked_and_those_of_honest_methods_
     text = tiny.table_of(document)
     assert text.count("[BATCH-DEPENDENT: an item alone scores differently]") == 1
     assert "batched (batch-dependent)" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            "flat",
+            r"model 'flat' \(broken_plugin:Flat\) of flat: output 'embedding' must be \[items, segments, dims\], got "
+            r"\[items, 16\]; if an item is one segment, unsqueeze\(1\) makes it \[items, 1, 16\]",
+        ),
+        ("uneven", r"must have the same segments.* got embedding \[items, 1, 16\], code \[items, 16\]"),
+    ],
+)
+def test_a_forgotten_axis_of_segments_is_found_before_training(
+    method: str, message: str, registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PluginError, match=message):
+        go(tmp_path, method, cache=cache, registry=registry)
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_output_of_one_axis_lacks_its_segments_and_several_segments_are_no_mistake() -> None:
+    assert "output 'nll' must be [items, segments, ...], got [items]" in (segments_fault({"nll": ()}) or "")
+    assert segments_fault({"embedding": (5, 128), "distance": (5,)}) is None
+    assert segments_fault({"reconstruction_error": (128,)}) is None

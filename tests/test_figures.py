@@ -33,8 +33,8 @@ from asdbench.metrics import auc, average_precision, decisions, equal_error
 from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import draw
 from asdbench.results.record import RecordedRun
-from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_range
-from asdbench_leaderboards.figures.panels import COLOURS, method_label, short
+from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_share
+from asdbench_leaderboards.figures.panels import COLOURS, LINE_WIDTH, method_label, short, title_of
 from asdbench_leaderboards.figures.scored import Scored, measured_levels, scored
 
 DETECTION = {"results", "roc", "error_rates", "scores", "training"}
@@ -57,7 +57,8 @@ def drawn(registry: Registry, name: str, run: RecordedRun) -> Figure:
 
 
 def panels(figure: Figure) -> dict[str, Axes]:
-    return {axes.get_title() or axes.get_title("left"): axes for axes in figure.axes if axes.axison}
+    shown = (axes for axes in figure.axes if axes.axison or axes.texts)
+    return {axes.get_title() or axes.get_title("left"): axes for axes in shown}
 
 
 def texts(axes: Axes) -> list[str]:
@@ -87,7 +88,7 @@ def test_a_run_has_the_figures_of_its_kind_and_no_others(
     assert {one.name for one in found} == set(registry.names("figure")) >= ALL
     assert {one.name for one in found if one.file is not None} & ALL == expected
     for name in expected:
-        assert "<!-- made" in (tmp_path / f"{name}.svg").read_text("utf-8")
+        assert "<!-- knn on made" in (tmp_path / f"{name}.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize("groups", [GROUPS, ()])
@@ -116,7 +117,7 @@ def test_titles_name_dataset_and_partial_data_and_labels_name_reduced_settings(r
     for name in DETECTION - {"results"}:
         figure = drawn(registry, name, run)
         shown = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
-        assert any(text.startswith("made, partial data") for text in shown), name
+        assert any(text.startswith("knn on made, partial data") for text in shown), name
         assert any("knn (reduced)" in text for text in shown), name
 
 
@@ -196,12 +197,13 @@ def test_the_area_of_the_mean_roc_curve_is_the_mean_auc() -> None:
     assert (curve.curves, curve.left_out) == (3, 0)
     single = [auc(anomalous[section == code], scores[section == code]) for code in range(3)]
     assert np.trapezoid(curve.values, places) == pytest.approx(np.mean(single), abs=1e-3)
+    assert curve.area == pytest.approx(np.mean(single))
 
 
 def test_sections_without_both_classes_are_left_out_of_roc_curves_with_a_remark(registry: Registry) -> None:
     items = clips(("fan", "00", [1], [2]), ("fan", "02", [], [3, 4]), ("valve", "00", [1, np.nan], []))
     found = panels(drawn(registry, "roc", detection(items)))
-    assert texts(found["fan"]) == ["1 section without both classes"]
+    assert texts(found["fan"]) == ["100.0 %", "1 section without both classes"]
     assert ["no section has scores" in text.replace("\n", " ") for text in texts(found["valve"])] == [True]
     nothing = detection(clips(("fan", "00", [1, 2], [np.nan])))
     assert registry.build("figure", "roc")(nothing) is None
@@ -214,16 +216,64 @@ def test_tested_normals_of_a_hold_out_protocol_give_one_curve_of_all_items(regis
     for name in ("roc", "error_rates"):
         found = panels(drawn(registry, name, RecordedRun(document=run.document, methods=[both])))
         assert list(found) == [""]
-    assert texts(found[""]) == [
-        "50.0 %"
-    ]  # at 0.4: one anomaly of two is missed, one normal of two raises an alarm
+    # At 0.4 one anomaly of two is missed, and one normal of two raises an alarm.
+    assert texts(found[""]) == ["50.0 %"]
 
 
 def test_a_method_without_scores_stays_in_the_legend(registry: Registry) -> None:
     items = clips(("fan", "00", [1, 2], [3, 4]))
     run = run_of(recorded(items), recorded(items.iloc[:0], label="idnn"), results=AUC_OF_SECTIONS)
-    for name in ("roc", "error_rates"):
-        assert legend(drawn(registry, name, run))[:2] == ["knn", "idnn (nothing to draw)"]
+    assert legend(drawn(registry, "roc", run))[:2] == ["knn, AUC 100.0 %", "idnn (nothing to draw)"]
+    assert legend(drawn(registry, "error_rates", run))[:2] == ["knn", "idnn (nothing to draw)"]
+
+
+def test_the_legend_of_roc_curves_gives_the_auc_of_the_table_and_each_panel_its_own(
+    registry: Registry,
+) -> None:
+    items = clips(("fan", "00", [1, 3], [2, 4]), ("valve", "00", [1, 2], [3, 4]))
+    run = run_of(
+        recorded(items), recorded(items, label="idnn"), results=[*AUC_OF_SECTIONS, row_of("auc", 0.8)]
+    )
+    figure = drawn(registry, "roc", run)
+    assert legend(figure)[:2] == ["knn, AUC 80.0 %", "idnn, AUC 87.5 %"]  # of idnn there is no result
+    assert [texts(axes) for axes in panels(figure).values()] == [["75.0 %"] * 2, ["100.0 %"] * 2]
+
+
+@pytest.mark.parametrize("name", ["roc", "error_rates", "precision_recall"])
+def test_all_methods_have_lines_of_one_width(registry: Registry, name: str) -> None:
+    [first] = holdout().methods
+    both = first.validation.assign(recording="a")
+    methods = [recorded(both, label=label, validation=first.validation) for label in ("knn", "lof", "idnn")]
+    figure = drawn(
+        registry, name, RecordedRun(document=run_of(*methods, groups=()).document, methods=methods)
+    )
+    curves = [line for line in figure.axes[0].lines if len(np.asarray(line.get_xdata())) > 2]
+    assert len(curves) >= 3
+    assert {line.get_linewidth() for line in curves} == {LINE_WIDTH}
+
+
+def test_a_title_names_a_single_method_and_the_options_of_the_dataset() -> None:
+    one, two = recorded(pd.DataFrame(), label="knn[k=3]"), recorded(pd.DataFrame(), label="idnn")
+    document = run_of(one).document
+    data = msgspec.structs.replace(document.run, dataset_options={"snr_db": "6", "machines": "fan"})
+    assert title_of(msgspec.structs.replace(document, run=data)) == "knn[k=3] on made[machines=fan,snr_db=6]"
+    assert title_of(run_of(one, two).document) == "made"
+
+
+@pytest.mark.parametrize("run", [detection(), holdout(), classification()], ids=["clips", "windows", "faces"])
+def test_no_axes_are_empty_even_of_a_method_without_scores(registry: Registry, run: RecordedRun) -> None:
+    [method] = run.methods
+    failed = recorded(method.items.iloc[:0], label="idnn", validation=method.validation.iloc[:0])
+    document = msgspec.structs.replace(
+        run.document,
+        methods=run.document.methods | {"idnn": failed.record.method},
+        summary=run.document.summary | {"idnn": {}},
+    )
+    both = RecordedRun(document=document, methods=[method, failed])
+    for name in ALL:
+        figure = registry.build("figure", name)(both)
+        for axes in figure.axes if figure else ():
+            assert axes.has_data() or not axes.axison, name
 
 
 def test_a_section_is_given_by_the_columns_of_the_pauc() -> None:
@@ -245,8 +295,9 @@ def test_false_alarms_and_misses_cross_at_the_equal_error_rate(registry: Registr
     figure = drawn(registry, "error_rates", detection(items))
     axes = panels(figure)["fan"]
     alarms, misses, circle = axes.lines
-    normal, anomalous = np.array([0, 0.1, 0.2, 0.5, 0, 0.7]), np.array([0.3, 0.4, 0.6, 1, 0.4, 1])
-    thresholds = np.asarray(alarms.get_xdata())
+    # Shares of the section's eight and four items that score lower.
+    normal, anomalous = np.array([0, 1, 2, 5, 0, 4]) / 8, np.array([3, 4, 6, 7, 2, 6]) / 8
+    thresholds = np.asarray(alarms.get_xdata()) / 100
     assert np.asarray(alarms.get_ydata()) == pytest.approx(
         [100 * (normal >= threshold).mean() for threshold in thresholds]
     )
@@ -254,18 +305,30 @@ def test_false_alarms_and_misses_cross_at_the_equal_error_rate(registry: Registr
         [100 * (anomalous < threshold).mean() for threshold in thresholds]
     )
     error, at = equal_error(np.arange(12) >= 6, np.concatenate([normal, anomalous]))
-    assert np.asarray(circle.get_xydata()) == pytest.approx(np.array([[at, 100 * error]]))
+    assert np.asarray(circle.get_xydata()) == pytest.approx(np.array([[100 * at, 100 * error]]))
     assert texts(axes) == [f"{100 * error:.1f} %"]
 
 
-def test_equal_scores_of_a_section_all_become_its_smallest() -> None:
+def test_a_score_becomes_the_share_of_its_sections_items_that_score_lower() -> None:
     part = Scored(
-        is_anomaly=np.array([False, True, True]),
-        scores=np.array([5.0, 5.0, 7.0]),
-        section=np.array([0, 0, 2]),
+        is_anomaly=np.array([False, True, True, True, False]),
+        scores=np.array([5.0, 5.0, 7.0, 1e9, 3.0]),
+        section=np.array([0, 0, 2, 0, 0]),
         sections=3,
     )
-    assert section_range(part).scores.tolist() == [0, 0, 0]
+    assert section_share(part).scores.tolist() == [0.25, 0.25, 0, 0.75, 0]
+
+
+def test_an_outlier_does_not_squeeze_the_error_rates_into_a_corner(registry: Registry) -> None:
+    random = np.random.default_rng(0)
+    normal, anomalous = random.normal(size=50), random.normal(size=50) + 2
+    both = [detection(clips(("fan", "00", normal, [*anomalous, outlier]))) for outlier in (10.0, 1e9)]
+    lines = [panels(drawn(registry, "error_rates", run))["fan"].lines for run in both]
+    for usual, squeezed in zip(*lines, strict=True):
+        assert np.array_equal(np.asarray(usual.get_xydata()), np.asarray(squeezed.get_xydata()))
+    alarms, _, circle = lines[0]
+    assert 25 < float(np.asarray(circle.get_xdata())[0]) < 75
+    assert np.ptp(np.asarray(alarms.get_ydata())) == 100
 
 
 # Histograms.

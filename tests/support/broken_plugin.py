@@ -52,6 +52,23 @@ class Batched(Untrained):
         return {"embedding": embedding - embedding.mean(dim=0)}
 
 
+class Flat(Untrained):
+    """Forgets the segments of its embedding."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features without the axis of segments."""
+        return {"embedding": items.features().mean(dim=2)}
+
+
+class Uneven(Untrained):
+    """Forgets the segments of one output of two."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features with and without the axis of segments."""
+        embedding = super().outputs(items)["embedding"]
+        return {"embedding": embedding, "code": embedding.squeeze(1)}
+
+
 class WithoutInfo(Untrained):
     """Cannot be built with an info."""
 
@@ -173,6 +190,8 @@ class Troubled(Config, frozen=True):
 MODELS: Mapping[str, type[Model]] = {
     "untrained": Untrained,
     "batched": Batched,
+    "flat": Flat,
+    "uneven": Uneven,
     "without_info": WithoutInfo,
     "quitting": Quitting,
     "without_held": WithoutHeld,

@@ -4,6 +4,9 @@ A detector is one of each: the featurizer turns raw items into features, the mod
 outputs, the scorer turns one output into anomaly scores. In the shapes below, ``n`` is the number of items of a batch
 or set, and ``segments`` the number of parts that a model scores separately within an item (1 where it has none); the
 harness aggregates them to one score per item.
+
+Methods marked abstract must be defined. Planning checks that, because the metaclasses of torch modules and msgspec
+structs do not.
 """
 
 from __future__ import annotations
@@ -151,8 +154,9 @@ class Model(nn.Module):
             items: The batch; ``items.features()`` or ``items.raw()`` gives its data.
 
         Returns:
-            Tensors ``[n, segments, ...]``, for example ``{"embedding": [n, 1, dims], "claim_nll": [n, 1]}``. NaN marks
-            an output that an item does not have, for example a likelihood under a class outside the unit.
+            Tensors ``[n, segments, ...]``, for example ``{"embedding": [n, 1, dims], "claim_nll": [n, 1]}``. All have
+            the same segments, and ``embedding`` has three axes; anything else is refused before training. NaN marks an
+            output that an item does not have, for example a likelihood under a class outside the unit.
         """
         raise NotImplementedError(f"{type(self).__name__} must define outputs")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from asdbench.errors import PluginError, unknown
 from asdbench.plugin.entries import Aggregate, Lazy
 from asdbench.recipes.recipe import Part, Recipe
 
+EMBEDDING = "embedding"
+"""The output whose segments are vectors; scorers of vectors read it by default."""
 BATCH = {"cpu": 16, "cuda": 64}
 """Items per batch of outputs; larger batches exceed a CPU's caches and the memory of small GPUs."""
 
@@ -60,14 +63,17 @@ class Detector:
         """Return all outputs of the model: name -> ``[n, segments, ...]``, float32.
 
         Raises:
-            PluginError: An output has fewer than two axes, or its first axis is not the items.
+            PluginError: An output has fewer than two axes, its first axis is not the items, or its segments are wrong.
         """
         self.root.eval()
         pieces: dict[str, list[NDArray[Any]]] = {}
         with torch.no_grad(), self._precision():
             for batch in items.batches(BATCH.get(torch.device(self.info.device).type, 16)):
-                for name, value in self.model.outputs(batch).items():
+                found = self.model.outputs(batch)
+                for name, value in found.items():
                     pieces.setdefault(name, []).append(_checked(name, value, items=len(batch)))
+                if fault := segments_fault({name: tuple(value.shape[1:]) for name, value in found.items()}):
+                    raise PluginError(f"model {self.recipe.model.name!r}: {fault}")
         return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
     def fit_scorer(self, items: Items) -> None:
@@ -134,6 +140,31 @@ class Detector:
                 f"scorer {self.recipe.scorer.name!r} reads an output that model {self.recipe.model.name!r} does not have: "
                 + unknown("output", self.scorer.on, known=outputs)
             )
+
+
+def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return what is wrong with the segments of a model's outputs; None: nothing.
+
+    A forgotten segment axis would go unnoticed: the 128 numbers of an embedding would be 128 segments, scored one by one.
+
+    Args:
+        shapes: Shape of each output for one item, ``[segments, ...]``.
+    """
+    if flat := [name for name, shape in shapes.items() if not shape]:
+        return f"output {flat[0]!r} must be [items, segments, ...], got [items]; unsqueeze(1) makes it [items, 1]"
+    vectors = shapes.get(EMBEDDING)
+    if vectors is not None and len(vectors) == 1:
+        return (
+            f"output {EMBEDDING!r} must be [items, segments, dims], got [items, {vectors[0]}]; if an item is one segment, "
+            f"unsqueeze(1) makes it [items, 1, {vectors[0]}]"
+        )
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        found = ", ".join(f"{name} [items, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
+        return (
+            f"all outputs must have the same segments, their second axis, got {found}; an output of one segment has a 1 "
+            "there"
+        )
+    return None
 
 
 def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:

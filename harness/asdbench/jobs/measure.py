@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from asdbench.detector.assembly import arithmetic, detector_of
+from asdbench.detector.detector import segments_fault
 from asdbench.detector.size import seconds_per_item, size_of
 from asdbench.errors import ConfigError
 from asdbench.messages.jobs import JobSpec
@@ -46,8 +47,10 @@ def has_cuda(message: bytes) -> bytes:
 def _measure(spec: JobSpec) -> Measure:
     try:
         detector = detector_of(spec, device="cpu")
+        size = size_of(detector)
         return Measure(
-            flops=size_of(detector).flops,
+            breach=segments_fault(size.output_shapes),
+            flops=size.flops,
             epochs=epochs if isinstance(epochs := detector.model.epochs, int | float) else None,
             trains=any(value.requires_grad for value in detector.model.parameters()),
             learns=detector.scorer.learns,

@@ -13,6 +13,8 @@ class Measure(Config, frozen=True, kw_only=True):
     """Why the options do not fit the shapes of the data; None: they do."""
     broken: str | None = None
     """The exception raised by building it or computing outputs; the job itself will report it with a traceback."""
+    breach: str | None = None
+    """Which shape of the outputs breaks the contract; None: none does."""
     flops: int = 0
     """Floating-point operations for the outputs of one item, without its features."""
     epochs: float | None = None

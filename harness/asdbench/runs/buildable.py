@@ -15,7 +15,7 @@ import msgspec
 from asdbench.core.fingerprints import identifier
 from asdbench.core.memory import recall, remember
 from asdbench.data.pack import Pack
-from asdbench.errors import ConfigError, RunError
+from asdbench.errors import ConfigError, PluginError, RunError
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case, JobSpec, RowSet
 from asdbench.messages.measures import Measure, MeasureTask
@@ -27,6 +27,7 @@ def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> list[Case]:
 
     Raises:
         ConfigError: A method with options that the user set cannot be built for the data.
+        PluginError: The shape of a model's outputs breaks the contract.
     """
     return [_checked(case, known) for case in cases]
 
@@ -53,7 +54,7 @@ def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, 
         for key, measure in zip(missing, measured, strict=True):
             found[key] = measure
             # What failed may work next time, for example with another library, and costs little to try again.
-            if measure.broken is None and measure.misfit is None:
+            if (measure.broken, measure.misfit, measure.breach) == (None, None, None):
                 remember(_file(cache, key), measure)
     return {job_id: found[key] for job_id, key in keys.items()}
 
@@ -73,6 +74,9 @@ def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
     if case.inapplicable is not None:
         return case
     measure = known[case.score.job_id]
+    if measure.breach is not None:
+        model = case.fit.recipe.model
+        raise PluginError(f"model {model.name!r} ({model.path}) of {case.recipe.label}: {measure.breach}")
     misfit = measure.misfit
     if misfit is None:
         unclaimed = measure.needs_claims and any(claim < 0 for claim in case.score.test.claim)

@@ -42,7 +42,6 @@ def confusion_figure(run: RecordedRun) -> Figure | None:
         axes.set_title(method_label(run.document, label, width=30), fontsize="medium")
         if not confusion:
             explain_empty(axes, EMPTY)
-            axes.set(xticks=[], yticks=[])
             continue
         _draw(axes, mean_matrix(confusion), classes=confusion.classes)
         axes.set_xlabel("predicted" if lowest else "")

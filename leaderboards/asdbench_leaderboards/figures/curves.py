@@ -24,6 +24,8 @@ class MeanCurve:
     """The mean of several curves at the same places."""
 
     values: Floats
+    area: float
+    """Mean of the areas under the single curves."""
     curves: int
     """How many curves it averages."""
     left_out: int
@@ -50,32 +52,37 @@ def mean_roc(parts: Sequence[Scored], alarm_rate: Floats) -> MeanCurve | None:
         alarm_rate: False-positive rates in [0, 1], ``[places]``.
     """
     curves: list[Floats] = []
+    areas: list[float] = []
     left_out = 0
     for part in parts:
         if not part.scores.size:
             left_out = max(left_out, part.sections)
             continue
-        why = roc_by_section(part.is_anomaly, part.scores, section=part.section, sections=part.sections).why
+        found = roc_by_section(part.is_anomaly, part.scores, section=part.section, sections=part.sections)
+        why = found.why
         # The maximum, not the sum: all seeds score the same sections.
         left_out = max(left_out, sum(reason is not None for reason in why))
         for section in (number for number, reason in enumerate(why) if reason is None):
             inside = part.section == section
             curves.append(_roc(part.is_anomaly[inside], part.scores[inside], alarm_rate=alarm_rate))
+            areas.append(float(found.auc[section]))
     if not curves:
         return None
-    return MeanCurve(values=np.mean(curves, axis=0), curves=len(curves), left_out=left_out)
+    return MeanCurve(
+        values=np.mean(curves, axis=0), area=float(np.mean(areas)), curves=len(curves), left_out=left_out
+    )
 
 
-def section_range(part: Scored) -> Scored:
-    """Return the same items with the scores of each section scaled to [0, 1] by its smallest and largest."""
-    low = np.full(part.sections, np.inf)
-    high = np.full(part.sections, -np.inf)
-    np.minimum.at(low, part.section, part.scores)
-    np.maximum.at(high, part.section, part.scores)
-    width = (high - low)[part.section]
-    above = part.scores - low[part.section]
-    # A section whose scores are all equal has no width; its scores become 0.
-    scores = np.divide(above, width, out=np.zeros_like(above), where=width > 0)
+def section_share(part: Scored) -> Scored:
+    """Return the same items; the score of each is now the share of its section's items, in [0, 1], that score lower.
+
+    A scale between the smallest and the largest score would instead be that of a few outliers. Equal scores stay equal.
+    """
+    scores = np.zeros_like(part.scores)
+    for section in np.unique(part.section):
+        inside = part.section == section
+        ordered = np.sort(part.scores[inside])
+        scores[inside] = np.searchsorted(ordered, part.scores[inside], side="left") / ordered.size
     return Scored(is_anomaly=part.is_anomaly, scores=scores, section=part.section, sections=part.sections)
 
 

@@ -12,15 +12,18 @@ from matplotlib.lines import Line2D
 
 from asdbench import RecordedRun
 from asdbench.metrics import equal_error
-from asdbench_leaderboards.figures.curves import Floats, section_range, shares_at_or_above
+from asdbench_leaderboards.figures.curves import Floats, section_share, shares_at_or_above
 from asdbench_leaderboards.figures.panels import (
     COLOURS,
+    LINE_WIDTH,
+    MOST_WRITTEN,
     PERCENT,
     Style,
     add_legend,
     add_title,
     explain_empty,
     group_panels,
+    write_results,
 )
 from asdbench_leaderboards.figures.scored import (
     Scored,
@@ -31,11 +34,9 @@ from asdbench_leaderboards.figures.scored import (
 
 PLACES = 1001
 NOTE = (
-    "false alarms and misses among the test items; scores of each section and seed scaled to 0..1 (smallest to largest), "
-    "then pooled; circle: equal error rate"
+    "false alarms and misses among the test items; threshold: share of the section's items that score lower; sections "
+    "and seeds pooled; circle: equal error rate"
 )
-MOST_WRITTEN = 4
-"""Most methods for which panels print the equal error rates as numbers."""
 EMPTY = "no scores of normal and of anomalous items"
 ALARMS: Style = {"linestyle": "-"}
 MISSES: Style = {"linestyle": (0, (4, 1.5))}
@@ -43,7 +44,7 @@ MISSES: Style = {"linestyle": (0, (4, 1.5))}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rates:
-    """Error rates at thresholds of the normalised score, arrays ``[thresholds]``."""
+    """Error rates at thresholds, which are shares of a section's items, arrays ``[thresholds]``."""
 
     thresholds: Floats
     alarms: Floats
@@ -58,8 +59,8 @@ class Rates:
 def error_rates_figure(run: RecordedRun) -> Figure | None:
     """Draw false-alarm and miss rates over the threshold for each method and outermost group, and where they meet.
 
-    The scores of each section are scaled to [0, 1] by its smallest and largest test score (which a deployed detector
-    does not know), then sections and seeds are pooled. None if no group has scores of both classes.
+    A threshold is given as the share of a section's test items that score lower (which a deployed detector does not
+    know), so that sections and seeds can be pooled. None if no group has scores of both classes.
     """
     if is_classifier(run):
         return None
@@ -70,10 +71,10 @@ def error_rates_figure(run: RecordedRun) -> Figure | None:
     }
     if not any(found is not None for of_group in rates.values() for found in of_group.values()):
         return None
-    figure, panels = group_panels(groups, x="threshold, normalised", y="share of items, %")
+    figure, panels = group_panels(groups, x="threshold, % of scores below", y="share of items, %")
     for group, axes in panels.items():
         _draw(axes, rates[group])
-        axes.set(xlim=(0, 1), ylim=(0, 102))
+        axes.set(xlim=(0, 100), ylim=(0, 102))
     written = ", with its value" if len(run.methods) <= MOST_WRITTEN else ""
     add_title(figure, run.document, note=NOTE + written)
     drawn = [method.label for method in run.methods if any(of[method.label] for of in rates.values())]
@@ -87,15 +88,13 @@ def error_rates_figure(run: RecordedRun) -> Figure | None:
 
 def _rates(parts: Sequence[Scored]) -> Rates | None:
     """Return the rates over the pooled seeds; None if a class is missing."""
-    ranged = [section_range(part) for part in parts]
-    is_anomaly = np.concatenate([part.is_anomaly for part in ranged])
-    scores = np.concatenate([part.scores for part in ranged])
+    shares = [section_share(part) for part in parts]
+    is_anomaly = np.concatenate([part.is_anomaly for part in shares])
+    scores = np.concatenate([part.scores for part in shares])
     if not is_anomaly.any() or is_anomaly.all():
         return None
     error, at = equal_error(is_anomaly, scores)
-    # Quantiles too: one outlier may squeeze all other scores into a corner of [0, 1].
-    quantiles = np.quantile(scores, np.linspace(0, 1, PLACES), method="nearest")
-    thresholds = np.unique(np.concatenate([np.linspace(0, 1, PLACES), quantiles, [at]]))
+    thresholds = np.unique(np.append(np.linspace(0, 1, PLACES), at))
     return Rates(
         thresholds=thresholds,
         alarms=shares_at_or_above(scores[~is_anomaly], thresholds),
@@ -107,29 +106,18 @@ def _rates(parts: Sequence[Scored]) -> Rates | None:
 
 def _draw(axes: Axes, rates: Mapping[str, Rates | None]) -> None:
     known = [(number, found) for number, found in enumerate(rates.values()) if found is not None]
+    written: list[tuple[str, str]] = []
     for number, found in known:
         # Dashes distinguish false alarms from misses here, so methods differ in colour only.
         colour = COLOURS[number % len(COLOURS)]
         error = PERCENT * found.equal_error
         for kind, shares in ((ALARMS, found.alarms), (MISSES, found.misses)):
-            axes.plot(found.thresholds, PERCENT * shares, color=colour, linewidth=1.2, **kind)
-        axes.plot(found.equal_at, error, "o", color=colour, markerfacecolor="white", markersize=5, zorder=4)
-        if len(rates) <= MOST_WRITTEN:
-            _write(axes, f"{error:.1f} %", colour=colour, line=number)
+            places = PERCENT * found.thresholds
+            axes.plot(places, PERCENT * shares, color=colour, linewidth=LINE_WIDTH, **kind)
+        place = PERCENT * found.equal_at
+        axes.plot(place, error, "o", color=colour, markerfacecolor="white", markersize=5, zorder=4)
+        written.append((f"{error:.1f} %", colour))
+    if len(rates) <= MOST_WRITTEN:
+        write_results(axes, written, top=0.6)
     if not known:
         explain_empty(axes, EMPTY)
-
-
-def _write(axes: Axes, text: str, *, colour: str, line: int) -> None:
-    """Write an equal error rate at the right of the panel, where there is usually no curve."""
-    axes.text(
-        0.98,
-        0.6 - 0.09 * line,
-        text,
-        color=colour,
-        ha="right",
-        va="top",
-        fontsize="small",
-        transform=axes.transAxes,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,17 +16,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from asdbench import RunDocument
+from asdbench import RunDocument, Selector
 
 PERCENT = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Safe for colour-blind readers (Okabe and Ito); their yellow is left out because it is faint on white."""
+LINE_WIDTH = 1.4
+"""Of every method's curve, in points."""
 LINES = ("-", "--", "-.")
 """For the first eight methods, the next eight and those after."""
 NORMAL_COLOUR, ANOMALY_COLOUR = COLOURS[0], COLOURS[1]
 Style = Mapping[str, Any]
 """Keywords of matplotlib for the look of something."""
 CHANCE: Style = {"color": "0.4", "linewidth": 0.8, "linestyle": ":"}
+MOST_WRITTEN = 4
+"""Most methods whose results are written in every panel as numbers."""
 MOST_COLUMNS = 5
 LETTERS_PER_INCH = 12
 INCHES_PER_LINE = 0.18
@@ -92,9 +97,11 @@ def letters_across(figure: Figure) -> int:
 
 
 def title_of(document: RunDocument) -> str:
-    """Return the dataset of a run, marked if parts of it are missing."""
+    """Return the dataset of a run with its options, marked if parts of it are missing; before it a single method."""
+    methods = list(document.methods)
+    method = f"{methods[0]} on " if len(methods) == 1 else ""
     partial = "" if document.data.complete else ", partial data"
-    return f"{document.run.dataset}{partial}"
+    return f"{method}{Selector(document.run.dataset, document.run.dataset_options)}{partial}"
 
 
 def method_label(document: RunDocument, label: str, *, width: int = MOST_LETTERS) -> str:
@@ -132,21 +139,23 @@ def line_style(number: int) -> Style:
     }
 
 
-def line_width(number: int, *, of: int) -> float:
-    """Return the width of a method's curve; later ones of the ``of`` methods are thinner, to leave others visible."""
-    return 1.2 + 0.9 * min(of - 1 - number, 2) if of > 1 else 1.6
-
-
 def add_legend(
-    figure: Figure, document: RunDocument, *, drawn: Sequence[str], extra: Sequence[Artist] = ()
+    figure: Figure,
+    document: RunDocument,
+    *,
+    drawn: Sequence[str],
+    extra: Sequence[Artist] = (),
+    results: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
-    """List all methods of the run below the panels; methods that are not in ``drawn`` are marked."""
+    """List all methods of the run below the panels, with their ``results``; methods not in ``drawn`` are marked."""
     handles: list[Artist] = [
         Line2D(
             [],
             [],
             **line_style(number),
-            label=method_label(document, label) + ("" if label in drawn else " (nothing to draw)"),
+            linewidth=LINE_WIDTH,
+            label=method_label(document, label)
+            + (results.get(label, "") if label in drawn else " (nothing to draw)"),
         )
         for number, label in enumerate(document.methods)
     ]
@@ -180,11 +189,28 @@ def grow(figure: Figure, *, lines: int) -> None:
 
 
 def explain_empty(axes: Axes, text: str) -> None:
-    """Write why a panel is empty, in its middle."""
+    """Write in the middle of a panel why there is nothing to draw, instead of empty axes."""
+    axes.set_axis_off()
     lines = "\n".join(textwrap.wrap(text, width=24))
     axes.text(
         0.5, 0.5, lines, ha="center", va="center", fontsize="small", color="0.4", transform=axes.transAxes
     )
+
+
+def write_results(axes: Axes, results: Sequence[tuple[str, str]], *, top: float) -> None:
+    """Write a result of each method, as pairs of text and colour, at the right of a panel, below the height ``top``."""
+    for line, (text, colour) in enumerate(results):
+        axes.text(
+            0.98,
+            top - 0.09 * line,
+            text,
+            color=colour,
+            ha="right",
+            va="top",
+            fontsize="small",
+            transform=axes.transAxes,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        )
 
 
 def remark(axes: Axes, text: str) -> None:

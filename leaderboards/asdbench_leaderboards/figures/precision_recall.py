@@ -14,12 +14,12 @@ from asdbench.metrics import Decisions, average_precision, decisions, f1_max
 from asdbench_leaderboards.figures.curves import Floats, mean_precision
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
+    LINE_WIDTH,
     PERCENT,
     Style,
     add_title,
     legend_below,
     line_style,
-    line_width,
     method_label,
     panel_grid,
 )
@@ -43,9 +43,9 @@ def precision_recall_figure(run: RecordedRun) -> Figure | None:
         style, found = line_style(number), parts[method.label]
         if found:
             thresholds = _thresholds(run.document, method, parts=found)
-            _draw(axes, found, thresholds=thresholds, style=style, width=line_width(number, of=len(parts)))
+            _draw(axes, found, thresholds=thresholds, style=style)
         label = method_label(run.document, method.label) + _result(found)
-        handles.append(Line2D([], [], **style, label=label))
+        handles.append(Line2D([], [], **style, linewidth=LINE_WIDTH, label=label))
     prevalence = _prevalence(parts)
     axes.axhline(PERCENT * prevalence, **CHANCE)
     handles.append(Line2D([], [], **CHANCE, label=f"chance, {PERCENT * prevalence:.1f} %"))
@@ -92,12 +92,10 @@ def _prevalence(parts: Mapping[str, Mapping[int, Scored]]) -> float:
     return float(np.concatenate(every).mean())
 
 
-def _draw(
-    axes: Axes, parts: Mapping[int, Scored], *, thresholds: Mapping[int, float], style: Style, width: float
-) -> None:
+def _draw(axes: Axes, parts: Mapping[int, Scored], *, thresholds: Mapping[int, float], style: Style) -> None:
     curves = {seed: decisions(part.is_anomaly, part.scores) for seed, part in parts.items()}
     several = len(curves) > 1
-    thin: Style = {"linewidth": 0.6, "alpha": 0.5} if several else {"linewidth": width}
+    thin: Style = {"linewidth": 0.6, "alpha": 0.5} if several else {"linewidth": LINE_WIDTH}
     for seed, curve in curves.items():
         _line(axes, curve.recall[0], precision=curve.precision[0], style={**style, **thin})
         at = _called(curve, thresholds[seed])
@@ -108,7 +106,7 @@ def _draw(
     if several:
         recall = _recalls(list(curves.values()))
         mean = mean_precision(list(curves.values()), recall)
-        _line(axes, recall, precision=mean, style={**style, "linewidth": width})
+        _line(axes, recall, precision=mean, style={**style, "linewidth": LINE_WIDTH})
 
 
 def _line(axes: Axes, recall: Floats, *, precision: Floats, style: Style) -> None:

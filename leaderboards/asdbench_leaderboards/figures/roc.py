@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,21 +14,26 @@ from asdbench import RecordedRun
 from asdbench_leaderboards.figures.curves import MeanCurve, mean_roc
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
+    LINE_WIDTH,
+    MOST_WRITTEN,
     PERCENT,
     add_legend,
     add_title,
     explain_empty,
     group_panels,
     line_style,
-    line_width,
     remark,
+    write_results,
 )
 from asdbench_leaderboards.figures.scored import is_classifier, outer_groups, parts_of
 
 MAX_FALSE_POSITIVES = 0.1
 """Upper end of the challenges' pAUC."""
 PLACES = 1001
-NOTE = "true positives of the test items, mean over sections and seeds at equal false-positive rates"
+NOTE = (
+    "true positives of the test items, mean over sections and seeds at equal false-positive rates; number: area under "
+    "the curve (AUC)"
+)
 EMPTY = "no section has scores of normal and of anomalous items"
 
 
@@ -50,8 +57,20 @@ def roc_figure(run: RecordedRun) -> Figure | None:
     add_title(figure, run.document, note=NOTE)
     region = Patch(color="0.92", label=f"region of the pAUC, up to {PERCENT * MAX_FALSE_POSITIVES:.0f} %")
     chance = Line2D([], [], **CHANCE, label="chance")
-    add_legend(figure, run.document, drawn=drawn, extra=[region, chance])
+    results = {label: f", AUC {PERCENT * area:.1f} %" for label, area in _areas(run, curves).items()}
+    add_legend(figure, run.document, drawn=drawn, extra=[region, chance], results=results)
     return figure
+
+
+def _areas(run: RecordedRun, curves: Mapping[str, Mapping[str, MeanCurve | None]]) -> dict[str, float]:
+    """Return the AUC of each method on the whole dataset: that of the table, else the mean over its curves."""
+    areas = {}
+    for method in run.methods:
+        found = [curve.area for of_group in curves.values() if (curve := of_group[method.label]) is not None]
+        average = run.document.summary[method.label].get("auc")
+        if found:
+            areas[method.label] = float(np.mean(found)) if average is None else average
+    return areas
 
 
 def _curves(run: RecordedRun, groups: list[str]) -> dict[str, dict[str, MeanCurve | None]]:
@@ -73,13 +92,20 @@ def _draw(axes: Axes, curves: dict[str, MeanCurve | None]) -> None:
             axes.plot(
                 PERCENT * np.append(0.0, places),
                 PERCENT * rates,
-                linewidth=line_width(number, of=len(curves)),
+                linewidth=LINE_WIDTH,
                 **line_style(number),
             )
     known = [curve for curve in curves.values() if curve is not None]
     if not known:
         explain_empty(axes, EMPTY)
         return
+    if len(curves) <= MOST_WRITTEN:
+        areas = [
+            (f"{PERCENT * curve.area:.1f} %", line_style(number)["color"])
+            for number, curve in enumerate(curves.values())
+            if curve is not None
+        ]
+        write_results(axes, areas, top=0.1 + 0.09 * len(areas))
     axes.plot([0, 100], [0, 100], **CHANCE, zorder=1)
     if left_out := max(curve.left_out for curve in known):
         remark(axes, f"{left_out} section{'s' * (left_out > 1)} without both classes")

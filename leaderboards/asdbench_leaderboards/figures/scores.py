@@ -118,7 +118,6 @@ def _draw(axes: Axes, part: Scored, *, threshold: float | None) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if not part.scores.size:
         explain_empty(axes, EMPTY)
-        axes.set(xticks=[], yticks=[])
         return
     shown = part.scores if threshold is None else np.append(part.scores, threshold)
     # The threshold too, or it could lie outside the axis.

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from asdbench import EnsembleRecipe, EpochLog, RecordedMethod, RecordedRun
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
+    LINE_WIDTH,
     Style,
     add_title,
     axes_row,
@@ -147,7 +148,7 @@ def _draw(axes: Axes, stretches: Sequence[Stretch], *, colour: str) -> None:
     for stretch in stretches:
         marker = "." if stretch.epochs.size <= FEW_EPOCHS else ""
         axes.fill_between(stretch.epochs, stretch.low, stretch.high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(stretch.epochs, stretch.mean, color=colour, linewidth=1.2, marker=marker)
+        axes.plot(stretch.epochs, stretch.mean, color=colour, linewidth=LINE_WIDTH, marker=marker)
     low = min(float(stretch.low.min()) for stretch in stretches)
     high = max(float(stretch.high.max()) for stretch in stretches)
     # Some losses are negative, for example log-likelihoods, and have no logarithm.
