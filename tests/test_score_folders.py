@@ -39,13 +39,13 @@ def test_names_of_the_baselines_files_are_read_with_a_note(name: str, machine: s
     [clip] = found.clips
     assert (clip.machine, clip.section, clip.domain, clip.score) == (machine, "00", None, 0.5)
     assert clip.release == ("dcase2023" if "DCASE" in name else "")
-    assert found.notes == (f"1 of 1 files have other names than the challenge's: {name}",)
+    assert list(found.notes) == [f"1 of 1 files have other names than the challenge's: {name}"]
 
 
 def test_official_names_need_no_note(tmp_path: Path) -> None:
     lines(tmp_path / "anomaly_score_fan_id_00.csv", "id_00_00000000.wav,1")
     lines(tmp_path / OFFICIAL, "section_03_0000.wav,1")
-    assert read_scores(tmp_path).notes == ()
+    assert read_scores(tmp_path).notes == []
 
 
 def test_two_files_of_one_section_are_refused(tmp_path: Path) -> None:
