@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import broken_plugin
+import numpy as np
 import pytest
 import tiny
 
 from asdbench import ConfigError, DataError, PluginError, Registry, RunDocument, Selector
 from asdbench.cli import status_of
 from asdbench.detector.detector import segments_fault
+from asdbench.jobs.probe import depends_on_batch
 from asdbench.plugin.registry import NotOffered, Plugin, load_plugin
 from asdbench.recipes.resolve import resolve, resolve_ensemble
 from asdbench.results.plots import draw
@@ -248,3 +252,24 @@ def test_an_output_of_one_axis_lacks_its_segments_and_several_segments_are_no_mi
     assert "output 'nll' must be [items, segments, ...], got [items]" in (segments_fault({"nll": ()}) or "")
     assert segments_fault({"embedding": (5, 128), "distance": (5,)}) is None
     assert segments_fault({"reconstruction_error": (128,)}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "precision", "dependent"),
+    [
+        (0.0, "fp32", False),
+        (0.005, "fp32", False),
+        (0.05, "fp32", True),
+        (0.05, "bf16", False),
+        (0.5, "bf16", True),
+    ],
+)
+def test_a_score_may_change_by_what_arithmetic_of_its_precision_rounds(
+    change: float, precision: str, dependent: bool
+) -> None:
+    scores = np.random.default_rng(0).normal(size=100)
+    recipe = SimpleNamespace(common=SimpleNamespace(precision=precision))
+    detector: Any = SimpleNamespace(score=lambda items: items + change, recipe=recipe)
+    items: Any = scores
+    assert depends_on_batch(detector, items, scores=scores) is dependent
+    assert depends_on_batch(detector, items[:1], scores=scores[:1]) is False

@@ -34,8 +34,8 @@ from asdbench_leaderboards.figures.scored import (
 
 PLACES = 1001
 NOTE = (
-    "false alarms and misses among the test items; threshold: share of the section's items that score lower; sections "
-    "and seeds pooled; circle: equal error rate"
+    "false alarms and misses among the test items, sections and seeds pooled; threshold: share of the section's items "
+    "that score lower; circle: equal error rate"
 )
 EMPTY = "no scores of normal and of anomalous items"
 ALARMS: Style = {"linestyle": "-"}

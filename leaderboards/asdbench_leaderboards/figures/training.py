@@ -155,6 +155,9 @@ def _draw(axes: Axes, stretches: Sequence[Stretch], *, colour: str) -> None:
     if low > 0 and high / low >= WIDE:
         axes.set_yscale("log")
     axes.tick_params(labelsize="small")
+    epochs = np.concatenate([stretch.epochs for stretch in stretches])
+    if epochs.min() == epochs.max():  # too narrow an axis for whole numbers
+        axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
     axes.locator_params(axis="x", nbins=5, integer=True)
 
 
