@@ -192,7 +192,7 @@ WRONG = {
     "an unknown key of a light command": (
         "[describe]\njsn = true\n",
         "describe idnn",
-        "table [describe]: unknown key 'jsn'; did you mean 'json'? (known: dataset, json)",
+        "table [describe]: unknown key 'jsn'; did you mean 'json'? (known: dataset, json, kind)",
     ),
     "an unknown key of a command in a group": (
         '[datasets.verify]\ndata-rot = "x"\n',

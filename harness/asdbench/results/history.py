@@ -12,7 +12,7 @@ from asdbench.core.files import sizes_of
 from asdbench.errors import RunError
 from asdbench.messages.progress import Status
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
-from asdbench.results.record import find_run, run_files
+from asdbench.results.record import find_run, read_document, run_files
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 
@@ -69,7 +69,7 @@ class Removal(Config, frozen=True, kw_only=True):
 
 def list_runs(out: Path) -> list[RunLine]:
     """Return all runs of a folder of results, the latest first."""
-    return [_line(out, name) for name in run_files(out)]
+    return [_line(name, file) for name, file in run_files(out).items()]
 
 
 def failures_of(document: RunDocument) -> list[JobFailure]:
@@ -121,9 +121,9 @@ def remove_run(out: Path, run: str, *, dry_run: bool = False) -> Removal:
     return removal
 
 
-def _line(out: Path, name: str) -> RunLine:
+def _line(name: str, file: Path) -> RunLine:
     try:
-        document = find_run(out, name)
+        document = read_document(file)
     except RunError as error:
         return RunLine(id=name, time="", dataset="", methods=[], seeds=[], state=str(error))
     run = document.run
@@ -174,7 +174,7 @@ def _place(traceback: str, recipe: Recipe | None) -> tuple[str | None, int | Non
 def _own(store: Store, document: RunDocument) -> Mapping[str, list[Path]]:
     """Return the existing files and folders that one run alone uses, by kind; its document last."""
     run, out = document.run.id, store.root
-    others = [_document(out, name) for name in run_files(out) if name != run]
+    others = [_other(file) for name, file in run_files(out).items() if name != run]
     jobs = {job.id for job in document.jobs} - {job.id for other in others for job in other.jobs}
     records = set(document.records.values()) - {name for other in others for name in other.records.values()}
     places = {
@@ -189,9 +189,9 @@ def _own(store: Store, document: RunDocument) -> Mapping[str, list[Path]]:
     return {kind: [path for path in paths if path.exists()] for kind, paths in places.items()}
 
 
-def _document(out: Path, name: str) -> RunDocument:
+def _other(file: Path) -> RunDocument:
     try:
-        return find_run(out, name)
+        return read_document(file)
     except RunError as error:
         raise RunError(f"{error}; what that run uses is unknown, so delete its document first") from error
 

@@ -115,13 +115,13 @@ def find_run(out: Path, run: str = LATEST) -> RunDocument:
     if run != LATEST:
         if run not in files:
             raise RunError(unknown("run", run, known=files))
-        return _read(files[run], RunDocument)
+        return read_document(files[run])
     times = {file: time for file in files.values() if (time := _time_of(file)) is not None}
     if not times:
         raise RunError(f"none of the {len(files)} runs in {out} can be read")
     # The time in a document has a resolution of one second; the file's time breaks ties.
     latest = max(times, key=lambda file: (times[file], file.stat().st_mtime_ns))
-    return _read(latest, RunDocument)
+    return read_document(latest)
 
 
 def run_files(out: Path) -> dict[str, Path]:
@@ -134,6 +134,15 @@ def run_files(out: Path) -> dict[str, Path]:
         return times[name], files[name].stat().st_mtime_ns
 
     return {name: files[name] for name in sorted(files, key=age, reverse=True)}
+
+
+def read_document(file: Path) -> RunDocument:
+    """Return the document of a run from its file.
+
+    Raises:
+        RunError: The file is damaged, or of a version that is not supported.
+    """
+    return _read(file, RunDocument)
 
 
 def read_method(out: Path, run: RunDocument, *, label: str) -> RecordedMethod:
