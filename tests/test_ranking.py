@@ -102,6 +102,15 @@ def test_the_table_shows_them_and_says_where_normals_to_compare_with_are_missing
     )
 
 
+def test_an_ensemble_is_not_advised_to_hold_items_out() -> None:
+    found = strangest(ranked(TESTED, HELD, seeds=(0,), claims=CLAIMS, recipe=BY_MACHINE), seeds=(0,))
+    about = {"unlabelled": 3, "strangest": found}
+    run = made.run_of(made.recorded(TESTED, recipe=made.ensemble_of("knn"), about=about))
+    text = results_table(run.document)
+    assert "an ensemble has no scores of held-out normal items to compare these with" in text
+    assert "held=0.2" not in text
+
+
 def test_warnings_about_the_data_are_shown_once_for_all_methods() -> None:
     run = made.run_of(made.recorded(TESTED), made.recorded(TESTED, label="idnn"))
     noted = msgspec.structs.replace(run.document.data, notes=["channel 0 is silent"])

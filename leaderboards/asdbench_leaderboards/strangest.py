@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tabulate import tabulate
 
-from asdbench import MethodSummary
+from asdbench import EnsembleRecipe, MethodSummary
 
 
 def strangest_items(summary: MethodSummary) -> Iterator[str]:
@@ -33,5 +33,7 @@ def strangest_items(summary: MethodSummary) -> Iterator[str]:
         headers=["rank", "file", *(["start"] if is_cut else []), *columns, "score", "above held-out normals"],
         disable_numparse=True,
     )
-    if any(item.percentile is None for item in items):
+    if isinstance(summary.recipe, EnsembleRecipe):
+        yield "an ensemble has no scores of held-out normal items to compare these with"
+    elif any(item.percentile is None for item in items):
         yield "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out"
