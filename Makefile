@@ -1,4 +1,4 @@
-.PHONY: check format lint types test bench
+.PHONY: check format lint types test bench mutants
 
 check: lint types test
 
@@ -18,3 +18,7 @@ test:
 
 bench:
 	pytest benchmarks
+
+ONLY =
+mutants:
+	python tests/mutants/run.py "$(ONLY)"
