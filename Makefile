@@ -1,4 +1,4 @@
-.PHONY: check format lint types test bench figures-of-readmes
+.PHONY: check format lint types test bench figures-of-readmes mutants
 
 check: lint types test
 
@@ -22,3 +22,7 @@ bench:
 # Runs the methods behind the measured numbers of the READMEs and writes both; ONLY=serial_oe for one of them.
 figures-of-readmes:
 	python tests/support/measured.py $(ONLY)
+
+# Changes one setting of a paper at a time; a test must fail for each. ONLY=serial_oe for some of them.
+mutants:
+	python tests/mutants/run.py "$(ONLY)"

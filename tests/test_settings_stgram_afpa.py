@@ -52,11 +52,11 @@ class Fit:
         self.model: StgramModel = built(self.recipe.model, self.info)
         # Embeddings of zeros have a right angle to every class.
         self.network = StandIn(lambda waves, features: zeros(len(waves), 128))
-        self.trainer = Rehearsal(self.model, folder, real=4, stand_ins={self.model: self.network})
-        raw = np.random.default_rng(0).normal(size=(CLIPS, SAMPLES)).astype(np.float32)
-        self.items = items_of(
-            raw, self.info, claim=[k % CLASSES for k in range(CLIPS)], featurizer=picture
+        self.trainer = Rehearsal(
+            self.model, folder, real=lambda step: step < 4, stand_ins={self.model: self.network}
         )
+        raw = np.random.default_rng(0).normal(size=(CLIPS, SAMPLES)).astype(np.float32)
+        self.items = items_of(raw, self.info, claim=[k % CLASSES for k in range(CLIPS)], featurizer=picture)
         self.model.fit(self.items, self.items[:0], self.trainer)
 
     @property

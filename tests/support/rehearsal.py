@@ -7,7 +7,9 @@ and learning rates still follow their schedule at all steps.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +18,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from hums import Waves
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asdbench import Info, Items, Selector, Stage
+from asdbench import Info, Items, Selector, Stage, load_registry
 from asdbench.core.config import config_of, configure
 from asdbench.data.pack import Pack
 from asdbench.detector.items import ItemSource
@@ -31,6 +32,7 @@ from asdbench.plugin.entries import Lazy
 from asdbench.recipes.recipe import Part, Recipe
 from asdbench.recipes.resolve import resolve
 
+_registry = functools.cache(load_registry)
 Losses = Sequence[tuple[str, float]]
 OnLoss = Callable[[str, Tensor, Any], None]
 """Receives the name of each loss, the loss and the batch, before the optimizer's step."""
@@ -56,7 +58,9 @@ def check(row: Row, seen_in: Any) -> None:
     """Compare what a rehearsal shows with what is stated."""
     numbers = row.stated if isinstance(row.stated, list | tuple) else [row.stated]
     exact = not all(isinstance(number, float) for number in numbers)
-    assert row.seen(seen_in) == (row.stated if exact else pytest.approx(row.stated, rel=row.rel, abs=1e-12))
+    stated = row.stated if exact else pytest.approx(row.stated, rel=row.rel, abs=1e-12)
+    seen = row.seen(seen_in)
+    assert seen == stated, f"{row.what}: {row.where} states {row.stated}, training shows {seen}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +120,8 @@ class Rehearsal(Trainer):
 
     def run(self, stage: Stage) -> None:
         self.stages.append(stage)
-        with mock.patch("asdbench.detector.trainer.save_file"), mock.patch.object(self, "_save"):
+        saving = mock.patch("asdbench.detector.trainer.save_file"), mock.patch.object(self, "_save")
+        with one_thread(), saving[0], saving[1]:
             super().run(dataclasses.replace(stage, losses=self._remembered(stage)))
 
     def of(self, stage: str) -> list[Step]:
@@ -164,6 +169,17 @@ class Rehearsal(Trainer):
         return losses
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: several wait for each other more than they compute such small things."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def settings_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the kind of an optimizer and the settings of its one group, without the parameters."""
     [group] = optimizer.param_groups
@@ -181,7 +197,7 @@ def trains(optimizer: torch.optim.Optimizer, *modules: nn.Module) -> bool:
 
 def recipe_of(words: str, dataset: str, *, unit: str = "") -> Recipe:
     """Return a method's recipe on a dataset, or on one unit of it, with the paper's full settings."""
-    recipe = resolve(tiny.registry(), Selector.parse(words), dataset=dataset).on_unit(unit)
+    recipe = resolve(_registry(), Selector.parse(words), dataset=dataset).on_unit(unit)
     assert not recipe.reduced
     return recipe
 
