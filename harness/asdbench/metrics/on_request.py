@@ -53,7 +53,13 @@ def equal_error_recall(table: ScoreTable, *, resamples: int) -> list[Estimate]:
 def plain(estimates: Sequence[Estimate]) -> list[Estimate]:
     """Return standardised partial AUCs (p = 0.1) as plain ones: the share of the area left of p that is under the curve."""
     return [
-        estimate if estimate.draws is None else replace(estimate, draws=plain_share(estimate.draws))
+        estimate
+        if estimate.draws is None
+        else replace(
+            estimate,
+            draws=plain_share(estimate.draws),
+            lowest=float(plain_share(np.array([estimate.lowest]))[0]),
+        )
         for estimate in estimates
     ]
 
@@ -87,7 +93,15 @@ def _estimate(table: ScoreTable, path: Path, *, rows: Ints, resamples: int) -> E
         kinds = " and ".join(("normal", "anomalous")[value] for value in lone)
         notes.append(f"no interval: {kinds} items are in one block")
         draws, fixed = draws[:, :1], ("/".join(path),)  # keeps the value, drops the resamples
-    return Estimate(path=path, items=known.size, draws=draws, note="; ".join(notes) or None, fixed=fixed)
+    separate = known if block is None else block  # what is drawn as a whole
+    return Estimate(
+        path=path,
+        items=known.size,
+        draws=draws,
+        note="; ".join(notes) or None,
+        independent=min(np.unique(separate[kind]).size for kind in (anomalous, ~anomalous)),
+        fixed=fixed,
+    )
 
 
 def _recall(anomalous: Bools, scores: Floats, *, weights: Floats) -> Floats:
