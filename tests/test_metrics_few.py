@@ -161,3 +161,13 @@ def test_a_classifier_without_errors_rests_on_its_subjects() -> None:
         ClassTable(groups=(), columns={}, truth=truth, scores=scores, block=block), resamples=20
     )
     assert {round(result.low or 0, 6) for result in results} == {round(20 / (20 + 1.959964**2), 6)}
+
+
+@pytest.mark.parametrize(("metric", "lowest"), [("recall_eer", PERFECT_10), ("pauc_plain", PERFECT_10)])
+def test_metrics_on_request_are_bounded_like_the_others(metric: Metric, lowest: float) -> None:
+    low, high = ends(dcase2020(table((10, 10)), metrics=[metric]), metric, "00")
+    assert low == pytest.approx(lowest)
+    assert high == 1.0
+    # Nothing holds the plain share above 0, while McClish's begins at 47.4 %.
+    if metric == "pauc_plain":
+        assert ends(dcase2020(table((10, 10), wrong=9), metrics=[metric]), metric, "00")[0] < 0.3
