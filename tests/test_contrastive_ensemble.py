@@ -322,7 +322,8 @@ def test_fine_tuning_pulls_augmented_clips_near_and_pushes_anomalies_away(tmp_pa
 
 
 def test_the_method_is_the_papers_and_presets_change_what_they_say() -> None:
-    [method] = asdbench_methods()
+    method, *_ = asdbench_methods()
+    assert (method.name, method.reduced_presets) == ("contrastive_ensemble", ("small",))
     assert (method.defaults, method.scope, method.classes, method.length_s) == ({}, "all", 2, 10.0)
     config = EnsembleConfig()
     assert (config.pretrain_epochs, config.finetune_epochs, config.time_epochs, config.fusion_epochs) == (
