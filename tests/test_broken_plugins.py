@@ -237,7 +237,7 @@ def test_scores_that_depend_on_the_batch_are_marked_and_those_of_honest_methods_
             r"model 'flat' \(broken_plugin:Flat\) of flat: output 'embedding' must be \[items, segments, dims\], got "
             r"\[items, 16\]; if an item is one segment, unsqueeze\(1\) makes it \[items, 1, 16\]",
         ),
-        ("uneven", r"must have the same segments.* got embedding \[items, 1, 16\], code \[items, 16\]"),
+        ("uneven", r"must have the same segments.* got embedding \[items, 2, 16\], code \[items, 16\]"),
     ],
 )
 def test_a_forgotten_axis_of_segments_is_found_before_training(
@@ -252,6 +252,7 @@ def test_an_output_of_one_axis_lacks_its_segments_and_several_segments_are_no_mi
     assert "output 'nll' must be [items, segments, ...], got [items]" in (segments_fault({"nll": ()}) or "")
     assert segments_fault({"embedding": (5, 128), "distance": (5,)}) is None
     assert segments_fault({"reconstruction_error": (128,)}) is None
+    assert segments_fault({"claim_nll": (4,), "embedding": (1, 128)}) is None
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_the_command_draws_the_requested_figures_in_the_requested_format_and_pri
     assert status_of([*words, "--only", "roc", "--only", "confusion"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"]}
-    assert "<!-- autoencoder[epochs=2] (reduced) -->" in (tmp_path / "roc.svg").read_text("utf-8")
+    assert "<!-- autoencoder[epochs=2] (reduced), AUC " in (tmp_path / "roc.svg").read_text("utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["roc.svg"]
 
 

@@ -61,12 +61,12 @@ class Flat(Untrained):
 
 
 class Uneven(Untrained):
-    """Forgets the segments of one output of two."""
+    """Has two segments in one output and forgets the axis in another."""
 
     def outputs(self, items: Items) -> Mapping[str, Tensor]:
-        """Return the mean features with and without the axis of segments."""
+        """Return the mean features of two halves, and of all without the axis of segments."""
         embedding = super().outputs(items)["embedding"]
-        return {"embedding": embedding, "code": embedding.squeeze(1)}
+        return {"embedding": embedding.repeat(1, 2, 1), "code": embedding.squeeze(1)}
 
 
 class WithoutInfo(Untrained):

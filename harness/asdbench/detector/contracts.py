@@ -155,8 +155,8 @@ class Model(nn.Module):
 
         Returns:
             Tensors ``[n, segments, ...]``, for example ``{"embedding": [n, 1, dims], "claim_nll": [n, 1]}``. All have
-            the same segments, and ``embedding`` has three axes; anything else is refused before training. NaN marks an
-            output that an item does not have, for example a likelihood under a class outside the unit.
+            the same segments, or 1 for the whole item, and ``embedding`` has three axes; planning refuses anything else.
+            NaN marks an output that an item does not have, for example a likelihood under a class outside the unit.
         """
         raise NotImplementedError(f"{type(self).__name__} must define outputs")
 

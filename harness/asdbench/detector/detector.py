@@ -158,12 +158,10 @@ def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
             f"output {EMBEDDING!r} must be [items, segments, dims], got [items, {vectors[0]}]; if an item is one segment, "
             f"unsqueeze(1) makes it [items, 1, {vectors[0]}]"
         )
-    if len({shape[0] for shape in shapes.values()}) > 1:
+    # An output may also be of the whole item, for example the mean embedding of an item with four scores.
+    if len({shape[0] for shape in shapes.values()} - {1}) > 1:
         found = ", ".join(f"{name} [items, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
-        return (
-            f"all outputs must have the same segments, their second axis, got {found}; an output of one segment has a 1 "
-            "there"
-        )
+        return f"outputs must have the same segments, their second axis, or 1 for the whole item, got {found}"
     return None
 
 
