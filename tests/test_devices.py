@@ -8,6 +8,7 @@ reports is ``meta``, the only other one that every torch has.
 from __future__ import annotations
 
 import contextlib
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -160,8 +161,8 @@ def detector_on(device: str, model: str, *, precision: Precision = "fp32") -> De
     options = {f"model.{key}": value for key, value in SMALL.items() if key in known}
     if "n_mels" in config_of(REGISTRY.build("featurizer", parts["featurizer"])).__struct_fields__:
         options["featurizer.n_mels"] = "64"
-    if model in ("contrastive", "convolutional_autoencoder"):
-        options["model.width"] = "4"
+    if typing.get_type_hints(config_of(REGISTRY.build("model", model))).get("width") is int:
+        options["model.width"] = "4"  # channels, and not a multiple of the published ones
     options["precision"] = precision
     generated = (
         each for each in REGISTRY.method(name).on if open_dataset(REGISTRY, Selector(each)).card.generated

@@ -216,10 +216,14 @@ def test_every_recall_of_robot_aae_is_a_count_of_whole_windows() -> None:
         assert number.value == pytest.approx(found / TESTED[number.dataset], abs=0.00005001)
 
 
+STAND_INS = {"time_spectrum_fusion": "Reference [33]"}
+"""Approximations in place of several systems -> the system whose values stand beside the measured ones."""
+
+
 def test_two_tables_that_print_one_system_agree() -> None:
     values: dict[tuple[Any, ...], set[float]] = {}
     for number in PRINTED:
-        if number.words:
+        if number.words and STAND_INS.get(number.words, number.method) == number.method:
             key = (number.dataset, number.words, key_of(number.groups, number.metric))
             values.setdefault(key, set()).add(number.value)
     assert [key for key, found in values.items() if len(found) > 1] == []

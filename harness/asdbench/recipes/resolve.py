@@ -20,6 +20,7 @@ from asdbench.recipes.recipe import PARTS, CommonOptions, EnsembleRecipe, Part, 
 
 COMPUTING = (
     "asdbench.blocks",
+    "asdbench.core.parts",
     "asdbench.core.seeding",
     "asdbench.data.pack",
     "asdbench.detector",

@@ -70,8 +70,9 @@ class IncrementalClassifier(SpectrogramClassifier):
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             logits = self.head(self.embed(batch))
-            unseen = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
-            unseen[known] = False
+            unseen = torch.tensor(
+                [index not in known for index in range(logits.shape[1])], device=logits.device
+            )
             yield "cross_entropy", F.cross_entropy(logits.masked_fill(unseen, -torch.inf), batch.claim)
 
         return losses
