@@ -88,6 +88,18 @@ def test_members_that_were_run_are_not_run_again(
     assert evaluations[1].items["score_42"].equals(finished[1][0].items["score_42"])
 
 
+def test_an_ensemble_costs_what_all_its_members_cost(folder: Path, cache: Path) -> None:
+    members = [Selector("toy_by_machine"), Selector("toy_with_foreign", {"epochs": "2"})]
+    document, _ = go(folder, *members, Selector("toys"), cache=cache)
+    *costs, whole = [method.cost for method in document.methods.values() if method.cost is not None]
+    assert len(costs) == 2
+    assert whole.parameters == sum(cost.parameters for cost in costs)
+    assert whole.flops == sum(cost.flops for cost in costs)
+    assert whole.fit_s == pytest.approx(sum(cost.fit_s for cost in costs))
+    assert whole.score_ms == pytest.approx(sum(cost.score_ms or 0.0 for cost in costs))
+    assert whole.peak_memory_bytes == max(cost.peak_memory_bytes for cost in costs)
+
+
 def test_the_record_and_the_table_name_the_members(
     finished: tuple[RunDocument, list[Evaluation]], folder: Path
 ) -> None:

@@ -34,7 +34,14 @@ from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import draw
 from asdbench.results.record import RecordedRun
 from asdbench_leaderboards.figures.curves import mean_precision, mean_roc, section_share
-from asdbench_leaderboards.figures.panels import COLOURS, LINE_WIDTH, method_label, short, title_of
+from asdbench_leaderboards.figures.panels import (
+    COLOURS,
+    LINE_WIDTH,
+    letters_across,
+    method_label,
+    short,
+    title_of,
+)
 from asdbench_leaderboards.figures.scored import Scored, measured_levels, scored
 
 DETECTION = {"results", "roc", "error_rates", "scores", "training"}
@@ -258,6 +265,21 @@ def test_a_title_names_a_single_method_and_the_options_of_the_dataset() -> None:
     data = msgspec.structs.replace(document.run, dataset_options={"snr_db": "6", "machines": "fan"})
     assert title_of(msgspec.structs.replace(document, run=data)) == "knn[k=3] on made[machines=fan,snr_db=6]"
     assert title_of(run_of(one, two).document) == "made"
+
+
+def test_a_long_title_of_the_results_is_broken_and_still_says_that_data_are_partial(
+    registry: Registry,
+) -> None:
+    items = clips(("fan", "00", [1, 2], [3, 4]))
+    run = run_of(recorded(items), results=AUC_OF_SECTIONS, complete=False)
+    options = {f"option_{number}": "+".join(["machine"] * 4) for number in range(5)}
+    document = msgspec.structs.replace(
+        run.document, run=msgspec.structs.replace(run.document.run, dataset_options=options)
+    )
+    figure = registry.build("figure", "results")(RecordedRun(document=document, methods=run.methods))
+    title = figure.axes[0].get_title(loc="left")
+    assert title.replace("\n", "").endswith("option_4=machine+machine+machine+machine], partial data")
+    assert max(map(len, title.split("\n"))) <= letters_across(figure)
 
 
 @pytest.mark.parametrize("run", [detection(), holdout(), classification()], ids=["clips", "windows", "faces"])

@@ -143,7 +143,9 @@ def _too_old(piece: Piece, age_s: float, *, unused_s: float | None) -> str:
         limit = unused_s
     if limit is None or age_s < limit:
         return ""
-    return f"not used for {limit / DAY_S:g} days" if limit else "not in use"
+    if not limit:
+        return "not in use"
+    return f"not used for {limit / DAY_S:g} days" if limit >= DAY_S else f"not used for {limit:g} s"
 
 
 def _remove(piece: Piece, *, vaults: Sequence[Piece], dry_run: bool) -> bool:

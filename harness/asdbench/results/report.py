@@ -90,22 +90,34 @@ def record_of(document: RunDocument, evaluation: Evaluation) -> MethodRecord:
 
 
 def cost_of(evaluation: Evaluation) -> Cost | None:
-    """Return what a method cost; None if nothing finished."""
+    """Return what a method cost, or an ensemble: the sum over its members; None if nothing finished."""
     finished = evaluation.finished
     if not finished:
         return None
-    fits = {found.fit.model_id: found.fit for found in finished}.values()  # cases may share a model
-    tested = [(found.score.ms_per_item, len(found.case.score.test.ids)) for found in finished]
-    items = sum(count for _, count in tested)  # units differ in size, so the time per item is weighted by it
+    members: dict[str, list[Finished]] = {}
+    for found in finished:
+        members.setdefault(found.case.recipe.label, []).append(found)
+    # Cases may share a model, and so may members that only score differently.
+    fits = {found.fit.model_id: found.fit for found in finished}.values()
+    models = {frozenset(found.fit.model_id for found in cases): cases for cases in members.values()}
+    largest = [max(found.fit.parameters for found in cases) for cases in models.values()]
+    times = [time for cases in members.values() if (time := _score_ms(cases)) is not None]
     usages = [job.usage for found in finished for job in (found.fit, found.score)]
     return Cost(
         fit_s=sum(fit.usage.seconds for fit in fits) / len(evaluation.seeds),
-        score_ms=sum(ms * count for ms, count in tested) / items if items else None,
-        parameters=max(fit.parameters for fit in fits),
-        flops=max(fit.flops for fit in fits),
+        score_ms=sum(times) if times else None,
+        parameters=sum(largest),
+        flops=sum(max(found.fit.flops for found in cases) for cases in models.values()),
         peak_memory_bytes=max(usage.peak_memory_bytes for usage in usages),
         peak_device_bytes=max(fit.usage.peak_device_bytes for fit in fits),
     )
+
+
+def _score_ms(cases: Sequence[Finished]) -> float | None:
+    """Return the time to score an item; units differ in size, so it is weighted by that."""
+    tested = [(found.score.ms_per_item, len(found.case.score.test.ids)) for found in cases]
+    items = sum(count for _, count in tested)
+    return sum(time * count for time, count in tested) / items if items else None
 
 
 def _rows(evaluation: Evaluation, printed: PrintedValues) -> list[ResultRow]:

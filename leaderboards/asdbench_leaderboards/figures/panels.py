@@ -36,6 +36,7 @@ LETTERS_PER_INCH = 12
 INCHES_PER_LINE = 0.18
 MOST_LETTERS, MOST_LINES = 40, 4
 """Of a method's name; longer names are cut."""
+MOST_TITLE_LINES = 12
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -85,10 +86,14 @@ def edges(axes: Sequence[Axes]) -> Iterator[tuple[Axes, bool, bool]]:
 
 def add_title(figure: Figure, document: RunDocument, *, note: str) -> None:
     """Write the dataset and what the figure shows above all panels."""
-    letters = letters_across(figure)
-    text = "\n".join([short(title_of(document), width=letters), *textwrap.wrap(note, width=letters)])
+    text = "\n".join([broken_title(figure, document), *textwrap.wrap(note, width=letters_across(figure))])
     figure.suptitle(text, x=0.01, ha="left", fontsize="medium")
     grow(figure, lines=text.count("\n") + 2)
+
+
+def broken_title(figure: Figure, document: RunDocument) -> str:
+    """Return the title of a run in lines that fit; all of them, since the last word may be that data are partial."""
+    return short(title_of(document), width=letters_across(figure), lines=MOST_TITLE_LINES)
 
 
 def letters_across(figure: Figure) -> int:

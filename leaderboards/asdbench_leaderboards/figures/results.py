@@ -14,13 +14,13 @@ from asdbench_leaderboards.cells import HALF_IS_CHANCE, metric_name, whole_name
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
     PERCENT,
+    broken_title,
     columns_of,
     grow,
     line_style,
     lines_of,
     method_label,
     new_figure,
-    title_of,
 )
 
 MOST_BESIDE = 3
@@ -47,7 +47,9 @@ def results_figure(run: RecordedRun) -> Figure:
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 105)
     axes.set_ylabel(metric_name(metric).replace(" %", ", %"))
-    axes.set_title(title_of(document), loc="left", fontsize="medium")
+    title = broken_title(figure, document)
+    axes.set_title(title, loc="left", fontsize="medium")
+    grow(figure, lines=title.count("\n"))
     axes.spines[["top", "right"]].set_visible(False)
     _add_legend(figure, document)
     return figure
