@@ -5,6 +5,7 @@ from asdbench.blocks.arcface import ArcFace
 from asdbench.blocks.channels import rounded_channels
 from asdbench.blocks.claims import claim_nll, of_claim
 from asdbench.blocks.frugal import FrugalSequential
+from asdbench.blocks.halving import halving_convolutions
 from asdbench.blocks.pinned import pinned_file
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "FrugalSequential",
     "SubclusterAdaCos",
     "claim_nll",
+    "halving_convolutions",
     "of_claim",
     "pinned_file",
     "rounded_channels",

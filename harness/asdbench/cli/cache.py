@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asdbench.cli.output import print_json, size_text
-from asdbench.cli.run import Duration
-from asdbench.cli.settings import cache_option, data_options, json_option
+from asdbench.cli.settings import Duration, cache_option, data_options, json_option
 
 if TYPE_CHECKING:
     from asdbench.data.cached import Stored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ import click
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.output import for_screen, print_json, tables_of
-from asdbench.cli.settings import SELECTOR, WholeNumber, data_options, json_option, out_option
+from asdbench.cli.settings import SELECTOR, Duration, WholeNumber, data_options, json_option, out_option
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
 from asdbench.plugin.entries import PresetRun, Selector
@@ -27,29 +26,6 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     from asdbench.results.schema import RunDocument
     from asdbench.runs.estimate import CaseEstimate
     from asdbench.runs.request import Request
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class Duration(click.ParamType[float]):
-    """A duration in seconds, or with a suffix: 90, 30s, 15m, 2h or 1d."""
-
-    name = "DURATION"
-
-    def __init__(self, *, positive: bool = False) -> None:
-        self.positive = positive
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the duration in seconds."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a duration; use for example 90, 30s, 15m, 2h or 1d", param, ctx)
-        seconds = float(match[1]) * _UNITS[match[2] or "s"]
-        if self.positive and seconds == 0:
-            self.fail(f"{value!r} is not longer than 0; use for example 90, 30s, 15m, 2h or 1d", param, ctx)
-        return seconds
 
 
 @click.command(

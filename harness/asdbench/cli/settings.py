@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from asdbench.plugin.entries import Selector
 C = TypeVar("C", bound=Callable[..., Any])
 SETTINGS = Path("asdbench.toml")
 _FOLDERS = ("data_root", "cache", "out")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SelectorType(click.ParamType[Selector]):
@@ -31,6 +33,27 @@ class SelectorType(click.ParamType[Selector]):
             return Selector.parse(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
+
+
+class Duration(click.ParamType[float]):
+    """A duration in seconds, or with a suffix: 90, 30s, 15m, 2h or 1d."""
+
+    name = "DURATION"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self.positive = positive
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the duration in seconds."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration; use for example 90, 30s, 15m, 2h or 1d", param, ctx)
+        seconds = float(match[1]) * _UNITS[match[2] or "s"]
+        if self.positive and seconds == 0:
+            self.fail(f"{value!r} is not longer than 0; use for example 90, 30s, 15m, 2h or 1d", param, ctx)
+        return seconds
 
 
 class WholeNumber(click.IntRange):

@@ -84,8 +84,7 @@ def dcase2021(
         table: Scores and labels; without a column ``domain`` sections are measured instead.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report, in this order within a group.
-        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
-            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+        mcclish: See ``dcase2020``.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -94,11 +93,8 @@ def dcase2021(
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
     metrics = _wanted(metrics, offered=(*WITH_OMEGA, "pauc_plain", "recall_eer"), mcclish=mcclish)
-    # The domain is a level of the table, so each domain of a section is measured separately.
-    auc, partial_auc = measure(table, resamples=resamples)
-    further = _further(table, partial_auc, metrics=metrics, resamples=resamples)
     # Omega = h{AUC_mnd, pAUC_mnd}: type m, section n, domain d; h is the harmonic mean over all of them.
-    return _harmonic(table, {"auc": auc, "pauc": partial_auc, **further}, metrics=metrics)
+    return _harmonic(table, _by_domain(table, metrics=metrics, resamples=resamples), metrics=metrics)
 
 
 def dcase2021_arithmetic(
@@ -111,8 +107,7 @@ def dcase2021_arithmetic(
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report, in this order within a group; ``recall_eer``, the recall at the equal-error
             threshold of each domain, is available too.
-        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
-            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+        mcclish: See ``dcase2020``.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -121,11 +116,9 @@ def dcase2021_arithmetic(
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
     metrics = _wanted(metrics, offered=(*AREAS, "pauc_plain", "recall_eer"), mcclish=mcclish)
-    auc, partial_auc = measure(table, resamples=resamples)
-    further = _further(table, partial_auc, metrics=metrics, resamples=resamples)
-    measured: dict[Metric, list[Estimate]] = {"auc": auc, "pauc": partial_auc, **further}
     estimates = {
-        metric: [*leaves, *pool({metric: leaves}, reduce=mean)] for metric, leaves in measured.items()
+        metric: [*leaves, *pool({metric: leaves}, reduce=mean)]
+        for metric, leaves in _by_domain(table, metrics=metrics, resamples=resamples).items()
     }
     return report(table, [(metric, estimate) for metric in metrics for estimate in estimates[metric]])
 
@@ -144,8 +137,7 @@ def dcase2022(
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report, in this order within a group; ``pauc_domain``, the pAUC of one domain's
             normal and anomalous clips, is available too. It is not part of Omega.
-        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
-            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+        mcclish: See ``dcase2020``.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -168,8 +160,7 @@ def dcase2023(
         table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report; ``pauc_domain`` is available too.
-        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
-            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+        mcclish: See ``dcase2020``.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -189,8 +180,7 @@ def dcase2024(
         table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report; ``pauc_domain`` is available too.
-        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
-            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+        mcclish: See ``dcase2020``.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -210,8 +200,7 @@ def dcase2025(
         table: Scores and labels; without a column ``domain`` each section counts as one domain.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         metrics: Metrics to report; ``pauc_domain`` is available too.
-        mcclish: False: report ``pauc_plain``, the share of the area left of p = 0.1 that is under the curve, in place of
-            ``pauc``, which standardises it so that chance is 0.5. Omega always uses the latter.
+        mcclish: See ``dcase2020``.
 
     Returns:
         The domains of a section, then the section, then the type, the average last; by name.
@@ -220,6 +209,15 @@ def dcase2025(
         ConfigError: ``resamples`` is negative or a metric unknown.
     """
     return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
+
+
+def _by_domain(
+    table: ScoreTable, *, metrics: Sequence[Metric], resamples: int
+) -> dict[Metric, list[Estimate]]:
+    """Return the measured estimates of 2021: the domain is a level of the table, so each is measured separately."""
+    auc, partial_auc = measure(table, resamples=resamples)
+    further = _further(table, partial_auc, metrics=metrics, resamples=resamples)
+    return {"auc": auc, "pauc": partial_auc, **further}
 
 
 def _over_domains(

@@ -39,7 +39,7 @@ def resolve_remembered(registry: Registry, selector: Selector, *, dataset: str, 
     """Return what ``resolve`` returns, from the cache if it is there; raises the same errors."""
     layers = layers_of(registry, selector, dataset=dataset)
     if any(_is_path(value) for layer in layers for value in _texts(layer)):
-        # Options that name files enter a recipe by the files' content, which only reading them again can tell.
+        # Options that name files enter a recipe by the files' content, which only reading them again shows.
         return resolve(registry, selector, dataset=dataset)
     file = cache / "recipes" / f"{_key(registry, selector, dataset=dataset)}.json"
     recipe = recall(file, Recipe)

@@ -7,7 +7,6 @@ log-mel spectrogram replace them. The loss is SimCLR's (Chen et al., ICML 2020).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated
 
@@ -16,7 +15,8 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Stage, Trainer
+from asdbench import Config, DataError, Info, Items, ItemView, Stage, Trainer
+from asdbench.blocks import halving_convolutions
 from asdbench_plugins.baselines.standardised import StandardisedModel
 
 
@@ -55,18 +55,12 @@ class Contrastive(StandardisedModel):
             ConfigError: The features are not ``[mels, frames]``, or have too few of either.
         """
         super().__init__(config, info)
-        least = 2**config.layers
-        if len(info.feature_shape) != 2 or min(info.feature_shape) < least:
-            raise ConfigError(
-                f"layers={config.layers} needs features [mels, frames] of at least {least} each, "
-                f"found {list(info.feature_shape)}: use the featurizer logmel, longer clips or fewer layers"
-            )
-        widths = [1, *(config.width * 2**number for number in range(config.layers))]
         self.encoder = nn.Sequential(
-            *(layer for pair in itertools.pairwise(widths) for layer in _halving(*pair))
+            *halving_convolutions(info.feature_shape, width=config.width, layers=config.layers)
         )
+        channels = config.width * 2 ** (config.layers - 1)
         self.projection = nn.Sequential(
-            nn.Linear(widths[-1], widths[-1]), nn.ReLU(), nn.Linear(widths[-1], config.dims)
+            nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, config.dims)
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -146,14 +140,6 @@ def pair_loss(embedding: Tensor, *, temperature: float) -> Tensor:
     partner = torch.arange(len(unit), device=unit.device).roll(count)
     # -ln exp(cos(i, partner) / t) / sum over k != i of exp(cos(i, k) / t).
     return F.cross_entropy(cosines.masked_fill(itself, -torch.inf), partner)
-
-
-def _halving(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return (
-        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
 
 
 def _turned(one: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class AdversarialConfig(ClassifierConfig, frozen=True, kw_only=True):
 
 
 class AdversarialClassifier(SpectrogramClassifier):
-    """The classifier of log-mel spectrograms with an adversary that tells the two domains apart.
+    """The classifier of log-mel spectrograms with an adversary that classifies the domain.
 
     The adversary reads the embedding; its gradient is reversed before the encoder, which so learns to hide the domain.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
@@ -11,8 +10,8 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer
-from asdbench.blocks import claim_nll
+from asdbench import Config, DataError, Info, Items, ItemView, Model, Stage, Trainer
+from asdbench.blocks import claim_nll, halving_convolutions
 
 Losses = Callable[[Items, int], Iterator[tuple[str, Tensor]]]
 
@@ -111,26 +110,12 @@ class SpectrogramClassifier(ClaimClassifier):
             ConfigError: The features are not ``[mels, frames]``, or have too few of either.
         """
         super().__init__(config, info)
-        least = 2**config.layers
-        if len(info.feature_shape) != 2 or min(info.feature_shape) < least:
-            raise ConfigError(
-                f"layers={config.layers} needs features [mels, frames] of at least {least} each, "
-                f"found {list(info.feature_shape)}: use the featurizer logmel, longer clips or fewer layers"
-            )
         self.encoder = nn.Sequential(
             nn.BatchNorm2d(1),
-            *(layer for pair in itertools.pairwise([1, *config.widths]) for layer in _halving(*pair)),
+            *halving_convolutions(info.feature_shape, width=config.width, layers=config.layers),
         )
 
     def embed(self, items: ItemView) -> Tensor:
         """Return embeddings ``[n, dims]``."""
         embedding: Tensor = self.encoder(items.features().unsqueeze(1)).mean(dim=(2, 3))
         return embedding
-
-
-def _halving(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return (
-        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
