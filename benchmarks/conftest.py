@@ -21,6 +21,12 @@ CLIPS = 512
 StartSide = Callable[..., Side]
 
 
+def pytest_report_header() -> str:
+    """Name the processor: ratios hold for a kind of machine."""
+    here = environment()
+    return f"on {here.processor}, {here.cores} cores{''.join(f', {gpu}' for gpu in here.gpus)}"
+
+
 @pytest.fixture
 def start_side() -> Iterator[StartSide]:
     """Start programs; they end with the test."""

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from sides.clips import log_mel_cost, wave_bytes
 from sides.comparing import Side, report, take_turns
+from sides.limits import limits
 
 from asdbench.jobs.processes import HEAP
 
@@ -28,7 +30,8 @@ def test_samples_from_the_pack_against_librosa_load(
     load = start_side("reading", "load", str(clips), variables=ONE_THREAD)
     assert ours.facts["excerpt"] == load.facts["excerpt"]
     compared = take_turns(benchmark, ours, [load], rounds=ROUNDS)
-    report(benchmark, compared, alternative="librosa.load(path, sr=None) per clip", at_least=4)
+    shares = limits(ours.facts["threads"]).shares(compared.ours, memory=wave_bytes())
+    report(benchmark, compared, alternative="librosa.load(path, sr=None) per clip", at_least=4, **shares)
 
 
 @pytest.mark.parametrize(("way", "at_least"), [("kept", 25), ("live", 5)])
@@ -42,5 +45,11 @@ def test_an_epoch_of_batches_against_a_dataset_of_files(
     # Decibels of faint energies show the rounding of single precision; see asdbench.dsp.logmel.
     np.testing.assert_allclose(ours.facts["excerpt"], loaders[0].facts["excerpt"], atol=1e-2)
     compared = take_turns(benchmark, ours, loaders, rounds=ROUNDS)
+    flops, feature_bytes = log_mel_cost()
+    shares = limits(ours.facts["threads"]).shares(
+        compared.ours,
+        flops=flops if way == "live" else 0.0,
+        memory=wave_bytes() + (1 if way == "live" else 2) * feature_bytes,  # kept ones are read too
+    )
     alternative = "a per-item Dataset of librosa.load and melspectrogram, DataLoader with 0 or 2 workers"
-    report(benchmark, compared, alternative=alternative, at_least=at_least)
+    report(benchmark, compared, alternative=alternative, at_least=at_least, **shares)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sides.comparing import Answer, Compared, Side, report, timed
+from sides.limits import limits
 
 from asdbench.jobs.processes import HEAP
 
@@ -75,11 +76,11 @@ def _costs(
     facts: Answer, compared: Compared, steps: list[Answer], plain_steps: list[Answer]
 ) -> dict[str, Any]:
     return {
-        "threads": facts["threads"],
         "gflop_per_clip": round(facts["flops"] / 1e9, 2),
+        "unfused_traffic_mb_per_clip": round(facts["traffic"] / 1e6, 1),
         "ours_gflop_per_s": round(compared.ours * facts["flops"] / 1e9, 1),
         "alternative_gflop_per_s": round(compared.alternative * facts["flops"] / 1e9, 1),
-        "matmul_peak_gflop_per_s": round(facts["matmul_peak"] / 1e9, 1),
+        **limits(facts["threads"]).shares(compared.ours, flops=facts["flops"], memory=facts["traffic"]),
         "first_step_s": round(steps[0]["seconds"], 1),
         "peak_memory_gb": round(steps[-1]["peak_memory_bytes"] / 1e9, 1),
         "alternative_peak_memory_gb": round(plain_steps[-1]["peak_memory_bytes"] / 1e9, 1),

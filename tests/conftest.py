@@ -7,6 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # The processes of the tests share the cores. Set before torch is imported, which reads it once.
+    share = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+
 import tiny
 
 from asdbench import RunDocument

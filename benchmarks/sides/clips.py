@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path, PurePosixPath
 
+import librosa
 import numpy as np
 import soundfile
 import torch
@@ -61,6 +63,40 @@ def packed_items(root: Path, clips: int, *, keep_features: bool) -> Items:
         target=torch.full((clips,), -1),
         columns={},
     )
+
+
+def log_mel_of(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the log-mel ``[mels, frames]`` of a wave as most code computes it, with librosa."""
+    config = LogMelConfig()
+    energy = librosa.feature.melspectrogram(
+        y=wave,
+        sr=SAMPLE_RATE,
+        n_fft=config.n_fft,
+        hop_length=config.hop,
+        n_mels=config.n_mels,
+        pad_mode="reflect",
+        htk=True,
+        norm=None,
+    )
+    decibels: NDArray[np.float32] = librosa.power_to_db(energy, amin=config.floor, top_db=None)
+    return decibels
+
+
+def wave_bytes() -> float:
+    """Return what reading a clip moves at least: 16-bit samples are read, float32 samples are written."""
+    return SAMPLES * (2 + 4)
+
+
+def log_mel_cost() -> tuple[float, float]:
+    """Return the operations that the log-mel of a clip takes, and its size in bytes.
+
+    A transform of n real samples takes about ``5/2 n log2 n`` operations; the mel filters are a matrix product.
+    """
+    featurizer = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
+    config, frames = featurizer.config, featurizer.frames_of(SAMPLES)
+    transform = 2.5 * config.n_fft * math.log2(config.n_fft)
+    mel = 2 * (config.n_fft // 2 + 1) * config.n_mels
+    return frames * (transform + mel), frames * config.n_mels * 4
 
 
 def info() -> Info:

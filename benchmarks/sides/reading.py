@@ -14,11 +14,9 @@ from typing import Any
 import librosa
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from asdbench.dsp import LogMelConfig
-from sides.clips import SAMPLE_RATE, packed_items, wave_files
+from sides.clips import log_mel_of, packed_items, wave_files
 from sides.rounds import Rounds
 
 BATCH = 128
@@ -39,7 +37,7 @@ class PerItem(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         wave, _ = librosa.load(self.files[index], sr=None)
-        return (wave, _log_mel(wave)) if self.mel else (wave,)
+        return (wave, log_mel_of(wave)) if self.mel else (wave,)
 
 
 def main(way: str, root: Path) -> None:
@@ -50,7 +48,8 @@ def main(way: str, root: Path) -> None:
     _count(
         epoch(0)
     )  # now the files are in the page cache, workers run, and features are kept if they are to be
-    rounds.send(excerpt=[float(value) for part in item(3) for value in np.ravel(part)[::997]])
+    excerpt = [float(value) for part in item(3) for value in np.ravel(part)[::997]]
+    rounds.send(excerpt=excerpt, threads=torch.get_num_threads())
     for number in range(1, sys.maxsize):
         rounds.begin()
         if (found := _count(epoch(number))) != clips:
@@ -87,22 +86,6 @@ def _from_pack(name: str, root: Path) -> Way:
         return (read(batch) for batch in items.batches(BATCH, generator=generator))
 
     return epoch, lambda index: read(items[index : index + 1])
-
-
-def _log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    config = LogMelConfig()
-    energy = librosa.feature.melspectrogram(
-        y=wave,
-        sr=SAMPLE_RATE,
-        n_fft=config.n_fft,
-        hop_length=config.hop,
-        n_mels=config.n_mels,
-        pad_mode="reflect",
-        htk=True,
-        norm=None,
-    )
-    decibels: NDArray[np.float32] = librosa.power_to_db(energy, amin=config.floor, top_db=None)
-    return decibels
 
 
 def _count(batches: Iterable[Batch]) -> int:

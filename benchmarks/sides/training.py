@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from asdbench.detector.trainer import TrainerSettings
 from asdbench.messages.progress import Progress
 from asdbench_plugins.stgram_afpa.model import StgramConfig, StgramModel
 from sides.clips import CLASSES, info, packed_items
+from sides.limits import Traffic
 from sides.plain_stgram import PlainStgram
 from sides.rounds import Rounds
 
@@ -43,19 +43,10 @@ def main(way: str, root: Path, precision: Any) -> None:
     _train(model, items, rounds, compiled=way == "compiled", precision=precision)
 
 
-def matmul_peak(*, size: int = 2048, seconds: float = 2.0) -> float:
-    """Return the operations per second that float32 matrix products reach on this process's threads."""
-    left, best, end = torch.rand(size, size), 0.0, time.perf_counter() + seconds
-    while (started := time.perf_counter()) < end:
-        left @ left
-        best = max(best, 2 * size**3 / (time.perf_counter() - started))
-    return best
-
-
 def _train_plainly(model: StgramModel, items: Items, rounds: Rounds) -> None:
     plain = PlainStgram(classes=CLASSES, margin=MARGIN)
     plain.copy_weights(model)
-    rounds.send(flops=_flops(plain, items), matmul_peak=matmul_peak(), threads=torch.get_num_threads())
+    rounds.send(flops=_flops(plain, items), traffic=_traffic(plain, items), threads=torch.get_num_threads())
     waves, features, claim = items.raw(), items.features(), items.claim
     optimizer = torch.optim.Adam(plain.parameters(), lr=model.config.lr)
     while True:
@@ -74,6 +65,15 @@ def _flops(plain: PlainStgram, items: Items) -> float:
         plain.eval()(wave, features)
     plain.train()
     return float(BACKWARD * counter.get_total_flops())
+
+
+def _traffic(plain: PlainStgram, items: Items, *, clips: int = 16) -> float:
+    """Return the bytes that the operations of a training step read and write if no cache holds any, per clip."""
+    some = items[:clips]
+    with Traffic() as traffic:
+        F.cross_entropy(plain.head(plain(some.raw(), some.features()), some.claim), some.claim).backward()  # type: ignore[no-untyped-call]
+    plain.zero_grad()
+    return traffic.bytes / clips
 
 
 def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiled: bool, precision: Any) -> None:

@@ -123,7 +123,7 @@ def _run_tests(copy: Path, tests: Sequence[str]) -> None:
     with (copy / "log").open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    os._exit(pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]))
 
 
 def _copy_sources(copy: Path) -> None:
