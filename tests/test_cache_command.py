@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 
 from asdbench import Selector
 from asdbench.cli import status_of
@@ -104,6 +105,20 @@ def test_a_pack_in_use_stays_until_it_is_not(full: Path) -> None:
     assert pruned(full, unused_s=0.0, dry_run=True) == []
     del ready
     assert kinds(pruned(full, unused_s=0.0)) == ["packs", "vaults", "generated"]
+
+
+def test_a_pack_that_is_built_again_belongs_to_the_finished_jobs(tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    methods = [Selector("toy"), Selector("toys")]  # an ensemble reads scores of held-out items as well
+    before = tiny.go(out, *methods, cache=cache, dataset=tiny.DATASET)
+    [pack] = cache.glob("packs/*/pack.json")
+    ids = json.loads(pack.read_bytes())["ids"]
+    assert "packs" in kinds(pruned(cache, unused_s=0.0))
+    after = tiny.go(out, *methods, cache=cache, dataset=tiny.DATASET)
+    assert json.loads(pack.read_bytes())["ids"] != ids  # secret, and drawn anew
+    assert {job.new for job in after.jobs} == {False}
+    assert (after.run.id, after.records) == (before.run.id, before.records)
+    assert after.results == before.results
 
 
 def test_what_is_being_made_stays(full: Path) -> None:

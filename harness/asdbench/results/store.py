@@ -6,8 +6,8 @@
     checkpoints/<epoch>.safetensors     the same after earlier epochs of the last stage, if it has several checkpoints
 <root>/scores/<score_id>/       finished scores
     score.json                  ``ScoreRecord``
-    scores.parquet              ``item_id``, ``role`` (held, validation, test), ``checkpoint`` (epoch) and ``score``;
-                                a classifier has ``score_<k>`` for each target k
+    scores.parquet              ``place`` (of the item in its role's list of the job), ``role`` (held, validation, test),
+                                ``checkpoint`` (epoch) and ``score``; a classifier has ``score_<k>`` for each target k
     detector.safetensors        featurizer, model and fitted scorer of the last checkpoint, whichever one counts
 <root>/work/<model_id>/         an unfinished fit; removed when it is finished
     resume.safetensors
@@ -80,7 +80,7 @@ class Store:
         return _read(self.score_folder(score_id), "score.json", kind=ScoreRecord)
 
     def scores(self, score_id: str) -> pd.DataFrame:
-        """Return scores: ``item_id``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
+        """Return scores: ``place``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
         import pandas as pd  # a dry run asks only what is there
 
         return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")

@@ -160,8 +160,9 @@ class _CaseBuilder:
 
     def _score(self, fit: JobSpec, learn: Sequence[int], *, held: Sequence[int]) -> JobSpec:
         unit, ids = self.unit, self.data.prepared.ids
-        # Scores are stored by item id, which each pack draws for itself, so their id depends on the pack as well.
-        scored = [ids[rows].tolist() for rows in (unit.validation, unit.test)]
+        # Rows and not item ids, which each pack draws for itself: a pack that is built again has the same name, since it
+        # names data and options, and the same rows.
+        scored = [unit.validation, unit.test]
         tested = self.data.pack.lengths(ids[unit.test]) if unit.test else np.zeros(0)
         return msgspec.structs.replace(
             fit,
