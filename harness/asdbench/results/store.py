@@ -129,7 +129,7 @@ class Store:
                 f"cannot write to {self.root}: {error.strerror}; choose another folder with --out"
             ) from error
         with lock:
-            self._lock(lock)
+            _lock(lock, self.root)
             self._sweep()  # under the lock, or it would delete what another run is writing
             yield
 
@@ -142,15 +142,7 @@ class Store:
             RunError: Another run is using the folder.
         """
         with contextlib.suppress(FileNotFoundError), (self.root / ".lock").open() as lock:
-            self._lock(lock)
-
-    def _lock(self, lock: IO[str]) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(
-                f"another run is using {self.root}; wait for it, or choose another folder with --out"
-            ) from error
+            _lock(lock, self.root)
 
     def _sweep(self) -> None:
         for place in ("models", "scores", "records", "work", "runs", "failures"):
@@ -163,6 +155,15 @@ class Store:
 
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"
+
+
+def _lock(lock: IO[str], root: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RunError(
+            f"another run is using {root}; wait for it, or choose another folder with --out"
+        ) from error
 
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:
