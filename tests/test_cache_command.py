@@ -195,6 +195,19 @@ def test_a_file_is_held_as_long_as_a_value_lives(tmp_path: Path) -> None:
     assert not is_held(file)
 
 
-def test_a_wrong_age_is_a_usage_error(capsys: Capture) -> None:
-    assert status_of(["cache", "prune", "--unused-for", "soon"]) == 2
-    assert "'soon' is not a duration" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("age", "message"),
+    [
+        ("soon", "'soon' is not a duration; use for example 30s, 15m, 2h or 1d"),
+        ("90", "'90' has no unit; use one of 90s, 90m, 90h, 90d"),
+    ],
+)
+def test_a_wrong_age_is_a_usage_error(age: str, message: str, full: Path, capsys: Capture) -> None:
+    assert status_of(["cache", "prune", "--cache", str(full), "--unused-for", age]) == 2
+    assert message in capsys.readouterr().err
+    assert len(list(full.glob("packs/*/pack.json"))) == 1
+
+
+def test_an_age_of_zero_needs_no_unit(full: Path) -> None:
+    assert status_of(["cache", "prune", "--cache", str(full), "--unused-for", "0"]) == 0
+    assert list(full.glob("packs/*/pack.json")) == []

@@ -28,6 +28,14 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     from asdbench.runs.request import Request
 
 
+def _distinct(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Check that no seed is repeated: equal seeds give equal results, so a mean over both would look too certain."""
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise click.BadParameter(f"{seed} is given more than once; give each seed once", ctx, param)
+    return seeds
+
+
 @click.command(
     epilog="Example: asdbench run -p 'stgram_afpa[epochs=5]' -p idnn -d synthetic --seed 1 --seed 2"
 )
@@ -60,6 +68,7 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     type=WholeNumber(0),
     multiple=True,
     default=(42,),
+    callback=_distinct,
     show_default=True,
     help="Random seed; repeatable, one training per seed.",
 )
@@ -170,7 +179,7 @@ def run(
         data_root=data_root,
         cache=cache,
         out=out,
-        seeds=tuple(dict.fromkeys(seeds)),
+        seeds=seeds,
         slots=jobs,
         threads=threads,
         device=device,
