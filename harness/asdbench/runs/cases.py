@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from asdbench.recipes.recipe import Recipe
 from asdbench.runs.units import Data, Unit, check_tested_once, inapplicable, units_of
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,8 @@ def make_cases(
         folds: How the data are divided.
         seeds: One training for each.
         resources: What each job may use.
-        unseen: Whether test items may claim a class without training items, as in leave-one-out; they then claim none.
+        unseen: Whether test items may claim a class without training items, as in leave-one-out; they then claim none,
+            and units without test items are left out.
 
     Raises:
         ConfigError: The data lack a scope that the user asked for.
@@ -66,17 +69,33 @@ def make_cases(
         )
     data = Data(prepared)  # shared by all cases, which read the same claims and ids
     check_tested_once(data, folds)
+    units = [
+        (recipe, fold, unit)
+        for recipe in recipes
+        for fold in folds
+        for unit in units_of(recipe, data, fold=fold, unseen=unseen)
+    ]
     cases = [
         _CaseBuilder(
             recipe=recipe.on_unit(unit.name), data=data, unit=unit, seed=seed, resources=resources
         ).case(recipe, fold)
-        for recipe in recipes
-        for fold in folds
-        for unit in units_of(recipe, data, fold=fold, unseen=unseen)
+        for recipe, fold, unit in (_tested(units) if unseen else units)
         for seed in seeds
     ]
     # With a single fold its name would only clutter messages.
     return [replace(case, place=_place(case)) for case in cases] if len(folds) > 1 else cases
+
+
+def _tested(units: list[tuple[Recipe, Fold, Unit]]) -> list[tuple[Recipe, Fold, Unit]]:
+    """Return the units with test items: a fold that leaves out one value would train the others for nothing."""
+    idle = [each for each in units if not each[2].test]
+    if idle:
+        recipe, fold, unit = idle[0]
+        _log.warning(
+            "%d of %d units have no test item in their fold and are not trained (first: %s of %s in %s)",
+            len(idle), len(units), unit.name, recipe.label, fold.name,
+        )  # fmt: skip
+    return [each for each in units if each[2].test]
 
 
 def _place(case: Case) -> str:

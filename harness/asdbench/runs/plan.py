@@ -14,7 +14,6 @@ from asdbench.core.fingerprints import identifier
 from asdbench.data.dataset import Card, Fold
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
-from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared, calling, prepare
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.jobs.processes import ask
@@ -90,7 +89,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         resources=resources,
         unseen=by is not None,
     )
-    known = measures(cases, cache=request.cache, pack=Pack(prepared.pack))
+    known = measures(cases, cache=request.cache, pack=prepared.opened)
     cases = checked(cases, known)
     return Planned(
         request=request,
