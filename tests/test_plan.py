@@ -118,6 +118,27 @@ def test_seed_and_threads_make_another_model(cache: Path, tmp_path: Path) -> Non
     assert len({one.fit.model_id, two.fit.model_id, threaded.fit.model_id}) == 3
 
 
+def test_models_that_only_other_threads_train_again_are_announced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    methods, cache = [Selector("toy_by_machine", {"epochs": "1"})], tmp_path / "cache"
+    tiny.go(tmp_path, *methods, cache=cache, threads=2)
+    assert "--threads" not in caplog.text
+    planned(tmp_path, cache, *methods, seeds=[42, 43], threads=2)
+    assert "--threads" not in caplog.text  # another seed is new with any number of threads
+    planned(tmp_path, cache, *methods, seeds=[42, 43], threads=1)
+    assert (
+        "2 models are finished with --threads 2; this run trains them again with 1, since the number of threads (by "
+        "default cores / jobs) changes the last bits of a training; add --threads 2 to keep them"
+    ) in caplog.text
+    caplog.clear()
+    tiny.go(tmp_path, *methods, cache=cache, threads=1)
+    assert "trains them again" in caplog.text
+    caplog.clear()
+    planned(tmp_path, cache, *methods, threads=1)
+    assert caplog.text == ""
+
+
 def test_items_are_cut_to_the_length_asked_for_at_most_to_the_shortest(cache: Path, tmp_path: Path) -> None:
     half, long = planned(
         tmp_path, cache, Selector("toy", {"length_s": "0.5"}), Selector("toy", {"length_s": "3"})

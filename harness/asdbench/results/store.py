@@ -53,6 +53,12 @@ OLD = ".old.part"
 """Suffix of a folder that was moved aside for its replacement."""
 
 
+class _Threads(msgspec.Struct):
+    """What is read of ``fit.json`` to know how a model was trained."""
+
+    threads: int
+
+
 class Store:
     """Reads and writes one folder of results. Opening one is cheap; it keeps nothing in memory."""
 
@@ -78,6 +84,16 @@ class Store:
     def score_record(self, score_id: str) -> ScoreRecord | None:
         """Return the record of finished scores; None if there is none, or a file of it is missing or damaged."""
         return _read(self.score_folder(score_id), "score.json", kind=ScoreRecord)
+
+    def threads_of_models(self) -> dict[str, int]:
+        """Return the number of threads that each finished model was trained with, by model id."""
+        found = {}
+        for file in (self.root / "models").glob("*/fit.json"):
+            with contextlib.suppress(
+                OSError, msgspec.DecodeError
+            ):  # removed meanwhile, or damaged: counts as absent
+                found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
+        return found
 
     def scores(self, score_id: str) -> pd.DataFrame:
         """Return scores: ``place``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""

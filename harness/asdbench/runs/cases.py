@@ -86,6 +86,21 @@ def make_cases(
     return [replace(case, place=_place(case)) for case in cases] if len(folds) > 1 else cases
 
 
+def model_id_with(case: Case, *, threads: int) -> str:
+    """Return the id that the model of a case has if it is trained with another number of threads."""
+    return _model_id(case.fit, case.unit, content=case.content, threads=threads)
+
+
+def _model_id(job: JobSpec, unit: str, *, content: Sequence[str], threads: int) -> str:
+    # The id covers everything that can change the model. On a CPU its last bits depend on the number of threads; on a
+    # GPU they do not.
+    on_cpu = job.device == "cpu"
+    return identifier(
+        job.recipe.trained(), content, unit, job.classes, job.length,
+        job.seed, "cpu" if on_cpu else "cuda", threads if on_cpu else 0,
+    )  # fmt: skip
+
+
 def _tested(units: list[tuple[Recipe, Fold, Unit]]) -> list[tuple[Recipe, Fold, Unit]]:
     """Return the units with test items: a fold that leaves out one value would train the others for nothing."""
     idle = [each for each in units if not each[2].test]
@@ -131,7 +146,8 @@ class _CaseBuilder:
         parts, held_rules = self._parts()
         learn, learn_rules = self._learn(parts)
         length, length_rules = self._length()
-        fit = self._fit(parts, length, rules=[*held_rules, *learn_rules, *length_rules])
+        content = _content(self.data, parts)
+        fit = self._fit(parts, length, content=content, rules=[*held_rules, *learn_rules, *length_rules])
         return Case(
             recipe=whole,
             fold=fold.name,
@@ -140,25 +156,19 @@ class _CaseBuilder:
             seed=self.seed,
             fit=fit,
             score=self._score(fit, learn, held=parts.held),
+            content=content,
             inapplicable=inapplicable(
                 self.recipe, self.data.card, unit=self.unit, training_items=len(parts.train)
             ),
         )
 
-    def _fit(self, parts: _Parts, length: int, *, rules: list[str]) -> JobSpec:
+    def _fit(self, parts: _Parts, length: int, *, content: list[str], rules: list[str]) -> JobSpec:
         """Return the fit job, which knows nothing about the items to be scored."""
-        # The id covers everything that can change the model. On a CPU its last bits depend on the number of threads;
-        # on a GPU they do not.
         card, unit, resources = self.data.card, self.unit, self.resources
-        on_cpu = resources.device == "cpu"
-        model_id = identifier(
-            self.recipe.trained(), _content(self.data, parts), unit.name, unit.classes, length,
-            self.seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
-        )  # fmt: skip
-        return JobSpec(
-            job_id=model_id,
+        job = JobSpec(
+            job_id="",
             kind="fit",
-            model_id=model_id,
+            model_id="",
             recipe=self.recipe,
             pack=str(self.data.prepared.pack),
             store=resources.store,
@@ -176,6 +186,8 @@ class _CaseBuilder:
             resume_every_s=resources.resume_every_s,
             feature_bytes=resources.feature_bytes,
         )
+        model_id = _model_id(job, unit.name, content=content, threads=resources.threads)
+        return msgspec.structs.replace(job, job_id=model_id, model_id=model_id)
 
     def _score(self, fit: JobSpec, learn: Sequence[int], *, held: Sequence[int]) -> JobSpec:
         unit, ids = self.unit, self.data.prepared.ids
