@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from asdbench import RunDocument, Selector
+from asdbench import RunDocument
 
 PERCENT = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -110,7 +110,7 @@ def title_of(document: RunDocument) -> str:
     methods = list(document.methods)
     method = f"{methods[0]} on " if len(methods) == 1 else ""
     partial = "" if document.data.complete else ", partial data"
-    return f"{method}{Selector(document.run.dataset, document.run.dataset_options)}{partial}"
+    return f"{method}{document.run.selector}{partial}"
 
 
 def method_label(document: RunDocument, label: str, *, width: int = MOST_LETTERS) -> str:
