@@ -65,7 +65,7 @@ def show(*, run: str, other: str | None, out: Path, by: str, failures: bool, as_
     """Show the tables of RUN again, or what differs between RUN and RUN2.
 
     RUN is an identifier from `asdbench runs list`, or `latest`. Of two runs, options, seeds, versions, code and data
-    are shown where they differ, and the results side by side.
+    are shown where they differ, and the results side by side with 95 % intervals; that of a difference is paired.
     """
     from asdbench.results.record import find_run
 
@@ -73,9 +73,9 @@ def show(*, run: str, other: str | None, out: Path, by: str, failures: bool, as_
         raise click.UsageError("--failures shows one run; leave out RUN2")
     document = find_run(out, run)
     if other:
-        from asdbench.results.differences import compare
+        from asdbench.results.pairing import compare_paired
 
-        compared = compare(document, find_run(out, other))
+        compared = compare_paired(load_registry(), out, first=document, second=find_run(out, other))
         print_json(compared) if as_json else click.echo("\n".join(_compared(compared, by=by)))
     elif failures:
         from asdbench.results.history import failures_of
@@ -140,6 +140,8 @@ def _compared(compared: RunComparison, *, by: str) -> Iterator[str]:
         cells = [[*_names(pair), *_values(pair)] for pair in shown]
         columns = ["method", "group", "metric %", *headers, "difference"]
         yield tabulate(cells, headers=columns, disable_numparse=True)
+        reasons = dict.fromkeys((_methods(pair), pair.why) for pair in shown if pair.why)
+        yield from (f"no interval of the difference for {methods}: {why}" for methods, why in reasons)
 
 
 def _short(value: Any) -> str:
@@ -148,10 +150,24 @@ def _short(value: Any) -> str:
 
 
 def _names(pair: ResultPair) -> Sequence[str]:
+    return _methods(pair), "/".join(pair.groups.values()) or "all", pair.metric
+
+
+def _methods(pair: ResultPair) -> str:
     both = [pair.method] if pair.method == pair.other else filter(None, [pair.method, pair.other])
-    return " / ".join(both), "/".join(pair.groups.values()) or "all", pair.metric
+    return " / ".join(both)
 
 
 def _values(pair: ResultPair) -> Sequence[str]:
-    percents = ["-" if value is None else f"{100 * value:.2f}" for value in (pair.first, pair.second)]
-    return *percents, "-" if pair.difference is None else f"{100 * pair.difference:+.2f}"
+    return (
+        _value(pair.first, pair.first_low, high=pair.first_high),
+        _value(pair.second, pair.second_low, high=pair.second_high),
+        _value(pair.difference, pair.difference_low, high=pair.difference_high, sign="+"),
+    )
+
+
+def _value(value: float | None, low: float | None, *, high: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    text = f"{100 * value:{sign}.2f}"
+    return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"

@@ -39,9 +39,20 @@ class ResultPair(Config, frozen=True, kw_only=True):
     metric: str
     first: float | None
     """None: undefined, or not a result of the first run."""
+    first_low: float | None = None
+    """Lower end of the 95 % interval of ``first``; None: there is no interval."""
+    first_high: float | None = None
+    """Its upper end."""
     second: float | None
+    second_low: float | None = None
+    second_high: float | None = None
     difference: float | None
     """The second minus the first; None: one of them is."""
+    difference_low: float | None = None
+    """Lower end of its 95 % interval, a paired bootstrap over the items that both runs scored; None: see ``why``."""
+    difference_high: float | None = None
+    why: str = ""
+    """Why the difference has no interval; empty: it has one, or there is no difference."""
 
 
 class RunComparison(Config, frozen=True, kw_only=True):
@@ -169,16 +180,22 @@ def _results(first: RunDocument, second: RunDocument, *, partners: Mapping[str, 
     for label, other in pairs:
         one, two = _by_group(first, label), _by_group(second, other)
         for key in dict.fromkeys([*one, *two]):
-            values = [row.value if (row := rows.get(key)) else None for rows in (one, two)]
-            before, after = values
+            before, after = one.get(key), two.get(key)
+            first_value, second_value = (None if row is None else row.value for row in (before, after))
             yield ResultPair(
                 method=label,
                 other=other,
                 groups=dict(key[0]),
                 metric=key[1],
-                first=before,
-                second=after,
-                difference=None if before is None or after is None else after - before,
+                first=first_value,
+                first_low=before.low if before else None,
+                first_high=before.high if before else None,
+                second=second_value,
+                second_low=after.low if after else None,
+                second_high=after.high if after else None,
+                difference=(
+                    None if first_value is None or second_value is None else second_value - first_value
+                ),
             )
 
 
