@@ -268,7 +268,7 @@ def test_a_wrong_file_ends_with_2_and_states_what_would_be_right(
         ("ASDBENCH_OUT", "", "[run]\ncheckpoint_every = true\n", "run -p idnn -d synthetic",
          "Invalid value for '--checkpoint-every' (from asdbench.toml: run.checkpoint-every): 'True' is not a duration"),
         ("ASDBENCH_OUT", "", "[run]\nseed = [1, 2, 1]\n", "run -p idnn -d synthetic",
-         "Invalid value for '--seed' (from asdbench.toml: run.seed): 1 is given more than once; give each seed once"),
+         "Invalid value for '--seed' (from asdbench.toml: run.seed): 1 is given more than once; give each value once"),
         ("ASDBENCH_OUT", "", "[cache.prune]\nunused-for = 90\n", "cache prune",
          "Invalid value for '--unused-for' (from asdbench.toml: cache.prune.unused-for): '90' has no unit; use one of "
          "90s, 90m, 90h, 90d"),

@@ -15,7 +15,15 @@ import click
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.output import for_screen, print_json, tables_of
-from asdbench.cli.settings import SELECTOR, Duration, WholeNumber, data_options, json_option, out_option
+from asdbench.cli.settings import (
+    SELECTOR,
+    DistinctOption,
+    Duration,
+    WholeNumber,
+    data_options,
+    json_option,
+    out_option,
+)
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
 from asdbench.plugin.entries import PresetRun, Selector
@@ -26,14 +34,6 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     from asdbench.results.schema import RunDocument
     from asdbench.runs.estimate import CaseEstimate
     from asdbench.runs.request import Request
-
-
-def _distinct(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Check that no seed is repeated: equal seeds give equal results, so a mean over both would look too certain."""
-    for seed in seeds:
-        if seeds.count(seed) > 1:
-            raise click.BadParameter(f"{seed} is given more than once; give each seed once", ctx, param)
-    return seeds
 
 
 @click.command(
@@ -68,7 +68,7 @@ def _distinct(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...]
     type=WholeNumber(0),
     multiple=True,
     default=(42,),
-    callback=_distinct,
+    cls=DistinctOption,
     show_default=True,
     help="Random seed; repeatable, one training per seed.",
 )

@@ -73,6 +73,18 @@ class WholeNumber(click.IntRange):
     name = "integer"  # click's messages would call it an "integer range"
 
 
+class DistinctOption(click.Option):
+    """A repeatable option whose values must differ, for example seeds: a mean over equal ones would look too certain."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the values, which must be different ones."""
+        values = super().type_cast_value(ctx, value)
+        for each in values or ():
+            if values.count(each) > 1:
+                raise click.BadParameter(f"{each} is given more than once; give each value once", ctx, self)
+        return values
+
+
 def read_settings() -> dict[str, Any]:
     """Return the content of ``asdbench.toml`` in the current folder, by command; empty if there is no such file.
 

@@ -44,42 +44,41 @@ def compare_paired(
         second: The run to compare with it.
     """
     compared = compare(first, second)
-    names = dict.fromkeys(
-        (pair.method, pair.other) for pair in compared.results if pair.method and pair.other
-    )
-    graded: dict[tuple[str, str], Mapping[Key, Result] | str] = {}
-    seeds = {label: len(summary.seeds) for label, summary in first.methods.items()}
-    for label, other in names:
-        try:
-            metric_set = _shared_metric_set(registry, first, second)
-            methods = read_method(out, first, label=label), read_method(out, second, label=other)
-            graded[label, other] = _graded(*methods, metric_set=metric_set)
-        except (
-            AsdbenchError
-        ) as error:  # a record that is gone or damaged, other items, a metric set that is not installed
-            graded[label, other] = str(error)
     return msgspec.structs.replace(
-        compared,
-        results=[
-            _with_interval(pair, graded[pair.method, pair.other], seeds=seeds[pair.method])
-            if pair.difference is not None
-            else pair
-            for pair in compared.results
-        ],
+        compared, results=_paired(registry, compared.results, out=out, runs=(first, second))
     )
 
 
-def _shared_metric_set(registry: Registry, first: RunDocument, second: RunDocument) -> MetricSet:
-    names = first.run.metric_set, second.run.metric_set
-    layouts = [(run.data.groups, run.data.targets, run.data.resample_by) for run in (first, second)]
+def _paired(
+    registry: Registry, pairs: Sequence[ResultPair], *, out: Path, runs: tuple[RunDocument, RunDocument]
+) -> list[ResultPair]:
+    """Return pairs with the interval of each difference, or why there is none."""
+    graded: dict[tuple[str, str], Mapping[Key, Result] | str] = {}
+    compared = dict.fromkeys((pair.method, pair.other) for pair in pairs if pair.difference is not None)
+    for label, other in compared:
+        try:
+            graded[label, other] = _graded(registry, out, labels=(label, other), runs=runs)
+        # A record that is gone or damaged, other items, or a metric set that is not installed.
+        except AsdbenchError as error:
+            graded[label, other] = str(error)
+    return [
+        _with_interval(pair, graded[pair.method, pair.other], seeds=len(runs[0].methods[pair.method].seeds))
+        if pair.difference is not None
+        else pair
+        for pair in pairs
+    ]
+
+
+def _graded(
+    registry: Registry, out: Path, *, labels: tuple[str, str], runs: tuple[RunDocument, RunDocument]
+) -> Mapping[Key, Result]:
+    """Return the results of both methods together, as if the seeds of the second followed those of the first."""
+    names = [run.run.metric_set for run in runs]
+    layouts = [(run.data.groups, run.data.targets, run.data.resample_by) for run in runs]
     if names[0] != names[1] or layouts[0] != layouts[1]:
         raise RunError(f"their data are graded in different ways, by {names[0]} and by {names[1]}")
     metric_set: MetricSet = registry.build("metrics", names[0])
-    return metric_set
-
-
-def _graded(first: RecordedMethod, second: RecordedMethod, *, metric_set: MetricSet) -> Mapping[Key, Result]:
-    """Return the results of both methods together, as if the seeds of the second followed those of the first."""
+    first, second = (read_method(out, run, label=label) for run, label in zip(runs, labels, strict=True))
     data = first.record.data
     items = _side_by_side(first, second, tables=(first.items, second.items), targets=data.targets)
     validation = None

@@ -199,7 +199,10 @@ def grow(figure: Figure, *, lines: int) -> None:
 def explain_empty(axes: Axes, text: str) -> None:
     """Write in the middle of a panel why there is nothing to draw, instead of empty axes."""
     axes.set_axis_off()
-    lines = "\n".join(textwrap.wrap(text, width=24, max_lines=MOST_REASON_LINES, placeholder=" …"))
+    broken = textwrap.wrap(
+        text, width=24, max_lines=MOST_REASON_LINES, placeholder=" …", break_long_words=False
+    )
+    lines = "\n".join(broken)
     axes.text(
         0.5, 0.5, lines, ha="center", va="center", fontsize="small", color="0.4", transform=axes.transAxes
     )
