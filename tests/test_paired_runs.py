@@ -1,4 +1,4 @@
-"""``asdbench runs show RUN RUN2``: intervals of differences, or why there are none."""
+"""``asdbench runs show RUN RUN2`` and ``--against``: intervals of differences, or why there are none."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import tiny
 
-from asdbench import RecordedMethod, RunDocument, Selector
+from asdbench import RecordedMethod, RunDocument, RunError, Selector
 from asdbench.cli import status_of
 from asdbench.metrics import ScoreTable, dcase2020, difference_of
 from asdbench.results.differences import ResultPair, RunComparison
 from asdbench.results.evaluator import RESAMPLES
-from asdbench.results.pairing import compare_paired
+from asdbench.results.pairing import compare_methods, compare_paired
 from asdbench.results.record import read_method, write_document
 from asdbench.results.store import Store
 
@@ -171,3 +171,46 @@ def test_corrected_labels_another_metric_set_and_a_lost_record_are_reasons(
     assert "logmel_knn is missing; run its command again" in why("lost")
     shifted = table.assign(score_3=-table["score_3"])
     assert why("values", table=shifted) == "the metric set computes other values now than in these runs"
+
+
+def test_a_method_of_a_run_is_compared_with_each_of_the_others(
+    runs: tuple[Path, RunDocument, RunDocument], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, first, _ = runs
+    monkeypatch.setattr("asdbench.cli.runs.load_registry", tiny.registry)
+    words = ["runs", "show", first.run.id, "--against", "logmel_knn", "--out", str(out)]
+    assert status_of([*words, "--json"]) == 0
+    compared = msgspec.json.decode(capsys.readouterr().out, type=RunComparison)
+    assert (compared.first, compared.second, compared.differences) == (first.run.id, first.run.id, [])
+    assert {(pair.method, pair.other) for pair in compared.results} == {("logmel_knn", "toy[epochs=1]")}
+    [pair] = [pair for pair in compared.results if pair.metric == "auc" and not pair.groups]
+    methods = [read_method(out, first, label=label) for label in ("logmel_knn", "toy[epochs=1]")]
+    [*_, average] = dcase2020(table_of(*methods), resamples=RESAMPLES, metrics=["auc"])
+    assert average.draws is not None
+    found = (pair.difference, pair.difference_low, pair.difference_high)
+    assert found == pytest.approx(difference_of(average.draws[:2], average.draws[2:]))
+    assert status_of(words) == 0
+    assert capsys.readouterr().out.split()[:7] == [
+        "method", "group", "metric", "%", "logmel_knn", "the", "other",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--against", "toy"], "unknown method 'toy' (known: logmel_knn, toy[epochs=1])"),
+        (["latest", "--against", "toy"], "--against shows one run; leave out RUN2"),
+        (["--against", "toy", "--failures"], "--failures and --against show different things"),
+    ],
+)
+def test_an_impossible_comparison_is_refused(
+    runs: tuple[Path, RunDocument, RunDocument], words: list[str], message: str, capsys: Capture
+) -> None:
+    assert status_of(["runs", "show", runs[1].run.id, *words, "--out", str(runs[0])]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_lone_method_has_nothing_to_be_compared_with(cache: Path, tmp_path: Path) -> None:
+    alone = tiny.go(tmp_path, KNN, cache=cache)
+    with pytest.raises(RunError, match="has no other method to compare with logmel_knn"):
+        compare_methods(tiny.registry(), tmp_path, run=alone, base=KNN)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asdbench.cli.output import for_screen, print_json, readable, size_text, tables_of
-from asdbench.cli.settings import json_option, out_option
+from asdbench.cli.settings import SELECTOR, json_option, out_option
 from asdbench.plugin.registry import load_registry
 
 if TYPE_CHECKING:
+    from asdbench.plugin.entries import Selector
     from asdbench.results.differences import ResultPair, RunComparison
     from asdbench.results.history import JobFailure
 
@@ -60,8 +61,23 @@ def list_runs(*, out: Path, as_json: bool) -> None:
     help="Rows of the table: the outermost result groups (type), for example machine types, or all groups (id).",
 )
 @click.option("--failures", is_flag=True, help="Show the tracebacks of failed jobs instead of the tables.")
+@click.option(
+    "--against",
+    type=SELECTOR,
+    default=None,
+    help="Show by how much the other methods of RUN differ from this one, with paired intervals.",
+)
 @json_option
-def show(*, run: str, other: str | None, out: Path, by: str, failures: bool, as_json: bool) -> None:
+def show(
+    *,
+    run: str,
+    other: str | None,
+    out: Path,
+    by: str,
+    failures: bool,
+    against: Selector | None,
+    as_json: bool,
+) -> None:
     """Show the tables of RUN again, or what differs between RUN and RUN2.
 
     RUN is an identifier from `asdbench runs list`, or `latest`. Of two runs, options, seeds, versions, code and data
@@ -69,10 +85,19 @@ def show(*, run: str, other: str | None, out: Path, by: str, failures: bool, as_
     """
     from asdbench.results.record import find_run
 
-    if failures and other:
-        raise click.UsageError("--failures shows one run; leave out RUN2")
+    for word, given in (("--failures", failures), ("--against", against)):
+        if given and other:
+            raise click.UsageError(f"{word} shows one run; leave out RUN2")
+    if failures and against:
+        raise click.UsageError("--failures and --against show different things; leave out one of them")
     document = find_run(out, run)
-    if other:
+    if against:
+        from asdbench.results.pairing import compare_methods
+
+        compared = compare_methods(load_registry(), out, run=document, base=against)
+        lines = _side_by_side(compared, headers=[str(against), "the other"], by=by)
+        print_json(compared) if as_json else click.echo("\n".join(lines))
+    elif other:
         from asdbench.results.pairing import compare_paired
 
         compared = compare_paired(load_registry(), out, first=document, second=find_run(out, other))
@@ -134,9 +159,15 @@ def _compared(compared: RunComparison, *, by: str) -> Iterator[str]:
         yield tabulate(rows, headers=["differs", "", *headers], disable_numparse=True)
     else:
         yield "the runs share options, versions, code and data"
+    yield ""
+    yield from _side_by_side(compared, headers=headers, by=by)
+
+
+def _side_by_side(compared: RunComparison, *, headers: Sequence[str], by: str) -> Iterator[str]:
+    from tabulate import tabulate
+
     shown = [pair for pair in compared.results if by == "id" or len(pair.groups) <= 1]
     if shown:
-        yield ""
         cells = [[*_names(pair), *_values(pair)] for pair in shown]
         columns = ["method", "group", "metric %", *headers, "difference"]
         yield tabulate(cells, headers=columns, disable_numparse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -56,10 +56,14 @@ class ResultPair(Config, frozen=True, kw_only=True):
 
 
 class RunComparison(Config, frozen=True, kw_only=True):
-    """Two runs side by side, as ``asdbench runs show RUN RUN2 --json`` prints them."""
+    """Two runs side by side, as ``asdbench runs show RUN RUN2 --json`` prints them.
+
+    With ``--against METHOD`` it compares a run with itself: METHOD with each of the run's other methods.
+    """
 
     schema_version: int = 1
     first: str
+    """Identifier of the run."""
     second: str
     differences: list[Difference]
     results: list[ResultPair]
@@ -72,8 +76,15 @@ def compare(first: RunDocument, second: RunDocument) -> RunComparison:
         first=first.run.id,
         second=second.run.id,
         differences=[*_differences(first, second), *_of_recipes(first, second, partners=partners)],
-        results=list(_results(first, second, partners=partners)),
+        results=side_by_side(first, second, methods=_labels(first, second, partners=partners)),
     )
+
+
+def side_by_side(
+    first: RunDocument, second: RunDocument, *, methods: Iterable[tuple[str, str]]
+) -> list[ResultPair]:
+    """Return the results of pairs of methods, each of the first and of the second run; empty: the run lacks it."""
+    return list(_pairs(first, second, methods=methods))
 
 
 def _partners(first: RunDocument, second: RunDocument) -> dict[str, str]:
@@ -170,14 +181,19 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def _results(first: RunDocument, second: RunDocument, *, partners: Mapping[str, str]) -> Iterator[ResultPair]:
-    """Yield the results of both runs in the order of the first, those that only the second has last."""
+def _labels(first: RunDocument, second: RunDocument, *, partners: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the methods of both runs in the order of the first, those that only the second has last."""
     alone = [label for label in second.methods if label not in partners.values()]
-    pairs = [
+    return [
         *((label, partners.get(label, "")) for label in first.methods),
         *(("", label) for label in alone),
     ]
-    for label, other in pairs:
+
+
+def _pairs(
+    first: RunDocument, second: RunDocument, *, methods: Iterable[tuple[str, str]]
+) -> Iterator[ResultPair]:
+    for label, other in methods:
         one, two = _by_group(first, label), _by_group(second, other)
         for key in dict.fromkeys([*one, *two]):
             before, after = one.get(key), two.get(key)

@@ -1,4 +1,4 @@
-"""Intervals of the differences between two runs, from the records of methods that scored the same items."""
+"""Intervals of the differences between runs or methods, from records of methods that scored the same items."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from asdbench.errors import AsdbenchError, RunError
+from asdbench.errors import AsdbenchError, RunError, unknown
 from asdbench.metrics.paired import difference_of
 from asdbench.metrics.table import Result
+from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
-from asdbench.results.differences import ResultPair, RunComparison, compare
+from asdbench.results.differences import ResultPair, RunComparison, compare, side_by_side
 from asdbench.results.evaluator import RESAMPLES
 from asdbench.results.graded import MetricSet, results_on, score_columns, whole
 from asdbench.results.record import RecordedMethod, read_method
@@ -47,6 +48,28 @@ def compare_paired(
     return msgspec.structs.replace(
         compared, results=_paired(registry, compared.results, out=out, runs=(first, second))
     )
+
+
+def compare_methods(registry: Registry, out: Path, *, run: RunDocument, base: Selector) -> RunComparison:
+    """Return the results of one method of a run beside those of each other, with paired intervals as above.
+
+    Args:
+        registry: Offers the metric set of the run.
+        out: Folder of the results, with the records of the run.
+        run: The run.
+        base: The method whose values are subtracted.
+
+    Raises:
+        RunError: The run has no such method, or no other.
+    """
+    label = str(base)
+    if label not in run.methods:
+        raise RunError(f"run {run.run.id}: {unknown('method', label, known=run.methods)}")
+    others = [(label, other) for other in run.methods if other != label]
+    if not others:
+        raise RunError(f"run {run.run.id} has no other method to compare with {label}")
+    results = _paired(registry, side_by_side(run, run, methods=others), out=out, runs=(run, run))
+    return RunComparison(first=run.run.id, second=run.run.id, differences=[], results=results)
 
 
 def _paired(
