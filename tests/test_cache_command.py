@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 
 from asdbench import Selector
 from asdbench.cli import status_of
@@ -106,6 +107,20 @@ def test_a_pack_in_use_stays_until_it_is_not(full: Path) -> None:
     assert kinds(pruned(full, unused_s=0.0)) == ["packs", "vaults", "generated"]
 
 
+def test_a_pack_that_is_built_again_belongs_to_the_finished_jobs(tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    methods = [Selector("toy"), Selector("toys")]  # an ensemble reads scores of held-out items as well
+    before = tiny.go(out, *methods, cache=cache, dataset=tiny.DATASET)
+    [pack] = cache.glob("packs/*/pack.json")
+    ids = json.loads(pack.read_bytes())["ids"]
+    assert "packs" in kinds(pruned(cache, unused_s=0.0))
+    after = tiny.go(out, *methods, cache=cache, dataset=tiny.DATASET)
+    assert json.loads(pack.read_bytes())["ids"] != ids  # secret, and drawn anew
+    assert {job.new for job in after.jobs} == {False}
+    assert (after.run.id, after.records) == (before.run.id, before.records)
+    assert after.results == before.results
+
+
 def test_what_is_being_made_stays(full: Path) -> None:
     [pack] = full.glob("packs/*")
     with locked(pack.with_name(f"{pack.name}.lock")):
@@ -180,6 +195,19 @@ def test_a_file_is_held_as_long_as_a_value_lives(tmp_path: Path) -> None:
     assert not is_held(file)
 
 
-def test_a_wrong_age_is_a_usage_error(capsys: Capture) -> None:
-    assert status_of(["cache", "prune", "--unused-for", "soon"]) == 2
-    assert "'soon' is not a duration" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("age", "message"),
+    [
+        ("soon", "'soon' is not a duration; use for example 30s, 15m, 2h or 1d"),
+        ("90", "'90' has no unit; use one of 90s, 90m, 90h, 90d"),
+    ],
+)
+def test_a_wrong_age_is_a_usage_error(age: str, message: str, full: Path, capsys: Capture) -> None:
+    assert status_of(["cache", "prune", "--cache", str(full), "--unused-for", age]) == 2
+    assert message in capsys.readouterr().err
+    assert len(list(full.glob("packs/*/pack.json"))) == 1
+
+
+def test_an_age_of_zero_needs_no_unit(full: Path) -> None:
+    assert status_of(["cache", "prune", "--cache", str(full), "--unused-for", "0"]) == 0
+    assert list(full.glob("packs/*/pack.json")) == []

@@ -266,6 +266,10 @@ WRONG = {
     "an unknown plugin left out": ("--no-plugin baseline plugins", "did you mean 'baselines'?"),
     "jobs out of range": ("run -p idnn -d synthetic -j 0", "0 is not in the range x>=1"),
     "jobs that are no number": ("run -p idnn -d synthetic -j x", "'x' is not a valid integer."),
+    "a seed twice": (
+        "run -p idnn -d synthetic --seed 1 --seed 2 --seed 1",
+        "Invalid value for '--seed': 1 is given more than once; give each value once",
+    ),
     "a seed below zero": ("run -p idnn -d synthetic --seed -1", "-1 is not in the range x>=0"),
     "no time at all": ("run -p idnn -d synthetic --timeout 0s", "'0s' is not longer than 0; use for example 90, 30s"),
     "one dataset twice": (

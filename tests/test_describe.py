@@ -35,6 +35,8 @@ def described(*words: str, capsys: Capture) -> dict[str, Any]:
     [
         (["knn[k=3]"], "scorer", {"part": "scorer", "option": "k", "value": 3, "kind": "int"}),
         (["folder"], "dataset", {"part": "dataset", "option": "path", "value": "", "kind": "str"}),
+        (["synthetic"], "dataset",
+         {"part": "dataset", "option": "machines", "value": [], "kind": "list of str | str"}),
         (["logmel"], "featurizer", {"part": "featurizer", "option": "n_mels", "value": 128, "kind": "int"}),
         (["idnn", "--kind", "model"], "model", {"part": "model", "option": "epochs", "value": 100, "kind": "int"}),
     ],

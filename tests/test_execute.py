@@ -1,7 +1,8 @@
-"""Carrying out a plan: fits that methods share, jobs that are cancelled, what is left behind."""
+"""Carrying out a plan: fits that methods share, jobs that are ended, what is left behind."""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,23 +85,22 @@ def fits(folder: Path, cache: Path, **options: str) -> list[JobSpec]:
     return [case.fit for case in plan_run(request, tiny.registry(), observer=tiny.Silent()).cases]
 
 
-def test_a_job_that_is_cancelled_ends_and_one_that_waits_never_starts(cache: Path, tmp_path: Path) -> None:
+def test_closing_the_executor_ends_a_running_job_and_one_that_waits_never_starts(
+    cache: Path, tmp_path: Path
+) -> None:
     fan, valve = fits(tmp_path, cache, **LONG)
     executor = LocalExecutor(slots=1, threads=1)
     try:
         executor.submit(fan)
         executor.submit(valve)
-        ended = []
-        for event in executor.events():
-            executor.cancel(valve.job_id)
-            executor.cancel(fan.job_id)
-            executor.cancel("unheard of")
-            ended += [event] if event.status is not None else []
+        first = next(executor.events())
+        [job] = multiprocessing.active_children()
     finally:
         executor.close()
-    assert [(event.job_id, event.status, event.message) for event in ended] == [
-        (fan.job_id, "error", "cancelled")
-    ]
+    assert (first.job_id, first.status, job.name) == (fan.job_id, None, f"asdbench-{fan.job_id}")
+    assert not job.is_alive()
+    assert list(executor.events()) == []
+    assert Store(tmp_path).fit_record(fan.job_id) is None
 
 
 def test_a_finished_run_leaves_no_lock_of_its_models(cache: Path, tmp_path: Path) -> None:

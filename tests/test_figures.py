@@ -227,6 +227,29 @@ def test_tested_normals_of_a_hold_out_protocol_give_one_curve_of_all_items(regis
     assert texts(found[""]) == ["50.0 %"]
 
 
+def test_the_results_mark_a_method_without_a_bar(registry: Registry) -> None:
+    knn, idnn = recorded(clips(("fan", "00", [1, 2], [3, 4]))), recorded(pd.DataFrame(), label="idnn")
+    undefined = msgspec.structs.replace(row_of("auc", None), method="idnn")
+    for rows in ([], [undefined]):
+        figure = drawn(registry, "results", run_of(knn, idnn, results=[row_of("auc"), *rows]))
+        assert legend(figure) == ["knn", "idnn (nothing to draw)"]
+        colours = [
+            to_hex(patch.get_facecolor(), keep_alpha=True) for patch in figure.legends[0].get_patches()
+        ]
+        assert colours == [f"{COLOURS[0].lower()}ff", "#00000000"]
+
+
+def test_scores_name_a_method_without_scores_and_the_reason(registry: Registry) -> None:
+    items, why = (
+        clips(("fan", "00", [1, 2], [3, 4])),
+        "needs at least 2 classes to separate, found 1 (fan/00)",
+    )
+    idnn = recorded(items.iloc[:0], label="idnn[epochs=3]", about={"ungraded": why, "reduced": True})
+    figure = drawn(registry, "scores", run_of(recorded(items), idnn, results=AUC_OF_SECTIONS))
+    assert (figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()) == ("knn\nshare, %", "anomaly score")
+    assert [text.replace("\n", " ") for text in texts(figure.axes[1])] == [why, "idnn[epochs=3] (reduced)"]
+
+
 def test_a_method_without_scores_stays_in_the_legend(registry: Registry) -> None:
     items = clips(("fan", "00", [1, 2], [3, 4]))
     run = run_of(recorded(items), recorded(items.iloc[:0], label="idnn"), results=AUC_OF_SECTIONS)

@@ -14,6 +14,7 @@ import tiny
 import toy_plugin
 
 from asdbench import ConfigError, DataError, Fold, Method, Row, Selector, hookimpl
+from asdbench.data.pack import Pack
 from asdbench.messages.jobs import Case
 from asdbench.runs.plan import Planned, plan_run
 from asdbench_datasets.synthetic.synthetic import Synthetic
@@ -115,6 +116,27 @@ def test_seed_and_threads_make_another_model(cache: Path, tmp_path: Path) -> Non
     one, two = planned(tmp_path, cache, seeds=[1, 2]).cases
     [threaded] = planned(tmp_path, cache, seeds=[1], threads=2).cases
     assert len({one.fit.model_id, two.fit.model_id, threaded.fit.model_id}) == 3
+
+
+def test_models_that_only_other_threads_train_again_are_announced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    methods, cache = [Selector("toy_by_machine", {"epochs": "1"})], tmp_path / "cache"
+    tiny.go(tmp_path, *methods, cache=cache, threads=2)
+    assert "--threads" not in caplog.text
+    planned(tmp_path, cache, *methods, seeds=[42, 43], threads=2)
+    assert "--threads" not in caplog.text  # another seed is new with any number of threads
+    planned(tmp_path, cache, *methods, seeds=[42, 43], threads=1)
+    assert (
+        "2 models are finished with --threads 2; this run trains them again with 1, since the number of threads (by "
+        "default cores / jobs) changes the last bits of a training; add --threads 2 to keep them"
+    ) in caplog.text
+    caplog.clear()
+    tiny.go(tmp_path, *methods, cache=cache, threads=1)
+    assert "trains them again" in caplog.text
+    caplog.clear()
+    planned(tmp_path, cache, *methods, threads=1)
+    assert caplog.text == ""
 
 
 def test_items_are_cut_to_the_length_asked_for_at_most_to_the_shortest(cache: Path, tmp_path: Path) -> None:
@@ -262,6 +284,46 @@ def test_leave_one_section_out_works_on_any_dataset_with_that_column(cache: Path
     assert all(set(case.score.test.claim) == {-1} for case in plan.cases)
     whole = planned(tmp_path, cache).cases[0]
     assert sorted(item for case in plan.cases for item in case.score.test.ids) == sorted(whole.score.test.ids)
+
+
+def test_leave_one_out_trains_no_unit_that_would_test_nothing(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = Synthetic.index
+
+    def with_other_sections(self: Synthetic, root: Path) -> list[Row]:
+        """Return the rows with sections 00 and 04 of the valve, and 00 and 02 of the fan."""
+        return [
+            msgspec.structs.replace(row, columns={**row.columns, "section": "04"})
+            if (row.columns["machine"], row.columns["section"]) == ("valve", "02")
+            else row
+            for row in index(self, root)
+        ]
+
+    monkeypatch.setattr(Synthetic, "index", with_other_sections)
+    loso = {"allow_partial": True, "dataset": tiny.LOSO}
+    plan = planned(tmp_path, cache, Selector("toy_by_machine"), **loso)
+    assert [case.place for case in plan.cases] == [
+        "loso:00 fan", "loso:00 valve", "loso:02 fan", "loso:04 valve",
+    ]  # fmt: skip
+    assert "2 of 6 units have no test item in their fold and are not trained (first: valve of " in caplog.text
+    caplog.clear()
+    assert len(planned(tmp_path, cache, Selector("toy"), **loso).cases) == 3
+    assert "not trained" not in caplog.text
+
+
+def test_planning_opens_the_pack_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    load = Pack.__init__
+
+    def counted(self: Pack, folder: Path) -> None:
+        opened.append(folder)
+        load(self, folder)
+
+    planned(tmp_path, cache)
+    monkeypatch.setattr(Pack, "__init__", counted)
+    plan = planned(tmp_path, cache)
+    assert opened == [plan.prepared.pack]
 
 
 @pytest.mark.parametrize(

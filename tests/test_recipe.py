@@ -313,7 +313,7 @@ def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Reg
             "precision=fp64",
             re.escape("toy[precision=fp64]: unknown value of precision 'fp64' (known: bf16, fp32)"),
         ),
-        ("name=a b", "toy[name=a b], scorer near: name=a b is not text of the form ^[a-z]+$"),
+        ("name=a b", 'toy[name="a b"], scorer near: name=a b is not text of the form ^[a-z]+$'),
         ("shape=1+2", "toy[shape=1+2], scorer near: Expected `array`, got `str` - at `$.shape`"),
     ],
 )

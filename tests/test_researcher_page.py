@@ -52,13 +52,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_the_commands_of_the_page_work_in_their_order(run: Run, tmp_path: Path) -> None:
     answers = [run(words) for words in pages.commands(pages.read(PAGE))]
     (
-        _, about, _, plan, first, more, again, chosen, held_out, drawn, finished, both, graded, grades, final,
+        _, about, _, plan, first, more, again, against, chosen, held_out, drawn, finished, both, graded, grades, final,
     ) = answers  # fmt: skip
     assert "IDNN" in about
     assert "6 of 6 cases have jobs to run" in plan
     assert all(name in first for name in ("idnn (reduced)", "autoencoder (reduced)", "logmel_knn"))
     assert "logmel_knn[k=4]" in more
     assert "no jobs are left to run" in again
+    assert "logmel_knn / logmel_knn[k=4]" in against
     assert "test labels" in chosen
     assert "logmel_knn[per=pool,scorer=knn]" in held_out
     assert "roc.png" in drawn

@@ -7,20 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import made_documents as made
+import msgspec
 import pandas as pd
 import pytest
+from made_runs import recorded, run_of
 
-from asdbench import RecordedRun, load_registry
+from asdbench import RecordedRun, Selector, load_registry
 from asdbench.messages.results import Outcome
 from asdbench.metrics import Result, dcase2020, dcase2021, dcase2023, main_metric
 from asdbench.results.plots import draw_one
 from asdbench.results.schema import Confusion
 from asdbench_leaderboards.cells import metric_name, shown_metrics
+from asdbench_leaderboards.figures.panels import title_of
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> made.Bench:
     return made.Bench(registry=load_registry(), cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("path", ["bay 1", "bay 1, left", " x", "a[0]", "a=b", "plain", ""])
+def test_titles_name_the_dataset_as_a_command_takes_it(path: str) -> None:
+    selector = Selector("folder", {"path": path, "ids": "2"})
+    assert Selector.parse(str(selector)) == selector
+    document = run_of(recorded(pd.DataFrame(), about={"ungraded": "no job"})).document
+    run = msgspec.structs.replace(document.run, dataset="folder", dataset_options=selector.options)
+    document = msgspec.structs.replace(document, run=run)
+    text = load_registry().build("table", "results")(document)
+    assert text.startswith(f"knn on {selector}, seed 0, ")
+    assert title_of(document) == f"knn on {selector}"
+
+
+def test_an_option_is_quoted_only_where_it_must_be() -> None:
+    options = {"path": "bay 1", "name": "a/b.wav"}
+    assert str(Selector("folder", options)) == 'folder[name=a/b.wav,path="bay 1"]'
 
 
 # Failures.

@@ -90,13 +90,16 @@ def test_another_folder_gives_the_same_numbers(
 
 
 def test_another_pack_with_other_secret_ids_gives_the_same_numbers(
-    finished: tuple[Path, RunDocument], tmp_path: Path
+    finished: tuple[Path, RunDocument], cache: Path, tmp_path: Path
 ) -> None:
     again = tiny.go(tmp_path / "runs", cache=tmp_path / "cache")
     assert again.results == finished[1].results
-    [ours], [others] = scores_of(finished[0]), scores_of(tmp_path / "runs")
-    assert ours["score"].equals(others["score"])  # items come in the order of their content
-    assert not ours["item_id"].equals(others["item_id"])
+    assert same_scores(tmp_path / "runs", finished[0])  # items come in the order of their content
+    ours, others = (
+        json.loads(next(each.glob("packs/*/pack.json")).read_bytes()) for each in (cache, tmp_path / "cache")
+    )
+    assert ours["samples"] == others["samples"]
+    assert ours["ids"] != others["ids"]
 
 
 def test_another_seed_gives_other_numbers(

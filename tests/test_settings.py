@@ -256,6 +256,41 @@ def test_a_wrong_file_ends_with_2_and_states_what_would_be_right(
     assert output.out == ""
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "toml", "line", "message"),
+    [
+        ("ASDBENCH_JOBS", "many", "", "run -p idnn -d synthetic",
+         "Invalid value for '-j' / '--jobs' (from the environment variable ASDBENCH_JOBS): 'many' is not a valid"),
+        ("ASDBENCH_DEVICE", "tpu", "", "run -p idnn -d synthetic",
+         "Invalid value for '--device' (from the environment variable ASDBENCH_DEVICE): 'tpu' is not one of"),
+        ("ASDBENCH_OUT", "", "[run]\njobs = 0\n", "run -p idnn -d synthetic",
+         "Invalid value for '-j' / '--jobs' (from asdbench.toml: run.jobs): 0 is not in the range x>=1"),
+        ("ASDBENCH_OUT", "", "[run]\ncheckpoint_every = true\n", "run -p idnn -d synthetic",
+         "Invalid value for '--checkpoint-every' (from asdbench.toml: run.checkpoint-every): 'True' is not a duration"),
+        ("ASDBENCH_OUT", "", "[run]\nseed = [1, 2, 1]\n", "run -p idnn -d synthetic",
+         "Invalid value for '--seed' (from asdbench.toml: run.seed): 1 is given more than once; give each value once"),
+        ("ASDBENCH_OUT", "", "[cache.prune]\nunused-for = 90\n", "cache prune",
+         "Invalid value for '--unused-for' (from asdbench.toml: cache.prune.unused-for): '90' has no unit; use one of "
+         "90s, 90m, 90h, 90d"),
+        ("ASDBENCH_JOBS", "2", "[run]\njobs = 3\n", "run -p idnn -d synthetic -j many",
+         "Invalid value for '-j' / '--jobs': 'many' is not a valid"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_with_the_place_it_comes_from(
+    variable: str,
+    value: str,
+    toml: str,
+    line: str,
+    message: str,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    write(toml)
+    assert status_of(line.split()) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_utf8_is_refused(capsys: Capture) -> None:
     Path("asdbench.toml").write_bytes(b'[run]\nout = "\xff"\n')
     assert status_of(["plugins"]) == 2

@@ -188,13 +188,15 @@ def cases(place: Path, finished: RunDocument) -> list[Case]:
     return plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
 
 
-def test_every_subject_is_a_fold_and_every_clip_is_predicted_once(place: Path, finished: RunDocument) -> None:
+def test_every_subject_is_a_fold_and_every_clip_is_predicted_once(
+    place: Path, finished: RunDocument, cases: list[Case]
+) -> None:
     assert {job.status for job in finished.jobs} == {"ok"}
     assert len(finished.jobs) == 2 * len(SUBJECTS)
     tables = [pd.read_parquet(file) for file in sorted(place.glob("scores/*/scores.parquet"))]
     items = pd.concat(tables)
-    assert items["item_id"].is_unique
-    assert len(items) == finished.data.items
+    tested = [item for case in cases for item in case.score.test.ids]
+    assert len(items) == len(tested) == len(set(tested)) == finished.data.items
     assert {"score_0", "score_1", "score_2"} <= set(items.columns)
 
 

@@ -116,10 +116,8 @@ def _joined(cells: Sequence[str]) -> str:
 def _title(document: RunDocument, label: str) -> Iterator[str]:
     """Yield what was run, then what readers must know of it in brackets."""
     run, summary = document.run, document.methods[label]
-    options = ",".join(f"{key}={value}" for key, value in run.dataset_options.items())
-    where = run.dataset + (f"[{options}]" if options else "")
     seeds = f"seed{'s' if len(summary.seeds) > 1 else ''} {', '.join(map(str, summary.seeds))}"
-    yield f"{label} on {where}, {seeds}, {SELECTION[summary.selection]}"
+    yield f"{label} on {run.selector}, {seeds}, {SELECTION[summary.selection]}"
     if summary.reduced:
         yield "[REDUCED setting, not the paper's]"
     if summary.approximate:

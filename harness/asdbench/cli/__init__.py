@@ -100,6 +100,10 @@ def status_of(arguments: list[str] | None = None) -> int:
     try:
         status: Any = cli.main(args=arguments, prog_name="asdbench", standalone_mode=False)
     except click.ClickException as error:
+        if isinstance(error, click.BadParameter):
+            from asdbench.cli.settings import name_origin
+
+            name_origin(error)
         error.show()
         return USAGE
     except (Interrupted, click.Abort, KeyboardInterrupt) as error:

@@ -39,7 +39,7 @@ def info(*, cache: Path, data_root: Path, as_json: bool) -> None:
 @click.option(
     "--unused-for",
     "unused_s",
-    type=Duration(),
+    type=Duration(needs_unit=True),
     default=None,
     help="Also remove packs and generated data that no command used for so long, for example 30d [default: keep them].",
 )

@@ -15,7 +15,15 @@ import click
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.output import for_screen, print_json, tables_of
-from asdbench.cli.settings import SELECTOR, Duration, WholeNumber, data_options, json_option, out_option
+from asdbench.cli.settings import (
+    SELECTOR,
+    DistinctOption,
+    Duration,
+    WholeNumber,
+    data_options,
+    json_option,
+    out_option,
+)
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
 from asdbench.plugin.entries import PresetRun, Selector
@@ -60,6 +68,7 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     type=WholeNumber(0),
     multiple=True,
     default=(42,),
+    cls=DistinctOption,
     show_default=True,
     help="Random seed; repeatable, one training per seed.",
 )
@@ -170,7 +179,7 @@ def run(
         data_root=data_root,
         cache=cache,
         out=out,
-        seeds=tuple(dict.fromkeys(seeds)),
+        seeds=seeds,
         slots=jobs,
         threads=threads,
         device=device,

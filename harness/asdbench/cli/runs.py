@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asdbench.cli.output import for_screen, print_json, readable, size_text, tables_of
-from asdbench.cli.settings import json_option, out_option
+from asdbench.cli.settings import SELECTOR, json_option, out_option
 from asdbench.plugin.registry import load_registry
 
 if TYPE_CHECKING:
+    from asdbench.plugin.entries import Selector
     from asdbench.results.differences import ResultPair, RunComparison
     from asdbench.results.history import JobFailure
 
@@ -60,22 +61,46 @@ def list_runs(*, out: Path, as_json: bool) -> None:
     help="Rows of the table: the outermost result groups (type), for example machine types, or all groups (id).",
 )
 @click.option("--failures", is_flag=True, help="Show the tracebacks of failed jobs instead of the tables.")
+@click.option(
+    "--against",
+    type=SELECTOR,
+    default=None,
+    help="Show by how much the other methods of RUN differ from this one, with paired intervals.",
+)
 @json_option
-def show(*, run: str, other: str | None, out: Path, by: str, failures: bool, as_json: bool) -> None:
+def show(
+    *,
+    run: str,
+    other: str | None,
+    out: Path,
+    by: str,
+    failures: bool,
+    against: Selector | None,
+    as_json: bool,
+) -> None:
     """Show the tables of RUN again, or what differs between RUN and RUN2.
 
     RUN is an identifier from `asdbench runs list`, or `latest`. Of two runs, options, seeds, versions, code and data
-    are shown where they differ, and the results side by side.
+    are shown where they differ, and the results side by side with 95 % intervals; that of a difference is paired.
     """
     from asdbench.results.record import find_run
 
-    if failures and other:
-        raise click.UsageError("--failures shows one run; leave out RUN2")
+    for word, given in (("--failures", failures), ("--against", against)):
+        if given and other:
+            raise click.UsageError(f"{word} shows one run; leave out RUN2")
+    if failures and against:
+        raise click.UsageError("--failures and --against show different things; leave out one of them")
     document = find_run(out, run)
-    if other:
-        from asdbench.results.differences import compare
+    if against:
+        from asdbench.results.pairing import compare_methods
 
-        compared = compare(document, find_run(out, other))
+        compared = compare_methods(load_registry(), out, run=document, base=against)
+        lines = _side_by_side(compared, headers=[str(against), "the other"], by=by)
+        print_json(compared) if as_json else click.echo("\n".join(lines))
+    elif other:
+        from asdbench.results.pairing import compare_paired
+
+        compared = compare_paired(load_registry(), out, first=document, second=find_run(out, other))
         print_json(compared) if as_json else click.echo("\n".join(_compared(compared, by=by)))
     elif failures:
         from asdbench.results.history import failures_of
@@ -134,12 +159,20 @@ def _compared(compared: RunComparison, *, by: str) -> Iterator[str]:
         yield tabulate(rows, headers=["differs", "", *headers], disable_numparse=True)
     else:
         yield "the runs share options, versions, code and data"
+    yield ""
+    yield from _side_by_side(compared, headers=headers, by=by)
+
+
+def _side_by_side(compared: RunComparison, *, headers: Sequence[str], by: str) -> Iterator[str]:
+    from tabulate import tabulate
+
     shown = [pair for pair in compared.results if by == "id" or len(pair.groups) <= 1]
     if shown:
-        yield ""
         cells = [[*_names(pair), *_values(pair)] for pair in shown]
         columns = ["method", "group", "metric %", *headers, "difference"]
         yield tabulate(cells, headers=columns, disable_numparse=True)
+        reasons = dict.fromkeys((_methods(pair), pair.why) for pair in shown if pair.why)
+        yield from (f"no interval of the difference for {methods}: {why}" for methods, why in reasons)
 
 
 def _short(value: Any) -> str:
@@ -148,10 +181,24 @@ def _short(value: Any) -> str:
 
 
 def _names(pair: ResultPair) -> Sequence[str]:
+    return _methods(pair), "/".join(pair.groups.values()) or "all", pair.metric
+
+
+def _methods(pair: ResultPair) -> str:
     both = [pair.method] if pair.method == pair.other else filter(None, [pair.method, pair.other])
-    return " / ".join(both), "/".join(pair.groups.values()) or "all", pair.metric
+    return " / ".join(both)
 
 
 def _values(pair: ResultPair) -> Sequence[str]:
-    percents = ["-" if value is None else f"{100 * value:.2f}" for value in (pair.first, pair.second)]
-    return *percents, "-" if pair.difference is None else f"{100 * pair.difference:+.2f}"
+    return (
+        _value(pair.first, pair.first_low, high=pair.first_high),
+        _value(pair.second, pair.second_low, high=pair.second_high),
+        _value(pair.difference, pair.difference_low, high=pair.difference_high, sign="+"),
+    )
+
+
+def _value(value: float | None, low: float | None, *, high: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    text = f"{100 * value:{sign}.2f}"
+    return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"

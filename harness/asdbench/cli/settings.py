@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 import platformdirs
+from click.core import ParameterSource
 
 from asdbench.errors import ConfigError, unknown
 from asdbench.plugin.entries import Selector
@@ -36,12 +37,18 @@ class SelectorType(click.ParamType[Selector]):
 
 
 class Duration(click.ParamType[float]):
-    """A duration in seconds, or with a suffix: 90, 30s, 15m, 2h or 1d."""
+    """A duration in seconds, or with a unit: 90, 30s, 15m, 2h or 1d.
+
+    Args:
+        positive: Refuse 0.
+        needs_unit: Refuse a bare number except 0, where people would not take it for seconds.
+    """
 
     name = "DURATION"
 
-    def __init__(self, *, positive: bool = False) -> None:
+    def __init__(self, *, positive: bool = False, needs_unit: bool = False) -> None:
         self.positive = positive
+        self.needs_unit = needs_unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the duration in seconds."""
@@ -49,10 +56,14 @@ class Duration(click.ParamType[float]):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
         if match is None:
-            self.fail(f"{value!r} is not a duration; use for example 90, 30s, 15m, 2h or 1d", param, ctx)
+            bare = "" if self.needs_unit else "90, "
+            self.fail(f"{value!r} is not a duration; use for example {bare}30s, 15m, 2h or 1d", param, ctx)
         seconds = float(match[1]) * _UNITS[match[2] or "s"]
         if self.positive and seconds == 0:
             self.fail(f"{value!r} is not longer than 0; use for example 90, 30s, 15m, 2h or 1d", param, ctx)
+        if self.needs_unit and seconds and not match[2]:
+            choices = ", ".join(f"{value}{unit}" for unit in _UNITS)
+            self.fail(f"{value!r} has no unit; use one of {choices}", param, ctx)
         return seconds
 
 
@@ -60,6 +71,18 @@ class WholeNumber(click.IntRange):
     """A whole number within a range."""
 
     name = "integer"  # click's messages would call it an "integer range"
+
+
+class DistinctOption(click.Option):
+    """A repeatable option whose values must differ, for example seeds: a mean over equal ones would look too certain."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the values, which must be different ones."""
+        values = super().type_cast_value(ctx, value)
+        for each in values or ():
+            if values.count(each) > 1:
+                raise click.BadParameter(f"{each} is given more than once; give each value once", ctx, self)
+        return values
 
 
 def read_settings() -> dict[str, Any]:
@@ -74,6 +97,22 @@ def read_settings() -> dict[str, Any]:
         return tomllib.loads(SETTINGS.read_text("utf-8"))
     except (OSError, ValueError) as error:  # ValueError: not TOML, or not UTF-8
         raise ConfigError(f"{SETTINGS} cannot be read as TOML: {error}") from error
+
+
+def name_origin(error: click.BadParameter) -> None:
+    """Add to a message about a wrong value where the value comes from, unless it was typed."""
+    ctx, param = error.ctx, error.param
+    if ctx is None or not isinstance(param, click.Option) or param.name is None:
+        return
+    match ctx.get_parameter_source(param.name):
+        case ParameterSource.ENVIRONMENT:
+            origin = f"the environment variable {param.envvar}"
+        case ParameterSource.DEFAULT_MAP:
+            [key, *_] = [word[2:] for word in param.opts if word.startswith("--")]
+            origin = f"{SETTINGS}: {'.'.join([*ctx.command_path.split()[1:], key])}"
+        case _:
+            return
+    error.param_hint = f"{param.get_error_hint(ctx)} (from {origin})"
 
 
 def defaults_for(ctx: click.Context, settings: Mapping[str, Any]) -> dict[str, Any]:

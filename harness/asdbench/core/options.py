@@ -19,7 +19,7 @@ class OptionDescription(Config, frozen=True, kw_only=True):
     option: str
     value: Any
     kind: str
-    """Type, or the possible values: ``int``, ``float | none``, ``mean | max``."""
+    """Type, or the possible values: ``int``, ``float | none``, ``mean | max``, ``list of str``."""
     meaning: str
 
 
@@ -43,6 +43,8 @@ def _kind(hint: Any) -> str:
         return _kind(typing.get_args(hint)[0])
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(str(value) for value in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"list of {_kind(typing.get_args(hint)[0])}"
     if typing.get_args(hint):
         return " | ".join(_kind(part) for part in typing.get_args(hint))
     return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))

@@ -20,7 +20,7 @@ from asdbench.core.config import Config
 from asdbench.core.files import is_held, locked_if_free, write_error
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.origin import GENERATED, ORIGIN, Origin
-from asdbench.data.pack import VERSION, PackCard
+from asdbench.data.pack import VERSION, pack_card
 
 Kind = Literal[
     "packs", "vaults", "generated", "hashes", "recipes", "measures", "licences", "temporary", "downloads"
@@ -263,10 +263,9 @@ def _dataset_of(name: str) -> str:
 def _identity(pack: Path) -> tuple[str, str]:
     """Return the name of a pack and the hash of its secret ids, which its vault shares."""
     try:
-        card = msgspec.json.decode((pack / "pack.json").read_bytes(), type=PackCard)
+        return pack.name, pack_card(pack).ids
     except (OSError, msgspec.MsgspecError):  # of another version, which had no origins
         return pack.name, ""
-    return pack.name, card.ids
 
 
 def _origin(file: Path) -> Origin | None:

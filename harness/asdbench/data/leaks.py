@@ -8,7 +8,6 @@ import numpy as np
 
 from asdbench.data.dataset import Fold
 from asdbench.data.folds import twins
-from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared
 
 
@@ -17,10 +16,9 @@ def known_leak(prepared: Prepared, folds: Sequence[Fold]) -> str | None:
 
     Releases do contain copies, so this is not an error; but a result on such items is not a result on new data.
     """
-    pack = Pack(prepared.pack)
 
     def equal(*rows: int) -> bool:
-        one, other = (pack.view(int(prepared.ids[k])) for k in rows)
+        one, other = (prepared.opened.view(int(prepared.ids[k])) for k in rows)
         return np.array_equal(one, other)
 
     found = twins(folds, prepared.rows, equal=equal)

@@ -49,12 +49,22 @@ class PackCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 VERSION = 4
 
 
+def pack_card(folder: Path) -> PackCard:
+    """Return the card of a pack without opening its arrays.
+
+    Raises:
+        OSError: There is no pack.
+        msgspec.MsgspecError: The card is damaged, or of another version.
+    """
+    return msgspec.json.decode((folder / "pack.json").read_bytes(), type=PackCard)
+
+
 class Pack:
     """An open pack; cheap to open, shares the page cache with every other process that has it open."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.card = msgspec.json.decode((folder / "pack.json").read_bytes(), type=PackCard)
+        self.card = pack_card(folder)
         self.items: NDArray[np.int64] = np.load(folder / "items.npy")
         # Plain arrays are sliced faster than memory maps.
         self.arrays: list[NDArray[Any]] = [

@@ -26,7 +26,7 @@ from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Card, Dataset, ExaminedDataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
-from asdbench.data.pack import VERSION, Pack, build_pack, digest_of
+from asdbench.data.pack import VERSION, Pack, build_pack, digest_of, pack_card
 from asdbench.data.vault import (
     RESERVED,
     SCORES,
@@ -67,6 +67,11 @@ class Prepared:
     completeness: Completeness
     holds: tuple[Hold, ...] = ()
     """Keep ``asdbench cache prune`` from removing the pack and generated data as long as this value lives."""
+
+    @cached_property
+    def opened(self) -> Pack:
+        """The open pack; all of planning shares it."""
+        return Pack(self.pack)
 
     @cached_property
     def outermost(self) -> tuple[str, frozenset[str]]:
@@ -117,7 +122,7 @@ def prepare(
         return cache / "vaults" / hashlib.sha256(f"{key} {manifest} {digest}".encode()).hexdigest()[:32]
 
     with locked(pack.with_name(pack.name + ".lock")):
-        if pack.exists() and not _is_whole(vault := vault_of(digest := Pack(pack).card.ids), digest):
+        if pack.exists() and not _is_whole(vault := vault_of(digest := pack_card(pack).ids), digest):
             logger.warning(
                 "%s: the labels that belong to its pack are missing or damaged; rebuilding both", card.name
             )
@@ -127,9 +132,9 @@ def prepare(
             _build(dataset, root, rows=rows, pack=pack, vault_of=vault_of, on_progress=on_progress)
         # Some network file systems ignore locks, so another process's pack may be here instead of ours; its card names
         # the vault that was written with it.
-        opened = Pack(pack).card
-        vault = vault_of(opened.ids)
-        _keep_origin(vault, dataset, pack=pack.name, ids=opened.ids)
+        written = pack_card(pack)
+        vault = vault_of(written.ids)
+        _keep_origin(vault, dataset, pack=pack.name, ids=written.ids)
         mark_used(pack / "pack.json")
         holds = [Hold(file) for file in (pack / "pack.json", root / GENERATED) if file.exists()]
     return Prepared(
@@ -140,7 +145,7 @@ def prepare(
         decoded=read_decoded(vault),
         pack=pack,
         vault=vault,
-        samples=opened.samples,
+        samples=written.samples,
         manifest=manifest,
         completeness=completeness(card, rows),
         holds=tuple(holds),

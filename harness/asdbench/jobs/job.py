@@ -166,11 +166,12 @@ def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
 
 
 def _table(spec: JobSpec, scores: NDArray[np.float64], *, role: str, epoch: int) -> pd.DataFrame:
-    ids = getattr(spec, role).ids
+    items = len(getattr(spec, role).ids)
     # A classifier has a column for each class; the evaluator renames all of them by seed and class.
     names = [f"score_{k}" for k in range(len(spec.targets))] or ["score"]
-    table = pd.DataFrame(scores.reshape(len(ids), len(names)), columns=names)
-    table.insert(0, "item_id", np.asarray(ids, dtype=np.int64))
+    table = pd.DataFrame(scores.reshape(items, len(names)), columns=names)
+    # Not the item ids: another pack of the same data has others, and the scores are as good there.
+    table.insert(0, "place", np.arange(items))
     table.insert(1, "role", role)
     table.insert(2, "checkpoint", epoch)
     return table

@@ -83,6 +83,8 @@ class Case:
     seed: int
     fit: JobSpec
     score: JobSpec
+    content: list[str]
+    """Hashes of what the model learns from, one for each use."""
     inapplicable: str | None = None
     """Why the method cannot be run on this unit; None: it can."""
 

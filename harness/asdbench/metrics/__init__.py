@@ -20,6 +20,7 @@ from asdbench.metrics.official import (
     dcase2024,
     dcase2025,
 )
+from asdbench.metrics.paired import difference_of
 from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
 from asdbench.metrics.table import Metric, Result, ScoreTable, main_metric
 
@@ -46,6 +47,7 @@ __all__ = [
     "dcase2024",
     "dcase2025",
     "decisions",
+    "difference_of",
     "equal_error",
     "f1_max",
     "harmonic_mean",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -86,6 +86,9 @@ class Result:
     alarms, the anomalous or normal items of which they are shares."""
     thresholds: tuple[float, ...] = ()
     """The threshold of every seed, for metrics at a threshold."""
+    draws: Floats | None = field(default=None, compare=False, repr=False)
+    """The value for every seed, ``[seeds, 1 + resamples]``: on the items, then on each resample; see ``difference_of``.
+    None: undefined, or the items are too few to resample."""
 
 
 def result_of(
@@ -131,6 +134,7 @@ def result_of(
         per_seed=per_seed,
         items=items,
         thresholds=thresholds,
+        draws=None if support.is_few else draws,
     )
 
 

@@ -16,6 +16,7 @@ Aggregate = Literal["mean", "max", "upper_half", "lower_half"]
 
 
 _SELECTOR = re.compile(r'(?P<name>[\w.-]+)(?:\[(?P<options>(?:[^\[\]"]|"[^"]*")*)\])?')
+_NEEDS_QUOTES = re.compile(r"[,\[\]\s]")
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*")+')
 
 
@@ -30,7 +31,7 @@ class Selector(msgspec.Struct, frozen=True):
         if not self.options:
             return self.name
         words = (
-            f'{key}="{value}"' if set(value) & set(",[]") else f"{key}={value}"
+            f'{key}="{value}"' if _NEEDS_QUOTES.search(value) else f"{key}={value}"
             for key, value in sorted(self.options.items())
         )
         return f"{self.name}[{','.join(words)}]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -39,16 +39,31 @@ class ResultPair(Config, frozen=True, kw_only=True):
     metric: str
     first: float | None
     """None: undefined, or not a result of the first run."""
+    first_low: float | None = None
+    """Lower end of the 95 % interval of ``first``; None: there is no interval."""
+    first_high: float | None = None
+    """Its upper end."""
     second: float | None
+    second_low: float | None = None
+    second_high: float | None = None
     difference: float | None
     """The second minus the first; None: one of them is."""
+    difference_low: float | None = None
+    """Lower end of its 95 % interval, a paired bootstrap over the items that both runs scored; None: see ``why``."""
+    difference_high: float | None = None
+    why: str = ""
+    """Why the difference has no interval; empty: it has one, or there is no difference."""
 
 
 class RunComparison(Config, frozen=True, kw_only=True):
-    """Two runs side by side, as ``asdbench runs show RUN RUN2 --json`` prints them."""
+    """Two runs side by side, as ``asdbench runs show RUN RUN2 --json`` prints them.
+
+    With ``--against METHOD`` it compares a run with itself: METHOD with each of the run's other methods.
+    """
 
     schema_version: int = 1
     first: str
+    """Identifier of the run."""
     second: str
     differences: list[Difference]
     results: list[ResultPair]
@@ -61,8 +76,15 @@ def compare(first: RunDocument, second: RunDocument) -> RunComparison:
         first=first.run.id,
         second=second.run.id,
         differences=[*_differences(first, second), *_of_recipes(first, second, partners=partners)],
-        results=list(_results(first, second, partners=partners)),
+        results=side_by_side(first, second, methods=_labels(first, second, partners=partners)),
     )
+
+
+def side_by_side(
+    first: RunDocument, second: RunDocument, *, methods: Iterable[tuple[str, str]]
+) -> list[ResultPair]:
+    """Return the results of pairs of methods, each of the first and of the second run; empty: the run lacks it."""
+    return list(_pairs(first, second, methods=methods))
 
 
 def _partners(first: RunDocument, second: RunDocument) -> dict[str, str]:
@@ -159,26 +181,37 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def _results(first: RunDocument, second: RunDocument, *, partners: Mapping[str, str]) -> Iterator[ResultPair]:
-    """Yield the results of both runs in the order of the first, those that only the second has last."""
+def _labels(first: RunDocument, second: RunDocument, *, partners: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the methods of both runs in the order of the first, those that only the second has last."""
     alone = [label for label in second.methods if label not in partners.values()]
-    pairs = [
+    return [
         *((label, partners.get(label, "")) for label in first.methods),
         *(("", label) for label in alone),
     ]
-    for label, other in pairs:
+
+
+def _pairs(
+    first: RunDocument, second: RunDocument, *, methods: Iterable[tuple[str, str]]
+) -> Iterator[ResultPair]:
+    for label, other in methods:
         one, two = _by_group(first, label), _by_group(second, other)
         for key in dict.fromkeys([*one, *two]):
-            values = [row.value if (row := rows.get(key)) else None for rows in (one, two)]
-            before, after = values
+            before, after = one.get(key), two.get(key)
+            first_value, second_value = (None if row is None else row.value for row in (before, after))
             yield ResultPair(
                 method=label,
                 other=other,
                 groups=dict(key[0]),
                 metric=key[1],
-                first=before,
-                second=after,
-                difference=None if before is None or after is None else after - before,
+                first=first_value,
+                first_low=before.low if before else None,
+                first_high=before.high if before else None,
+                second=second_value,
+                second_low=after.low if after else None,
+                second_high=after.high if after else None,
+                difference=(
+                    None if first_value is None or second_value is None else second_value - first_value
+                ),
             )
 
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from asdbench.messages.jobs import Case
 from asdbench.plugin.entries import Selection
 from asdbench.recipes.recipe import EnsembleRecipe
-from asdbench.results.evaluator import RESAMPLES, Evaluation, Evaluator, MetricSet
+from asdbench.results.evaluator import RESAMPLES, Evaluation, Evaluator
 from asdbench.results.finished import Finished, Gathered, gather, scores_of
+from asdbench.results.graded import MetricSet
 from asdbench.results.labelled import LabelledItems
 from asdbench.results.store import Store
 

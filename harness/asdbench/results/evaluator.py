@@ -7,26 +7,24 @@ last rule must not be used for comparisons, and every table marks it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from asdbench.errors import RunError
 from asdbench.messages.jobs import Case
-from asdbench.metrics.classification import ClassTable
-from asdbench.metrics.table import Result, ScoreTable
+from asdbench.metrics.table import Result
 from asdbench.plugin.entries import Selection
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.finished import Finished, Role, gather, scores_of
+from asdbench.results.graded import MetricSet, results_on, score_columns
 from asdbench.results.labelled import LabelledItems
 from asdbench.results.schema import listed
 from asdbench.results.store import Store
 
-MetricSet = Callable[..., list[Result]]
 LOWER_IS_BETTER = ("false_alarms",)
 RESAMPLES = 1000
 """Bootstrap resamples behind each interval."""
@@ -175,16 +173,13 @@ class Evaluator:
         columns = {
             name: scores[seed][source]
             for seed in scores
-            for source, name in zip(scores[seed].columns, self.columns(seed), strict=True)
+            for source, name in zip(
+                scores[seed].columns, score_columns(seed, self._card.targets), strict=True
+            )
         }
-        wanted = [name for seed in seeds for name in self.columns(seed)]
+        wanted = [name for seed in seeds for name in score_columns(seed, self._card.targets)]
         table = pd.DataFrame(columns, index=self._known.index).reindex(columns=wanted)
         return self._known.join(table).dropna(how="all", subset=wanted)
-
-    def columns(self, seed: int) -> list[str]:
-        """Return the column names of a seed's scores: one, or one per class of a classification task."""
-        targets = self._card.targets
-        return [f"score_{seed}_{target}" for target in targets] if targets else [f"score_{seed}"]
 
     def results(
         self,
@@ -195,49 +190,14 @@ class Evaluator:
         validation: pd.DataFrame | None = None,
     ) -> list[Result]:
         """Return the results on the items that every seed has scored."""
-        tested = self._whole(items, seeds)
-        if tested.empty:
-            return []
-        if self._card.targets:
-            return self._metric_set(self._class_table(tested, seeds), resamples=resamples)
-        table = self._score_table(tested, seeds)
-        if validation is not None and not (kept := self._whole(validation, seeds)).empty:
-            table = replace(table, validation=self._score_table(kept, seeds))
-        return self._metric_set(table, resamples=resamples)
-
-    def _whole(self, items: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
-        return items.dropna(subset=[name for seed in seeds for name in self.columns(seed)])
-
-    def _score_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ScoreTable:
-        label = items["label"].astype(object)
-        return ScoreTable(
-            groups=self._card.groups,
-            columns=self._group_columns(items),
-            label=label.where(label.notna(), None).to_numpy(dtype=object),
-            scores=items[[self.columns(seed)[0] for seed in seeds]].to_numpy(dtype=np.float64).T,
-            block=self._blocks(items),
+        return results_on(
+            items,
+            seeds,
+            layout=self._card,
+            metric_set=self._metric_set,
+            resamples=resamples,
+            validation=validation,
         )
-
-    def _class_table(self, items: pd.DataFrame, seeds: Sequence[int]) -> ClassTable:
-        targets = list(self._card.targets)
-        return ClassTable(
-            groups=self._card.groups,
-            columns=self._group_columns(items),
-            truth=pd.Categorical(items["label"], categories=targets).codes.astype(np.int64),
-            scores=np.stack([items[self.columns(seed)].to_numpy(dtype=np.float64) for seed in seeds]),
-            block=self._blocks(items),
-        )
-
-    def _group_columns(self, items: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
-        return {
-            group: items[group].to_numpy(dtype=np.str_)
-            for group in self._card.groups
-            if group in items.columns
-        }
-
-    def _blocks(self, items: pd.DataFrame) -> NDArray[np.str_] | None:
-        column = self._card.resample_by
-        return items[column].to_numpy(dtype=np.str_) if column else None
 
     def honest(self, results: list[Result], missing: Sequence[Case]) -> list[Result]:
         """Withdraw results of groups with items that a failed job should have scored, since the rest may be easier.
@@ -251,7 +211,9 @@ class Evaluator:
         failed = sorted({case.place for case in inside if case.inapplicable is None})
         if failed:
             why = f"no scores for {listed(failed)}"
-            return replace(result, value=None, low=None, high=None, why=why, per_seed=(), thresholds=())
+            return replace(
+                result, value=None, low=None, high=None, why=why, per_seed=(), thresholds=(), draws=None
+            )
         if not inside:
             return result
         skipped = f"left out, inapplicable: {listed(sorted({case.place for case in inside}))}"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from asdbench.errors import RunError
-from asdbench.messages.jobs import Case
+from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.results import FitRecord, ScoreRecord
 from asdbench.results.store import Store
 
@@ -26,7 +26,7 @@ class Finished:
     fit: FitRecord
     score: ScoreRecord
     scores: pd.DataFrame
-    """As ``Store.scores`` returns them: every role and every checkpoint."""
+    """As ``Store.scores`` returns them, with ``item_id`` instead of ``place``: every role and every checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +83,21 @@ def _finished(case: Case, store: Store) -> Finished | None:
     if fit is None or score is None:
         return None
     # The evaluator may use any role and any checkpoint, so all of them are checked.
-    found = Finished(case=case, fit=fit, score=score, scores=store.scores(case.score.job_id))
+    scores = _with_item_ids(store.scores(case.score.job_id), case.score)
+    found = Finished(case=case, fit=fit, score=score, scores=scores)
     for role in ROLES:
         for epoch in fit.checkpoints:
             _check_scores(found, role, epoch=epoch)
     return found
+
+
+def _with_item_ids(scores: pd.DataFrame, job: JobSpec) -> pd.DataFrame:
+    """Return stored scores by the item ids of this plan's pack; the scores may have been computed on another one."""
+    ids = np.empty(len(scores), dtype=np.int64)
+    for role in ROLES:
+        chosen = (scores["role"] == role).to_numpy()
+        ids[chosen] = np.asarray(getattr(job, role).ids, dtype=np.int64)[scores.loc[chosen, "place"]]
+    return scores.drop(columns="place").assign(item_id=ids)
 
 
 def _check_scores(found: Finished, role: Role, *, epoch: int) -> None:

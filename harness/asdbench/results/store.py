@@ -6,8 +6,8 @@
     checkpoints/<epoch>.safetensors     the same after earlier epochs of the last stage, if it has several checkpoints
 <root>/scores/<score_id>/       finished scores
     score.json                  ``ScoreRecord``
-    scores.parquet              ``item_id``, ``role`` (held, validation, test), ``checkpoint`` (epoch) and ``score``;
-                                a classifier has ``score_<k>`` for each target k
+    scores.parquet              ``place`` (of the item in its role's list of the job), ``role`` (held, validation, test),
+                                ``checkpoint`` (epoch) and ``score``; a classifier has ``score_<k>`` for each target k
     detector.safetensors        featurizer, model and fitted scorer of the last checkpoint, whichever one counts
 <root>/work/<model_id>/         an unfinished fit; removed when it is finished
     resume.safetensors
@@ -53,6 +53,12 @@ OLD = ".old.part"
 """Suffix of a folder that was moved aside for its replacement."""
 
 
+class _Threads(msgspec.Struct):
+    """What is read of ``fit.json`` to know how a model was trained."""
+
+    threads: int
+
+
 class Store:
     """Reads and writes one folder of results. Opening one is cheap; it keeps nothing in memory."""
 
@@ -79,8 +85,18 @@ class Store:
         """Return the record of finished scores; None if there is none, or a file of it is missing or damaged."""
         return _read(self.score_folder(score_id), "score.json", kind=ScoreRecord)
 
+    def threads_of_models(self) -> dict[str, int]:
+        """Return the number of threads that each finished model was trained with, by model id."""
+        found = {}
+        for file in (self.root / "models").glob("*/fit.json"):
+            with contextlib.suppress(
+                OSError, msgspec.DecodeError
+            ):  # removed meanwhile, or damaged: counts as absent
+                found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
+        return found
+
     def scores(self, score_id: str) -> pd.DataFrame:
-        """Return scores: ``item_id``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
+        """Return scores: ``place``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
         import pandas as pd  # a dry run asks only what is there
 
         return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
@@ -129,7 +145,7 @@ class Store:
                 f"cannot write to {self.root}: {error.strerror}; choose another folder with --out"
             ) from error
         with lock:
-            self._lock(lock)
+            _lock(lock, self.root)
             self._sweep()  # under the lock, or it would delete what another run is writing
             yield
 
@@ -142,15 +158,7 @@ class Store:
             RunError: Another run is using the folder.
         """
         with contextlib.suppress(FileNotFoundError), (self.root / ".lock").open() as lock:
-            self._lock(lock)
-
-    def _lock(self, lock: IO[str]) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(
-                f"another run is using {self.root}; wait for it, or choose another folder with --out"
-            ) from error
+            _lock(lock, self.root)
 
     def _sweep(self) -> None:
         for place in ("models", "scores", "records", "work", "runs", "failures"):
@@ -163,6 +171,15 @@ class Store:
 
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"
+
+
+def _lock(lock: IO[str], root: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RunError(
+            f"another run is using {root}; wait for it, or choose another folder with --out"
+        ) from error
 
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from asdbench.recipes.recipe import Recipe
 from asdbench.runs.units import Data, Unit, check_tested_once, inapplicable, units_of
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,8 @@ def make_cases(
         folds: How the data are divided.
         seeds: One training for each.
         resources: What each job may use.
-        unseen: Whether test items may claim a class without training items, as in leave-one-out; they then claim none.
+        unseen: Whether test items may claim a class without training items, as in leave-one-out; they then claim none,
+            and units without test items are left out.
 
     Raises:
         ConfigError: The data lack a scope that the user asked for.
@@ -66,17 +69,48 @@ def make_cases(
         )
     data = Data(prepared)  # shared by all cases, which read the same claims and ids
     check_tested_once(data, folds)
+    units = [
+        (recipe, fold, unit)
+        for recipe in recipes
+        for fold in folds
+        for unit in units_of(recipe, data, fold=fold, unseen=unseen)
+    ]
     cases = [
         _CaseBuilder(
             recipe=recipe.on_unit(unit.name), data=data, unit=unit, seed=seed, resources=resources
         ).case(recipe, fold)
-        for recipe in recipes
-        for fold in folds
-        for unit in units_of(recipe, data, fold=fold, unseen=unseen)
+        for recipe, fold, unit in (_tested(units) if unseen else units)
         for seed in seeds
     ]
     # With a single fold its name would only clutter messages.
     return [replace(case, place=_place(case)) for case in cases] if len(folds) > 1 else cases
+
+
+def model_id_with(case: Case, *, threads: int) -> str:
+    """Return the id that the model of a case has if it is trained with another number of threads."""
+    return _model_id(case.fit, case.unit, content=case.content, threads=threads)
+
+
+def _model_id(job: JobSpec, unit: str, *, content: Sequence[str], threads: int) -> str:
+    # The id covers everything that can change the model. On a CPU its last bits depend on the number of threads; on a
+    # GPU they do not.
+    on_cpu = job.device == "cpu"
+    return identifier(
+        job.recipe.trained(), content, unit, job.classes, job.length,
+        job.seed, "cpu" if on_cpu else "cuda", threads if on_cpu else 0,
+    )  # fmt: skip
+
+
+def _tested(units: list[tuple[Recipe, Fold, Unit]]) -> list[tuple[Recipe, Fold, Unit]]:
+    """Return the units with test items: a fold that leaves out one value would train the others for nothing."""
+    idle = [each for each in units if not each[2].test]
+    if idle:
+        recipe, fold, unit = idle[0]
+        _log.warning(
+            "%d of %d units have no test item in their fold and are not trained (first: %s of %s in %s)",
+            len(idle), len(units), unit.name, recipe.label, fold.name,
+        )  # fmt: skip
+    return [each for each in units if each[2].test]
 
 
 def _place(case: Case) -> str:
@@ -112,7 +146,8 @@ class _CaseBuilder:
         parts, held_rules = self._parts()
         learn, learn_rules = self._learn(parts)
         length, length_rules = self._length()
-        fit = self._fit(parts, length, rules=[*held_rules, *learn_rules, *length_rules])
+        content = _content(self.data, parts)
+        fit = self._fit(parts, length, content=content, rules=[*held_rules, *learn_rules, *length_rules])
         return Case(
             recipe=whole,
             fold=fold.name,
@@ -121,25 +156,19 @@ class _CaseBuilder:
             seed=self.seed,
             fit=fit,
             score=self._score(fit, learn, held=parts.held),
+            content=content,
             inapplicable=inapplicable(
                 self.recipe, self.data.card, unit=self.unit, training_items=len(parts.train)
             ),
         )
 
-    def _fit(self, parts: _Parts, length: int, *, rules: list[str]) -> JobSpec:
+    def _fit(self, parts: _Parts, length: int, *, content: list[str], rules: list[str]) -> JobSpec:
         """Return the fit job, which knows nothing about the items to be scored."""
-        # The id covers everything that can change the model. On a CPU its last bits depend on the number of threads;
-        # on a GPU they do not.
         card, unit, resources = self.data.card, self.unit, self.resources
-        on_cpu = resources.device == "cpu"
-        model_id = identifier(
-            self.recipe.trained(), _content(self.data, parts), unit.name, unit.classes, length,
-            self.seed, "cpu" if on_cpu else "cuda", resources.threads if on_cpu else 0,
-        )  # fmt: skip
-        return JobSpec(
-            job_id=model_id,
+        job = JobSpec(
+            job_id="",
             kind="fit",
-            model_id=model_id,
+            model_id="",
             recipe=self.recipe,
             pack=str(self.data.prepared.pack),
             store=resources.store,
@@ -157,11 +186,14 @@ class _CaseBuilder:
             resume_every_s=resources.resume_every_s,
             feature_bytes=resources.feature_bytes,
         )
+        model_id = _model_id(job, unit.name, content=content, threads=resources.threads)
+        return msgspec.structs.replace(job, job_id=model_id, model_id=model_id)
 
     def _score(self, fit: JobSpec, learn: Sequence[int], *, held: Sequence[int]) -> JobSpec:
         unit, ids = self.unit, self.data.prepared.ids
-        # Scores are stored by item id, which each pack draws for itself, so their id depends on the pack as well.
-        scored = [ids[rows].tolist() for rows in (unit.validation, unit.test)]
+        # Rows and not item ids, which each pack draws for itself: a pack that is built again has the same name, since it
+        # names data and options, and the same rows.
+        scored = [unit.validation, unit.test]
         tested = self.data.pack.lengths(ids[unit.test]) if unit.test else np.zeros(0)
         return msgspec.structs.replace(
             fit,

@@ -16,7 +16,6 @@ from asdbench.core.config import Config
 from asdbench.core.environment import Environment, environment
 from asdbench.core.fingerprints import identifier
 from asdbench.core.memory import recall, remember
-from asdbench.data.pack import Pack
 from asdbench.errors import RunError
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case, JobSpec
@@ -132,7 +131,7 @@ def _measured_paces(
 
 def _timed(planned: Planned, cases: Sequence[Case]) -> dict[str, Pace]:
     """Time the forward passes of cases, each shape once per machine and torch version."""
-    pack = Pack(planned.prepared.pack)
+    pack = planned.prepared.opened
     files = {
         case.score.job_id: _file(planned, kind="forward", name=shape_key(case.fit, pack)) for case in cases
     }

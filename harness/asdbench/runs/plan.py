@@ -14,7 +14,6 @@ from asdbench.core.fingerprints import identifier
 from asdbench.data.dataset import Card, Fold
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
-from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared, calling, prepare
 from asdbench.errors import ConfigError, DataError, unknown
 from asdbench.jobs.processes import ask
@@ -23,8 +22,9 @@ from asdbench.messages.measures import Measure
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
+from asdbench.results.store import Store
 from asdbench.runs.buildable import checked, measures
-from asdbench.runs.cases import Resources, make_cases
+from asdbench.runs.cases import Resources, make_cases, model_id_with
 from asdbench.runs.observer import Observer
 from asdbench.runs.request import LOSO, Request, open_dataset, split_protocol
 from asdbench.runs.units import check_scope
@@ -90,8 +90,9 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         resources=resources,
         unseen=by is not None,
     )
-    known = measures(cases, cache=request.cache, pack=Pack(prepared.pack))
+    known = measures(cases, cache=request.cache, pack=prepared.opened)
     cases = checked(cases, known)
+    _warn_of_other_threads(cases, store=Store(request.out))
     return Planned(
         request=request,
         prepared=prepared,
@@ -175,6 +176,30 @@ def _resources(request: Request) -> Resources:
         # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
         feature_bytes=int(available_memory() / 4 / request.slots),
     )
+
+
+def _warn_of_other_threads(cases: Sequence[Case], *, store: Store) -> None:
+    """Warn if models are trained again only because jobs have another number of threads, for example through --jobs."""
+    missing = [
+        case
+        for case in cases
+        if case.inapplicable is None and not store.model_folder(case.fit.model_id).exists()
+    ]
+    if not missing or missing[0].fit.device != "cpu":  # on a GPU threads make no difference
+        return
+    threads, known = missing[0].fit.threads, store.threads_of_models()
+    finished = {
+        other: known.keys() & {model_id_with(case, threads=other) for case in missing}
+        for other in sorted(set(known.values()) - {threads})
+    }
+    kept = max(finished, key=lambda other: len(finished[other]), default=threads)
+    if count := len(finished.get(kept, ())):
+        _log.warning(
+            "%s finished with --threads %d; this run trains %s again with %d, since the number of threads (by default "
+            "cores / jobs) changes the last bits of a training; add --threads %d to keep %s",
+            f"{count} models are" if count > 1 else "1 model is", kept, "them" if count > 1 else "it", threads,
+            kept, "them" if count > 1 else "it",
+        )  # fmt: skip
 
 
 def _device(wanted: str) -> str:

@@ -10,7 +10,8 @@ from asdbench.messages.results import Outcome
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.ensemble import combine
-from asdbench.results.evaluator import Evaluation, MetricSet, evaluate
+from asdbench.results.evaluator import Evaluation, evaluate
+from asdbench.results.graded import MetricSet
 from asdbench.results.labelled import LabelledItems, labelled_items
 from asdbench.results.record import write_document, write_record
 from asdbench.results.report import document_of, record_of

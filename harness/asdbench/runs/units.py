@@ -33,10 +33,10 @@ class Data:
         """All rows, in the order of their content."""
         return self.prepared.rows
 
-    @cached_property
+    @property
     def pack(self) -> Pack:
         """The open pack."""
-        return Pack(self.prepared.pack)
+        return self.prepared.opened
 
     @cached_property
     def ids(self) -> list[int]:

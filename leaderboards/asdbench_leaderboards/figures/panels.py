@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from asdbench import RunDocument, Selector
+from asdbench import RunDocument
 
 PERCENT = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -37,6 +37,10 @@ INCHES_PER_LINE = 0.18
 MOST_LETTERS, MOST_LINES = 40, 4
 """Of a method's name; longer names are cut."""
 MOST_TITLE_LINES = 12
+MOST_REASON_LINES = 8
+"""Of the sentence in a panel without data."""
+NOTHING = " (nothing to draw)"
+"""After the name of a method that a figure cannot show."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -106,7 +110,7 @@ def title_of(document: RunDocument) -> str:
     methods = list(document.methods)
     method = f"{methods[0]} on " if len(methods) == 1 else ""
     partial = "" if document.data.complete else ", partial data"
-    return f"{method}{Selector(document.run.dataset, document.run.dataset_options)}{partial}"
+    return f"{method}{document.run.selector}{partial}"
 
 
 def method_label(document: RunDocument, label: str, *, width: int = MOST_LETTERS) -> str:
@@ -159,8 +163,7 @@ def add_legend(
             [],
             **line_style(number),
             linewidth=LINE_WIDTH,
-            label=method_label(document, label)
-            + (results.get(label, "") if label in drawn else " (nothing to draw)"),
+            label=method_label(document, label) + (results.get(label, "") if label in drawn else NOTHING),
         )
         for number, label in enumerate(document.methods)
     ]
@@ -196,10 +199,21 @@ def grow(figure: Figure, *, lines: int) -> None:
 def explain_empty(axes: Axes, text: str) -> None:
     """Write in the middle of a panel why there is nothing to draw, instead of empty axes."""
     axes.set_axis_off()
-    lines = "\n".join(textwrap.wrap(text, width=24))
+    broken = textwrap.wrap(
+        text, width=24, max_lines=MOST_REASON_LINES, placeholder=" …", break_long_words=False
+    )
+    lines = "\n".join(broken)
     axes.text(
         0.5, 0.5, lines, ha="center", va="center", fontsize="small", color="0.4", transform=axes.transAxes
     )
+
+
+def name_empty(axes: Axes, name: str) -> None:
+    """Write a name at the left of a panel without axes, where others have the label of their y axis."""
+    axes.text(
+        -0.08, 0.5, name, ha="right", va="center", ma="center", rotation="vertical", fontsize="small",
+        transform=axes.transAxes,
+    )  # fmt: skip
 
 
 def write_results(axes: Axes, results: Sequence[tuple[str, str]], *, top: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from asdbench.metrics import main_metric
 from asdbench_leaderboards.cells import HALF_IS_CHANCE, metric_name, whole_name
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
+    NOTHING,
     PERCENT,
     broken_title,
     columns_of,
@@ -51,7 +52,10 @@ def results_figure(run: RecordedRun) -> Figure:
     axes.set_title(title, loc="left", fontsize="medium")
     grow(figure, lines=title.count("\n"))
     axes.spines[["top", "right"]].set_visible(False)
-    _add_legend(figure, document)
+    drawn = {
+        label for label, of_method in bars.items() if any(row.value is not None for row in of_method.values())
+    }
+    _add_legend(figure, document, drawn=drawn)
     return figure
 
 
@@ -67,9 +71,13 @@ def _bars(document: RunDocument, metric: str) -> dict[str, dict[str, ResultRow]]
     return bars
 
 
-def _add_legend(figure: Figure, document: RunDocument) -> None:
+def _add_legend(figure: Figure, document: RunDocument, *, drawn: Collection[str]) -> None:
+    """List all methods; one without a bar has no colour and is marked."""
     handles = [
-        Patch(color=line_style(number)["color"], label=method_label(document, label))
+        Patch(
+            color=line_style(number)["color"] if label in drawn else "none",
+            label=method_label(document, label) + ("" if label in drawn else NOTHING),
+        )
         for number, label in enumerate(document.methods)
     ]
     columns = min(columns_of(figure, handles), MOST_BESIDE)

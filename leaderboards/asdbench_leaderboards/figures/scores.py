@@ -22,6 +22,7 @@ from asdbench_leaderboards.figures.panels import (
     explain_empty,
     legend_below,
     method_label,
+    name_empty,
     new_figure,
     short,
 )
@@ -70,13 +71,18 @@ def scores_figure(run: RecordedRun) -> Figure | None:
     grid = figure.subplots(len(run.methods), len(columns), squeeze=False)
     thresholds = {method.label: _threshold(run.document, method.label) for method in run.methods}
     for row, method in zip(grid, run.methods, strict=True):
+        why = run.document.methods[method.label].ungraded or EMPTY
         for axes, column in zip(row, columns, strict=True):
-            _draw(axes, parts[method.label, column], threshold=thresholds[method.label])
-        row[0].set_ylabel(f"{method_label(run.document, method.label, width=26)}\nshare, %", fontsize="small")
+            _draw(axes, parts[method.label, column], threshold=thresholds[method.label], why=why)
+        name = method_label(run.document, method.label, width=26)
+        row[0].set_ylabel(f"{name}\nshare, %", fontsize="small")
+        if not row[0].axison:
+            name_empty(row[0], name)
     for axes, column in zip(grid[0], columns, strict=True):
         axes.set_title(column.title, fontsize="medium")
-    for axes in grid[-1]:
-        axes.set_xlabel("anomaly score")
+    for each in grid.T:
+        lowest = next((axes for axes in reversed(each) if axes.axison), each[-1])
+        lowest.set_xlabel("anomaly score")
     add_title(figure, run.document, note=_note(run))
     legend_below(figure, _handles(chosen=any(found is not None for found in thresholds.values())))
     return figure
@@ -114,10 +120,11 @@ def _handles(*, chosen: bool) -> list[Artist]:
     return [*bars, Line2D([], [], **THRESHOLD, label="threshold of F1max")] if chosen else bars
 
 
-def _draw(axes: Axes, part: Scored, *, threshold: float | None) -> None:
+def _draw(axes: Axes, part: Scored, *, threshold: float | None, why: str) -> None:
+    """Draw the histograms of a panel, or write ``why`` there are none."""
     axes.spines[["top", "right"]].set_visible(False)
     if not part.scores.size:
-        explain_empty(axes, EMPTY)
+        explain_empty(axes, why)
         return
     shown = part.scores if threshold is None else np.append(part.scores, threshold)
     # The threshold too, or it could lie outside the axis.

@@ -15,9 +15,6 @@ class Executor(Protocol):
     def submit(self, job: JobSpec) -> None:
         """Queue a job."""
 
-    def cancel(self, job_id: str) -> None:
-        """End a running job, or remove a queued one."""
-
     def events(self) -> Iterator[Event]:
         """Yield events until nothing is queued or running; more jobs may be submitted meanwhile.
 

@@ -21,7 +21,7 @@ import msgspec
 from asdbench.core.environment import cores
 from asdbench.jobs.processes import WORKER, start_server
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Event, Status
+from asdbench.messages.progress import Event
 
 PATIENCE_S = 5.0
 """How long a job may take to end after SIGTERM before it is killed."""
@@ -47,10 +47,8 @@ class _Running:
     started: float
     last: Event | None = None
     """The event with its status, once received."""
-    ending: Status | None = None
-    """Why it was asked to end: ``timeout``, or ``error`` for a cancelled job."""
-    killed_at: float | None = None
-    """When it was asked to end."""
+    late_since: float | None = None
+    """When it was asked to end because it exceeded its time limit; None: it was not."""
     oom_kills: int = field(default_factory=_oom_kills)
     """The kernel's count when it started; a higher one later means that the kernel killed something."""
 
@@ -76,18 +74,12 @@ class LocalExecutor:
         """Queue a job."""
         self._queue.append(job)
 
-    def cancel(self, job_id: str) -> None:
-        """Remove a queued job, or ask a running one to end; it is killed if it does not."""
-        self._queue = deque(job for job in self._queue if job.job_id != job_id)
-        if running := self._running.get(job_id):
-            self._end(running, "error")
-
     def close(self) -> None:
         """End all jobs and wait until their processes are gone."""
         self._queue.clear()
         # All are asked before any is waited for, so that they end at the same time.
         for running in self._running.values():
-            self._end(running, "error")
+            running.process.terminate()
         for running in self._running.values():
             running.process.join(PATIENCE_S)
             if running.process.is_alive():
@@ -144,17 +136,14 @@ class LocalExecutor:
             yield self._finish(running)
 
     def _watch(self) -> None:
-        """End jobs that exceed their time limit, and kill those that were asked to end and did not."""
+        """Ask jobs that exceed their time limit to end, and kill those that do not."""
         now = time.monotonic()
         for running in list(self._running.values()):
-            if now > running.deadline and running.ending is None:
-                self._end(running, "timeout")
-            if running.killed_at is not None and now > running.killed_at + PATIENCE_S:
+            if now > running.deadline and running.late_since is None:
+                running.late_since = now
+                running.process.terminate()
+            if running.late_since is not None and now > running.late_since + PATIENCE_S:
                 running.process.kill()
-
-    def _end(self, running: _Running, status: Status) -> None:
-        running.ending, running.killed_at = status, time.monotonic()
-        running.process.terminate()
 
     def _finish(self, running: _Running) -> Event:
         running.process.join(PATIENCE_S)
@@ -171,14 +160,12 @@ class LocalExecutor:
     def _without_a_word(self, running: _Running) -> Event:
         """Return the final event of a process that ended without sending one."""
         job_id, spent = running.job.job_id, time.monotonic() - running.started
-        if running.ending == "timeout":
+        if running.late_since is not None:
             return Event(
                 job_id=job_id,
                 status="timeout",
                 message=f"exceeded its time limit of {self._timeout_s:g} s; raise --timeout",
             )
-        if running.ending is not None:
-            return Event(job_id=job_id, status="error", message="cancelled")
         code = running.process.exitcode
         if code == -signal.SIGKILL and _oom_kills() > running.oom_kills:
             return Event(

@@ -1,0 +1,182 @@
+"""Intervals of the differences between runs or methods, from records of methods that scored the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from asdbench.errors import AsdbenchError, RunError, unknown
+from asdbench.metrics.paired import difference_of
+from asdbench.metrics.table import Result
+from asdbench.plugin.entries import Selector
+from asdbench.plugin.registry import Registry
+from asdbench.results.differences import ResultPair, RunComparison, compare, side_by_side
+from asdbench.results.evaluator import RESAMPLES
+from asdbench.results.graded import MetricSet, results_on, score_columns, whole
+from asdbench.results.record import RecordedMethod, read_method
+from asdbench.results.schema import RunDocument
+
+IDENTITY = ["source", "start", "length"]
+"""Columns that name an item."""
+CONTENT = ["sha256", "label"]
+"""Columns that must agree too, or the items are others under the same names."""
+TO_END = -1
+"""Stands for the missing length of an item that reaches to the end of its source."""
+ROUNDING = 1e-6
+FEW_ITEMS = "too few items to resample"
+Key = tuple[tuple[tuple[str, str], ...], str]
+
+
+def compare_paired(
+    registry: Registry, out: Path, *, first: RunDocument, second: RunDocument
+) -> RunComparison:
+    """Return what differs between two runs, and an interval of each difference where both scored the same items.
+
+    The interval is that of a paired bootstrap (see ``difference_of``): every resample draws the same items for both runs.
+    Where there is none, ``why`` gives the reason.
+
+    Args:
+        registry: Offers the metric set of the runs.
+        out: Folder of the results, with the records of both runs.
+        first: A run.
+        second: The run to compare with it.
+    """
+    compared = compare(first, second)
+    return msgspec.structs.replace(
+        compared, results=_paired(registry, compared.results, out=out, runs=(first, second))
+    )
+
+
+def compare_methods(registry: Registry, out: Path, *, run: RunDocument, base: Selector) -> RunComparison:
+    """Return the results of one method of a run beside those of each other, with paired intervals as above.
+
+    Args:
+        registry: Offers the metric set of the run.
+        out: Folder of the results, with the records of the run.
+        run: The run.
+        base: The method whose values are subtracted.
+
+    Raises:
+        RunError: The run has no such method, or no other.
+    """
+    label = str(base)
+    if label not in run.methods:
+        raise RunError(f"run {run.run.id}: {unknown('method', label, known=run.methods)}")
+    others = [(label, other) for other in run.methods if other != label]
+    if not others:
+        raise RunError(f"run {run.run.id} has no other method to compare with {label}")
+    results = _paired(registry, side_by_side(run, run, methods=others), out=out, runs=(run, run))
+    return RunComparison(first=run.run.id, second=run.run.id, differences=[], results=results)
+
+
+def _paired(
+    registry: Registry, pairs: Sequence[ResultPair], *, out: Path, runs: tuple[RunDocument, RunDocument]
+) -> list[ResultPair]:
+    """Return pairs with the interval of each difference, or why there is none."""
+    graded: dict[tuple[str, str], Mapping[Key, Result] | str] = {}
+    compared = dict.fromkeys((pair.method, pair.other) for pair in pairs if pair.difference is not None)
+    for label, other in compared:
+        try:
+            graded[label, other] = _graded(registry, out, labels=(label, other), runs=runs)
+        # A record that is gone or damaged, other items, or a metric set that is not installed.
+        except AsdbenchError as error:
+            graded[label, other] = str(error)
+    return [
+        _with_interval(pair, graded[pair.method, pair.other], seeds=len(runs[0].methods[pair.method].seeds))
+        if pair.difference is not None
+        else pair
+        for pair in pairs
+    ]
+
+
+def _graded(
+    registry: Registry, out: Path, *, labels: tuple[str, str], runs: tuple[RunDocument, RunDocument]
+) -> Mapping[Key, Result]:
+    """Return the results of both methods together, as if the seeds of the second followed those of the first."""
+    names = [run.run.metric_set for run in runs]
+    layouts = [(run.data.groups, run.data.targets, run.data.resample_by) for run in runs]
+    if names[0] != names[1] or layouts[0] != layouts[1]:
+        raise RunError(f"their data are graded in different ways, by {names[0]} and by {names[1]}")
+    metric_set: MetricSet = registry.build("metrics", names[0])
+    first, second = (read_method(out, run, label=label) for run, label in zip(runs, labels, strict=True))
+    data = first.record.data
+    items = _side_by_side(first, second, tables=(first.items, second.items), targets=data.targets)
+    validation = None
+    if len(first.validation) or len(second.validation):
+        validation = _side_by_side(first, second, tables=(first.validation, second.validation), targets=())
+    results = results_on(
+        items,
+        range(len(first.seeds) + len(second.seeds)),
+        layout=data,
+        metric_set=metric_set,
+        resamples=RESAMPLES,
+        validation=validation,
+    )
+    return {
+        (tuple((name, value) for name, value in each.groups.items() if value is not None), each.metric): each
+        for each in results
+    }
+
+
+def _side_by_side(
+    first: RecordedMethod,
+    second: RecordedMethod,
+    *,
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    targets: Sequence[str],
+) -> pd.DataFrame:
+    """Return the items with the scores of both methods, whose seeds are numbered from 0 on.
+
+    Raises:
+        RunError: The methods scored different items, or items with other content or labels.
+    """
+    one, two = (
+        _by_identity(table, method, targets=targets)
+        for table, method in zip(tables, (first, second), strict=True)
+    )
+    shared = one.index.intersection(two.index)
+    if not len(one) == len(two) == len(shared):
+        raise RunError(
+            f"they scored different items: {len(one)} in the first run, {len(two)} in the second, {len(shared)} in both"
+        )
+    two = two.loc[one.index]
+    for column in CONTENT:
+        if changed := int((one[column].fillna("") != two[column].fillna("")).sum()):
+            raise RunError(f"{changed} of {len(one)} items have another {column} in the second run")
+    names = [
+        name for method in (first, second) for seed in method.seeds for name in score_columns(seed, targets)
+    ]
+    numbered = [
+        name
+        for number in range(len(first.seeds) + len(second.seeds))
+        for name in score_columns(number, targets)
+    ]
+    cut = len(first.seeds) * max(1, len(targets))
+    scores = pd.concat([one[names[:cut]], two[names[cut:]]], axis=1).set_axis(numbered, axis=1)
+    return one.drop(columns=names[:cut]).join(scores).reset_index()
+
+
+def _by_identity(table: pd.DataFrame, method: RecordedMethod, *, targets: Sequence[str]) -> pd.DataFrame:
+    """Return the items that every seed has scored, by what identifies them."""
+    scored = whole(table, method.seeds, targets=targets) if len(table) else table
+    return scored.assign(length=scored["length"].fillna(TO_END)).set_index(IDENTITY)
+
+
+def _with_interval(pair: ResultPair, graded: Mapping[Key, Result] | str, *, seeds: int) -> ResultPair:
+    """Return a pair with the interval of its difference; ``seeds``: how many of the draws are of the first run."""
+    if isinstance(graded, str):
+        return msgspec.structs.replace(pair, why=graded)
+    result = graded.get((tuple(pair.groups.items()), pair.metric))
+    if result is None or result.draws is None:
+        return msgspec.structs.replace(pair, why=FEW_ITEMS)
+    if result.draws.shape[1] == 1:
+        return msgspec.structs.replace(pair, why=result.why or FEW_ITEMS)
+    measured, low, high = difference_of(result.draws[:seeds], result.draws[seeds:])
+    if pair.difference is None or abs(measured - pair.difference) > ROUNDING:
+        return msgspec.structs.replace(
+            pair, why="the metric set computes other values now than in these runs"
+        )
+    return msgspec.structs.replace(pair, difference_low=low, difference_high=high)
