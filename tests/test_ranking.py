@@ -96,10 +96,20 @@ def test_the_table_shows_them_and_says_where_normals_to_compare_with_are_missing
         ["1", "d.wav", "saw", "90", "-"],
         ["3", "c.wav", "fan", "0", "12.5", "%", "of", "2"],
     ]
-    assert (
-        "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out"
-        in lines
+    none_held = (
+        "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out, and at least "
+        "one of two"
     )
+    assert none_held in lines
+
+
+def test_the_table_does_not_advise_an_option_that_was_given_but_names_what_is_lacking() -> None:
+    given = msgspec.structs.replace(BY_MACHINE, common=msgspec.structs.replace(BY_MACHINE.common, held=0.2))
+    found = strangest(ranked(TESTED, HELD, seeds=(0, 1), claims=CLAIMS, recipe=given), seeds=(0, 1))
+    run = made.run_of(made.recorded(TESTED, recipe=given, about={"unlabelled": 3, "strangest": found}))
+    text = results_table(run.document)
+    assert "held=0.2 holds a fifth out" not in text
+    assert "classes with too few training items hold none out (see the rules above)" in text
 
 
 def test_an_ensemble_is_not_advised_to_hold_items_out() -> None:

@@ -36,4 +36,17 @@ def strangest_items(summary: MethodSummary) -> Iterator[str]:
     if isinstance(summary.recipe, EnsembleRecipe):
         yield "an ensemble has no scores of held-out normal items to compare these with"
     elif any(item.percentile is None for item in items):
-        yield "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out"
+        yield _no_normals(held=summary.recipe.common.held)
+
+
+def _no_normals(*, held: float) -> str:
+    """Return why scores cannot be compared with those of held-out normal items, and what would help."""
+    if held == 0:
+        return (
+            "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out, and at "
+            "least one of two"
+        )
+    return (
+        "classes with too few training items hold none out (see the rules above), so there is nothing to compare their "
+        "scores with"
+    )

@@ -12,6 +12,8 @@ from asdbench_datasets.recordings.survey import Header, Survey
 
 ALIKE = Fraction(99, 100)
 """Lengths that differ by less than a hundredth need no note."""
+DIGITS = 15
+"""Most digits of a length: those that every number of double precision has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,18 @@ def check_clip(files: Survey, *, seconds: float) -> None:
     """
     lengths = [header.seconds for header in files.of("train")]
     if lengths and max(lengths) < seconds:
-        raise DataError(
-            f"clip_s={seconds:g} is longer than every training recording: the longest has {float(max(lengths)):.3g} s"
-        )
+        clip, longest = told_apart(Fraction(seconds), max(lengths))
+        raise DataError(f"clip_s={clip} is longer than every training recording: the longest has {longest} s")
+
+
+def told_apart(*lengths: Fraction) -> list[str]:
+    """Return lengths in seconds with three digits, or with so many that unequal ones are written differently."""
+    texts: list[str] = []
+    for digits in range(3, DIGITS + 1):
+        texts = [f"{float(length):.{digits}g}" for length in lengths]
+        if len(set(texts)) == len(set(lengths)):
+            break
+    return texts
 
 
 def _of_rates(files: Survey, reading: Reading) -> Iterator[str]:
@@ -82,11 +93,12 @@ def _of_lengths(files: Survey) -> Iterator[str]:
     if min(lengths) < ALIKE * max(lengths):
         shortest = min(train, default=min(lengths))
         shorter = sum(seconds < shortest for seconds in test)
+        low, high, cut = told_apart(min(lengths), max(lengths), shortest)
         yield (
-            f"the recordings are {float(min(lengths)):.3g} to {float(max(lengths)):.3g} s long: recordings that train "
-            f"together are cut to the shortest of them (the shortest of all has {float(shortest):.3g} s), or to a "
+            f"the recordings are {low} to {high} s long: recordings that train "
+            f"together are cut to the shortest of them (the shortest of all has {cut} s), or to a "
             f"method's length_s if that is less; shorter test recordings ({shorter} are shorter than "
-            f"{float(shortest):.3g} s) are repeated from the beginning; clip_s cuts all into items of one length instead"
+            f"{cut} s) are repeated from the beginning; clip_s cuts all into items of one length instead"
         )
 
 

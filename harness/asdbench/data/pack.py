@@ -166,6 +166,6 @@ def _length(row: Row, array: NDArray[Any]) -> int:
     length = len(array) - row.start if row.length is None else row.length
     if length <= 0 or row.start + length > len(array):
         raise DataError(
-            f"{row.source} has length {len(array)}, but an item needs {length} positions from {row.start} on"
+            f"{row.source} has {len(array)} samples, but an item needs {length} samples from sample {row.start} on"
         )
     return length
