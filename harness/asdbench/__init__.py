@@ -23,7 +23,16 @@ from asdbench.data.dataset import (
     Remote,
     Row,
 )
-from asdbench.errors import AsdbenchError, ConfigError, DataError, MetricError, PluginError, RunError, unknown
+from asdbench.errors import (
+    AsdbenchError,
+    ConfigError,
+    DamagedFiles,
+    DataError,
+    MetricError,
+    PluginError,
+    RunError,
+    unknown,
+)
 from asdbench.plugin.entries import (
     Ensemble,
     Entry,
@@ -125,6 +134,7 @@ __all__ = [
     "Confusion",
     "Cost",
     "Count",
+    "DamagedFiles",
     "DataError",
     "Dataset",
     "Ensemble",

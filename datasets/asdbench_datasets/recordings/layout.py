@@ -71,8 +71,7 @@ def left_out(folder: Path, used: Collection[Recording]) -> list[PurePosixPath]:
 def _places(folder: Path) -> list[_Place]:
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder; give the right one with -d 'folder[path=...]'; a relative path starts at the "
-            f"current folder ({Path.cwd()}) or, if it does not exist there, at the data root"
+            f"{folder} is not a folder; give the folder of the recordings with -d 'folder[path=...]'"
         )
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     places = [

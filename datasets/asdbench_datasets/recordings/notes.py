@@ -35,6 +35,11 @@ def notes_of(files: Survey, labelling: Labelling, *, reading: Reading) -> Iterat
     else:
         yield from _of_clips(files, reading.clip_s)
     yield from _of_labels(files, labelling)
+    if files.is_flat:
+        yield (
+            f"all {len(files.headers)} recordings lie in the folder itself, so they are trained on and none is tested; to "
+            "test others, move these into a new folder train there, and put the others into a folder test beside it"
+        )
     if files.left_out:
         yield (
             f"{len(files.left_out)} recordings outside train and test are left out (first: {files.left_out[0]}); move "

@@ -63,9 +63,12 @@ def wave_info(path: Path) -> WaveInfo:
     """Return samples per channel, sample rate in Hz and number of channels from the header of a recording.
 
     Raises:
-        DataError: The file is missing, is not a recording, or has an absurd rate.
+        DataError: The file is missing, is not a recording, is truncated or empty, or has an absurd rate.
     """
+    _check_whole(path)
     with _opened(path) as file:
+        if file.frames == 0:
+            raise DataError(f"{path} holds no samples")
         return WaveInfo(file.frames, _checked_rate(path, file), file.channels)
 
 
