@@ -30,7 +30,7 @@ import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
-from asdbench import Card, Config, ConfigError, Fold, Row, by_part
+from asdbench import Card, Config, ConfigError, Fold, Recordings, Row, by_part
 from asdbench_datasets.located import at_place, near, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
 from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
@@ -116,6 +116,7 @@ class Folder(Config, frozen=True):
         files = survey(folder) if Path(self.path).is_absolute() else None
         rate = self.sample_rate or (files.common_rate if files else None)
         together = SOURCE if self._cuts else ""
+        reading = Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
         return Card(
             name="folder",
             title=f"Recordings in {self.path}" if self.path else "Your own recordings",
@@ -132,7 +133,7 @@ class Folder(Config, frozen=True):
             sample_rate=rate,
             resample_by=together,
             held_by=together,
-            notes=tuple(notes_of(files, self._labelling(folder), reading=self._reading)) if files else (),
+            notes=tuple(notes_of(files, self._labelling(folder), reading=reading)) if files else (),
         )
 
     def located(self, root: Path) -> tuple[Folder, Path]:
@@ -204,13 +205,13 @@ class Folder(Config, frozen=True):
         found = doubts(waves, channels=numbers, clip=self._clip(rate))
         return (mean(waves) if self.channel == "mean" else waves.reshape(-1)), found
 
+    def surveyed(self, root: Path) -> Recordings:
+        """Return the sample rates, channels and lengths of all recordings; raises the errors of ``survey``."""
+        return survey(self._folder(root)).recorded
+
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one fold that the folders give; a flat folder has nothing to test."""
         return by_part(rows, name="folder")
-
-    @property
-    def _reading(self) -> Reading:
-        return Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
 
     @property
     def _cuts(self) -> bool:

@@ -20,6 +20,7 @@ from asdbench.data.dataset import (
     Fold,
     GeneratedDataset,
     GradedDataset,
+    Recordings,
     Remote,
     Row,
 )
@@ -163,6 +164,7 @@ __all__ = [
     "Recipe",
     "RecordedMethod",
     "RecordedRun",
+    "Recordings",
     "Registry",
     "Remote",
     "Reported",

@@ -12,6 +12,9 @@ from asdbench_datasets.recordings.survey import Header, Survey
 
 ALIKE = Fraction(99, 100)
 """Lengths that differ by less than a hundredth need no note."""
+LOSSY = frozenset({".mp3", ".ogg"})
+"""Suffixes of formats that lose information."""
+FEWEST_DIGITS = 6
 DIGITS = 15
 """Most digits of a length: those that every number of double precision has."""
 
@@ -28,6 +31,7 @@ class Reading:
 def notes_of(files: Survey, labelling: Labelling, *, reading: Reading) -> Iterator[str]:
     """Yield how recordings that differ are handled, and what the labels and the layout leave open."""
     yield from _of_rates(files, reading)
+    yield from _of_codecs(files)
     if len(files.channels) > 1 or max(files.channels) > 1:
         yield from _of_channels(files.channels, reading.channel)
     if reading.clip_s is None:
@@ -60,9 +64,9 @@ def check_clip(files: Survey, *, seconds: float) -> None:
 
 
 def told_apart(*lengths: Fraction) -> list[str]:
-    """Return lengths in seconds with three digits, or with so many that unequal ones are written differently."""
+    """Return lengths in seconds with six digits, or with so many that unequal ones are written differently."""
     texts: list[str] = []
-    for digits in range(3, DIGITS + 1):
+    for digits in range(FEWEST_DIGITS, DIGITS + 1):
         texts = [f"{float(length):.{digits}g}" for length in lengths]
         if len(set(texts)) == len(set(lengths)):
             break
@@ -78,6 +82,15 @@ def _of_rates(files: Survey, reading: Reading) -> Iterator[str]:
     )
     rate = reading.sample_rate or files.common_rate
     yield f"the recordings have several sample rates: {found}; all are read at {rate} Hz, {why}"
+
+
+def _of_codecs(files: Survey) -> Iterator[str]:
+    lossy = [header for header in files.headers if header.recording.file.suffix.lower() in LOSSY]
+    if 0 < len(lossy) < len(files.headers):
+        yield (
+            f"{len(lossy)} of {len(files.headers)} recordings are compressed with losses (first: {_first(lossy)}), the "
+            "others are not: a method hears the difference, so use one format"
+        )
 
 
 def _of_channels(channels: Mapping[int, int], channel: int | str) -> Iterator[str]:

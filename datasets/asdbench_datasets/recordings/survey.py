@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from asdbench import DamagedFiles, DataError
+from asdbench import DamagedFiles, DataError, Recordings
 from asdbench_datasets.recordings.layout import Recording, left_out, recordings_in
 
 
@@ -67,6 +67,18 @@ class Survey:
     def recordings(self) -> Sequence[Recording]:
         """All recordings."""
         return [header.recording for header in self.headers]
+
+    @property
+    def recorded(self) -> Recordings:
+        """Sample rates, channels and lengths of all recordings."""
+        seconds = [header.seconds for header in self.headers]
+        return Recordings(
+            sample_rates={str(rate): count for rate, count in sorted(self.rates.items())},
+            channels={str(channels): count for channels, count in sorted(self.channels.items())},
+            shortest_s=float(min(seconds)),
+            longest_s=float(max(seconds)),
+            total_s=float(sum(seconds)),
+        )
 
     @property
     def is_flat(self) -> bool:

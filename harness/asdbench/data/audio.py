@@ -95,7 +95,7 @@ def _opened(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = getattr(error, "error_string", error)
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise DataError(f"{path} cannot be read as a recording: {reason}") from error
 
 
@@ -138,7 +138,7 @@ def _check_whole(path: Path) -> None:
         raise DataError(f"{path} is empty")
     if announced > size:
         raise DataError(
-            f"{path} is truncated: its header announces {announced} bytes, the file has {size}; fetch it again"
+            f"{path} is truncated: its header announces {announced} bytes, the file has {size}; fetch or copy it again"
         )
 
 

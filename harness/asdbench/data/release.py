@@ -1,17 +1,13 @@
-"""Getting a dataset and checking what is there: the work behind ``asdbench datasets``."""
+"""Getting a dataset: the work behind ``asdbench datasets fetch``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from msgspec.structs import replace
-
-from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Dataset, Remote, RemoteDataset, TruthDataset
 from asdbench.data.download import accept_licence, install
-from asdbench.data.hashing import content_hashes
-from asdbench.data.prepare import indexed, placed
+from asdbench.data.prepare import placed
 from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress
 
@@ -83,18 +79,3 @@ def truth_hint(dataset: Dataset, root: Path) -> str:
         f"expected at {place}; `asdbench datasets fetch {dataset.card.name} --only truth --data-root {root} "
         f"--accept-licence{trust}` downloads it"
     )
-
-
-def verify(dataset: Dataset, data_root: Path, *, cache: Path, on_progress: OnProgress) -> Completeness:
-    """Compare the files on disk with the official counts, and with official contents where they are known.
-
-    Raises:
-        DataError: There are no files, or a file does not belong to the release.
-        PluginError: The dataset's own code fails.
-    """
-    dataset, root = placed(dataset, data_root, cache=cache, on_progress=on_progress)
-    card, rows = dataset.card, indexed(dataset, root)
-    # Only files with an official hash are read: the others may be tens of gigabytes.
-    known = (source for row in rows if (source := str(row.source)) in card.contents)
-    hashes = content_hashes(root, known, cache=cache)
-    return completeness(card, [replace(row, sha256=hashes.get(str(row.source), "")) for row in rows])
