@@ -169,7 +169,8 @@ def _verified_lines(name: str, found: Verified) -> Iterator[str]:
     yield f"{name}: {'complete' if compared.complete else 'incomplete'}, {compared.summary()}"
     for gap in compared.missing:
         yield f"  {gap.name:<40} {gap.found:>6} of {gap.expected:>6}"
-    if compared.expected is not None:  # a release with official counts is known, and the gaps say what differs
+    # What a release with official counts has is known, and the gaps say what is lacking.
+    if compared.expected is not None:
         return
     for count in found.counts:
         yield f"  {f'{count.part} {count.label}'.strip():<40} {count.items:>6}"
