@@ -115,6 +115,13 @@ INVENTED = {
     "2021": (Dcase2021(), [("gearbox", "section_00_source_test_normal_0195.wav")], "has 195 such clips"),
     "2022": (Dcase2022(), [("fan", "section_01_target_test_anomaly_0050_m-n_W.wav")], "has 50 such clips"),
     "2023": (Dcase2023(), [("ToyCar", "section_00_source_test_normal_9999.wav")], "has 50 such clips"),
+    "2024": (Dcase2024(), [("valve", "section_00_source_test_anomaly_0050_noAttribute.wav")], "has 50 such clips"),
+    "2025": (Dcase2025(), [("ToyTrain", "section_00_target_test_normal_0050.wav")], "has 50 such clips"),
+    "due": (
+        MimiiDue(),
+        [("fan", "section_00_source_test_normal_0001.wav"), ("fan", "section_00_source_test_normal_0001_x.wav")],
+        "is the same clip as section_00_source_test_normal_0001.wav",
+    ),
     "attributes": (
         Dcase2023(),
         [("fan", "section_00_source_test_normal_0001.wav"), ("fan", "section_00_source_test_normal_0001_x.wav")],
@@ -134,6 +141,12 @@ def test_invented_development_clips_are_refused(
 
 def test_the_last_clip_of_a_section_is_no_invention(tmp_path: Path) -> None:
     [row] = Dcase2020().graded(tmp_path, [("fan", "normal_id_00_00000099.wav")])
+    assert row.label == "normal"
+    for dataset in (Dcase2024(), Dcase2025()):
+        [row] = dataset.graded(tmp_path, [("fan", "section_00_target_test_anomaly_0049_noAttribute.wav")])
+        assert row.label == "anomaly"
+    # Nobody has counted the clips of MIMII DUE.
+    [row] = MimiiDue().graded(tmp_path, [("fan", "section_00_source_test_normal_9999.wav")])
     assert row.label == "normal"
     [row] = Dcase2021().graded(tmp_path, [("gearbox", "section_00_source_normal_0194.wav")])  # without `test`
     assert row.source.name == "section_00_source_test_normal_0194.wav"

@@ -55,8 +55,8 @@ def refuse_invented(
     Args:
         rows: What the names give.
         names: Machine type and name of each clip.
-        part: The part that is tested.
-        counts: Official numbers of development test clips; other clips are not checked.
+        part: The part that is tested; only clips with a number for each domain and label are checked.
+        counts: Official numbers of development test clips; where none is known, a number may be any.
 
     Raises:
         DataError: A number is beyond the official count, or two names have the same number.
@@ -64,12 +64,11 @@ def refuse_invented(
     first: dict[tuple[Place, int], str] = {}
     for (machine, name), row in zip(names, rows, strict=True):
         place = (machine, row.columns["section"], row.columns["domain"], row.label or "")
-        if place not in counts:
+        match = part.patterns[row.source.parent.name].fullmatch(row.source.name)
+        if match is None or "number" not in match.groupdict():
             continue
-        pattern = part.patterns[row.source.parent.name]
-        match = pattern.fullmatch(row.source.name)
-        number = int(match["number"]) if match else 0
-        if number >= counts[place]:
+        number = int(match["number"])
+        if number >= counts.get(place, number + 1):
             raise DataError(
                 f"{machine}/{name} is not in the release, which has {counts[place]} such clips, numbered from 0"
             )
