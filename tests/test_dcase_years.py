@@ -195,7 +195,11 @@ def test_attributes_missing_from_a_name_come_from_the_table(tmp_path: Path) -> N
 
 
 def test_the_error_without_clips_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no clips of grinder under .*; `asdbench datasets fetch dcase2023`"):
+    with pytest.raises(
+        DataError,
+        match=r"no clips of grinder under .*; `asdbench datasets fetch 'dcase2023\[train=additional,test=eval,"
+        r"machines=grinder\]' --data-root .* --accept-licence --trust-remote-checksum` downloads",
+    ):
         list(Dcase2023(test="eval", machines="grinder").index(tmp_path))
 
 
