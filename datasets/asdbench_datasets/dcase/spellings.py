@@ -34,8 +34,9 @@ def official_name(part: Part, truth: Truth, *, machine: str, name: str) -> str:
     official = truth.full_names(machine, match["section"]).get(match["clip"])
     if official is None:
         raise DataError(
-            f"{machine}/{name} has its domain and label in its name, as development clips have (test=dev), and no list under "
-            f"{truth.root} gives the evaluation clip of this name; use official names (for example {part.example}), or fetch the lists: `asdbench datasets fetch "
+            f"{machine}/{name} has its domain and label in its name, as development clips have (test=dev), and no list "
+            f"under {truth.root} gives the evaluation clip of this name; use official names (for example {part.example}), "
+            f"or fetch the lists: `asdbench datasets fetch "
             f"{truth.release} --only truth --data-root {truth.root} --accept-licence --trust-remote-checksum`"
         )
     grade = (truth.of_section(machine, match["section"]) or {}).get(clip_key(official))
