@@ -146,6 +146,13 @@ def test_a_folder_without_recordings_is_refused_with_the_layouts(tmp_path: Path)
         list(Folder(path="saw").index(tmp_path))
 
 
+def test_recordings_in_folders_of_other_names_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "Train/1.wav", "Test/2.wav")
+    message = r"the 2 recordings under .*saw \(first: Test/2\.wav\) are in no folder train or test; put them in <machine>"
+    with pytest.raises(DataError, match=message):
+        list(Folder(path="saw").index(tmp_path))
+
+
 def test_sources_are_relative_to_the_folder(tmp_path: Path) -> None:
     folder = fill(tmp_path / "saw", "train/1.wav")
     dataset, root = Folder(path="saw").located(tmp_path)

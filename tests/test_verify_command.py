@@ -41,7 +41,11 @@ def test_it_counts_the_recordings_and_warns_as_a_run_would(capsys: Capture) -> N
         ["recordings", "of", "0.5", "to", "0.75", "s,", "2.25", "s", "in", "total"],
     ]
     warnings = [" ".join(line) for line in lines[7:]]
-    assert warnings[0].startswith("warning: the recordings are 0.5 to 0.75 s long")
+    assert warnings[0] == (
+        "warning: the recordings are 0.5 to 0.75 s long: recordings that train together are cut to the shortest of them "
+        "(the shortest of all has 0.5 s), or to a method's length_s if that is less; clip_s cuts all into items of one "
+        "length instead"
+    )
     assert warnings[1:] == ["warning: silent in channel 1: 1 of 4 files (first: test/odd.wav)"]
 
 

@@ -112,11 +112,13 @@ def _of_lengths(files: Survey) -> Iterator[str]:
         shortest = min(train, default=min(lengths))
         shorter = sum(seconds < shortest for seconds in test)
         low, high, cut = told_apart(min(lengths), max(lengths), shortest)
+        repeated = (
+            f"; shorter test recordings ({shorter} are shorter than {cut} s) are repeated from the beginning"
+        )
         yield (
-            f"the recordings are {low} to {high} s long: recordings that train "
-            f"together are cut to the shortest of them (the shortest of all has {cut} s), or to a "
-            f"method's length_s if that is less; shorter test recordings ({shorter} are shorter than "
-            f"{cut} s) are repeated from the beginning; clip_s cuts all into items of one length instead"
+            f"the recordings are {low} to {high} s long: recordings that train together are cut to the shortest of them "
+            f"(the shortest of all has {cut} s), or to a method's length_s if that is less{repeated if shorter else ''}; "
+            "clip_s cuts all into items of one length instead"
         )
 
 
