@@ -176,6 +176,7 @@ def test_without_ground_truth_values_are_undefined_with_a_note(
         f"pump/03/target: `asdbench datasets fetch dcase2021 --only truth --data-root {tmp_path}/nothing "
         "--accept-licence` fetches the ground truth"
     )
+    assert not any("left out" in line for line in totals(found))
     print_json(found.document())
     assert printed_grade(capsys.readouterr().out).results == found.document().results
 

@@ -85,7 +85,7 @@ def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], in
         try:
             stored = file.read(dtype=dtype, always_2d=True)  # [samples, channels]
         except soundfile.LibsndfileError as error:
-            raise DataError(f"{path} is damaged: {error}") from error
+            raise DataError(f"{path} is damaged: {_reason(error)}") from error
     samples = stored.T if channel == "all" else stored[:, channel]
     _check_samples(path, samples, announced=announced)
     return np.ascontiguousarray(samples), rate
@@ -95,8 +95,12 @@ def _opened(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = str(getattr(error, "error_string", error)).rstrip(".")
-        raise DataError(f"{path} cannot be read as a recording: {reason}") from error
+        raise DataError(f"{path} cannot be read as a recording: {_reason(error)}") from error
+
+
+def _reason(error: soundfile.LibsndfileError | OSError) -> str:
+    """Return what libsndfile reports, without its prefix and the full stop, to stand within a sentence."""
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 def _checked_rate(path: Path, file: soundfile.SoundFile) -> int:

@@ -235,7 +235,9 @@ def totals(grade: Grade) -> list[str]:
             interval = f" [{100 * result.low:.2f}, {100 * result.high:.2f}]"
         kind = f"{PARTIAL} total" if grade.complete is False else "total"
         lines.append(f"{NAMES.get(result.metric, result.metric)} {kind}: {_percent(result.value)}{interval}")
-    notes = dict.fromkeys([*grade.notes, *(result.why for result in whole if result.why)])
+    # Without any label the notes say so, and the reasons would only name every section.
+    reasons = [result.why for result in whole if result.why] if any(result.items for result in whole) else []
+    notes = dict.fromkeys([*grade.notes, *reasons])
     return [*lines, *(f"note: {note}" for note in notes)]
 
 
