@@ -201,6 +201,14 @@ def test_datasets_fetch_generates_a_generated_dataset_and_verify_finds_it(
         "expected": 4,
         "missing": [],
         "changed": [],
+        "counts": [
+            {"part": "train", "label": "normal", "items": 2},
+            {"part": "test", "label": "anomaly", "items": 1},
+            {"part": "test", "label": "normal", "items": 1},
+        ],
+        "recordings": None,
+        "warnings": [],
+        "damaged": [],
     }
     assert status_of(["datasets", "verify", TINY, *place]) == 0
     assert "synthetic: complete, 4 of 4 items" in capsys.readouterr().out

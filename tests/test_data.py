@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asdbench import Card, Config, DataError, Fold, Info, Items, Row, RunError, new_folder
+from asdbench import Card, Config, DamagedFiles, DataError, Fold, Info, Items, Row, RunError, new_folder
 from asdbench.core.files import check_writable, locked, write_bytes
 from asdbench.data.pack import Pack, build_pack
 from asdbench.data.prepare import Prepared, prepare
@@ -273,7 +273,7 @@ def test_windows_share_their_source(tmp_path: Path) -> None:
 
 def test_a_window_beyond_its_source_is_an_error(tmp_path: Path) -> None:
     row = Row(source=PurePosixPath("short"), columns={}, label=None, start=3, length=6)
-    with pytest.raises(DataError, match="short has length 8, but an item needs 6 positions from 3 on"):
+    with pytest.raises(DataError, match="short has 8 samples, but an item needs 6 samples from sample 3 on"):
         build_pack(
             [row],
             np.array([0]),
@@ -281,6 +281,21 @@ def test_a_window_beyond_its_source_is_an_error(tmp_path: Path) -> None:
             folder=tmp_path,
             on_progress=ignore_progress,
         )
+
+
+def test_all_sources_that_cannot_be_decoded_are_named_at_once(tmp_path: Path) -> None:
+    rows = [Row(source=PurePosixPath(f"{k}.wav"), columns={}, label=None) for k in range(30)]
+
+    def read(source: PurePosixPath) -> NDArray[Any]:
+        if source.name in {"3.wav", "29.wav"}:
+            raise DataError(f"{source} is damaged")
+        return np.zeros(8, np.float32)
+
+    with pytest.raises(DamagedFiles, match=r"^2 files cannot be read: ") as caught:
+        build_pack(rows, np.arange(30), read=read, folder=tmp_path, on_progress=ignore_progress)
+    assert caught.value.reasons == ("3.wav is damaged", "29.wav is damaged")
+    with pytest.raises(DataError, match=r"^3\.wav is damaged$"):
+        build_pack(rows[:9], np.arange(9), read=read, folder=tmp_path, on_progress=ignore_progress)
 
 
 def test_raw_reads_from_offsets_and_repeats_what_is_short(root: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dcase_trees import lines, write_2022
 from file_server import Server, running_server
 
-from asdbench import DataError, GradedDataset, truth_hint
+from asdbench import DataError, GradedDataset, fetch_command, truth_hint
 from asdbench.cli import status_of
 from asdbench_datasets.dcase.dcase2020 import Dcase2020
 from asdbench_datasets.dcase.dcase2021 import Dcase2021
@@ -115,6 +115,13 @@ INVENTED = {
     "2021": (Dcase2021(), [("gearbox", "section_00_source_test_normal_0195.wav")], "has 195 such clips"),
     "2022": (Dcase2022(), [("fan", "section_01_target_test_anomaly_0050_m-n_W.wav")], "has 50 such clips"),
     "2023": (Dcase2023(), [("ToyCar", "section_00_source_test_normal_9999.wav")], "has 50 such clips"),
+    "2024": (Dcase2024(), [("valve", "section_00_source_test_anomaly_0050_noAttribute.wav")], "has 50 such clips"),
+    "2025": (Dcase2025(), [("ToyTrain", "section_00_target_test_normal_0050.wav")], "has 50 such clips"),
+    "due": (
+        MimiiDue(),
+        [("fan", "section_00_source_test_normal_0001.wav"), ("fan", "section_00_source_test_normal_0001_x.wav")],
+        "is the same clip as section_00_source_test_normal_0001.wav",
+    ),
     "attributes": (
         Dcase2023(),
         [("fan", "section_00_source_test_normal_0001.wav"), ("fan", "section_00_source_test_normal_0001_x.wav")],
@@ -134,6 +141,12 @@ def test_invented_development_clips_are_refused(
 
 def test_the_last_clip_of_a_section_is_no_invention(tmp_path: Path) -> None:
     [row] = Dcase2020().graded(tmp_path, [("fan", "normal_id_00_00000099.wav")])
+    assert row.label == "normal"
+    for dataset in (Dcase2024(), Dcase2025()):
+        [row] = dataset.graded(tmp_path, [("fan", "section_00_target_test_anomaly_0049_noAttribute.wav")])
+        assert row.label == "anomaly"
+    # Nobody has counted the clips of MIMII DUE.
+    [row] = MimiiDue().graded(tmp_path, [("fan", "section_00_source_test_normal_9999.wav")])
     assert row.label == "normal"
     [row] = Dcase2021().graded(tmp_path, [("gearbox", "section_00_source_normal_0194.wav")])  # without `test`
     assert row.source.name == "section_00_source_test_normal_0194.wav"
@@ -163,7 +176,7 @@ def test_a_clip_renamed_by_domain_and_label_is_found_by_the_lists_of_such_names(
         [row] = dataset.graded(tmp_path, [(machine, name)])
         assert row.source.name == "section_00_0007.wav"
     with pytest.raises(
-        DataError, match=r"0032.wav has its domain and label in its name, and no list under .*gives"
+        DataError, match=r"0032.wav has its domain and label in its name, .* and no list under .*gives"
     ):
         dataset.graded(tmp_path, [(machine, "section_00_target_test_anomaly_0032.wav")])
 
@@ -179,19 +192,51 @@ def test_a_renamed_clip_must_agree_with_the_ground_truth(tmp_path: Path) -> None
     dataset = Dcase2021(test="eval")
     for name in ("section_03_source_test_anomaly_0000.wav", "section_03_source_0000.wav"):
         assert dataset.graded(tmp_path, [("fan", name)])[0].source.name == "section_03_source_test_0000.wav"
-    with pytest.raises(DataError, match=r"no list under .* gives the clip.*fetch dcase2021 --only truth"):
+    with pytest.raises(
+        DataError, match=r"no list under .* gives the evaluation clip.*fetch dcase2021 --only truth"
+    ):
         dataset.graded(tmp_path, [("fan", "section_03_source_test_normal_0000.wav")])
 
 
 @pytest.mark.parametrize("year", [Dcase2020, Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025])
-def test_the_hint_names_the_missing_file_and_a_command(year: type, tmp_path: Path) -> None:
+def test_the_hint_is_a_command_with_all_that_it_needs(year: type, tmp_path: Path) -> None:
     dataset = year()
     name = dataset.card.name
     hint = truth_hint(dataset, tmp_path)
-    assert hint.startswith(f"expected at {tmp_path / name}/")
     assert f"`asdbench datasets fetch {name} --only truth --data-root {tmp_path} --accept-licence" in hint
     assert ("--trust-remote-checksum" in hint) is (name not in ("dcase2021", "dcase2022"))
     assert truth_hint(MimiiDue(), tmp_path) == "docs/datasets.md says where files with the labels belong"
+
+
+def test_the_command_has_the_options_that_select_ground_truth(tmp_path: Path) -> None:
+    hint = truth_hint(Dcase2022(test="eval", machines="fan+valve"), tmp_path)
+    options = "train=additional,test=eval,machines=fan+valve"
+    assert hint == (
+        f"`asdbench datasets fetch 'dcase2022[{options}]' --only truth --data-root {tmp_path} --accept-licence` fetches "
+        "the ground truth"
+    )
+    supplemental = fetch_command(Dcase2025(supplemental=True), tmp_path)
+    assert supplemental.startswith("asdbench datasets fetch 'dcase2025[supplemental=true]' --data-root ")
+
+
+def test_scores_of_another_part_are_refused_without_a_path_that_nobody_gave(tmp_path: Path) -> None:
+    message = (
+        r"^fan/section_03_source_test_0000\.wav does not have a clip name of this release and part \(for example "
+        r"section_00_source_test_normal_0000_<attributes>\.wav\); scores of another dataset or part need another -d or "
+        r"--part$"
+    )
+    with pytest.raises(DataError, match=message):
+        Dcase2021().graded(tmp_path, [("fan", "section_03_source_test_0000.wav")])
+    with pytest.raises(DataError, match=r"as development clips have \(test=dev\), and no list under"):
+        Dcase2021(test="eval").graded(tmp_path, [("fan", "section_00_source_test_normal_0000.wav")])
+    with pytest.raises(
+        DataError, match=r"^fan/normal_id_01_00000000\.wav: dev_data of fan has machine IDs 00, 02, "
+    ):
+        Dcase2020().graded(tmp_path, [("fan", "normal_id_01_00000000.wav")])
+    with pytest.raises(
+        DataError, match=r"^fan/section_05_source_test_normal_0000\.wav: dev_data of fan has sections "
+    ):
+        Dcase2022().graded(tmp_path, [("fan", "section_05_source_test_normal_0000.wav")])
 
 
 @pytest.mark.parametrize("dataset", ["dcase2020", "dcase2020[test=evaluation]"])

@@ -216,7 +216,7 @@ def test_names_of_2020_give_their_labels(tmp_path: Path) -> None:
 
 
 def test_a_run_on_an_evaluation_part_without_labels_is_scored_and_its_metrics_are_undefined(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     train = [f"eval_data/fan/train/section_0{k % 3 + 3}_source_train_normal_{k:04}.wav" for k in range(18)]
     test = [f"eval_data/fan/test/section_0{k % 3 + 3}_{k:04}.wav" for k in range(9)]
@@ -229,6 +229,13 @@ def test_a_run_on_an_evaluation_part_without_labels_is_scored_and_its_metrics_ar
     )
     document = run(request, tiny.registry(), observer=tiny.Silent())
     assert {row.value for row in document.results} == {None}
+    text = tiny.table_of(document)
+    assert text.count("no test item has a known label, so every value is undefined") == 1
+    assert "left out" not in text
+    [hint] = [message for message in caplog.messages if "no known label" in message]
+    assert hint.startswith(
+        "dcase2022: 9 test items have no known label: `asdbench datasets fetch dcase2022 --only truth"
+    )
     assert "608 labels" in document.data.notes[0]
 
 

@@ -123,6 +123,22 @@ def test_from_2023_on_the_evaluation_part_has_new_machine_types() -> None:
     assert {count.columns["section"] for count in Dcase2023().card.expected} == {"00"}
 
 
+@pytest.mark.parametrize("release", [Dcase2023, Dcase2024, Dcase2025])
+def test_the_development_part_has_the_counts_of_the_manual(release: type[SectionRelease]) -> None:
+    counts = release(machines="fan").card.expected
+    assert [
+        (count.columns["part"], count.columns["domain"], count.label, count.items) for count in counts
+    ] == [
+        ("train", "source", None, 990),
+        ("train", "target", None, 10),
+        ("test", "source", "normal", 50),
+        ("test", "source", "anomaly", 50),
+        ("test", "target", "normal", 50),
+        ("test", "target", "anomaly", 50),
+    ]
+    assert release(test="eval").card.expected == ()
+
+
 def test_equal_selections_are_equal_configurations() -> None:
     written = msgspec.convert({"machines": "valve+fan", "train": "dev"}, Dcase2022, strict=False)
     assert written == Dcase2022(machines=("fan", "valve"))
@@ -179,7 +195,11 @@ def test_attributes_missing_from_a_name_come_from_the_table(tmp_path: Path) -> N
 
 
 def test_the_error_without_clips_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no clips of grinder under .*; `asdbench datasets fetch dcase2023`"):
+    with pytest.raises(
+        DataError,
+        match=r"no clips of grinder under .*; `asdbench datasets fetch 'dcase2023\[train=additional,test=eval,"
+        r"machines=grinder\]' --data-root .* --accept-licence --trust-remote-checksum` downloads",
+    ):
         list(Dcase2023(test="eval", machines="grinder").index(tmp_path))
 
 

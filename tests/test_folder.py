@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asdbench import ConfigError, DataError, Dataset, Row, completeness
+from asdbench import ConfigError, DamagedFiles, DataError, Dataset, Row, completeness
 from asdbench_datasets.folder import Folder
 
 
@@ -115,8 +115,26 @@ def test_a_path_must_be_given(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone is not a folder"):
+    with pytest.raises(
+        DataError, match=r"^path=gone does not exist, neither in the current folder \(.*\) nor in "
+    ):
         list(Folder(path="gone").index(tmp_path))
+    file = record(tmp_path / "1.wav")
+    with pytest.raises(DataError, match=r"1\.wav is not a folder; give the folder of the recordings"):
+        list(Folder(path=str(file)).index(tmp_path))
+    with pytest.raises(DataError, match=r"^path=/nowhere/at/all does not exist$"):
+        list(Folder(path="/nowhere/at/all").index(tmp_path))
+
+
+def test_messages_name_files_as_a_user_who_stands_above_them_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "saw", "train/1.wav", "train/anomaly_2.wav")
+    for path in ("saw", str(tmp_path / "saw")):
+        dataset, root = Folder(path=path).located(Path("data"))
+        with pytest.raises(DataError, match=r"^saw/train/anomaly_2\.wav has the name of an anomaly"):
+            list(dataset.index(root))
 
 
 def test_a_folder_without_recordings_is_refused_with_the_layouts(tmp_path: Path) -> None:
@@ -125,6 +143,13 @@ def test_a_folder_without_recordings_is_refused_with_the_layouts(tmp_path: Path)
     with pytest.raises(
         DataError, match=r"no recordings \(\.flac, \.mp3, \.ogg, \.wav\) under .*<machine>/train"
     ):
+        list(Folder(path="saw").index(tmp_path))
+
+
+def test_recordings_in_folders_of_other_names_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "Train/1.wav", "Test/2.wav")
+    message = r"the 2 recordings under .*saw \(first: Test/2\.wav\) are in no folder train or test; put them in <machine>"
+    with pytest.raises(DataError, match=message):
         list(Folder(path="saw").index(tmp_path))
 
 
@@ -237,6 +262,28 @@ def test_a_located_folder_knows_rate_and_length(tmp_path: Path) -> None:
     assert (dataset.card.sample_rate, dataset.card.item_shape) == (None, ())
     card = dataset.located(tmp_path)[0].card
     assert (card.sample_rate, card.item_shape) == (8000, (800,))
+
+
+def test_all_damaged_recordings_are_named_at_once(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "train/1.wav", "train/4.wav")
+    (tmp_path / "saw" / "train" / "2.wav").write_text("not a wave")
+    (tmp_path / "saw" / "train" / "3.wav").touch()
+    whole = (tmp_path / "saw" / "train" / "4.wav").read_bytes()
+    (tmp_path / "saw" / "train" / "4.wav").write_bytes(whole[:-100])
+    message = (
+        r"^3 files cannot be read: .*2\.wav cannot be read as a recording: .*; .*3\.wav is empty; .*4\.wav is truncated: "
+        r".*\. Replace them, or move them elsewhere; `asdbench datasets verify` lists all of them$"
+    )
+    with pytest.raises(DamagedFiles, match=message) as caught:
+        Folder(path="saw").located(tmp_path)[0].card  # noqa: B018 - the card reads the headers
+    assert len(caught.value.reasons) == 3
+
+
+def test_of_many_damaged_recordings_the_first_are_named_with_the_number_of_others(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number:02}.wav").touch()
+    with pytest.raises(DamagedFiles, match=r"^12 files .*09\.wav is empty; and 2 more\. Replace them"):
+        Folder(path=str(tmp_path)).card  # noqa: B018 - the card reads the headers
 
 
 def test_a_damaged_recording_is_named(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_a_table_is_found_beside_the_user_and_else_in_the_folder(
     ("text", "message"),
     [
         ("name,label\n", r"labels\.csv has no column 'file'; .* found 'name,label'"),
+        ("file,Label,LABEL\n", r"has several columns 'label'; .* found 'file,Label,LABEL'"),
         ("", r"labels\.csv has no column 'file'"),
         (
             "file,label\nodd.wav,broken\n",
@@ -125,9 +126,49 @@ def test_a_wrong_line_of_a_table_is_named_with_its_value(tmp_path: Path, text: s
         labels(tmp_path, labels=written(tmp_path, text))
 
 
+@pytest.mark.parametrize("head", ["File,LABEL", " file , label ", "label\tFile", "note;FILE;Label"])
+def test_the_heading_of_a_table_may_have_any_case_blanks_and_separator(head: str, tmp_path: Path) -> None:
+    fill(tmp_path, *NAMES)
+    separator = next(mark for mark in ",;\t" if mark in head)
+    cells = {"file": "odd.wav", "label": "Normal", "note": "x"}
+    line = separator.join(cells[name.strip().lower()] for name in head.split(separator))
+    assert labels(tmp_path, labels=written(tmp_path, f"{head}\n{line}\n"))["odd.wav"] == "normal"
+
+
+def test_the_advice_for_a_folder_of_normals_alone_leads_to_a_layout_that_is_read(tmp_path: Path) -> None:
+    fill(tmp_path / "saw", "1.wav", "2.wav")
+    [note] = notes(tmp_path / "saw")
+    assert note == (
+        "all 2 recordings lie in the folder itself, so they are trained on and none is tested; to test others, move these "
+        "into a new folder train there, and put the others into a folder test beside it"
+    )
+    (tmp_path / "saw" / "train").mkdir()
+    for name in ("1.wav", "2.wav"):
+        (tmp_path / "saw" / name).rename(tmp_path / "saw" / "train" / name)
+    fill(tmp_path / "saw", "test/good_3.wav")
+    assert labels(tmp_path / "saw", normal="good*") == {"good_3.wav": "normal"}
+    assert notes(tmp_path / "saw", normal="good*") == ()
+
+
+def test_the_advice_for_an_anomaly_among_flat_recordings_leads_to_a_layout_that_is_read(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path / "saw", "1.wav", "anomaly_2.wav")
+    with pytest.raises(
+        DataError, match="move it to a folder test and the normal ones to a folder train beside it"
+    ):
+        labels(tmp_path / "saw")
+    for name, part in (("1.wav", "train"), ("anomaly_2.wav", "test")):
+        (tmp_path / "saw" / part).mkdir()
+        (tmp_path / "saw" / name).rename(tmp_path / "saw" / part / name)
+    assert labels(tmp_path / "saw") == {"anomaly_2.wav": "anomaly"}
+
+
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     fill(tmp_path, *NAMES)
-    with pytest.raises(DataError, match=r"the labels .*gone\.csv cannot be read: .*No such file"):
+    with pytest.raises(
+        DataError, match=r"^labels=gone\.csv does not exist, neither in the current folder \(.*\) nor"
+    ):
         labels(tmp_path, labels="gone.csv")
 
 
@@ -157,6 +198,6 @@ def test_a_relative_path_starts_at_the_current_folder_and_else_at_the_data_root(
     assert [len(list(Folder(path=name).index(root))) for name in ("saw", "press")] == [1, 3]
     assert Folder(path="saw").located(root)[1] == tmp_path / "here" / "saw"
     with pytest.raises(
-        DataError, match=r"gone is not a folder; .* starts at the current folder \(.*here\) or"
+        DataError, match=r"path=gone does not exist, neither in the current folder \(.*here\) nor in .*root"
     ):
         list(Folder(path="gone").index(root))

@@ -109,4 +109,7 @@ def test_the_clips_and_channels_of_the_page_are_ranked(
     assert table["start_s"].tolist()[0] == 3  # the clip that ends with the recording
     assert sorted(table["start_s"]) == [0, 2, 3]
     assert "warning: silent in channel 1: 6 of 6 files (first: test/night.wav)" in replay(channels, capsys)
-    assert pd.read_csv(plant / "clips.csv").groupby("channel").size().to_dict() == {0: 3, 1: 3}
+    table = pd.read_csv(plant / "clips.csv")
+    assert table.groupby("channel").size().to_dict() == {0: 3, 1: 3}
+    assert table["rank"].tolist() == [1, 1, 2, 2, 3, 3]
+    assert (table["largest"] == table.groupby("start_s")["score"].transform("max")).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +16,7 @@ from asdbench import ConfigError, DataError, Row, Selector, configure, read_wave
 from asdbench.data.prepare import Prepared, prepare
 from asdbench.runs.plan import plan_run
 from asdbench_datasets.folder import Folder
+from asdbench_datasets.recordings.notes import told_apart
 from asdbench_datasets.recordings.sound import doubts, fitted
 from asdbench_datasets.recordings.survey import clip_starts
 
@@ -141,6 +143,31 @@ def test_clips_longer_than_every_training_recording_are_refused(tmp_path: Path) 
         list(Folder(path=str(tmp_path / "saw"), clip_s=2.0).index(tmp_path))
 
 
+def test_recordings_of_lossy_and_of_other_formats_are_noted(tmp_path: Path) -> None:
+    record(tmp_path / "train" / "1.wav")
+    record(tmp_path / "test" / "normal_2.mp3", rate=16000)
+    [_, note, *_] = Folder(path=str(tmp_path)).card.notes
+    assert note.startswith(
+        "1 of 2 recordings are compressed with losses (first: test/normal_2.mp3), the others are not"
+    )
+
+
+@pytest.mark.parametrize(("lengths", "expected"), [
+    (("2", "1"), ["2", "1"]),
+    (("2.00325", "2"), ["2.00325", "2"]),
+    (("2.00325", "2.00325"), ["2.00325", "2.00325"]),
+    (("2.0000014", "2.0000011", "1"), ["2.0000014", "2.0000011", "1"]),
+])  # fmt: skip
+def test_lengths_have_enough_digits_to_differ(lengths: tuple[str, ...], expected: list[str]) -> None:
+    assert told_apart(*map(Fraction, lengths)) == expected
+
+
+def test_a_clip_that_is_a_little_too_long_is_shown_with_enough_digits(tmp_path: Path) -> None:
+    record(tmp_path / "saw" / "train" / "1.wav", seconds=2.0)
+    with pytest.raises(DataError, match=r"clip_s=2\.001 is longer than every training .* has 2 s"):
+        list(Folder(path=str(tmp_path / "saw"), clip_s=2.001).index(tmp_path))
+
+
 def test_clips_and_channels_of_one_recording_are_held_out_together(tmp_path: Path, cache: Path) -> None:
     for number in range(4):
         samples = np.stack([noise(0.3, seed=number), noise(0.3, seed=9 + number)], axis=1)
@@ -169,7 +196,10 @@ def test_a_single_recording_is_not_divided_between_training_and_held_out(tmp_pat
     )
     [case] = plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
     assert (len(case.fit.train.ids), case.fit.held.ids) == (10, [])
-    rule = "no items held out of classes with too few training items (those of one source count once): saw/00 (1)"
+    rule = (
+        "held=0.5 needs 2 training items of a class (those of one file count once) and holds none out of those with "
+        "fewer: saw/00 (1)"
+    )
     assert rule in case.fit.rules
 
 

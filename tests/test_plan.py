@@ -145,7 +145,9 @@ def test_items_are_cut_to_the_length_asked_for_at_most_to_the_shortest(cache: Pa
     ).cases
     assert (half.fit.length, half.fit.rules) == (8000, [])
     assert long.fit.length == 16000
-    assert long.fit.rules == ["items cut to 16000 positions, the shortest training item, instead of 48000"]
+    assert long.fit.rules == [
+        "items cut to 16000 samples (1 s), the shortest training item, instead of 48000 samples (3 s)"
+    ]
 
 
 def test_a_class_without_training_items_is_named(
@@ -167,8 +169,19 @@ def test_held_out_items_of_a_class_are_few_but_never_all(cache: Path, tmp_path: 
     claims = np.bincount(most.fit.train.claim)
     assert claims.tolist() == [1, 1, 1, 1]  # int(0.9 * 6) = 5 of 6 held out
     [few] = planned(tmp_path, cache, Selector("toy", {"held": "0.1"})).cases
+    assert np.bincount(few.fit.held.claim).tolist() == [1, 1, 1, 1]  # not int(0.1 * 6) = 0
+    assert few.fit.rules == []
+
+
+def test_a_scorer_that_learns_from_held_out_items_does_not_learn_from_a_single_one(
+    cache: Path, tmp_path: Path
+) -> None:
+    [few] = planned(tmp_path, cache, Selector("toy", {"held": "0.1", "scorer_on": "held"})).cases
     assert few.fit.held.ids == []
-    assert "no items held out of classes with too few training items" in few.fit.rules[0]
+    assert few.fit.rules[0].startswith(
+        "held=0.1 needs 10 training items of a class and holds none out of those with fewer: fan/00 (6), fan/02 (6)"
+    )
+    assert few.score.train.ids == few.fit.train.ids
 
 
 FOREIGN = Selector("toy_with_foreign")

@@ -96,10 +96,80 @@ def test_the_table_shows_them_and_says_where_normals_to_compare_with_are_missing
         ["1", "d.wav", "saw", "90", "-"],
         ["3", "c.wav", "fan", "0", "12.5", "%", "of", "2"],
     ]
-    assert (
-        "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out"
-        in lines
+    none_held = (
+        "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out, and at least "
+        "one of two"
     )
+    assert none_held in lines
+
+
+def test_the_table_does_not_advise_an_option_that_was_given_but_names_what_is_lacking() -> None:
+    given = msgspec.structs.replace(BY_MACHINE, common=msgspec.structs.replace(BY_MACHINE.common, held=0.2))
+    found = strangest(ranked(TESTED, HELD, seeds=(0, 1), claims=CLAIMS, recipe=given), seeds=(0, 1))
+    run = made.run_of(made.recorded(TESTED, recipe=given, about={"unlabelled": 3, "strangest": found}))
+    text = results_table(run.document)
+    assert "held=0.2 holds a fifth out" not in text
+    assert "classes with too few training items hold none out (see the rules above)" in text
+
+
+def channels_of(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
+    """Items of (source, label, score of channel 0, score of channel 1)."""
+    items = items_of(
+        *((source, "saw", label, score, score) for source, label, *both in rows for score in both), length=100
+    )
+    return items.assign(start=[0, 100] * len(rows), channel=["0", "1"] * len(rows))
+
+
+STEREO = channels_of(("a.wav", None, 1.0, 9.0), ("b.wav", None, 5.0, 4.0), ("c.wav", "normal", 3.0, 6.0))
+
+
+def test_channels_of_one_recording_share_the_rank_of_their_highest_score() -> None:
+    table = ranked(STEREO, HELD, seeds=(0, 1), claims=CLAIMS, recipe=KNN)
+    assert table[["source", "channel", "score", "largest", "rank"]].to_numpy().tolist() == [
+        ["a.wav", "1", 9.0, 9.0, 1],
+        ["a.wav", "0", 1.0, 9.0, 1],
+        ["c.wav", "1", 6.0, 6.0, 2],
+        ["c.wav", "0", 3.0, 6.0, 2],
+        ["b.wav", "0", 5.0, 5.0, 3],
+        ["b.wav", "1", 4.0, 5.0, 3],
+    ]
+
+
+def test_channels_of_one_clip_are_ranked_together_and_clips_apart() -> None:
+    clips = channels_of(("a.wav", None, 1.0, 9.0), ("a.wav", None, 5.0, 4.0)).assign(
+        start=[0, 200, 100, 300], start_s=["0", "0", "1", "1"]
+    )
+    table = ranked(clips, HELD, seeds=(0, 1), claims=CLAIMS, recipe=KNN)
+    assert table[["start_s", "channel", "rank"]].to_numpy().tolist() == [
+        ["0", "1", 1],
+        ["0", "0", 1],
+        ["1", "0", 2],
+        ["1", "1", 2],
+    ]
+
+
+def test_the_table_shows_the_highest_channel_of_each_recording() -> None:
+    found = strangest(ranked(STEREO, HELD, seeds=(0, 1), claims=CLAIMS, recipe=KNN), seeds=(0, 1))
+    assert [(item.source, item.columns["channel"], item.rank) for item in found] == [
+        ("a.wav", "1", 1),
+        ("b.wav", "0", 3),
+    ]
+    run = made.run_of(made.recorded(STEREO, about={"unlabelled": 4, "strangest": found}))
+    lines = results_table(run.document).splitlines()
+    title = "highest scores of the 4 test items with an unknown label, at most one channel of each recording or clip:"
+    assert lines[lines.index(title) + 1].split()[:4] == ["rank", "file", "channel", "score"]
+
+
+def test_the_csv_has_the_largest_score_of_the_channels(tmp_path: Path) -> None:
+    table = written(tmp_path, made.recorded(STEREO, about={"seeds": [0, 1]}, held=HELD))
+    assert table[["rank", "file", "channel", "score", "largest"]].iloc[1].tolist() == [
+        1,
+        "a.wav",
+        0,
+        1.0,
+        9.0,
+    ]
+    assert "largest" not in written(tmp_path, made.recorded(TESTED, about={"seeds": [0, 1]}, held=HELD))
 
 
 def test_an_ensemble_is_not_advised_to_hold_items_out() -> None:

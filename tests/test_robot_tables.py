@@ -86,8 +86,11 @@ def test_tables_that_do_not_fit_the_options_are_refused(tmp_path: Path, table: p
         index(columns="torque+run")
     with pytest.raises(DataError, match="label 'a' is none of normal"):
         index(label="run")
-    with pytest.raises(DataError, match="is neither a table nor a folder with tables"):
+    with pytest.raises(DataError, match="path=nowhere does not exist, neither in the current folder"):
         index(path="nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty is neither a table nor a folder with tables"):
+        index(path="empty")
     (tmp_path / "own.txt").write_text("1")
     with pytest.raises(DataError, match="is not a supported kind of table"):
         index(path="own.txt")

@@ -275,7 +275,8 @@ def test_a_run_on_normal_recordings_alone_trains_and_says_what_is_missing(
     text = tiny.table_of(document)
     assert [job.status for job in document.jobs] == ["ok", "ok"]
     assert "folder has only training items" in text
-    assert "add test items" in text
+    assert "add test items where its layout has them" in text
+    assert "move these into a new folder train there" in text.replace("\n", " ")
     assert "score - ms per item" in text
     cost = document.methods["toy_by_machine"].cost
     assert cost is not None

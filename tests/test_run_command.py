@@ -127,7 +127,7 @@ def test_nothing_is_run_where_the_data_of_a_later_dataset_are_absent(tmp_path: P
     words = ["run", "-p", "logmel_knn", "-d", TINY, "-d", "folder[path=gone]"]
     words += ["--cache", "cache", "--device", "cpu"]
     assert status_of(words) == 2
-    assert "gone is not a folder" in capsys.readouterr().err
+    assert "path=gone does not exist" in capsys.readouterr().err
     assert not list(tmp_path.glob("asdbench-runs/models/*"))
 
 

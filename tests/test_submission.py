@@ -34,6 +34,12 @@ HELD = Selector("toy", {"held": "0.25"})
 """Keeps a quarter of the training clips to set thresholds."""
 
 
+def clip_name(dataset: str, domain: str, label: str, number: int) -> str:
+    if dataset == "dcase2020":  # without domains: each has numbers of its own
+        return f"{label}_id_02_{number + 2 * (domain == 'target'):08}.wav"
+    return f"section_00_{domain}_test_{label}_{number:04}.wav"
+
+
 def record(
     out: Path,
     dataset: str = "dcase2023",
@@ -49,7 +55,7 @@ def record(
     rows = [
         {
             "machine": machine, "section": "00", "domain": domain,
-            "source": f"{dataset}/dev_data/{machine}/test/section_00_{domain}_test_{label_}_{k:04}.wav",
+            "source": f"{dataset}/dev_data/{machine}/test/{clip_name(dataset, domain, label_, k)}",
             "score_7": 10.0 * (label_ == "anomaly") + k + 0.1,
         }
         for machine in ("fan", "ToyCar") for domain in domains for label_ in ("normal", "anomaly") for k in (1, 0)
@@ -365,6 +371,23 @@ def test_challenge_files_of_a_run_are_graded_like_the_run_itself(
         [getattr(row, name) for name in shared] for row in again
     ]
     assert all(row.value is not None for row in again)
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("section_00_source_test_normal_0100_x.wav", r"has 100 such clips, numbered from 0"),
+    ("section_00_source_test_normal_0000_x.wav", r"is the same clip as section_00_source_test_normal_0000_noAttr"),
+])  # fmt: skip
+def test_files_that_could_not_be_graded_are_not_written(name: str, reason: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    sounds(root)
+    folder = root / "dcase2021/dev_data/fan/source_test"
+    (folder / name).write_bytes((folder / "section_00_source_test_normal_0001_noAttributes.wav").read_bytes())
+    tiny.go(tmp_path, cache=tmp_path / "cache", dataset=Selector("dcase2021"), allow_partial=True)
+    with pytest.raises(
+        RunError, match=rf"^toy: fan/section_00.*{reason}.*; `asdbench evaluate` would refuse files"
+    ):
+        written(tmp_path, tmp_path / "to", allow_partial=True)
+    assert not (tmp_path / "to").exists()
 
 
 def test_held_out_clips_of_the_run_set_thresholds(finished: tuple[Path, RunDocument], tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
-from asdbench import Card, Config, ConfigError, Fold, Row, by_part
-from asdbench_datasets.located import at_place, own_place
+from asdbench import Card, Config, ConfigError, Fold, Recordings, Row, by_part
+from asdbench_datasets.located import at_place, near, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
 from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
 from asdbench_datasets.recordings.layout import recordings_in, section_of
@@ -112,9 +112,11 @@ class Folder(Config, frozen=True):
         Raises:
             DataError: ``path`` is absolute and has no recordings, or one of them or the labels cannot be read.
         """
-        files = survey(Path(self.path)) if Path(self.path).is_absolute() else None
+        folder = near(Path(self.path))
+        files = survey(folder) if Path(self.path).is_absolute() else None
         rate = self.sample_rate or (files.common_rate if files else None)
         together = SOURCE if self._cuts else ""
+        reading = Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
         return Card(
             name="folder",
             title=f"Recordings in {self.path}" if self.path else "Your own recordings",
@@ -131,9 +133,7 @@ class Folder(Config, frozen=True):
             sample_rate=rate,
             resample_by=together,
             held_by=together,
-            notes=tuple(notes_of(files, self._labelling(Path(self.path)), reading=self._reading))
-            if files
-            else (),
+            notes=tuple(notes_of(files, self._labelling(folder), reading=reading)) if files else (),
         )
 
     def located(self, root: Path) -> tuple[Folder, Path]:
@@ -205,13 +205,13 @@ class Folder(Config, frozen=True):
         found = doubts(waves, channels=numbers, clip=self._clip(rate))
         return (mean(waves) if self.channel == "mean" else waves.reshape(-1)), found
 
+    def surveyed(self, root: Path) -> Recordings:
+        """Return the sample rates, channels and lengths of all recordings; raises the errors of ``survey``."""
+        return survey(self._folder(root)).recorded
+
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one fold that the folders give; a flat folder has nothing to test."""
         return by_part(rows, name="folder")
-
-    @property
-    def _reading(self) -> Reading:
-        return Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
 
     @property
     def _cuts(self) -> bool:
@@ -227,10 +227,10 @@ class Folder(Config, frozen=True):
     def _folder(self, root: Path) -> Path:
         if not self.path:
             raise ConfigError("the dataset `folder` needs a path: -d 'folder[path=...]'")
-        return own_place(self.path, root)
+        return own_place(self.path, root, option="path")
 
     def _labelling(self, folder: Path) -> Labelling:
-        table = own_place(self.labels, folder) if self.labels else None
+        table = own_place(self.labels, folder, option="labels") if self.labels else None
         return Labelling(
             normal=patterns_of(self.normal),
             anomaly=patterns_of(self.anomaly),

@@ -20,10 +20,20 @@ from asdbench.data.dataset import (
     Fold,
     GeneratedDataset,
     GradedDataset,
+    Recordings,
     Remote,
     Row,
 )
-from asdbench.errors import AsdbenchError, ConfigError, DataError, MetricError, PluginError, RunError, unknown
+from asdbench.errors import (
+    AsdbenchError,
+    ConfigError,
+    DamagedFiles,
+    DataError,
+    MetricError,
+    PluginError,
+    RunError,
+    unknown,
+)
 from asdbench.plugin.entries import (
     Ensemble,
     Entry,
@@ -46,7 +56,7 @@ if TYPE_CHECKING:
     from asdbench.data.audio import read_wave, wave_info
     from asdbench.data.completeness import completeness
     from asdbench.data.folds import by_part, leave_one_out
-    from asdbench.data.release import truth_hint
+    from asdbench.data.release import fetch_command, truth_hint
     from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
     from asdbench.detector.items import Items, ItemView
     from asdbench.detector.trainer import Stage, Trainer
@@ -107,6 +117,7 @@ _LATER = {
     "read_wave": "asdbench.data.audio",
     "run_option": "asdbench.cli.settings",
     "seed_for": "asdbench.core.seeding",
+    "fetch_command": "asdbench.data.release",
     "truth_hint": "asdbench.data.release",
     "wave_info": "asdbench.data.audio",
     "write_json": "asdbench.core.files",
@@ -125,6 +136,7 @@ __all__ = [
     "Confusion",
     "Cost",
     "Count",
+    "DamagedFiles",
     "DataError",
     "Dataset",
     "Ensemble",
@@ -153,6 +165,7 @@ __all__ = [
     "Recipe",
     "RecordedMethod",
     "RecordedRun",
+    "Recordings",
     "Registry",
     "Remote",
     "Reported",
@@ -171,6 +184,7 @@ __all__ = [
     "config_of",
     "configure",
     "data_root",
+    "fetch_command",
     "find_run",
     "hookimpl",
     "json_option",

@@ -2,6 +2,7 @@
 
     AsdbenchError
     ├── DataError        a recording, an index, a pack or a download is missing or damaged
+    │   └── DamagedFiles several files at once, each with its reason
     ├── PluginError      a plugin is broken, or no plugin offers what is needed
     ├── ConfigError      an option or name on the command line, in a file or in a call is wrong
     ├── MetricError      a metric is undefined on the given scores
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -25,6 +26,39 @@ class AsdbenchError(Exception):
 
 class DataError(AsdbenchError):
     """Data on disk or from the network are missing, damaged or in an unexpected form."""
+
+
+class DamagedFiles(DataError):  # noqa: N818 - named after what it lists
+    """Several files cannot be read; the message names the first of them and their number."""
+
+    SHOWN = 10
+    """Most files that the message names."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        """Name the files.
+
+        Args:
+            reasons: What is wrong with each file, which every reason names.
+        """
+        self.reasons = tuple(reasons)
+        more = f"; and {len(reasons) - self.SHOWN} more" if len(reasons) > self.SHOWN else ""
+        super().__init__(
+            f"{len(reasons)} files cannot be read: {'; '.join(reasons[: self.SHOWN])}{more}. Replace them, or move them "
+            "elsewhere; `asdbench datasets verify` lists all of them"
+        )
+
+    @classmethod
+    def check(cls, errors: Sequence[DataError]) -> None:
+        """Raise what reading some files has raised: a single error as it is, several as one.
+
+        Raises:
+            DataError: There is one error.
+            DamagedFiles: There are several.
+        """
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise cls([str(error) for error in errors])
 
 
 class PluginError(AsdbenchError):

@@ -8,16 +8,26 @@ from tabulate import tabulate
 
 from asdbench import EnsembleRecipe, MethodSummary
 
+CHANNEL = "channel"
+"""Column of data whose channels are items of their own."""
+
 
 def strangest_items(summary: MethodSummary) -> Iterator[str]:
     """Yield the table with its title, and what its last column lacks; nothing if all labels are known."""
     items = summary.strangest
     if not items:
         return
-    # Only columns in which the items differ, for example the machine, but not the part.
-    columns = [name for name in items[0].columns if len({item.columns[name] for item in items}) > 1]
-    is_cut = any(item.length is not None for item in items)
-    yield f"highest scores of the {summary.unlabelled} test items with an unknown label:"
+    # The channel, and columns in which the items differ, for example the machine, but not the part.
+    columns = [
+        name
+        for name in items[0].columns
+        if name == CHANNEL or len({item.columns[name] for item in items}) > 1
+    ]
+    has_channels = CHANNEL in items[0].columns
+    # Of channels, `start` counts samples through all of them one after another, which tells a reader nothing.
+    is_cut = any(item.length is not None for item in items) and not has_channels
+    best = ", at most one channel of each recording or clip" if has_channels else ""
+    yield f"highest scores of the {summary.unlabelled} test items with an unknown label{best}:"
     yield tabulate(
         [
             [
@@ -36,4 +46,17 @@ def strangest_items(summary: MethodSummary) -> Iterator[str]:
     if isinstance(summary.recipe, EnsembleRecipe):
         yield "an ensemble has no scores of held-out normal items to compare these with"
     elif any(item.percentile is None for item in items):
-        yield "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out"
+        yield _no_normals(held=summary.recipe.common.held)
+
+
+def _no_normals(*, held: float) -> str:
+    """Return why scores cannot be compared with those of held-out normal items, and what would help."""
+    if held == 0:
+        return (
+            "no normal items are held out to compare these scores with; the option held=0.2 holds a fifth out, and at "
+            "least one of two"
+        )
+    return (
+        "classes with too few training items hold none out (see the rules above), so there is nothing to compare their "
+        "scores with"
+    )

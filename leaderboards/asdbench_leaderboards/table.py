@@ -151,6 +151,10 @@ def _footnotes(document: RunDocument, label: str) -> Iterator[str]:
 
 def _of_results(results: Sequence[ResultRow]) -> Iterator[str]:
     """Yield why values are undefined or incomplete, and the decision threshold."""
+    if results and not any(row.items for row in results):
+        # One reason for all values; the sections and means would each repeat it.
+        yield "no test item has a known label, so every value is undefined"
+        return
     whole = whole_name(main_metric(row.metric for row in results))
     yield from dict.fromkeys(f"{_place(row, whole)}: {row.why}" for row in results if row.why)
     if thresholds := next((row.thresholds for row in results if row.thresholds), None):

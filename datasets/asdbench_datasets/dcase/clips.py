@@ -71,12 +71,14 @@ class Clips:
     def _row(
         self, part: Part, folder: PurePosixPath, *, machine: str, name: str, official: bool = False
     ) -> Row:
-        fields = part.fields_of(self.root / folder, name)
+        scored = f"{machine}/{name}" if official else ""
+        fields = part.fields_of(self.root / folder, name, scored=scored)
         section, label, domain = fields["section"], fields.get("label"), fields.get("domain")
         source, sections = folder / name, self.release.sections_of(part)
         if section not in sections:
             raise DataError(
-                f"{self.root / source}: {part.folder} of {machine} has sections {', '.join(sections)}, not {section}"
+                f"{scored or self.root / source}: {part.folder} of {machine} has sections {', '.join(sections)}, not "
+                f"{section}"
             )
         if part.name == "evaluation":
             grade = self._grade(source, machine=machine, section=section, domain=domain)

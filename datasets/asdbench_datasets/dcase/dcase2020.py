@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part
+from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part, fetch_command
 from asdbench_datasets import citations
 from asdbench_datasets.dcase.options2020 import (
     LABELLED,
@@ -97,7 +97,7 @@ class Dcase2020(Options2020, frozen=True):
         if not rows:
             raise DataError(
                 f"no clips of {', '.join(self.selected)} under {root / FOLDER}; "
-                "`asdbench datasets fetch dcase2020` downloads them"
+                f"`{fetch_command(self, root)}` downloads them"
             )
         yield from rows
 
@@ -224,19 +224,20 @@ def _rows(
     columns = {section: {"machine": machine, "section": section, "part": part.name} for section in known}
     rows: list[Row] = []
     for name in visible_names(folder) if names is None else names:
-        fields = part.fields_of(folder, name)
+        scored = "" if names is None else f"{machine}/{name}"
+        fields = part.fields_of(folder, name, scored=scored)
         if (section := fields["section"]) not in known:
             raise DataError(
-                f"{folder / name}: {part.folder} of {machine} has machine IDs {', '.join(known)}, not {section}"
+                f"{scored or folder / name}: {part.folder} of {machine} has machine IDs {', '.join(known)}, not {section}"
             )
         label = fields.get("label")
         if secret := listed if part.name == "evaluation" else {}:
-            label = _label(name, secret, section=section, file=folder / name)
+            label = _label(name, secret, section=section, file=scored or folder / name)
         rows.append(Row(source=place / name, columns=columns[section], label=label))
     return rows
 
 
-def _label(name: str, listed: Mapping[str, Clip], *, section: str, file: Path) -> str | None:
+def _label(name: str, listed: Mapping[str, Clip], *, section: str, file: Path | str) -> str | None:
     if name in listed:
         return listed[name].label
     if any(clip.section == section for clip in listed.values()):

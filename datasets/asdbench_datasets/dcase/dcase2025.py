@@ -6,10 +6,12 @@ what they are (``machine_0001``); their domain is unknown.
 
 Verified: layout, names, machine types and Zenodo records from the official baseline
 (nttcslab/dcase2023_task2_baseline_ae), and its list of the evaluation clips' full names, which serves as ground truth,
-with its commit. Not verified: the official evaluator (its commit could not be seen, so nothing is fetched from it; if
-its folders ground_truth_data and ground_truth_domain are present, they are read before the list), all checksums,
-numbers of clips, names of supplemental clips other than ``section_00_machine_0001_.wav``, and whether the development
-archives have such clips (they are looked for in both parts).
+with its commit; numbers of development clips from the listing in its manual (commit 07f9150): 990 and 10 training clips
+and 50 test clips per domain and label. Not verified: the official evaluator (its commit could not be seen, so nothing is
+fetched from it; if its folders ground_truth_data and ground_truth_domain are present, they are read before the list),
+all checksums, numbers of additional, supplemental and evaluation clips, names of supplemental clips other than
+``section_00_machine_0001_.wav``, and whether the development archives have such clips (they are looked for in both
+parts).
 """
 
 from __future__ import annotations
@@ -58,6 +60,10 @@ class Dcase2025(SectionRelease, frozen=True, kw_only=True):
         eval_sections=("00",),
         evaluator="nttcslab/dcase2023_task2_baseline_ae/datasets",
         truth_listing="eval_data_list_2025.csv",
+        train_items={"source": 990, "target": 10},
+        # Not "additional": its numbers of clips are not verified.
+        counted=("train",),
+        test_items=50,
     )
 
     supplemental: Annotated[

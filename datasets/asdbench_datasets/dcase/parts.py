@@ -35,13 +35,23 @@ class Part:
         """Whether its clips are for training."""
         return self.name in TRAINING
 
-    def fields_of(self, folder: Path, name: str) -> dict[str, str]:
+    def fields_of(self, folder: Path, name: str, *, scored: str = "") -> dict[str, str]:
         """Return what the name of a clip gives: its section and perhaps its label, domain and attributes.
+
+        Args:
+            folder: Where the clip is, or would be.
+            name: Its file name.
+            scored: Machine type and name of a clip that someone has scored, which need not be on disk; empty: it is.
 
         Raises:
             DataError: The name is not of the release, or it is of an anomalous clip in a training part.
         """
         match = self.patterns[folder.name].fullmatch(name)
+        if match is None and scored:
+            raise DataError(
+                f"{scored} does not have a clip name of this release and part (for example {self.example}); scores of "
+                "another dataset or part need another -d or --part"
+            )
         if match is None:
             raise DataError(
                 f"{folder / name} does not have a clip name of this release (for example {self.example}); "

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part
+from asdbench import GROUND_TRUTH, Card, Count, DataError, Fold, Remote, Row, by_part, fetch_command
 from asdbench_datasets.dcase.clips import Clips
 from asdbench_datasets.dcase.parts import TRAINING
 from asdbench_datasets.dcase.section_options import SectionOptions
@@ -86,7 +86,7 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
             machines = dict.fromkeys(name for part in self.parts for name in self.selected(part))
             raise DataError(
                 f"no clips of {', '.join(machines)} under {root / self.release.name}; "
-                f"`asdbench datasets fetch {self.release.name}` downloads them"
+                f"`{fetch_command(self, root)}` downloads them"
             )
         yield from rows
 

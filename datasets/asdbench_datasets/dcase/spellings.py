@@ -34,9 +34,10 @@ def official_name(part: Part, truth: Truth, *, machine: str, name: str) -> str:
     official = truth.full_names(machine, match["section"]).get(match["clip"])
     if official is None:
         raise DataError(
-            f"{machine}/{name} has its domain and label in its name, and no list under {truth.root} gives the clip of "
-            f"this name; use official names (for example {part.example}), or fetch the lists: "
-            f"`asdbench datasets fetch {truth.release} --only truth`"
+            f"{machine}/{name} has its domain and label in its name, as development clips have (test=dev), and no list "
+            f"under {truth.root} gives the evaluation clip of this name; use official names (for example {part.example}), "
+            f"or fetch the lists: `asdbench datasets fetch "
+            f"{truth.release} --only truth --data-root {truth.root} --accept-licence --trust-remote-checksum`"
         )
     grade = (truth.of_section(machine, match["section"]) or {}).get(clip_key(official))
     if grade is not None and (grade.domain, grade.label) != (match["domain"], match["label"]):
@@ -55,8 +56,8 @@ def refuse_invented(
     Args:
         rows: What the names give.
         names: Machine type and name of each clip.
-        part: The part that is tested.
-        counts: Official numbers of development test clips; other clips are not checked.
+        part: The part that is tested; only clips with a number for each domain and label are checked.
+        counts: Official numbers of development test clips; where none is known, a number may be any.
 
     Raises:
         DataError: A number is beyond the official count, or two names have the same number.
@@ -64,12 +65,11 @@ def refuse_invented(
     first: dict[tuple[Place, int], str] = {}
     for (machine, name), row in zip(names, rows, strict=True):
         place = (machine, row.columns["section"], row.columns["domain"], row.label or "")
-        if place not in counts:
+        match = part.patterns[row.source.parent.name].fullmatch(row.source.name)
+        if match is None or "number" not in match.groupdict():
             continue
-        pattern = part.patterns[row.source.parent.name]
-        match = pattern.fullmatch(row.source.name)
-        number = int(match["number"]) if match else 0
-        if number >= counts[place]:
+        number = int(match["number"])
+        if number >= counts.get(place, number + 1):
             raise DataError(
                 f"{machine}/{name} is not in the release, which has {counts[place]} such clips, numbered from 0"
             )

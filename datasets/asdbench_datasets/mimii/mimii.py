@@ -24,7 +24,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from asdbench import ANOMALY, NORMAL, Card, Config, Count, DataError, Fold, Remote, Row, by_part
+from asdbench import (
+    ANOMALY,
+    NORMAL,
+    Card,
+    Config,
+    Count,
+    DataError,
+    Fold,
+    Remote,
+    Row,
+    by_part,
+    fetch_command,
+)
 from asdbench_datasets import citations
 from asdbench_datasets.machine_recordings import (
     CLAIMS,
@@ -109,7 +121,7 @@ class Mimii(Config, frozen=True, kw_only=True):
         if not rows:
             raise DataError(
                 f"no clips of {', '.join(self._selected())} at {self.snr} dB under {root / FOLDER}; "
-                "`asdbench datasets fetch mimii` downloads them"
+                f"`{fetch_command(self, root)}` downloads them"
             )
         yield from rows
 

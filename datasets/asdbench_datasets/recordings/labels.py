@@ -51,8 +51,12 @@ class Labelling:
         if recording.part == "test":
             return found
         if found == ANOMALY:
+            is_flat = recording.source == recording.inner
+            # In a flat folder, a folder test alone would be refused.
+            remedy = " and the normal ones to a folder train beside it" if is_flat else ""
             raise DataError(
-                f"{recording.file} {origin}, but training recordings must be normal; move it to test"
+                f"{recording.file} {origin}, but training recordings must be normal; move it to "
+                f"{'a folder test' if is_flat else 'test'}{remedy}"
             )
         return NORMAL
 
@@ -97,7 +101,9 @@ def matches(source: PurePosixPath, pattern: str) -> bool:
 
 
 def read_labels(table: Path, recordings: Sequence[Recording]) -> dict[PurePosixPath, str | None]:
-    """Return the labels of a CSV with the columns ``file`` and ``label``, separated by commas or semicolons.
+    """Return the labels of a CSV with the columns ``file`` and ``label``, separated by commas, semicolons or tabs.
+
+    Upper and lower case and blanks around the names of columns do not matter, and other columns are ignored.
 
     ``file`` is a path relative to the folder of the recordings, or a name that only one of them has; ``label`` is one of
     ``WORDS``, empty or ``unknown`` for an unknown label.
@@ -131,14 +137,22 @@ def _lines(table: Path) -> Iterator[tuple[int, str, str]]:
         raise DataError(f"the labels {table} cannot be read: {error}") from error
     lines = text.splitlines()
     head = lines[0] if lines else ""
-    reader = csv.DictReader(lines, delimiter=";" if head.count(";") > head.count(",") else ",")
-    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-        raise DataError(
-            f"{table} has no column {missing[0]!r}; its first line must name the columns file and label, found {head!r}"
-        )
+    reader = csv.DictReader(lines, delimiter=_separator(head))
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    for name in COLUMNS:
+        if (found := reader.fieldnames.count(name)) != 1:
+            raise DataError(
+                f"{table} has {'no column' if found == 0 else 'several columns'} {name!r}; its first line must name the "
+                f"columns file and label, in any case, separated by commas, semicolons or tabs; found {head!r}"
+            )
     for line in reader:
         file, label = ((line[name] or "").strip() for name in COLUMNS)
         yield reader.line_num, file.replace("\\", "/"), label
+
+
+def _separator(head: str) -> str:
+    """Return the separator that the heading has most of."""
+    return max(",;\t", key=head.count)
 
 
 def _source(file: str, by_name: Mapping[str, Sequence[PurePosixPath]], *, place: str) -> PurePosixPath:

@@ -71,8 +71,7 @@ def left_out(folder: Path, used: Collection[Recording]) -> list[PurePosixPath]:
 def _places(folder: Path) -> list[_Place]:
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder; give the right one with -d 'folder[path=...]'; a relative path starts at the "
-            f"current folder ({Path.cwd()}) or, if it does not exist there, at the data root"
+            f"{folder} is not a folder; give the folder of the recordings with -d 'folder[path=...]'"
         )
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     places = [
@@ -83,9 +82,15 @@ def _places(folder: Path) -> list[_Place]:
     if not places and _files(folder, deep=False):
         return [_Place(machine=folder.resolve().name, part="train", folder=folder, deep=False)]
     if not places:
+        strays = left_out(folder, ())
+        found = (
+            f"the {len(strays)} recordings under {folder} (first: {strays[0]}) are in no folder train or test"
+            if strays
+            else f"no recordings ({', '.join(sorted(SUFFIXES))}) under {folder}"
+        )
         raise DataError(
-            f"no recordings ({', '.join(sorted(SUFFIXES))}) under {folder}; put them in <machine>/train and "
-            "<machine>/test, or in train and test, or, if all are normal, in the folder itself"
+            f"{found}; put them in <machine>/train and <machine>/test, or in train and test, or, if all are normal, in the "
+            "folder itself"
         )
     return places
 

@@ -12,6 +12,11 @@ from asdbench_datasets.recordings.survey import Header, Survey
 
 ALIKE = Fraction(99, 100)
 """Lengths that differ by less than a hundredth need no note."""
+LOSSY = frozenset({".mp3", ".ogg"})
+"""Suffixes of formats that lose information."""
+FEWEST_DIGITS = 6
+DIGITS = 15
+"""Most digits of a length: those that every number of double precision has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,7 @@ class Reading:
 def notes_of(files: Survey, labelling: Labelling, *, reading: Reading) -> Iterator[str]:
     """Yield how recordings that differ are handled, and what the labels and the layout leave open."""
     yield from _of_rates(files, reading)
+    yield from _of_codecs(files)
     if len(files.channels) > 1 or max(files.channels) > 1:
         yield from _of_channels(files.channels, reading.channel)
     if reading.clip_s is None:
@@ -33,6 +39,11 @@ def notes_of(files: Survey, labelling: Labelling, *, reading: Reading) -> Iterat
     else:
         yield from _of_clips(files, reading.clip_s)
     yield from _of_labels(files, labelling)
+    if files.is_flat:
+        yield (
+            f"all {len(files.headers)} recordings lie in the folder itself, so they are trained on and none is tested; to "
+            "test others, move these into a new folder train there, and put the others into a folder test beside it"
+        )
     if files.left_out:
         yield (
             f"{len(files.left_out)} recordings outside train and test are left out (first: {files.left_out[0]}); move "
@@ -48,9 +59,18 @@ def check_clip(files: Survey, *, seconds: float) -> None:
     """
     lengths = [header.seconds for header in files.of("train")]
     if lengths and max(lengths) < seconds:
-        raise DataError(
-            f"clip_s={seconds:g} is longer than every training recording: the longest has {float(max(lengths)):.3g} s"
-        )
+        clip, longest = told_apart(Fraction(seconds), max(lengths))
+        raise DataError(f"clip_s={clip} is longer than every training recording: the longest has {longest} s")
+
+
+def told_apart(*lengths: Fraction) -> list[str]:
+    """Return lengths in seconds with six digits, or with so many that unequal ones are written differently."""
+    texts: list[str] = []
+    for digits in range(FEWEST_DIGITS, DIGITS + 1):
+        texts = [f"{float(length):.{digits}g}" for length in lengths]
+        if len(set(texts)) == len(set(lengths)):
+            break
+    return texts
 
 
 def _of_rates(files: Survey, reading: Reading) -> Iterator[str]:
@@ -62,6 +82,15 @@ def _of_rates(files: Survey, reading: Reading) -> Iterator[str]:
     )
     rate = reading.sample_rate or files.common_rate
     yield f"the recordings have several sample rates: {found}; all are read at {rate} Hz, {why}"
+
+
+def _of_codecs(files: Survey) -> Iterator[str]:
+    lossy = [header for header in files.headers if header.recording.file.suffix.lower() in LOSSY]
+    if 0 < len(lossy) < len(files.headers):
+        yield (
+            f"{len(lossy)} of {len(files.headers)} recordings are compressed with losses (first: {_first(lossy)}), the "
+            "others are not: a method hears the difference, so use one format"
+        )
 
 
 def _of_channels(channels: Mapping[int, int], channel: int | str) -> Iterator[str]:
@@ -82,11 +111,14 @@ def _of_lengths(files: Survey) -> Iterator[str]:
     if min(lengths) < ALIKE * max(lengths):
         shortest = min(train, default=min(lengths))
         shorter = sum(seconds < shortest for seconds in test)
+        low, high, cut = told_apart(min(lengths), max(lengths), shortest)
+        repeated = (
+            f"; shorter test recordings ({shorter} are shorter than {cut} s) are repeated from the beginning"
+        )
         yield (
-            f"the recordings are {float(min(lengths)):.3g} to {float(max(lengths)):.3g} s long: recordings that train "
-            f"together are cut to the shortest of them (the shortest of all has {float(shortest):.3g} s), or to a "
-            f"method's length_s if that is less; shorter test recordings ({shorter} are shorter than "
-            f"{float(shortest):.3g} s) are repeated from the beginning; clip_s cuts all into items of one length instead"
+            f"the recordings are {low} to {high} s long: recordings that train together are cut to the shortest of them "
+            f"(the shortest of all has {cut} s), or to a method's length_s if that is less{repeated if shorter else ''}; "
+            "clip_s cuts all into items of one length instead"
         )
 
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from asdbench import DamagedFiles, DataError, Recordings
 from asdbench_datasets.recordings.layout import Recording, left_out, recordings_in
 
 
@@ -67,6 +68,23 @@ class Survey:
         """All recordings."""
         return [header.recording for header in self.headers]
 
+    @property
+    def recorded(self) -> Recordings:
+        """Sample rates, channels and lengths of all recordings."""
+        seconds = [header.seconds for header in self.headers]
+        return Recordings(
+            sample_rates={str(rate): count for rate, count in sorted(self.rates.items())},
+            channels={str(channels): count for channels, count in sorted(self.channels.items())},
+            shortest_s=float(min(seconds)),
+            longest_s=float(max(seconds)),
+            total_s=float(sum(seconds)),
+        )
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the recordings lie in the folder itself, so that all are for training."""
+        return all(len(recording.source.parts) == 1 for recording in self.recordings)
+
     def of(self, part: str) -> list[Header]:
         """Return the headers of one part."""
         return [header for header in self.headers if header.recording.part == part]
@@ -79,14 +97,24 @@ class Survey:
 
 @functools.lru_cache(maxsize=32)
 def survey(folder: Path) -> Survey:
-    """Read the headers of all recordings; cached, since the rate at which each file is read depends on all."""
+    """Read the headers of all recordings; cached, since the rate at which each file is read depends on all.
+
+    Raises:
+        DataError: There are no recordings, or some are damaged; the message names all of these.
+    """
     from asdbench import wave_info
 
     recordings = recordings_in(folder)
-    headers = []
+    headers: list[Header] = []
+    errors: list[DataError] = []
     for recording in recordings:
-        samples, rate, channels = wave_info(recording.file)
-        headers.append(Header(recording=recording, samples=samples, rate=rate, channels=channels))
+        try:
+            samples, rate, channels = wave_info(recording.file)
+        except DataError as error:
+            errors.append(error)
+        else:
+            headers.append(Header(recording=recording, samples=samples, rate=rate, channels=channels))
+    DamagedFiles.check(errors)
     return Survey(headers=headers, left_out=left_out(folder, recordings))
 
 

@@ -76,10 +76,7 @@ def files_in(place: Path) -> list[Path]:
     found = (path for path in place.glob("*") if path.suffix.lower() in SUFFIXES)
     files = sorted(path for path in found if not path.name.startswith("."))
     if not files:
-        raise DataError(
-            f"{place} is neither a table nor a folder with tables ({', '.join(SUFFIXES)}); a relative path starts at the "
-            f"current folder ({Path.cwd()}) or, if it does not exist there, at the data root"
-        )
+        raise DataError(f"{place} is neither a table nor a folder with tables ({', '.join(SUFFIXES)})")
     return files
 
 

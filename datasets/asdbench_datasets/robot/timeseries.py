@@ -121,7 +121,7 @@ class TimeSeries(Windowed, frozen=True, kw_only=True):
     def _place(self, root: Path) -> Path:
         if not self.path:
             raise ConfigError("the dataset `timeseries` needs a path: -d 'timeseries[path=...]'")
-        return own_place(self.path, root).resolve()
+        return own_place(self.path, root, option="path").resolve()
 
     @property
     def _choice(self) -> ColumnChoice:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,6 +18,8 @@ from asdbench.plugin.registry import load_registry
 
 if TYPE_CHECKING:
     from asdbench.data.card import CardDocument
+    from asdbench.data.dataset import Recordings
+    from asdbench.data.verify import Verified
 
 
 WIDTH = 20
@@ -118,27 +120,73 @@ def fetch(
 @data_options
 @json_option
 def verify(dataset: Selector, *, data_root: Path, cache: Path, as_json: bool) -> int:
-    """Compare DATASET on disk with its official counts.
+    """Count DATASET on disk, and compare it with its official counts.
 
-    The exit status is 1 if files are missing or changed.
+    Your own recordings are also read and examined. The exit status is 1 if files are missing, changed or damaged.
     """
     from asdbench.cli.progress import ProgressBars
-    from asdbench.data import release
+    from asdbench.data.verify import verify as verify_data
     from asdbench.runs.request import open_dataset
 
     # Standard output is for the answer; what a plugin prints goes to standard error.
     with ProgressBars(quiet=as_json) as bars, contextlib.redirect_stdout(sys.stderr):
         opened = open_dataset(load_registry(), dataset)
-        found = release.verify(opened, data_root, cache=cache, on_progress=bars.preparing)
+        found = verify_data(opened, data_root, cache=cache, on_progress=bars.preparing)
     if as_json:
-        gaps = [{"name": gap.name, "found": gap.found, "expected": gap.expected} for gap in found.missing]
-        counts = {"complete": found.complete, "items": found.items, "expected": found.expected}
-        print_json(counts | {"missing": gaps, "changed": list(found.changed)})
+        print_json(_verified(found))
     else:
-        click.echo(f"{dataset.name}: {'complete' if found.complete else 'incomplete'}, {found.summary()}")
-        for gap in found.missing:
-            click.echo(f"  {gap.name:<40} {gap.found:>6} of {gap.expected:>6}")
-    return OK if found.complete else FAILED
+        for line in _verified_lines(dataset.name, found):
+            click.echo(line)
+    return OK if found.ok else FAILED
+
+
+def _verified(found: Verified) -> dict[str, Any]:
+    compared = found.completeness
+    return {
+        "complete": compared.complete,
+        "items": compared.items,
+        "expected": compared.expected,
+        "missing": [
+            {"name": gap.name, "found": gap.found, "expected": gap.expected} for gap in compared.missing
+        ],
+        "changed": list(compared.changed),
+        "counts": list(found.counts),
+        "recordings": found.recordings,
+        "warnings": list(found.warnings),
+        "damaged": list(found.damaged),
+    }
+
+
+def _verified_lines(name: str, found: Verified) -> Iterator[str]:
+    if found.damaged:
+        plural = "s" if len(found.damaged) > 1 else ""
+        yield f"{name}: {len(found.damaged)} file{plural} cannot be read:"
+        yield from (f"  {reason}" for reason in found.damaged)
+        yield "replace or move what cannot be read, and verify again"
+    if not found.counts:  # files were too damaged to list the items
+        return
+    compared = found.completeness
+    yield f"{name}: {'complete' if compared.complete else 'incomplete'}, {compared.summary()}"
+    for gap in compared.missing:
+        yield f"  {gap.name:<40} {gap.found:>6} of {gap.expected:>6}"
+    # What a release with official counts has is known, and the gaps say what is lacking.
+    if compared.expected is not None:
+        return
+    for count in found.counts:
+        yield f"  {f'{count.part} {count.label}'.strip():<40} {count.items:>6}"
+    if recordings := found.recordings:
+        yield from _recording_lines(recordings)
+    yield from (f"warning: {warning}" for warning in found.warnings)
+
+
+def _recording_lines(recordings: Recordings) -> Iterator[str]:
+    for rate, count in recordings.sample_rates.items():
+        yield f"  {f'recordings at {rate} Hz':<40} {count:>6}"
+    for channels, count in recordings.channels.items():
+        yield f"  {f'recordings of {channels} channels' if channels != '1' else 'recordings of 1 channel':<40} {count:>6}"
+    shortest, longest = recordings.shortest_s, recordings.longest_s
+    span = f"{shortest:.6g}" if shortest == longest else f"{shortest:.6g} to {longest:.6g}"
+    yield f"  recordings of {span} s, {recordings.total_s:.6g} s in total"
 
 
 def _for_people(document: CardDocument) -> Iterator[tuple[str, str]]:

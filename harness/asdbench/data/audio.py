@@ -63,9 +63,12 @@ def wave_info(path: Path) -> WaveInfo:
     """Return samples per channel, sample rate in Hz and number of channels from the header of a recording.
 
     Raises:
-        DataError: The file is missing, is not a recording, or has an absurd rate.
+        DataError: The file is missing, is not a recording, is truncated or empty, or has an absurd rate.
     """
+    _check_whole(path)
     with _opened(path) as file:
+        if file.frames == 0:
+            raise DataError(f"{path} holds no samples")
         return WaveInfo(file.frames, _checked_rate(path, file), file.channels)
 
 
@@ -82,7 +85,7 @@ def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], in
         try:
             stored = file.read(dtype=dtype, always_2d=True)  # [samples, channels]
         except soundfile.LibsndfileError as error:
-            raise DataError(f"{path} is damaged: {error}") from error
+            raise DataError(f"{path} is damaged: {_reason(error)}") from error
     samples = stored.T if channel == "all" else stored[:, channel]
     _check_samples(path, samples, announced=announced)
     return np.ascontiguousarray(samples), rate
@@ -92,8 +95,12 @@ def _opened(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = getattr(error, "error_string", error)
-        raise DataError(f"{path} cannot be read as a recording: {reason}") from error
+        raise DataError(f"{path} cannot be read as a recording: {_reason(error)}") from error
+
+
+def _reason(error: soundfile.LibsndfileError | OSError) -> str:
+    """Return what libsndfile reports, without its prefix and the full stop, to stand within a sentence."""
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 def _checked_rate(path: Path, file: soundfile.SoundFile) -> int:
@@ -135,7 +142,7 @@ def _check_whole(path: Path) -> None:
         raise DataError(f"{path} is empty")
     if announced > size:
         raise DataError(
-            f"{path} is truncated: its header announces {announced} bytes, the file has {size}; fetch it again"
+            f"{path} is truncated: its header announces {announced} bytes, the file has {size}; fetch or copy it again"
         )
 
 

@@ -176,6 +176,26 @@ class ExaminedDataset(Protocol):
         """
 
 
+class Recordings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the headers of recordings give."""
+
+    sample_rates: Mapping[str, int]
+    """Sample rate in Hz -> number of recordings."""
+    channels: Mapping[str, int]
+    """Number of channels -> number of recordings."""
+    shortest_s: float
+    longest_s: float
+    total_s: float
+
+
+@runtime_checkable
+class SurveyedDataset(Protocol):
+    """A dataset of recordings that no release describes, which reads their headers."""
+
+    def surveyed(self, root: Path) -> Recordings:
+        """Return what the recordings under ``root`` are like, before anything is resampled, cut or left out."""
+
+
 @runtime_checkable
 class GradedDataset(Dataset, Protocol):
     """A dataset whose official file names identify the test items, so that anyone's scores can be graded."""

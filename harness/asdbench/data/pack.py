@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.data.dataset import Row
-from asdbench.errors import DataError
+from asdbench.errors import DamagedFiles, DataError
 from asdbench.messages.progress import OnProgress, Progress
 
 Reader = Callable[[PurePosixPath], NDArray[Any]]
@@ -96,7 +96,8 @@ def build_pack(
         The SHA-256 of each row's decoded source, in the order of the rows.
 
     Raises:
-        DataError: A source is damaged, empty or shorter than one of its items.
+        DataError: A source is damaged, empty or shorter than one of its items; of several damaged ones the message names
+            all.
     """
     # Sources in the order of their first item's id: the order of their names would reveal the rows behind the ids.
     by_source: dict[PurePosixPath, list[int]] = {}
@@ -106,7 +107,7 @@ def build_pack(
     items = np.zeros((len(rows), 3), dtype=np.int64)
     digests: dict[PurePosixPath, str] = {}
     with contextlib.ExitStack() as files:
-        for done, (source, array) in enumerate(_decoded(list(by_source), read)):
+        for source, array in _decoded(list(by_source), read, on_progress=on_progress):
             key = (array.dtype.str, array.shape[1:])
             if key not in writers:
                 writers[key] = files.enter_context(_ArrayWriter(folder, len(writers)))
@@ -114,7 +115,6 @@ def build_pack(
             digests[source] = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
             for k in by_source[source]:
                 items[ids[k]] = (writers[key].number, start + rows[k].start, _length(rows[k], array))
-            on_progress(Progress(stage="decoding", step=done + 1, steps=len(by_source)))
     arrays = tuple(
         ArrayCard(file=writer.path.name, dtype=dtype, shape=(writer.length, *trailing))
         for (dtype, trailing), writer in writers.items()
@@ -160,22 +160,40 @@ class _ArrayWriter:
         return start
 
 
-def _decoded(sources: list[PurePosixPath], read: Reader) -> Iterator[tuple[PurePosixPath, NDArray[Any]]]:
+def _decoded(
+    sources: list[PurePosixPath], read: Reader, *, on_progress: OnProgress
+) -> Iterator[tuple[PurePosixPath, NDArray[Any]]]:
+    """Yield every source with its samples, until one cannot be read; the others are then only tried.
+
+    Raises:
+        DataError: Sources cannot be read; the message names all of them.
+    """
+    errors: list[DataError] = []
     # Decoding frees the interpreter lock; a bounded window keeps memory at a few sources.
     with ThreadPoolExecutor(max_workers=4) as pool:
         window = 16
         waiting = [pool.submit(read, source) for source in sources[:window]]
         for k, source in enumerate(sources):
-            array = waiting.pop(0).result()
+            decoded = waiting.pop(0)
             if k + window < len(sources):
                 waiting.append(pool.submit(read, sources[k + window]))
-            yield source, array
+            try:
+                array = decoded.result()
+            except (
+                DataError
+            ) as error:  # a user would otherwise learn of the next damaged file from the next run
+                errors.append(error)
+            else:
+                if not errors:
+                    yield source, array
+            on_progress(Progress(stage="decoding", step=k + 1, steps=len(sources)))
+    DamagedFiles.check(errors)
 
 
 def _length(row: Row, array: NDArray[Any]) -> int:
     length = len(array) - row.start if row.length is None else row.length
     if length <= 0 or row.start + length > len(array):
         raise DataError(
-            f"{row.source} has length {len(array)}, but an item needs {length} positions from {row.start} on"
+            f"{row.source} has {len(array)} samples, but an item needs {length} samples from sample {row.start} on"
         )
     return length

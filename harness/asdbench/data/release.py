@@ -1,17 +1,16 @@
-"""Getting a dataset and checking what is there: the work behind ``asdbench datasets``."""
+"""Getting a dataset: the work behind ``asdbench datasets fetch``."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from msgspec.structs import replace
+import msgspec
 
-from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Dataset, Remote, RemoteDataset, TruthDataset
 from asdbench.data.download import accept_licence, install
-from asdbench.data.hashing import content_hashes
-from asdbench.data.prepare import indexed, placed
+from asdbench.data.prepare import placed
 from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress
 
@@ -72,29 +71,40 @@ def truth_remotes(dataset: Dataset) -> tuple[Remote, ...]:
 
 
 def truth_hint(dataset: Dataset, root: Path) -> str:
-    """Return where the ground truth of a dataset belongs below ``root``, and the command that fetches it."""
-    remotes = truth_remotes(dataset)
-    if not remotes or not isinstance(dataset, RemoteDataset):
+    """Return how to get the ground truth of a dataset below ``root``: the command that fetches it, or a page."""
+    if not truth_remotes(dataset):
         return NO_SOURCE
-    places = [root / dataset.archive_target(remote) / remote.file for remote in remotes]
-    place = next((place for place in places if not place.exists()), places[0])
-    trust = " --trust-remote-checksum" if any(not remote.md5 for remote in remotes) else ""
-    return (
-        f"expected at {place}; `asdbench datasets fetch {dataset.card.name} --only truth --data-root {root} "
-        f"--accept-licence{trust}` downloads it"
-    )
+    return f"`{fetch_command(dataset, root, only='truth')}` fetches the ground truth"
 
 
-def verify(dataset: Dataset, data_root: Path, *, cache: Path, on_progress: OnProgress) -> Completeness:
-    """Compare the files on disk with the official counts, and with official contents where they are known.
+def fetch_command(dataset: Dataset, root: Path, *, only: Literal["truth"] | None = None) -> str:
+    """Return the command that fetches a dataset, with its options, for messages.
 
-    Raises:
-        DataError: There are no files, or a file does not belong to the release.
-        PluginError: The dataset's own code fails.
+    Args:
+        dataset: The release, with its options.
+        root: The data root.
+        only: As of ``fetch``.
     """
-    dataset, root = placed(dataset, data_root, cache=cache, on_progress=on_progress)
-    card, rows = dataset.card, indexed(dataset, root)
-    # Only files with an official hash are read: the others may be tens of gigabytes.
-    known = (source for row in rows if (source := str(row.source)) in card.contents)
-    hashes = content_hashes(root, known, cache=cache)
-    return completeness(card, [replace(row, sha256=hashes.get(str(row.source), "")) for row in rows])
+    remotes = truth_remotes(dataset) if only else dataset.card.remotes
+    # All ground truth of a release comes without options, unless some of it was selected.
+    is_whole = only and remotes == truth_remotes(type(dataset)())
+    words = ["asdbench", "datasets", "fetch", dataset.card.name if is_whole else _selected(dataset)]
+    words += ["--only", only] if only else []
+    words += ["--data-root", str(root), "--accept-licence"]
+    if any(not remote.md5 for remote in remotes):
+        words.append("--trust-remote-checksum")
+    return shlex.join(words)
+
+
+def _selected(dataset: Dataset) -> str:
+    """Return a dataset as the command line names it, with the options that are not the default."""
+    usual = msgspec.to_builtins(type(dataset)())
+    chosen = {name: value for name, value in msgspec.to_builtins(dataset).items() if value != usual.get(name)}
+    options = ",".join(f"{name}={_option_text(value)}" for name, value in chosen.items())
+    return dataset.card.name + (f"[{options}]" if options else "")
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "+".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

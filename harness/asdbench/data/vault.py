@@ -59,21 +59,25 @@ def read_decoded(folder: Path) -> list[str]:
 
 
 def write_faults(faults: Mapping[str, Sequence[str]], *, folder: Path) -> None:
-    """Write the faults that decoding found, as sentences: each fault with the number of files that have it.
+    """Write the faults that decoding found, as sentences.
 
     Args:
         faults: Faults of every examined file by its name.
         folder: The vault: the sentences name files, so no job may see them.
     """
+    write_bytes(folder / FAULTS, msgspec.json.encode(fault_sentences(faults)))
+
+
+def fault_sentences(faults: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return each fault with the number of files that have it; ``faults`` has those of every examined file by its name."""
     files: dict[str, list[str]] = {}
     for name in sorted(faults):
         for fault in faults[name]:
             files.setdefault(fault, []).append(name)
-    sentences = [
+    return [
         f"{fault}: {len(names)} of {len(faults)} files (first: {names[0]})"
         for fault, names in sorted(files.items())
     ]
-    write_bytes(folder / FAULTS, msgspec.json.encode(sentences))
 
 
 def read_faults(folder: Path) -> list[str]:

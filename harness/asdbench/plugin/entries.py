@@ -165,7 +165,10 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     items: int = 1
     """Minimum number of the unit's own training items; a unit with fewer is inapplicable."""
     held: float = 0.0
-    """Share of each class's training items held out from gradient training, in [0, 1)."""
+    """Share of each class's training items held out from gradient training, in [0, 1).
+
+    Of two or more at least one is held out, unless the scorer learns from the held-out items.
+    """
     scorer_on: Literal["train", "held"] = "train"
     """Which items the scorer learns from: those trained on, or those held out."""
     aggregate: Aggregate = "mean"

@@ -25,7 +25,15 @@ class CommonOptions(Config, frozen=True, kw_only=True):
         Literal["train", "held"], Meta(description="items the scorer learns from: trained on or held out")
     ]
     scope: Annotated[str, Meta(description="what is trained together, for example all, machine or section")]
-    held: Annotated[float, Meta(ge=0, lt=1, description="share of the training items held out from training")]
+    held: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="share of the training items of each class held out from training; at least one of two or more "
+            "unless scorer_on=held",
+        ),
+    ]
     aggregate: Annotated[Aggregate, Meta(description="how the scores of an item's segments become one score")]
     length_s: Annotated[
         float | None,

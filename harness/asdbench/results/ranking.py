@@ -2,6 +2,9 @@
 
 Scores of different classes, for example machine IDs, are not comparable: several models may have computed them. So items
 are ranked and compared within the class that they claim.
+
+Data with a column ``channel`` have an item for every channel of a recording, or of a clip of it. What the channels heard
+at once is ranked together, by the highest of its scores.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from asdbench.results.schema import RankedItem
 
 TOP = 10
 """Items that a table shows."""
+CHANNEL = "channel"
+"""Column that tells apart the channels of one recording, each of which is an item."""
 
 
 def ranked(
@@ -34,7 +39,9 @@ def ranked(
 ) -> pd.DataFrame:
     """Return the test items that every seed has scored, with ``score``, ``rank``, ``percentile`` and ``normals``.
 
-    ``score`` is the mean over seeds, and ``rank`` counts from 1, the highest score of the class. ``percentile`` is the
+    ``score`` is the mean over seeds, and ``rank`` counts from 1, the highest score of the class. The channels of a
+    recording, or of a clip of it, share the rank of their highest score, which is in the column ``largest``; the column
+    is missing if the data have no column ``channel``. ``percentile`` is the
     percentage of held-out normal items of the class with a lower score (an equal score counts half), mean over seeds; it
     is missing if there are none. ``normals`` is their number for each seed.
 
@@ -49,7 +56,7 @@ def ranked(
     columns = [f"{SCORES}{seed}" for seed in seeds]
     if items.empty or not columns:
         return pd.DataFrame()
-    whole = items.dropna(subset=columns)
+    whole = items.dropna(subset=columns).sort_values(["source", "start"], ignore_index=True)
     classes, held_classes = _classes(whole, claims), _classes(held, claims)
     pooled = isinstance(recipe, Recipe) and recipe.common.scope == "all"
     percentile, normals = np.full(len(whole), np.nan), np.zeros(len(whole), dtype=np.int64)
@@ -59,22 +66,21 @@ def ranked(
         known = held if known.empty and pooled else known
         if not known.empty:
             percentile[inside], normals[inside] = _percentiles(whole[inside], known, columns=columns)
-    score = whole[columns].mean(axis=1)
-    found = whole.assign(
-        score=score,
-        rank=score.groupby(classes).rank(method="min", ascending=False).astype(int),
-        percentile=percentile,
-        normals=normals,
-    )
-    order = found.assign(of=classes).sort_values(["rank", "of", "source", "start"]).index
-    return found.loc[order]
+    found = whole.assign(score=whole[columns].mean(axis=1), percentile=percentile, normals=normals)
+    return _in_order(found, classes)
 
 
 def strangest(table: pd.DataFrame, *, seeds: Sequence[int]) -> list[RankedItem]:
-    """Return the highest ranked items with an unknown label of what ``ranked`` returned, at most ``TOP``."""
+    """Return the highest ranked items with an unknown label of what ``ranked`` returned, at most ``TOP``.
+
+    Of the channels of a recording, or of a clip of it, only the one with the highest score counts.
+    """
     if table.empty:
         return []
-    chosen = table[table["label"].isna()].head(TOP)
+    unlabelled = table[table["label"].isna()]
+    if CHANNEL in unlabelled:
+        unlabelled = unlabelled[~_moments(unlabelled).duplicated()]
+    chosen = unlabelled.head(TOP)
     columns = public_columns(chosen)
     return [
         RankedItem(
@@ -94,7 +100,7 @@ def strangest(table: pd.DataFrame, *, seeds: Sequence[int]) -> list[RankedItem]:
 
 def public_columns(table: pd.DataFrame) -> list[str]:
     """Return the public columns of a table that ``ranked`` returned."""
-    own = {*RESERVED, "score", "rank", "percentile", "normals"}
+    own = {*RESERVED, "score", "rank", "largest", "percentile", "normals"}
     return [name for name in table.columns if name not in own and not name.startswith(SCORES)]
 
 
@@ -139,6 +145,7 @@ def _for_people(table: pd.DataFrame, *, method: str) -> pd.DataFrame:
         *public_columns(table),
         "label",
         "score",
+        *(["largest"] if CHANNEL in table else []),
         "percentile",
         "normals",
         *seeds,
@@ -152,6 +159,28 @@ def _classes(table: pd.DataFrame, claims: Sequence[str]) -> NDArray[np.object_]:
     if table.empty or not claims:
         return np.full(len(table), "", dtype=object)
     return table[list(claims)].agg("/".join, axis=1).to_numpy(dtype=object)
+
+
+def _in_order(table: pd.DataFrame, classes: NDArray[np.object_]) -> pd.DataFrame:
+    """Return scored items, which are sorted by source and start, with their ranks and in the order of these."""
+    moment = _moments(table)
+    largest = table["score"].groupby(moment).transform("max")
+    # However many channels a moment has, it counts once.
+    once = ~moment.duplicated().to_numpy()
+    ranks = largest[once].groupby(classes[once]).rank(method="min", ascending=False).astype(int)
+    found = table.assign(rank=ranks.set_axis(moment[once]).loc[moment].to_numpy())
+    if CHANNEL in table:
+        found["largest"] = largest
+    keys = found.assign(of=classes, moment=moment, lowered=-found["score"])
+    return found.loc[keys.sort_values(["rank", "of", "source", "moment", "lowered"]).index]
+
+
+def _moments(table: pd.DataFrame) -> pd.Series[int]:
+    """Return for each item a number that it shares with those that differ from it in nothing but the channel."""
+    if CHANNEL not in table:
+        return pd.Series(np.arange(len(table)), index=table.index)
+    shared = [name for name in public_columns(table) if name != CHANNEL]
+    return table.groupby(["source", *shared], sort=False).ngroup()
 
 
 def _percentiles(

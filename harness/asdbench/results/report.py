@@ -213,8 +213,8 @@ def _ungraded(prepared: Prepared, evaluation: Evaluation) -> str | None:
         return None
     if cases and not any(case.score.test.ids for case in cases):
         return (
-            f"{prepared.card.name} has only training items ({len(prepared.rows)}); add test items with known labels "
-            "and run the same command again"
+            f"{prepared.card.name} has only training items ({len(prepared.rows)}); add test items where its layout "
+            "has them, and run the same command again"
         )
     whys = list(dict.fromkeys(case.inapplicable or "jobs failed" for case in evaluation.unfinished))
     return "; ".join(whys[:LISTED]) or "no test item has a score"

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.core.fingerprints import identifier
-from asdbench.core.seeding import seed_for
-from asdbench.data.dataset import Fold
+from asdbench.data.dataset import Card, Fold
 from asdbench.data.prepare import Prepared
 from asdbench.errors import DataError, unknown
 from asdbench.messages.jobs import WHOLE, Case, JobSpec, RowSet
 from asdbench.recipes.recipe import Recipe
+from asdbench.runs.held import held_out
 from asdbench.runs.units import Data, Unit, check_tested_once, inapplicable, units_of
 
 T = TypeVar("T")
@@ -201,7 +201,7 @@ class _CaseBuilder:
                 fit.model_id, self.recipe.scored(), identifier(self.data.prepared.pack.name, scored)
             ),
             kind="score",
-            rules=[*fit.rules, *_short(tested, fit.length)],
+            rules=[*fit.rules, *_short(tested, fit.length, card=self.data.card)],
             train=self._row_set(learn, training=True),
             held=self._row_set(held, training=True),
             validation=self._row_set(unit.validation, training=False),
@@ -222,21 +222,7 @@ class _CaseBuilder:
         return parts, rules
 
     def _held(self, rows: Sequence[int]) -> tuple[list[int], list[str]]:
-        """Choose the held-out rows of each class; every class keeps at least one item to train on."""
-        share = self.recipe.common.held
-        if share == 0:
-            return [], []
-        held: list[int] = []
-        spared: list[str] = []
-        for name, members in self.data.by_class(rows).items():
-            groups = self.data.together(members)
-            count = int(share * len(groups))
-            if count == 0:
-                spared.append(f"{name} ({len(groups)})")
-            # Seeded by class, so that adding or removing a class does not change what others hold out.
-            generator = np.random.default_rng(seed_for(self.seed, "held", name))
-            held += [k for i in generator.permutation(len(groups))[:count] for k in groups[i]]
-        return sorted(held), _too_few(spared, by=self.data.card.held_by)
+        return held_out(rows, self.data, common=self.recipe.common, seed=self.seed)
 
     def _learn(self, parts: _Parts) -> tuple[list[int], list[str]]:
         """Choose the rows the scorer learns from; a class without held-out items uses its training items instead."""
@@ -251,7 +237,7 @@ class _CaseBuilder:
         return learn, [rule] if lent else []
 
     def _length(self) -> tuple[int, list[str]]:
-        """Return how many positions of every item are used: the requested length, or the shortest training item's."""
+        """Return how many samples of every item are used: the requested length, or the shortest training item's."""
         card, wanted_s = self.data.card, self.recipe.common.length_s
         if not self.unit.train:
             return card.item_shape[0], []
@@ -262,7 +248,7 @@ class _CaseBuilder:
         if wanted <= shortest:
             return wanted, []
         return shortest, [
-            f"items cut to {shortest} positions, the shortest training item, instead of {wanted}"
+            f"items cut to {_measured(shortest, card)}, the shortest training item, instead of {_measured(wanted, card)}"
         ]
 
     def _row_set(self, chosen: Sequence[int], *, training: bool) -> RowSet:
@@ -287,18 +273,17 @@ def _content(data: Data, parts: _Parts) -> list[str]:
     return [data.hash_of(rows) for rows in (parts.train, parts.foreign, parts.held, parts.held_foreign)]
 
 
-def _too_few(spared: Sequence[str], *, by: str) -> list[str]:
-    each = f" (those of one {by} count once)" if by else ""
-    rule = f"no items held out of classes with too few training items{each}: {', '.join(spared)}"
-    return [rule] if spared else []
-
-
-def _short(tested: NDArray[Any], length: int) -> list[str]:
+def _short(tested: NDArray[Any], length: int, *, card: Card) -> list[str]:
     if short := int((tested < length).sum()):
         return [
-            f"{short} test items are shorter than {length} positions and are repeated from their beginning"
+            f"{short} test items are shorter than {_measured(length, card)} and are repeated from their beginning"
         ]
     return []
+
+
+def _measured(samples: int, card: Card) -> str:
+    """Return a length in words: in samples, and in seconds if the data have a sample rate."""
+    return f"{samples} samples" + (f" ({samples / card.sample_rate:g} s)" if card.sample_rate else "")
 
 
 def _targets(data: Data, chosen: Sequence[int]) -> list[int]:

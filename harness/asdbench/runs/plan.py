@@ -11,7 +11,7 @@ import msgspec
 
 from asdbench.core.environment import available_memory, built_for, cores, has_gpu
 from asdbench.core.fingerprints import identifier
-from asdbench.data.dataset import Card, Fold
+from asdbench.data.dataset import Card, Fold, TruthDataset
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import Prepared, calling, prepare
@@ -80,6 +80,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         dataset, request.data_root, cache=request.cache, on_progress=observer.preparing, check=check
     )
     _check_complete(prepared, request)
+    _warn_of_missing_truth(prepared, request)
     _check_task(recipes, prepared)
     folds, prepared = _folds(prepared, by=by)
     cases = make_cases(
@@ -141,6 +142,19 @@ def _check_complete(prepared: Prepared, request: Request) -> None:
         raise DataError(
             f"{prepared.card.name} is incomplete, {prepared.completeness.summary()}. `asdbench datasets verify` lists "
             "all gaps; --allow-partial runs on it anyway and marks the numbers as from partial data"
+        )
+
+
+def _warn_of_missing_truth(prepared: Prepared, request: Request) -> None:
+    unlabelled = sum(row.label is None for row in prepared.rows)
+    if unlabelled and isinstance(prepared.dataset, TruthDataset):
+        from asdbench.data.release import truth_hint  # with all that downloads need
+
+        _log.warning(
+            "%s: %s test items have no known label: %s",
+            prepared.card.name,
+            f"{unlabelled:,}",
+            truth_hint(prepared.dataset, request.data_root),
         )
 
 

@@ -57,8 +57,8 @@ def coverage_of(
     if by_count and not (listed or is_table or allow_partial):
         raise DataError(f"{scores} is incomplete, {by_count}; {PARTIAL_HINT}")
     lacks = [
-        _groups_without_scores(dataset, rows),
         _groups_without_truth(dataset, rows, root=root),
+        _groups_without_scores(dataset, rows),
         unscored,
         by_count,
     ]
@@ -85,11 +85,11 @@ def _groups_without_scores(dataset: GradedDataset, rows: Sequence[Row]) -> str:
     groups = dataset.test_groups()
     scored = {_group_of(row.columns, groups) for row in rows}
     lacking = [group for group in groups if tuple(group.values()) not in scored]
-    return f"no scores of {_named(lacking, groups)}" if lacking else ""
+    return f"no scores of {', '.join(_named(lacking, groups))}" if lacking else ""
 
 
 def _groups_without_truth(dataset: GradedDataset, rows: Sequence[Row], *, root: Path) -> str:
-    """Return which scored groups have no labels, and where their ground truth belongs; empty: none."""
+    """Return which scored groups have no labels, and how to get their ground truth; empty: none."""
     secret = [row for row in rows if row.label is None]
     if not secret:
         return ""
@@ -97,7 +97,7 @@ def _groups_without_truth(dataset: GradedDataset, rows: Sequence[Row], *, root: 
     found = {_group_of(row.columns, groups) for row in secret}
     lacking = [group for group in groups if tuple(group.values()) in found]
     return (
-        f"no ground truth of {_named(lacking, groups)}, {len(secret):,} of {len(rows):,} clips have no known label: "
+        f"{len(secret):,} of {len(rows):,} clips have no known label, those of {some(_named(lacking, groups))}: "
         f"{truth_hint(dataset, root)}"
     )
 
@@ -106,7 +106,7 @@ def _group_of(columns: Mapping[str, str], groups: Sequence[Mapping[str, str]]) -
     return tuple(columns[name] for name in groups[0])
 
 
-def _named(lacking: Sequence[Mapping[str, str]], groups: Sequence[Mapping[str, str]]) -> str:
+def _named(lacking: Sequence[Mapping[str, str]], groups: Sequence[Mapping[str, str]]) -> list[str]:
     """Return the names of groups; of a machine type of which all are lacking, its name alone."""
     expected, found = (Counter(group["machine"] for group in each) for each in (groups, lacking))
     names = [
@@ -114,7 +114,7 @@ def _named(lacking: Sequence[Mapping[str, str]], groups: Sequence[Mapping[str, s
         for group in lacking
         for machine in [group["machine"]]
     ]
-    return ", ".join(dict.fromkeys(names))
+    return list(dict.fromkeys(names))
 
 
 def _by_count(dataset: GradedDataset, rows: Sequence[Row]) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,13 +17,10 @@ import numpy as np
 from asdbench import (
     Card,
     Config,
-    ConfigError,
     GradedDataset,
     Registry,
     Row,
     Selector,
-    config_of,
-    configure,
 )
 from asdbench.metrics import DOMAIN, Metric, Result, ScoreTable, harmonic_mean
 from asdbench_leaderboards.challenge.coverage import PARTIAL, coverage_of
@@ -34,7 +31,7 @@ from asdbench_leaderboards.challenge.evaluators import (
     decision_rows,
     evaluator_rows,
 )
-from asdbench_leaderboards.challenge.identify import identified, renamed
+from asdbench_leaderboards.challenge.identify import identified, open_graded, renamed
 from asdbench_leaderboards.challenge.scorefiles import ClipScore, read_decisions, read_scores
 
 NAMES: Mapping[str, str] = {
@@ -160,7 +157,7 @@ def grade(request: GradeRequest, registry: Registry) -> Grade:
         ConfigError: The dataset cannot be graded by names, or has no such option or part.
         DataError: The scores have another form, or belong to other clips than the dataset's, or clips are missing.
     """
-    dataset = open_graded(registry, request)
+    dataset = open_graded(registry, request.dataset, part=request.part)
     card = dataset.card  # computed again at each access
     folder = read_scores(request.scores)
     scores = folder.clips
@@ -238,7 +235,9 @@ def totals(grade: Grade) -> list[str]:
             interval = f" [{100 * result.low:.2f}, {100 * result.high:.2f}]"
         kind = f"{PARTIAL} total" if grade.complete is False else "total"
         lines.append(f"{NAMES.get(result.metric, result.metric)} {kind}: {_percent(result.value)}{interval}")
-    notes = dict.fromkeys([*grade.notes, *(result.why for result in whole if result.why)])
+    # Without any label the notes say so, and the reasons would only name every section.
+    reasons = [result.why for result in whole if result.why] if any(result.items for result in whole) else []
+    notes = dict.fromkeys([*grade.notes, *reasons])
     return [*lines, *(f"note: {note}" for note in notes)]
 
 
@@ -256,47 +255,6 @@ def decision_table(grade: Grade) -> tuple[list[str], list[list[str]]]:
     columns = sorted({column for line in lines.values() for column in line}, key=_decision_order)
     table = [[*place, *(line.get(column, "") for column in columns)] for place, line in lines.items()]
     return ["machine", "section", *columns], table
-
-
-def open_graded(registry: Registry, request: GradeRequest) -> GradedDataset:
-    """Return the dataset with its option ``test`` set to the requested part.
-
-    Raises:
-        ConfigError: Its clips cannot be identified by name, or it has no such part.
-    """
-    name = request.dataset.name
-    config = config_of(registry.build("dataset", name))
-    if not hasattr(config, "graded"):
-        known = [
-            other
-            for other in registry.names("dataset")
-            if hasattr(config_of(registry.build("dataset", other)), "graded")
-        ]
-        raise ConfigError(
-            f"scores of {name} cannot be graded: its clips have no official names that give their section "
-            f"(datasets that can be graded: {', '.join(known) or 'none'})"
-        )
-    options = dict(request.dataset.options)
-    if request.part is not None:
-        wanted = _test_option(config, request.part, dataset=name)
-        if options.setdefault("test", wanted) != wanted:
-            raise ConfigError(
-                f"--part {request.part} means test={wanted}, but the options of the dataset set test={options['test']}"
-            )
-    dataset: GradedDataset = configure(config, options, of=name)
-    return dataset
-
-
-def _test_option(config: type[Any], part: str, *, dataset: str) -> str:
-    hint = get_type_hints(config).get("test")
-    values = [str(value) for value in get_args(hint)]
-    # 2020 calls the part `evaluation`, later releases `eval`.
-    found = [value for value in values if value.startswith(part)]
-    if len(found) != 1:
-        raise ConfigError(
-            f"{dataset} has no part {part!r} to test on (values of its option test: {', '.join(values) or 'none'})"
-        )
-    return found[0]
 
 
 def _decided(

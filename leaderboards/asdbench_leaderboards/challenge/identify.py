@@ -4,9 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
 
-from asdbench import ANOMALY, NORMAL, DataError, GradedDataset, Row
+from asdbench import (
+    ANOMALY,
+    NORMAL,
+    ConfigError,
+    DataError,
+    GradedDataset,
+    Registry,
+    Row,
+    Selector,
+    config_of,
+    configure,
+)
 from asdbench_leaderboards.challenge.scorefiles import ClipScore
+
+
+def open_graded(
+    registry: Registry, selector: Selector, *, part: Literal["dev", "eval"] | None
+) -> GradedDataset:
+    """Return a dataset with its option ``test`` set to the requested part; None: as its options say.
+
+    Raises:
+        ConfigError: Its clips cannot be identified by name, or it has no such part.
+    """
+    name = selector.name
+    config = config_of(registry.build("dataset", name))
+    if not hasattr(config, "graded"):
+        known = [
+            other
+            for other in registry.names("dataset")
+            if hasattr(config_of(registry.build("dataset", other)), "graded")
+        ]
+        raise ConfigError(
+            f"scores of {name} cannot be graded: its clips have no official names that give their section "
+            f"(datasets that can be graded: {', '.join(known) or 'none'})"
+        )
+    options = dict(selector.options)
+    if part is not None:
+        wanted = _test_option(config, part, dataset=name)
+        if options.setdefault("test", wanted) != wanted:
+            raise ConfigError(
+                f"--part {part} means test={wanted}, but the options of the dataset set test={options['test']}"
+            )
+    dataset: GradedDataset = configure(config, options, of=name)
+    return dataset
 
 
 def identified(clips: Sequence[ClipScore], *, dataset: GradedDataset, root: Path) -> list[Row]:
@@ -37,6 +80,18 @@ def renamed(scores: Sequence[ClipScore], rows: Sequence[Row]) -> list[str]:
     return [
         f"{len(other):,} of {len(rows):,} clips have other names than in the release: {name} is {official}"
     ]
+
+
+def _test_option(config: type[Any], part: str, *, dataset: str) -> str:
+    hint = get_type_hints(config).get("test")
+    values = [str(value) for value in get_args(hint)]
+    # 2020 calls the part `evaluation`, later releases `eval`.
+    found = [value for value in values if value.startswith(part)]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{dataset} has no part {part!r} to test on (values of its option test: {', '.join(values) or 'none'})"
+        )
+    return found[0]
 
 
 def _rows(dataset: GradedDataset, scores: Sequence[ClipScore], *, root: Path) -> list[Row]:

@@ -34,12 +34,14 @@ from asdbench import (
     RunError,
     Selector,
     find_run,
+    load_registry,
     new_folder,
     read_method,
     unknown,
     write_json,
 )
 from asdbench_leaderboards.challenge.coverage import PARTIAL, some
+from asdbench_leaderboards.challenge.identify import open_graded
 from asdbench_leaderboards.challenge.scorefiles import ClipScore, clip_key, clip_words, read_scores
 
 FEWEST = 10
@@ -134,8 +136,8 @@ def write_submissions(request: SubmissionRequest) -> list[Written]:
 
     Raises:
         ConfigError: The run's dataset has no challenge files, or the run lacks a method or seed.
-        RunError: The run or its record is missing, it is of partial data, clips have no score, or a folder already
-            exists.
+        RunError: The run or its record is missing, it is of partial data, clips have no score or are not in the
+            release, or a folder already exists.
         DataError: The scores that set thresholds cannot be read, or are scores of test clips.
     """
     if not 0 < request.quantile < 1:
@@ -148,6 +150,8 @@ def write_submissions(request: SubmissionRequest) -> list[Written]:
         raise RunError(f"{partial}; use --allow-partial to write files that say so")
     labels = _labels(document, request.methods)
     methods = [read_method(request.out, document, label=label) for label in labels]
+    for method in methods:
+        _check_names(method, dataset, root=request.to)
     return [
         _write(request, method, form=FORMS[dataset], seed=seed, partial=partial)
         for method in methods
@@ -210,6 +214,31 @@ def _seeds(method: RecordedMethod, wanted: Sequence[int]) -> list[int]:
             seeds = ", ".join(map(str, method.seeds))
             raise ConfigError(f"{method.label} has no scores of seed {seed} (its seeds: {seeds})")
     return list(wanted) or method.seeds
+
+
+def _check_names(method: RecordedMethod, dataset: str, *, root: Path) -> None:
+    """Check that tested development clips are of the release: a run of partial data also takes numbers it does not have.
+
+    Args:
+        method: Has the clips.
+        dataset: Name of the release.
+        root: A folder without ground truth, so that names alone count.
+
+    Raises:
+        RunError: A clip is not in the release.
+    """
+    sources = [PurePosixPath(source) for source in method.items["source"]]
+    if any("eval_data" in source.parts for source in sources):  # ground truth decides which of them exist
+        return
+    release = open_graded(load_registry(), Selector(dataset), part="dev")
+    names = list(zip(method.items["machine"], (source.name for source in sources), strict=True))
+    try:
+        release.graded(root, names)
+    except DataError as error:
+        raise RunError(
+            f"{method.label}: {error}; `asdbench evaluate` would refuse files with this clip, so none are written: take "
+            "the clip away and run again"
+        ) from error
 
 
 def _partial(document: RunDocument) -> str:
