@@ -14,7 +14,7 @@ import tiny
 
 from asdbench import ConfigError, DataError, PluginError, Registry, RunDocument, Selector
 from asdbench.cli import status_of
-from asdbench.detector.detector import segments_fault
+from asdbench.detector.detector import segments_fault, undeclared_segments
 from asdbench.jobs.probe import depends_on_batch
 from asdbench.plugin.registry import NotOffered, Plugin, load_plugin
 from asdbench.recipes.resolve import resolve, resolve_ensemble
@@ -122,6 +122,7 @@ def test_a_part_that_cannot_be_built_or_called_fails_its_own_jobs_alone(
         "long_featurizer": "broken_plugin:LongFeaturizer must be built with (config, info), but its __init__ takes "
         "(config, info, seed)",
         "quitting": "SystemExit: 5",
+        "prying": "AttributeError: 'Items' object has no attribute 'labels'",
         "without_held": "TypeError: WithoutHeld.fit() takes 2 positional arguments but 4 were given",
     }
     document = go(tmp_path, *messages, "untrained", cache=cache, registry=registry)
@@ -238,9 +239,21 @@ def test_scores_that_depend_on_the_batch_are_marked_and_those_of_honest_methods_
             r"\[items, 16\]; if an item is one segment, unsqueeze\(1\) makes it \[items, 1, 16\]",
         ),
         ("uneven", r"must have the same segments.* got embedding \[items, 2, 16\], code \[items, 16\]"),
+        (
+            "nameless",
+            r"output 'code' is \[items, 16\], which may be 16 segments of one number each or a vector .*unsqueeze\(1\) "
+            r"makes it \[items, 1, 16\]; if these are segments, declare segment_numbers = \('code',\) in the class",
+        ),
+        (
+            "misread",
+            r"^misread: scorer 'mahalanobis' \(.*\) reads an output that model 'untrained' \(broken_plugin:Untrained\) "
+            r"does not make: unknown output 'embeding'; did you mean 'embedding'\? \(known: embedding\); set scorer.on to "
+            "one of these, or return 'embeding' from the model's outputs$",
+        ),
+        ("mistaken", "unknown output 'embeding'.*; choose another scorer, or return 'embeding' from"),
     ],
 )
-def test_a_forgotten_axis_of_segments_is_found_before_training(
+def test_outputs_that_break_the_contract_are_found_before_training(
     method: str, message: str, registry: Registry, cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PluginError, match=message):
@@ -253,6 +266,59 @@ def test_an_output_of_one_axis_lacks_its_segments_and_several_segments_are_no_mi
     assert segments_fault({"embedding": (5, 128), "distance": (5,)}) is None
     assert segments_fault({"reconstruction_error": (128,)}) is None
     assert segments_fault({"claim_nll": (4,), "embedding": (1, 128)}) is None
+
+
+def test_segments_of_one_number_are_declared_or_shown_by_an_output_of_vectors() -> None:
+    assert "output 'code' is [items, 128]" in (undeclared_segments({"code": (128,)}, declared=()) or "")
+    assert "output 'nll' is [items, 4]" in (
+        undeclared_segments({"nll": (4,), "embedding": (1, 8)}, declared=()) or ""
+    )
+    assert undeclared_segments({"code": (128,)}, declared=("code",)) is None
+    assert undeclared_segments({"norm": (4,), "embedding": (4, 8)}, declared=()) is None
+    assert undeclared_segments({"nll": (1,), "logits": (1, 3)}, declared=()) is None
+
+
+@pytest.mark.parametrize("method", ["idnn[scorer=mistaken]", "untrained[on=embeding]"])
+def test_an_output_or_a_scorer_of_the_users_choice_is_the_users_mistake(
+    method: str, registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"reads an output that model .* does not make: unknown output 'embeding'"
+    ):
+        go(tmp_path, method, cache=cache, registry=registry)
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_output_that_a_scorer_reads_unannounced_is_named_in_its_job(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    document = go(tmp_path, "secretive", cache=cache, registry=registry)
+    [failed] = document.failed
+    assert failed.kind == "score"
+    assert "reads an output that model 'untrained' (broken_plugin:Untrained) does not make" in failed.message
+    assert "unknown output 'loudness' (known: embedding)" in failed.message
+
+
+def test_a_mistake_in_outputs_costs_no_training_but_a_model_may_need_to_be_trained_for_them(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    document = go(tmp_path, "prying", "maturing", cache=cache, registry=registry)
+    jobs = {(job.method, job.kind): job for job in document.jobs}
+    failed = jobs["prying", "fit"]
+    assert failed.message == "AttributeError: 'Items' object has no attribute 'labels'"
+    assert "in rehearse" in failed.detail
+    assert (jobs["maturing", "fit"].status, jobs["maturing", "score"].status) == ("ok", "ok")
+
+
+def test_a_model_may_slice_the_silent_items_of_planning_and_is_refused_what_items_lack(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    shown = describe(registry, Selector("slicing"), dataset=Selector("synthetic"))
+    assert getattr(shown, "output_shapes", None) == {"embedding": [1, 16]}
+    with pytest.raises(PluginError, match="AttributeError: 'Items' object has no attribute 'labels'"):
+        describe(registry, Selector("prying"), dataset=Selector("synthetic"))
+    document = go(tmp_path, "segmented[scorer=knn,scorer.on=code]", "slicing", cache=cache, registry=registry)
+    assert document.failed == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor
@@ -67,6 +68,55 @@ class Uneven(Untrained):
         """Return the mean features of two halves, and of all without the axis of segments."""
         embedding = super().outputs(items)["embedding"]
         return {"embedding": embedding.repeat(1, 2, 1), "code": embedding.squeeze(1)}
+
+
+class Nameless(Untrained):
+    """Forgets the segments of a vector that is not named embedding."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features without the axis of segments."""
+        return {"code": items.features().mean(dim=2)}
+
+
+class Segmented(Nameless):
+    """The same numbers, declared to be segments."""
+
+    segment_numbers = ("code",)
+
+
+class Slicing(Untrained):
+    """Reads slices and batches of its items."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features, item by item."""
+        one_by_one = [super(Slicing, self).outputs(batch)["embedding"] for batch in items[:].batches(1)]
+        return {"embedding": torch.cat(one_by_one)}
+
+
+class Prying(Untrained):
+    """Reads what items do not have."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the labels."""
+        return {"embedding": items.labels}  # type: ignore[attr-defined]
+
+
+class Maturing(Untrained):
+    """Has no outputs before it is trained."""
+
+    def __init__(self, config: Any, info: Info) -> None:
+        super().__init__(config, info)
+        self.register_buffer("mature", torch.tensor(0))
+
+    def fit(self, train: Items, held: Items, trainer: Any) -> None:
+        """Ripen."""
+        self.mature += 1
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features."""
+        if not self.mature:
+            raise ValueError("not yet")
+        return super().outputs(items)
 
 
 class WithoutInfo(Untrained):
@@ -131,6 +181,31 @@ class Unlearning(Scorer, frozen=True):
         return np.asarray(outputs[self.on][:, :, 0], dtype=np.float64)
 
 
+class Mistaken(Scorer, frozen=True):
+    """Reads an output that no model makes, and cannot be given another."""
+
+    learns: ClassVar[bool] = False
+
+    @property
+    def on(self) -> str:
+        """Name of the output."""
+        return "embeding"
+
+    def score(self, state: Any, outputs: Any, context: Any) -> Any:
+        """Return the first value."""
+        return np.asarray(outputs[self.on][:, :, 0], dtype=np.float64)
+
+
+class Secretive(Unlearning, frozen=True):
+    """Does not say which second output it reads."""
+
+    learns: ClassVar[bool] = False
+
+    def score(self, state: Any, outputs: Any, context: Any) -> Any:
+        """Read it."""
+        return outputs["loudness"]
+
+
 class Dividing(Unlearning, frozen=True):
     """Fails while it is configured."""
 
@@ -192,6 +267,11 @@ MODELS: Mapping[str, type[Model]] = {
     "batched": Batched,
     "flat": Flat,
     "uneven": Uneven,
+    "nameless": Nameless,
+    "segmented": Segmented,
+    "slicing": Slicing,
+    "prying": Prying,
+    "maturing": Maturing,
     "without_info": WithoutInfo,
     "quitting": Quitting,
     "without_held": WithoutHeld,
@@ -206,6 +286,8 @@ SCORERS: Mapping[str, type[Scorer]] = {
     "empty_scorer": EmptyScorer,
     "unlearning": Unlearning,
     "dividing": Dividing,
+    "mistaken": Mistaken,
+    "secretive": Secretive,
 }
 
 
@@ -217,10 +299,11 @@ def entries(classes: Mapping[str, type]) -> list[Entry]:
     ]
 
 
-def method(name: str, **parts: str) -> Method:
+def method(name: str, *, defaults: Mapping[str, Any] | None = None, **parts: str) -> Method:
     """Return a method of one part of this plugin, and sound ones."""
     sound = {"featurizer": "logmel", "model": "untrained", "scorer": "mahalanobis"}
-    return Method(name=name, title=name, paper="none", defaults={"n_mels": 16}, **(sound | parts))
+    options = {"n_mels": 16} | dict(defaults or {})
+    return Method(name=name, title=name, paper="none", defaults=options, **(sound | parts))
 
 
 @hookimpl
@@ -277,6 +360,7 @@ def asdbench_methods() -> list[Method]:
             for name in FEATURIZERS
         ),
         *(method(name, scorer=name) for name in SCORERS),
+        method("misread", defaults={"on": "embeding"}),
         method("lost_model", model="no_such_model"),
         method("lost_scorer", scorer="no_such_scorer"),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs,
 from asdbench.detector.items import Items
 from asdbench.detector.trainer import Trainer
 from asdbench.detector.weights import load_file, save_file
-from asdbench.errors import PluginError, unknown
+from asdbench.errors import PluginError
 from asdbench.plugin.entries import Aggregate, Lazy
+from asdbench.recipes.parts import unread_message
 from asdbench.recipes.recipe import Part, Recipe
 
 EMBEDDING = "embedding"
@@ -72,7 +73,7 @@ class Detector:
                 found = self.model.outputs(batch)
                 for name, value in found.items():
                     pieces.setdefault(name, []).append(_checked(name, value, items=len(batch)))
-                if fault := segments_fault({name: tuple(value.shape[1:]) for name, value in found.items()}):
+                if fault := self.breach({name: tuple(value.shape[1:]) for name, value in found.items()}):
                     raise PluginError(f"model {self.recipe.model.name!r}: {fault}")
         return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
@@ -80,8 +81,7 @@ class Detector:
         """Fit the scorer on the outputs for normal items; does nothing if the scorer learns nothing."""
         if self.scorer.learns:
             outputs = self.outputs(items)
-            self._check_output(outputs)  # or the scorer would raise a bare KeyError
-            self.state = self.scorer.fit(outputs, _context(items))
+            self.state = self.scorer.fit(self._readable(outputs), _context(items))
 
     def score(self, items: Items) -> NDArray[np.float64]:
         """Return one anomaly score per item, ``[n]``, float64, higher = more anomalous; of a classifier ``[n, classes]``.
@@ -91,8 +91,8 @@ class Detector:
                 model does not give.
         """
         outputs = self.outputs(items)
-        self._check_output(outputs)
-        scores = np.asarray(self.scorer.score(self.state, outputs, _context(items)), dtype=np.float64)
+        found = self.scorer.score(self.state, self._readable(outputs), _context(items))
+        scores = np.asarray(found, dtype=np.float64)
         # Checked here, because numpy would aggregate a wrong shape, or NaN, without complaint.
         wanted = [len(self.info.targets)] if self.info.targets else []
         if scores.ndim != 2 + len(wanted) or [len(scores), *scores.shape[2:]] != [len(items), *wanted]:
@@ -134,12 +134,30 @@ class Detector:
         kind = torch.device(self.info.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.recipe.common.precision == "bf16")
 
-    def _check_output(self, outputs: Outputs) -> None:
-        if self.scorer.on not in outputs:
-            raise PluginError(
-                f"scorer {self.recipe.scorer.name!r} reads an output that model {self.recipe.model.name!r} does not have: "
-                + unknown("output", self.scorer.on, known=outputs)
-            )
+    def breach(self, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Return which shape of the outputs for one item, ``[segments, ...]``, breaks the contract; None: none does."""
+        return segments_fault(shapes) or undeclared_segments(shapes, declared=self.model.segment_numbers)
+
+    def unread(self, outputs: Collection[str]) -> str | None:
+        """Return the first output that the scorer reads and that is not among ``outputs``; None: it finds all."""
+        return next((name for name in self.scorer.reads if name not in outputs), None)
+
+    def _readable(self, outputs: Outputs) -> Outputs:
+        """Return the outputs for the scorer, after a check that it finds those that it reads."""
+        if (missing := self.unread(outputs)) is not None:
+            raise PluginError(unread_message(self.recipe, missing, made=outputs))
+        return _Readable(outputs, recipe=self.recipe)
+
+
+class _Readable(dict[str, NDArray[Any]]):
+    """Outputs of a model; reading one that it does not make is no bare ``KeyError``."""
+
+    def __init__(self, outputs: Outputs, *, recipe: Recipe) -> None:
+        super().__init__(outputs)
+        self._recipe = recipe
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        raise PluginError(unread_message(self._recipe, name, made=self))
 
 
 def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -162,6 +180,25 @@ def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     if len({shape[0] for shape in shapes.values()} - {1}) > 1:
         found = ", ".join(f"{name} [items, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
         return f"outputs must have the same segments, their second axis, or 1 for the whole item, got {found}"
+    return None
+
+
+def undeclared_segments(shapes: Mapping[str, tuple[int, ...]], *, declared: Collection[str]) -> str | None:
+    """Return which output may be a vector without its axis of segments, rather than a number for each segment; None: none.
+
+    Args:
+        shapes: Shape of each output for one item, ``[segments, ...]``.
+        declared: Outputs that are declared to hold a number for each segment, ``Model.segment_numbers``.
+    """
+    # Vectors of as many segments show that the model has them.
+    shown = {1, *(shape[0] for shape in shapes.values() if len(shape) > 1)}
+    for name, shape in shapes.items():
+        if len(shape) == 1 and shape[0] not in shown and name not in declared:
+            return (
+                f"output {name!r} is [items, {shape[0]}], which may be {shape[0]} segments of one number each or a vector "
+                f"without its axis of segments; if it is a vector, unsqueeze(1) makes it [items, 1, {shape[0]}]; if these "
+                f"are segments, declare segment_numbers = ({name!r},) in the class of the model"
+            )
     return None
 
 

@@ -26,9 +26,33 @@ SMALLEST_PART = 1 << 20
 """Bytes that are worth a thread of their own when they are copied."""
 
 
+class Source(Protocol):
+    """Where items get their samples and features from; ``rows`` are positions in the set of all its items."""
+
+    @property
+    def info(self) -> Info:
+        """Shapes, sample rate, device and class names."""
+
+    @property
+    def length(self) -> int:
+        """Length along the first axis that every item is cut to."""
+
+    def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
+        """Return samples, float32 ``[n, length, ...]``, on the device."""
+
+    def features(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return features ``[n, *info.feature_shape]``, on the device."""
+
+    def pieces(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Yield features of a few items at a time."""
+
+    def featurize(self, raw: Tensor) -> Tensor:
+        """Return features of other samples ``[m, length, ...]``."""
+
+
 @dataclass(kw_only=True)
 class ItemSource:
-    """Reads samples and computes features for a set of items; all slices of the set share it."""
+    """Reads samples and computes features for a set of items of a pack; all slices of the set share it."""
 
     pack: Pack
     ids: NDArray[np.int64]
@@ -158,7 +182,7 @@ class Items:
 
     def __init__(
         self,
-        source: ItemSource,
+        source: Source,
         *,
         rows: NDArray[np.int64],
         claim: Tensor,
