@@ -87,6 +87,8 @@ def typed(value: Any) -> str:
     """Return the value of an option as the command line reads it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "+".join(map(str, value))
     return "none" if value is None else str(value)
 
 

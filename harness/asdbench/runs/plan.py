@@ -16,7 +16,7 @@ from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.pack import Pack
 from asdbench.data.prepare import Prepared, calling, prepare
-from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.errors import ConfigError, DataError
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
@@ -26,7 +26,7 @@ from asdbench.recipes.remembered import resolve_any
 from asdbench.runs.buildable import checked, measures
 from asdbench.runs.cases import Resources, make_cases
 from asdbench.runs.observer import Observer
-from asdbench.runs.request import LOSO, Request, open_dataset, split_protocol
+from asdbench.runs.request import LOSO, Request, check_by, open_dataset, split_protocol
 from asdbench.runs.units import check_scope
 
 _log = logging.getLogger(__name__)
@@ -73,8 +73,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
     def check(card: Card) -> None:
         for recipe in trained(recipes):
             check_scope(recipe, card)
-        if by is not None and by not in card.columns:
-            raise ConfigError(f"by={by}: {unknown('column', by, known=card.columns)}")
+        check_by(by, card)
 
     prepared = prepare(
         dataset, request.data_root, cache=request.cache, on_progress=observer.preparing, check=check
