@@ -18,9 +18,11 @@ from asdbench.detector.detector import segments_fault, undeclared_segments
 from asdbench.jobs.probe import depends_on_batch
 from asdbench.plugin.registry import NotOffered, Plugin, load_plugin
 from asdbench.recipes.resolve import resolve, resolve_ensemble
+from asdbench.results.history import list_runs
 from asdbench.results.plots import draw
 from asdbench.results.record import read_run
 from asdbench.runs.describe import describe
+from asdbench.runs.plan import check_preset
 from asdbench.runs.run import run
 
 QUITTERS = {
@@ -112,6 +114,78 @@ def test_a_configuration_that_fails_is_a_mistake_of_the_plugin(registry: Registr
         resolve(registry, Selector("dividing"), dataset="synthetic")
     with pytest.raises(ConfigError, match="unknown option 'epochs'"):
         resolve(registry, Selector("untrained", {"epochs": "1"}), dataset="synthetic")
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            "misspelt",
+            rf"^method 'misspelt' {OWNER} is wrong in its defaults: misspelt: unknown option 'n_mel'; did you mean",
+        ),
+        ("small", "in its defaults: small, featurizer logmel: n_mels=0 is not a whole number >= 1"),
+        ("small[reg=2.0]", r"in its defaults: small, featurizer logmel: n_mels=0"),
+        ("misplaced[reg=2.0]", r"in its on\['synthetic'\]: misplaced: unknown option 'epoch'"),
+        ("misfitting", r"in its units\['fan'\]: misfitting, scorer mahalanobis: reg=-1 is not a number"),
+        ("misfitting[preset=deep]", r"in its units\['fan'\]: misfitting.*, scorer mahalanobis: reg=-1"),
+        ("misnamed[preset=deep]", r"in its presets\['deep'\]: misnamed: unknown option 'depth'"),
+    ],
+)
+def test_a_wrong_option_of_a_methods_own_is_its_plugins_mistake(
+    method: str, message: str, registry: Registry
+) -> None:
+    with pytest.raises(PluginError, match=message):
+        resolve(registry, Selector.parse(method), dataset="synthetic")
+
+
+@pytest.mark.parametrize("method", ["misnamed[preset=depe]", "misnamed[reg=-1]", "misnamed[depth=4]"])
+def test_a_wrong_option_of_the_users_stays_the_users_mistake(method: str, registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"^misnamed"):
+        resolve(registry, Selector.parse(method), dataset="synthetic")
+
+
+def test_wrong_options_in_an_ensemble_or_a_preset_are_their_plugins_mistake(
+    registry: Registry, cache: Path
+) -> None:
+    message = f"ensemble 'with_an_option' {OWNER} is wrong: idnn: unknown option 'epoch'"
+    with pytest.raises(PluginError, match=message):
+        resolve_ensemble(registry, Selector("with_an_option"), dataset="synthetic")
+    for name, option in {
+        "broken/data": "synthetic: unknown option 'id'",
+        "broken/method": "idnn: unknown",
+    }.items():
+        with pytest.raises(PluginError, match=f"preset '{name}' {OWNER} is wrong: {option}"):
+            check_preset(name, registry, cache=cache)
+
+
+def test_a_broken_method_costs_the_others_of_its_run_nothing_and_the_command_ends_with_4(
+    registry: Registry,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    methods = ("misspelt", "untrained", "flat", "with_an_option")
+    document = go(tmp_path, *methods, cache=cache, registry=registry)
+    assert list(document.methods) == ["untrained"]
+    assert document.summary["untrained"]["auc"] is not None
+    assert list(document.refused) == ["misspelt", "with_an_option", "flat"]
+    assert "unknown option 'n_mel'" in document.refused["misspelt"]
+    assert "output 'embedding' must be" in document.refused["flat"]
+    text = tiny.table_of(document)
+    assert "not run: misspelt: method 'misspelt' of plugin broken" in text
+    assert [line.state for line in list_runs(tmp_path)] == ["3 methods not run"]
+    with pytest.raises(PluginError, match=r"n_mel'(.|\n)*output 'embedding' must be"):
+        go(tmp_path, "misspelt", "flat", cache=cache, registry=registry)
+    monkeypatch.setattr("asdbench.cli.run.load_registry", lambda: registry)
+    words = ["run", "-p", "untrained", "-p", "misspelt", "-d", str(tiny.DATASET)]
+    folders = ["--out", str(tmp_path), "--cache", str(cache), "--data-root", str(tmp_path)]
+    for more in (["--dry-run"], ["--json"]):
+        assert status_of([*words, *folders, *more]) == 4
+        shown = capsys.readouterr()
+        assert "not run: misspelt: method 'misspelt' of plugin broken" in shown.err
+        assert "untrained" in shown.out
+    assert list(json.loads(shown.out)["refused"]) == ["misspelt"]
 
 
 def test_a_part_that_cannot_be_built_or_called_fails_its_own_jobs_alone(

@@ -41,8 +41,9 @@ def results_table(document: RunDocument, *, by: By = "type") -> str:
         by: ``type`` shows the outermost result groups, ``id`` all of them.
     """
     blocks = [_block(document, label, by=by) for label in document.methods]
-    warnings = "\n".join(f"warning: {note}" for note in document.data.notes)
-    return "\n\n".join([*blocks, *comparison(document), *([warnings] if warnings else [])])
+    warnings = [f"not run: {label}: {why}" for label, why in document.refused.items()]
+    warnings += [f"warning: {note}" for note in document.data.notes]
+    return "\n\n".join([*blocks, *comparison(document), *(["\n".join(warnings)] if warnings else [])])
 
 
 def _block(document: RunDocument, label: str, *, by: By) -> str:

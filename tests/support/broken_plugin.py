@@ -25,9 +25,12 @@ from asdbench import (
     Items,
     Method,
     Model,
+    Preset,
+    PresetRun,
     Row,
     Scorer,
     Selector,
+    Setting,
     hookimpl,
     lazy,
 )
@@ -299,11 +302,15 @@ def entries(classes: Mapping[str, type]) -> list[Entry]:
     ]
 
 
-def method(name: str, *, defaults: Mapping[str, Any] | None = None, **parts: str) -> Method:
+def method(name: str, **fields: Any) -> Method:
     """Return a method of one part of this plugin, and sound ones."""
-    sound = {"featurizer": "logmel", "model": "untrained", "scorer": "mahalanobis"}
-    options = {"n_mels": 16} | dict(defaults or {})
-    return Method(name=name, title=name, paper="none", defaults=options, **(sound | parts))
+    sound = {
+        "featurizer": "logmel",
+        "model": "untrained",
+        "scorer": "mahalanobis",
+        "defaults": {"n_mels": 16},
+    }
+    return Method(name=name, title=name, paper="none", **(sound | fields))
 
 
 @hookimpl
@@ -345,7 +352,25 @@ def absent(run: Any) -> Any:
 def asdbench_ensembles() -> list[Ensemble]:
     """Offer an ensemble with a member that does not exist."""
     members = (Selector("untrained"), Selector("no_such_method"))
-    return [Ensemble(name="with_a_stranger", title="", paper="none", members=members)]
+    misspelt = (Selector("idnn", {"epoch": "3"}), Selector("autoencoder"))
+    return [
+        Ensemble(name="with_a_stranger", title="", paper="none", members=members),
+        Ensemble(name="with_an_option", title="", paper="none", members=misspelt),
+    ]
+
+
+@hookimpl
+def asdbench_presets() -> list[Preset]:
+    """Offer a preset with an unknown option of a dataset, and one with an unknown option of a method."""
+    runs = {
+        "broken/data": PresetRun(
+            dataset=Selector("synthetic", {"id": "1"}), methods=(Selector("untrained"),)
+        ),
+        "broken/method": PresetRun(
+            dataset=Selector("synthetic"), methods=(Selector("idnn", {"epoch": "3"}),)
+        ),
+    }
+    return [Preset(name=name, summary="", runs=(run,)) for name, run in runs.items()]
 
 
 @hookimpl
@@ -360,7 +385,12 @@ def asdbench_methods() -> list[Method]:
             for name in FEATURIZERS
         ),
         *(method(name, scorer=name) for name in SCORERS),
-        method("misread", defaults={"on": "embeding"}),
+        method("misspelt", defaults={"n_mel": 16}),
+        method("small", defaults={"n_mels": 0}),
+        method("misplaced", on={"synthetic": Setting(options={"epoch": 3})}),
+        method("misfitting", units={"fan": {"reg": -1}}, presets={"deep": {"n_mels": 8}}),
+        method("misnamed", presets={"deep": {"depth": 4}}),
+        method("misread", defaults={"n_mels": 16, "on": "embeding"}),
         method("lost_model", model="no_such_model"),
         method("lost_scorer", scorer="no_such_scorer"),
     ]

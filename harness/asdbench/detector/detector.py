@@ -21,8 +21,7 @@ from asdbench.detector.trainer import Trainer
 from asdbench.detector.weights import load_file, save_file
 from asdbench.errors import PluginError
 from asdbench.plugin.entries import Aggregate, Lazy
-from asdbench.recipes.parts import unread_message
-from asdbench.recipes.recipe import Part, Recipe
+from asdbench.recipes.recipe import Part, Recipe, unread_message
 
 EMBEDDING = "embedding"
 """The output whose segments are vectors; scorers of vectors read it by default."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asdbench.core.config import Config, config_of
 from asdbench.errors import PluginError, unknown
 from asdbench.plugin.entries import Ensemble, Method
 from asdbench.plugin.registry import Kind, Registry, not_loaded
-from asdbench.recipes.recipe import PartName, Recipe
+from asdbench.recipes.recipe import PartName
 
 REQUIRED: Mapping[PartName, Sequence[str]] = {
     "featurizer": ("forward",),
@@ -48,17 +48,6 @@ def part_config(registry: Registry, part: PartName, *, name: str) -> type[Config
             + (", and has not set learns = False" if part == "scorer" and "fit" in missing else "")
         )
     return config_of(built)
-
-
-def unread_message(recipe: Recipe, output: str, *, made: Iterable[str]) -> str:
-    """Return the message for a scorer that reads an output which the model does not make."""
-    scorer, model = recipe.scorer, recipe.model
-    option = next((name for name, value in scorer.options.items() if value == output), None)
-    choose = f"set scorer.{option} to one of these" if option else "choose another scorer"
-    return (
-        f"scorer {scorer.name!r} ({scorer.path}) reads an output that model {model.name!r} ({model.path}) does not make: "
-        f"{unknown('output', output, known=made)}; {choose}, or return {output!r} from the model's outputs"
-    )
 
 
 def _is_missing(built: Any, member: str) -> bool:

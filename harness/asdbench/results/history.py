@@ -30,7 +30,8 @@ class RunLine(Config, frozen=True, kw_only=True):
     methods: list[str]
     seeds: list[int]
     state: str
-    """``finished``, how many of its jobs failed, ``inapplicable``, or why its document cannot be read."""
+    """``finished``, how many methods were not run and how many jobs failed, ``inapplicable``, or why its document cannot
+    be read."""
 
 
 class JobFailure(Config, frozen=True, kw_only=True):
@@ -138,8 +139,13 @@ def _line(name: str, file: Path) -> RunLine:
 
 
 def _state(document: RunDocument) -> str:
+    troubles = []
+    if count := len(document.refused):
+        troubles.append(f"{count} method{'s' if count > 1 else ''} not run")
     if document.failed:
-        return f"{len(document.failed)} of {len(document.jobs)} jobs failed"
+        troubles.append(f"{len(document.failed)} of {len(document.jobs)} jobs failed")
+    if troubles:
+        return ", ".join(troubles)
     return "finished" if any(job.status == "ok" for job in document.jobs) else "inapplicable"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -47,6 +47,7 @@ def document_of(
     jobs: Sequence[Outcome],
     run: RunInfo,
     cache: Path,
+    refused: Mapping[str, str] | None = None,
 ) -> RunDocument:
     """Return the document of a run: results, printed values and the outcomes of all jobs."""
     printed = {
@@ -65,6 +66,7 @@ def document_of(
         reported_only=reported_only(registry, prepared, evaluations=evaluations, cache=cache),
         data=_data(prepared),
         records={each.recipe.label: _record_id(each) for each in evaluations},
+        refused=dict(refused or {}),
     )
 
 

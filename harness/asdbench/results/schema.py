@@ -305,6 +305,8 @@ class RunDocument(Config, frozen=True, kw_only=True):
     data: DataSummary
     records: dict[str, str] = {}
     """Method -> identifier of its record."""
+    refused: dict[str, str] = {}
+    """Requested method that was not run because a plugin is broken -> why."""
 
     @property
     def failed(self) -> list[Outcome]:

@@ -19,19 +19,29 @@ from asdbench.errors import ConfigError, PluginError, RunError
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case, JobSpec, RowSet
 from asdbench.messages.measures import Measure, MeasureTask
-from asdbench.recipes.parts import unread_message
+from asdbench.recipes.recipe import unread_message
 from asdbench.recipes.resolve import planning_hash
 
 
-def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> list[Case]:
-    """Return the cases, marking those whose method cannot be built for the data as inapplicable.
+def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> tuple[list[Case], dict[str, str]]:
+    """Return the cases, marking those whose method cannot be built for the data as inapplicable, and what is broken.
+
+    Returns:
+        The cases, and label -> why for methods whose plugins break a contract: the shape of a model's outputs is wrong,
+        or the method's scorer reads an output that is not made.
 
     Raises:
         ConfigError: A method with options that the user set cannot be built for the data, or the user's scorer reads an
             output that the model does not make.
-        PluginError: The shape of a model's outputs breaks the contract, or the method's scorer reads no output.
     """
-    return [_checked(case, known) for case in cases]
+    broken: dict[str, str] = {}
+    marked = []
+    for case in cases:
+        try:
+            marked.append(_checked(case, known))
+        except PluginError as error:
+            broken.setdefault(case.recipe.label, str(error))
+    return marked, broken
 
 
 def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, Measure]:
