@@ -15,6 +15,7 @@ from asdbench.messages.progress import EpochLog
 from asdbench.messages.results import Outcome, Usage
 from asdbench.plugin.entries import Printed, Selection, Selector
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+from asdbench.results.traces import shown_place
 
 SCHEMA_VERSION = 2
 LISTED = 5
@@ -317,18 +318,34 @@ class RunDocument(Config, frozen=True, kw_only=True):
         """Return the rows of one method."""
         return [row for row in self.results if row.method == method]
 
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes of all methods by label, with those of the members of ensembles."""
+        evaluated = [summary.recipe for summary in self.methods.values()]
+        members = [
+            one
+            for recipe in evaluated
+            for one in (recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe])
+        ]
+        return {recipe.label: recipe for recipe in members}
+
     def failure_lines(self, method: str) -> list[str]:
-        """Return why jobs of a method have no result: a line for each cause, then how many more there are."""
+        """Return why jobs of a method have no result: a line for each cause, then how many more there are.
+
+        A line ends with the file and line of the plugin where the job failed, if its traceback has one.
+        """
+        recipe = self.recipes.get(method)
         jobs = [job for job in self.jobs if job.method == method]
         several = len({job.seed for job in jobs}) > 1
         alike: dict[tuple[str, str, str], list[str]] = {}
         for job in jobs:
             if job.status != "ok":
                 place = f"{job.place} seed {job.seed}" if several else job.place
-                alike.setdefault((job.kind, job.status, job.message), []).append(place)
+                where = shown_place(job.detail, recipe)
+                cause = f"{job.message} ({where})" if where else job.message
+                alike.setdefault((job.kind, job.status, cause), []).append(place)
         lines = [
-            f"{kind} {listed(places)}: {status}: {message}"
-            for (kind, status, message), places in alike.items()
+            f"{kind} {listed(places)}: {status}: {cause}" for (kind, status, cause), places in alike.items()
         ]
         rest = sum(len(places) for places in list(alike.values())[LISTED:])
         return lines[:LISTED] + ([f"and {rest} more jobs have no result"] if rest else [])
