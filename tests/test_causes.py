@@ -84,8 +84,8 @@ def test_what_a_package_offers_is_read_from_its_source_alone(write: Write) -> No
 
 
 def test_a_place_is_shown_from_its_package_on() -> None:
-    assert shown("/home/hum/lib/hum/nets/a.py", 3, {"hum"}) == "hum/nets/a.py, line 3"
-    assert shown("/home/lib/hum.py", 7, {"hum"}) == "hum.py, line 7"
+    assert shown(("/home/hum/lib/hum/nets/a.py", 3), {"hum"}) == "hum/nets/a.py, line 3"
+    assert shown(("/home/lib/hum.py", 7), {"hum"}) == "hum.py, line 7"
 
 
 def test_the_table_of_a_run_names_the_line_where_a_job_failed(cache: Path, tmp_path: Path) -> None:

@@ -139,7 +139,11 @@ def _footnotes(document: RunDocument, label: str) -> Iterator[str]:
         values = [
             f"{metric_name(name)} {percent(value)}" for name, value in best.items() if value is not None
         ]
-        yield f"chosen on test labels (selection=test, not for comparison): {', '.join(values)}"
+        yield (
+            f"chosen on test labels (selection=test, not for comparison): {', '.join(values)}; {summary.best_epochs}"
+        )
+    if summary.epochs and summary.selection != "last":
+        yield f"chosen checkpoint: {summary.epochs}"
     yield from _of_printed(summary)
     yield from document.failure_lines(label)
     if any(job.method == label for job in document.failed):

@@ -135,11 +135,22 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
             device=spec.device,
             threads=spec.threads,
             environment=environment(),
-            rules=[*spec.rules, *detector.scorer.rules(detector.state), *([RULE] if dependent else [])],
+            rules=[
+                *spec.rules,
+                *detector.scorer.rules(detector.state),
+                *([_probed(fitted)] if dependent else []),
+            ],
             batch_dependent=dependent,
             sizes=sizes_of(folder),
         )
         write_json(folder / "score.json", record)
+
+
+def _probed(fitted: FitRecord) -> str:
+    # The detector holds the last checkpoint when it is probed.
+    return (
+        f"{RULE} (last checkpoint, epoch {fitted.checkpoints[-1]})" if len(fitted.checkpoints) > 1 else RULE
+    )
 
 
 def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) -> float:

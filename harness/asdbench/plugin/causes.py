@@ -16,7 +16,7 @@ def cause_of(error: BaseException, *, package: str) -> str:
     """
     place = innermost(_frames(error), {package})
     # A syntax error states its place itself, and no line of the plugin has run.
-    where = f" ({shown(*place, {package})})" if place and not isinstance(error, SyntaxError) else ""
+    where = f" ({shown(place, {package})})" if place and not isinstance(error, SyntaxError) else ""
     return f"{type(error).__name__}: {error}{where}"
 
 
@@ -32,8 +32,9 @@ def innermost(frames: Iterable[tuple[str, int]], packages: Collection[str]) -> t
     return ours[-1] if ours else None
 
 
-def shown(file: str, line: int, packages: Collection[str]) -> str:
-    """Return a place in a package for people, for example ``hum/model.py, line 12``."""
+def shown(place: tuple[str, int], packages: Collection[str]) -> str:
+    """Return file and line in a package for people, for example ``hum/model.py, line 12``."""
+    file, line = place
     parts = Path(file).parts
     first = next((k for k in reversed(range(len(parts) - 1)) if parts[k] in packages), len(parts) - 1)
     return f"{'/'.join(parts[first:])}, line {line}"

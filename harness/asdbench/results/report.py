@@ -22,6 +22,7 @@ from asdbench.results.published import PrintedValues, printed_for, reported_only
 from asdbench.results.ranking import ranked, strangest
 from asdbench.results.schema import (
     LISTED,
+    ChosenCheckpoint,
     Confusion,
     Cost,
     DataSummary,
@@ -156,12 +157,22 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
         cost=cost_of(evaluation),
         rules=_rules(prepared, evaluation),
         best_on_test_labels=None if best is None else _whole(best),
+        best_checkpoints=_checkpoints(evaluation, evaluation.chosen_on_test),
+        checkpoints=_checkpoints(evaluation, evaluation.chosen),
         confusion=_confusion(prepared, evaluation),
         printed=printed.sources,
         unlabelled=int(items["label"].isna().sum()) if len(items := evaluation.items) else 0,
         strangest=_strangest(prepared, evaluation),
         recipe=evaluation.recipe,
     )
+
+
+def _checkpoints(evaluation: Evaluation, chosen: Mapping[int, int]) -> list[ChosenCheckpoint]:
+    return [
+        ChosenCheckpoint(place=found.case.place, seed=found.case.seed, epoch=chosen[id(found.case)])
+        for found in evaluation.finished
+        if id(found.case) in chosen and len(found.fit.checkpoints) > 1
+    ]
 
 
 def _strangest(prepared: Prepared, evaluation: Evaluation) -> list[RankedItem]:

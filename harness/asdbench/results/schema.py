@@ -220,6 +220,25 @@ class RankedItem(Config, frozen=True, kw_only=True):
     """Number of these held-out items."""
 
 
+class ChosenCheckpoint(Config, frozen=True, kw_only=True):
+    """The checkpoint that a rule chose among those of one model."""
+
+    place: str
+    """Fold and unit of the model."""
+    seed: int
+    epoch: int
+    """Of the last training stage."""
+
+
+def epochs_text(chosen: list[ChosenCheckpoint]) -> str:
+    """Return the epochs for people: ``epoch 7`` if all models share it, else ``epochs fan 7, valve 12``; empty: none."""
+    if len({each.epoch for each in chosen}) <= 1:
+        return "".join(f"epoch {each.epoch}" for each in chosen[:1])
+    several = len({each.seed for each in chosen}) > 1
+    places = [f"{each.place} seed {each.seed}" if several else each.place for each in chosen]
+    return f"epochs {listed([f'{place} {each.epoch}' for place, each in zip(places, chosen, strict=True)])}"
+
+
 class MethodSummary(Config, frozen=True, kw_only=True):
     """What belongs beside a method's results: flags, cost, rules and recipe."""
 
@@ -248,6 +267,10 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     best_on_test_labels: dict[str, float | None] | None
     """Metrics of the checkpoints that do best on the test items, which shows how much a choice on test labels would
     gain; None: there is only one checkpoint."""
+    best_checkpoints: list[ChosenCheckpoint] = []
+    """The checkpoints behind ``best_on_test_labels``, one for each model that has several."""
+    checkpoints: list[ChosenCheckpoint] = []
+    """The checkpoints behind the results, one for each model that has several."""
     confusion: Confusion | None
     """None: the task is detection."""
     printed: list[PrintedSource] = []
@@ -258,6 +281,16 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """The first of these by rank; none for a classifier."""
     recipe: Recipe | EnsembleRecipe
     """The method with every option."""
+
+    @property
+    def epochs(self) -> str:
+        """The epochs of the checkpoints behind the results, for people; empty: no model has several."""
+        return epochs_text(self.checkpoints)
+
+    @property
+    def best_epochs(self) -> str:
+        """The epochs of the checkpoints that do best on test labels, for people."""
+        return epochs_text(self.best_checkpoints)
 
     @property
     def flags(self) -> list[str]:

@@ -19,7 +19,7 @@ def place_of(traceback: str, recipe: Recipe | None) -> tuple[str, int] | None:
 def shown_place(traceback: str, recipe: Recipe | None) -> str:
     """Return that place for people, for example ``hum/model.py, line 12``; empty if there is none."""
     place = place_of(traceback, recipe)
-    return shown(*place, _packages(recipe)) if place is not None and recipe is not None else ""
+    return shown(place, _packages(recipe)) if place is not None and recipe is not None else ""
 
 
 def _packages(recipe: Recipe) -> set[str]:
