@@ -74,6 +74,7 @@ def go(folder: Path, *methods: str, cache: Path, registry: Registry) -> RunDocum
             "unlearning",
             "must define fit: broken_plugin:Unlearning does not, and has not set learns = False",
         ),
+        ("foreign", f"model 'foreign' {OWNER} is no model: .*Foreign'> has no Config that inherits"),
         ("lost_model", f"method 'lost_model' {OWNER} names an unknown model 'no_such_model'"),
         ("lost_scorer", f"method 'lost_scorer' {OWNER} names an unknown scorer 'no_such_scorer'"),
     ],
@@ -216,10 +217,10 @@ def test_a_plugin_that_exits_is_skipped_and_named_and_no_command_exits_with_it(
 ) -> None:
     assert status_of(["--help"]) == 0
     assert "Show versions, hardware and folders." in capsys.readouterr().out
-    assert "plugin quits (quits 1.2) is skipped: SystemExit: 5" in caplog.messages
+    assert "plugin quits (quits 1.2) is skipped: SystemExit: 5 (quits.py, line 2)" in caplog.messages
     assert status_of(["plugins", "--json"]) == 0
     plugins = {row["plugin"]: row["broken"] for row in json.loads(capsys.readouterr().out)}
-    assert plugins["quits"] == "SystemExit: 5"
+    assert plugins["quits"] == "SystemExit: 5 (quits.py, line 2)"
     assert plugins["quits_later"] is None
     assert status_of(["leave"]) == 4
     message = "command 'leave' of plugin quits_later (quits_later 1.2) cannot be imported from quits:command"
@@ -324,6 +325,10 @@ def test_scores_that_depend_on_the_batch_are_marked_and_those_of_honest_methods_
             r"does not make: unknown output 'embeding'; did you mean 'embedding'\? \(known: embedding\); set scorer.on to "
             "one of these, or return 'embeding' from the model's outputs$",
         ),
+        (
+            "bare",
+            r"model 'bare' \(broken_plugin:Bare\) of bare: outputs must return a mapping .*, got Tensor",
+        ),
         ("mistaken", "unknown output 'embeding'.*; choose another scorer, or return 'embeding' from"),
     ],
 )
@@ -376,8 +381,10 @@ def test_an_output_that_a_scorer_reads_unannounced_is_named_in_its_job(
 def test_a_mistake_in_outputs_costs_no_training_but_a_model_may_need_to_be_trained_for_them(
     registry: Registry, cache: Path, tmp_path: Path
 ) -> None:
-    document = go(tmp_path, "prying", "maturing", cache=cache, registry=registry)
+    document = go(tmp_path, "prying", "averaging", "maturing", cache=cache, registry=registry)
     jobs = {(job.method, job.kind): job for job in document.jobs}
+    averaged = jobs["averaging", "fit"].message
+    assert averaged.endswith("output 'embedding' must be [items=2, segments, ...], got [1, 1, 16]")
     failed = jobs["prying", "fit"]
     assert failed.message == "AttributeError: 'Items' object has no attribute 'labels'"
     assert "in rehearse" in failed.detail

@@ -122,6 +122,32 @@ class Maturing(Untrained):
         return super().outputs(items)
 
 
+class Averaging(Untrained):
+    """Averages the items of a batch."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features of all items."""
+        return {"embedding": super().outputs(items)["embedding"].mean(dim=0, keepdim=True)}
+
+
+class Bare(Untrained):
+    """Gives its output no name."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features."""
+        return super().outputs(items)["embedding"]  # type: ignore[return-value]
+
+
+class Foreign:
+    """Inherits from nothing of asdbench."""
+
+    def fit(self) -> None:
+        """Do nothing."""
+
+    def outputs(self) -> None:
+        """Do nothing."""
+
+
 class WithoutInfo(Untrained):
     """Cannot be built with an info."""
 
@@ -265,7 +291,7 @@ class Troubled(Config, frozen=True):
             raise LookupError(f"no {place}")
 
 
-MODELS: Mapping[str, type[Model]] = {
+MODELS: Mapping[str, type] = {
     "untrained": Untrained,
     "batched": Batched,
     "flat": Flat,
@@ -274,6 +300,9 @@ MODELS: Mapping[str, type[Model]] = {
     "segmented": Segmented,
     "slicing": Slicing,
     "prying": Prying,
+    "averaging": Averaging,
+    "bare": Bare,
+    "foreign": Foreign,
     "maturing": Maturing,
     "without_info": WithoutInfo,
     "quitting": Quitting,

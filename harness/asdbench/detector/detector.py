@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from asdbench.core.config import config_of, configure
 from asdbench.core.info import Info
 from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
 from asdbench.detector.items import Items
+from asdbench.detector.returned import (
+    Breach,
+    checked_features,
+    checked_outputs,
+    checked_scores,
+    checked_state,
+)
 from asdbench.detector.trainer import Trainer
 from asdbench.detector.weights import load_file, save_file
 from asdbench.errors import PluginError
@@ -42,7 +49,7 @@ class Detector:
         self.recipe = recipe
         featurizer = _build(recipe.featurizer, info)
         # The model is built for the features' shape, so the featurizer comes first.
-        self.info = replace(info, feature_shape=_feature_shape(featurizer, info))
+        self.info = replace(info, feature_shape=_feature_shape(featurizer, info, of=recipe.featurizer))
         self.featurizer: Featurizer = featurizer.to(info.device)
         self.model: Model = _build(recipe.model, self.info).to(info.device)
         self.scorer: Scorer = configure(
@@ -69,18 +76,19 @@ class Detector:
         pieces: dict[str, list[NDArray[Any]]] = {}
         with torch.no_grad(), self._precision():
             for batch in items.batches(BATCH.get(torch.device(self.info.device).type, 16)):
-                found = self.model.outputs(batch)
-                for name, value in found.items():
-                    pieces.setdefault(name, []).append(_checked(name, value, items=len(batch)))
+                found = checked_outputs(self.model.outputs(batch), model=self.recipe.model, items=len(batch))
                 if fault := self.breach({name: tuple(value.shape[1:]) for name, value in found.items()}):
-                    raise PluginError(f"model {self.recipe.model.name!r}: {fault}")
+                    raise Breach(self.recipe.model, fault)
+                for name, value in found.items():
+                    pieces.setdefault(name, []).append(value.float().cpu().numpy())  # numpy has no bfloat16
         return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
     def fit_scorer(self, items: Items) -> None:
         """Fit the scorer on the outputs for normal items; does nothing if the scorer learns nothing."""
         if self.scorer.learns:
             outputs = self.outputs(items)
-            self.state = self.scorer.fit(self._readable(outputs), _context(items))
+            state = self.scorer.fit(self._readable(outputs), _context(items))
+            self.state = checked_state(state, scorer=self.recipe.scorer)
 
     def score(self, items: Items) -> NDArray[np.float64]:
         """Return one anomaly score per item, ``[n]``, float64, higher = more anomalous; of a classifier ``[n, classes]``.
@@ -91,19 +99,9 @@ class Detector:
         """
         outputs = self.outputs(items)
         found = self.scorer.score(self.state, self._readable(outputs), _context(items))
-        scores = np.asarray(found, dtype=np.float64)
-        # Checked here, because numpy would aggregate a wrong shape, or NaN, without complaint.
-        wanted = [len(self.info.targets)] if self.info.targets else []
-        if scores.ndim != 2 + len(wanted) or [len(scores), *scores.shape[2:]] != [len(items), *wanted]:
-            shape = ", ".join(map(str, [len(items), "segments", *wanted]))
-            raise PluginError(
-                f"scorer {self.recipe.scorer.name!r} must return scores of shape [{shape}], got {list(scores.shape)}"
-            )
-        if not np.isfinite(scores).all():
-            bad = int((~np.isfinite(scores)).reshape(len(scores), -1).any(axis=1).sum())
-            raise PluginError(
-                f"scorer {self.recipe.scorer.name!r}: {bad} of {len(scores)} items have scores that are not finite"
-            )
+        scores = checked_scores(
+            found, scorer=self.recipe.scorer, items=len(items), targets=len(self.info.targets)
+        )
         return aggregate(scores, self.recipe.common.aggregate)
 
     def save(self, file: Path) -> None:
@@ -239,13 +237,8 @@ def _build(part: Part, info: Info) -> Any:
     return built(config, info)
 
 
-def _feature_shape(featurizer: Featurizer, info: Info) -> tuple[int, ...]:
+def _feature_shape(featurizer: Featurizer, info: Info, *, of: Part) -> tuple[int, ...]:
     # Asked of the featurizer itself, on an item of zeros: no plugin has to state its shape.
     with torch.no_grad():
-        return tuple(featurizer(torch.zeros(1, *info.item_shape)).shape[1:])
-
-
-def _checked(name: str, value: Tensor, *, items: int) -> NDArray[Any]:
-    if value.ndim < 2 or len(value) != items:
-        raise PluginError(f"output {name!r} must be [items={items}, segments, ...], got {list(value.shape)}")
-    return value.float().cpu().numpy()  # numpy has no bfloat16
+        features = featurizer(torch.zeros(1, *info.item_shape))
+        return tuple(checked_features(features, featurizer=of, items=1).shape[1:])

@@ -15,7 +15,7 @@ from torch import Tensor
 from asdbench.core.info import Info
 from asdbench.core.parts import in_parts
 from asdbench.data.pack import Pack
-from asdbench.errors import DataError
+from asdbench.errors import DataError, unknown
 
 Indices = slice | Tensor | NDArray[Any]
 
@@ -147,6 +147,19 @@ class ItemSource:
         return bool(np.any(self.pack.lengths(ids) < offsets + length))
 
 
+class Columns(dict[str, NDArray[np.str_]]):
+    """Column -> one value per item; the error for one that is not there lists the others."""
+
+    def __missing__(self, name: str) -> NDArray[np.str_]:
+        raise UnknownColumn(unknown("column", name, known=self))
+
+
+class UnknownColumn(DataError, KeyError):  # noqa: N818 - named like the message
+    """Items do not have this column; some columns are known in training only."""
+
+    __str__ = Exception.__str__  # that of KeyError puts the message in quotes
+
+
 class ItemView(Protocol):
     """What a model may read of a batch to compute its outputs; ``Items`` satisfies it."""
 
@@ -199,7 +212,7 @@ class Items:
         self.target = target
         """True class of a training item in a classification task: an index into ``info.targets``, int64 ``[n]``; -1 in
         all other cases."""
-        self.columns = columns
+        self.columns: Mapping[str, NDArray[np.str_]] = Columns(columns)
         """Column -> one value per item. In training all public columns; otherwise only those known at run time."""
 
     @property

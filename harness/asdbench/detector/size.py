@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
+from asdbench.detector.returned import Breach, checked_outputs
 
 _log = logging.getLogger(__name__)
 REPEATS = 6
@@ -38,12 +39,16 @@ class Size:
 
 
 def size_of(detector: Detector) -> Size:
-    """Measure a detector on one silent item."""
+    """Measure a detector on one silent item.
+
+    Raises:
+        Breach: The model's outputs are no mapping of names to tensors of real numbers, or not of one item.
+    """
     model = detector.model
     item = _silent(detector)
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = model.outputs(item)
+        outputs = checked_outputs(model.outputs(item), model=detector.recipe.model, items=len(item))
     # Integer buffers, for example batch norm's counter of batches, are not numbers that were learned.
     floats = [value for value in model.state_dict().values() if value.is_floating_point()]
     return Size(
@@ -56,9 +61,10 @@ def size_of(detector: Detector) -> Size:
 
 
 def rehearse(detector: Detector) -> None:
-    """Compute the outputs of a silent item with an untrained model, so that a mistake in them costs no training.
+    """Compute the outputs of two silent items with an untrained model, so that a mistake in them costs no training.
 
     Raises:
+        Breach: They break the contract, for example because the items are averaged.
         AttributeError, ImportError, NameError, TypeError: ``outputs`` does. Scoring loads the weights into an instance
             that is as new as this one, so they would fail there too.
     """
@@ -67,11 +73,12 @@ def rehearse(detector: Detector) -> None:
     # The initialisation that follows in some models must draw what it would without this rehearsal.
     with torch.no_grad(), torch.random.fork_rng([] if device.type == "cpu" else [device]):
         try:
-            detector.model.outputs(_silent(detector))
-        except (AttributeError, ImportError, NameError, TypeError):
+            found = detector.model.outputs(_silent(detector, count=2))
+            checked_outputs(found, model=detector.recipe.model, items=2)
+        except (AttributeError, ImportError, NameError, TypeError, Breach):
             raise
         except Exception as error:  # noqa: BLE001 - silence, or weights that are not trained, may be the reason
-            _log.info("%s: outputs of a silent item fail before training: %s", detector.recipe.label, error)
+            _log.info("%s: outputs of silent items fail before training: %s", detector.recipe.label, error)
 
 
 def seconds_per_item(detector: Detector, *, items: int, patience_s: float = 1.0) -> float:

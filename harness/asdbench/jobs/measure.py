@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from asdbench.detector.assembly import arithmetic, detector_of
+from asdbench.detector.returned import Breach
 from asdbench.detector.size import seconds_per_item, size_of
 from asdbench.errors import ConfigError
 from asdbench.messages.jobs import JobSpec
@@ -59,6 +60,8 @@ def _measure(spec: JobSpec) -> Measure:
         )
     except ConfigError as error:
         return Measure(misfit=str(error))
+    except Breach as error:
+        return Measure(breach=error.fault)
     # A border to third-party code: one broken plugin must not stop the planning of the other methods, not even one that
     # exits. Ctrl-C does not reach this process.
     except BaseException as error:  # noqa: BLE001

@@ -14,7 +14,7 @@ class Measure(Config, frozen=True, kw_only=True):
     broken: str | None = None
     """The exception raised by building it or computing outputs; the job itself will report it with a traceback."""
     breach: str | None = None
-    """Which shape of the outputs breaks the contract; None: none does."""
+    """Which type or shape of the outputs breaks the contract; None: none does."""
     outputs: list[str] = []
     """Names of the outputs of the model."""
     unread: str | None = None

@@ -46,7 +46,11 @@ def part_config(registry: Registry, part: PartName, *, name: str) -> type[Config
             f"{registry.entry(part, name).build.path} does not"
             + (", and has not set learns = False" if part == "scorer" and "fit" in missing else "")
         )
-    return config_of(built)
+    try:
+        return config_of(built)
+    except PluginError as error:
+        owner = registry.owner(part, name)
+        raise PluginError(f"{part} {name!r} of plugin {owner} is no {part}: {error}") from error
 
 
 def _is_missing(built: Any, member: str) -> bool:
