@@ -124,6 +124,7 @@ def test_a_configuration_that_fails_is_a_mistake_of_the_plugin(registry: Registr
             "misspelt",
             rf"^method 'misspelt' {OWNER} is wrong in its defaults: misspelt: unknown option 'n_mel'; did you mean",
         ),
+        ("needy", "in its defaults: needy: unknown option 'n_mel'"),
         ("small", "in its defaults: small, featurizer logmel: n_mels=0 is not a whole number >= 1"),
         ("small[reg=2.0]", r"in its defaults: small, featurizer logmel: n_mels=0"),
         ("misplaced[reg=2.0]", r"in its on\['synthetic'\]: misplaced: unknown option 'epoch'"),

@@ -415,6 +415,7 @@ def asdbench_methods() -> list[Method]:
         ),
         *(method(name, scorer=name) for name in SCORERS),
         method("misspelt", defaults={"n_mel": 16}),
+        method("needy", defaults={"n_mel": 16}, requires={"encoder": "a file"}),
         method("small", defaults={"n_mels": 0}),
         method("misplaced", on={"synthetic": Setting(options={"epoch": 3})}),
         method("misfitting", units={"fan": {"reg": -1}}, presets={"deep": {"n_mels": 8}}),

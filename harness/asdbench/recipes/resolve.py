@@ -131,16 +131,11 @@ def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
 def _own_fault(registry: Registry, selector: Selector, *, dataset: str) -> str | None:
     """Return what is wrong with the options that a method sets itself; None: only the user's can be."""
     method = registry.method(selector.name)
-    needed = {key.rpartition(".")[2]: key for key in selector.options}
-    if set(method.requires) - set(needed):
-        return None  # the method need not be complete without what the user must set
-    kept = {needed[name] for name in method.requires} | ({"preset"} & set(selector.options))
-    own = Selector(selector.name, {key: selector.options[key] for key in kept})
+    own = Selector(selector.name, {key: value for key, value in selector.options.items() if key == "preset"})
     for unit, each in zip(["", *method.units], layers_of(registry, own, dataset=dataset), strict=True):
-        *layers, user = each
+        *layers, _ = each
         faults = [
-            _fault(registry, own, dataset=dataset, layers=[*layers[:count], user])
-            for count in range(len(layers) + 1)
+            _fault(registry, own, dataset=dataset, layers=layers[:count]) for count in range(len(layers) + 1)
         ]
         if faults[-1] is None:
             continue
@@ -151,8 +146,13 @@ def _own_fault(registry: Registry, selector: Selector, *, dataset: str) -> str |
 
 
 def _fault(registry: Registry, selector: Selector, *, dataset: str, layers: Layers) -> str | None:
+    method = registry.method(selector.name)
     try:
-        _resolve(registry, selector, dataset=dataset, layers=layers)
+        # One that requires options of the user's is not complete, so only its names are checked.
+        if method.requires:
+            _placed(registry, method, layers=layers)
+        else:
+            _resolve(registry, selector, dataset=dataset, layers=layers)
     except ConfigError as error:
         return str(error)
     return None
@@ -161,11 +161,7 @@ def _fault(registry: Registry, selector: Selector, *, dataset: str, layers: Laye
 def _resolve(registry: Registry, selector: Selector, *, dataset: str, layers: Layers) -> Recipe:
     method = registry.method(selector.name)
     setting = method.on.get(dataset, Setting(options={}))
-    # The scorer first: which options exist depends on it, and any layer may replace it.
-    scorer, layers = _one_scorer(method.scorer, layers)
-    names: dict[PartName, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
-    configs = {part: part_config(registry, part, name=names[part]) for part in PARTS}
-    common, options = _divided(method, configs, layers=layers)
+    names, configs, common, options = _placed(registry, method, layers=layers)
     label = str(selector)
     parts = {
         part: Part(
@@ -179,7 +175,7 @@ def _resolve(registry: Registry, selector: Selector, *, dataset: str, layers: La
     return Recipe(
         method=method.name,
         label=label,
-        common=_common(method, common | {"scorer": scorer}, label=label),
+        common=_common(method, common | {"scorer": names["scorer"]}, label=label),
         harness=harness_hash(),
         auxiliary=method.auxiliary,
         classes=method.classes,
@@ -191,6 +187,17 @@ def _resolve(registry: Registry, selector: Selector, *, dataset: str, layers: La
         units={},
         **parts,
     )
+
+
+def _placed(
+    registry: Registry, method: Method, *, layers: Layers
+) -> tuple[dict[PartName, str], dict[PartName, type[Config]], dict[str, Any], dict[PartName, dict[str, Any]]]:
+    """Return the names and configurations of the parts, the common options and those of each part."""
+    # The scorer first: which options exist depends on it, and any layer may replace it.
+    scorer, layers = _one_scorer(method.scorer, layers)
+    names: dict[PartName, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
+    configs = {part: part_config(registry, part, name=names[part]) for part in PARTS}
+    return names, configs, *_divided(method, configs, layers=layers)
 
 
 def parts_of(registry: Registry, selector: Selector, *, dataset: str) -> list[tuple[PartName, str]]:
