@@ -14,13 +14,15 @@ import tiny
 
 from asdbench import ConfigError, DataError, PluginError, Registry, RunDocument, Selector
 from asdbench.cli import status_of
-from asdbench.detector.detector import segments_fault
+from asdbench.detector.detector import segments_fault, undeclared_segments
 from asdbench.jobs.probe import depends_on_batch
 from asdbench.plugin.registry import NotOffered, Plugin, load_plugin
 from asdbench.recipes.resolve import resolve, resolve_ensemble
+from asdbench.results.history import list_runs
 from asdbench.results.plots import draw
 from asdbench.results.record import read_run
 from asdbench.runs.describe import describe
+from asdbench.runs.plan import check_preset
 from asdbench.runs.run import run
 
 QUITTERS = {
@@ -72,6 +74,7 @@ def go(folder: Path, *methods: str, cache: Path, registry: Registry) -> RunDocum
             "unlearning",
             "must define fit: broken_plugin:Unlearning does not, and has not set learns = False",
         ),
+        ("foreign", f"model 'foreign' {OWNER} is no model: .*Foreign'> has no Config that inherits"),
         ("lost_model", f"method 'lost_model' {OWNER} names an unknown model 'no_such_model'"),
         ("lost_scorer", f"method 'lost_scorer' {OWNER} names an unknown scorer 'no_such_scorer'"),
     ],
@@ -114,6 +117,79 @@ def test_a_configuration_that_fails_is_a_mistake_of_the_plugin(registry: Registr
         resolve(registry, Selector("untrained", {"epochs": "1"}), dataset="synthetic")
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            "misspelt",
+            rf"^method 'misspelt' {OWNER} is wrong in its defaults: misspelt: unknown option 'n_mel'; did you mean",
+        ),
+        ("needy", "in its defaults: needy: unknown option 'n_mel'"),
+        ("small", "in its defaults: small, featurizer logmel: n_mels=0 is not a whole number >= 1"),
+        ("small[reg=2.0]", r"in its defaults: small, featurizer logmel: n_mels=0"),
+        ("misplaced[reg=2.0]", r"in its on\['synthetic'\]: misplaced: unknown option 'epoch'"),
+        ("misfitting", r"in its units\['fan'\]: misfitting, scorer mahalanobis: reg=-1 is not a number"),
+        ("misfitting[preset=deep]", r"in its units\['fan'\]: misfitting.*, scorer mahalanobis: reg=-1"),
+        ("misnamed[preset=deep]", r"in its presets\['deep'\]: misnamed: unknown option 'depth'"),
+    ],
+)
+def test_a_wrong_option_of_a_methods_own_is_its_plugins_mistake(
+    method: str, message: str, registry: Registry
+) -> None:
+    with pytest.raises(PluginError, match=message):
+        resolve(registry, Selector.parse(method), dataset="synthetic")
+
+
+@pytest.mark.parametrize("method", ["misnamed[preset=depe]", "misnamed[reg=-1]", "misnamed[depth=4]"])
+def test_a_wrong_option_of_the_users_stays_the_users_mistake(method: str, registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"^misnamed"):
+        resolve(registry, Selector.parse(method), dataset="synthetic")
+
+
+def test_wrong_options_in_an_ensemble_or_a_preset_are_their_plugins_mistake(
+    registry: Registry, cache: Path
+) -> None:
+    message = f"ensemble 'with_an_option' {OWNER} is wrong: idnn: unknown option 'epoch'"
+    with pytest.raises(PluginError, match=message):
+        resolve_ensemble(registry, Selector("with_an_option"), dataset="synthetic")
+    for name, option in {
+        "broken/data": "synthetic: unknown option 'id'",
+        "broken/method": "idnn: unknown",
+    }.items():
+        with pytest.raises(PluginError, match=f"preset '{name}' {OWNER} is wrong: {option}"):
+            check_preset(name, registry, cache=cache)
+
+
+def test_a_broken_method_costs_the_others_of_its_run_nothing_and_the_command_ends_with_4(
+    registry: Registry,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    methods = ("misspelt", "untrained", "flat", "with_an_option")
+    document = go(tmp_path, *methods, cache=cache, registry=registry)
+    assert list(document.methods) == ["untrained"]
+    assert document.summary["untrained"]["auc"] is not None
+    assert list(document.refused) == ["misspelt", "with_an_option", "flat"]
+    assert "unknown option 'n_mel'" in document.refused["misspelt"]
+    assert "output 'embedding' must be" in document.refused["flat"]
+    text = tiny.table_of(document)
+    assert "not run: misspelt: method 'misspelt' of plugin broken" in text
+    assert [line.state for line in list_runs(tmp_path)] == ["3 methods not run"]
+    with pytest.raises(PluginError, match=r"n_mel'(.|\n)*output 'embedding' must be"):
+        go(tmp_path, "misspelt", "flat", cache=cache, registry=registry)
+    monkeypatch.setattr("asdbench.cli.run.load_registry", lambda: registry)
+    words = ["run", "-p", "untrained", "-p", "misspelt", "-d", str(tiny.DATASET)]
+    folders = ["--out", str(tmp_path), "--cache", str(cache), "--data-root", str(tmp_path)]
+    for more in (["--dry-run"], ["--json"]):
+        assert status_of([*words, *folders, *more]) == 4
+        shown = capsys.readouterr()
+        assert "not run: misspelt: method 'misspelt' of plugin broken" in shown.err
+        assert "untrained" in shown.out
+    assert list(json.loads(shown.out)["refused"]) == ["misspelt"]
+
+
 def test_a_part_that_cannot_be_built_or_called_fails_its_own_jobs_alone(
     registry: Registry, cache: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +198,7 @@ def test_a_part_that_cannot_be_built_or_called_fails_its_own_jobs_alone(
         "long_featurizer": "broken_plugin:LongFeaturizer must be built with (config, info), but its __init__ takes "
         "(config, info, seed)",
         "quitting": "SystemExit: 5",
+        "prying": "AttributeError: 'Items' object has no attribute 'labels'",
         "without_held": "TypeError: WithoutHeld.fit() takes 2 positional arguments but 4 were given",
     }
     document = go(tmp_path, *messages, "untrained", cache=cache, registry=registry)
@@ -141,10 +218,10 @@ def test_a_plugin_that_exits_is_skipped_and_named_and_no_command_exits_with_it(
 ) -> None:
     assert status_of(["--help"]) == 0
     assert "Show versions, hardware and folders." in capsys.readouterr().out
-    assert "plugin quits (quits 1.2) is skipped: SystemExit: 5" in caplog.messages
+    assert "plugin quits (quits 1.2) is skipped: SystemExit: 5 (quits.py, line 2)" in caplog.messages
     assert status_of(["plugins", "--json"]) == 0
     plugins = {row["plugin"]: row["broken"] for row in json.loads(capsys.readouterr().out)}
-    assert plugins["quits"] == "SystemExit: 5"
+    assert plugins["quits"] == "SystemExit: 5 (quits.py, line 2)"
     assert plugins["quits_later"] is None
     assert status_of(["leave"]) == 4
     message = "command 'leave' of plugin quits_later (quits_later 1.2) cannot be imported from quits:command"
@@ -238,9 +315,25 @@ def test_scores_that_depend_on_the_batch_are_marked_and_those_of_honest_methods_
             r"\[items, 16\]; if an item is one segment, unsqueeze\(1\) makes it \[items, 1, 16\]",
         ),
         ("uneven", r"must have the same segments.* got embedding \[items, 2, 16\], code \[items, 16\]"),
+        (
+            "nameless",
+            r"output 'code' is \[items, 16\], which may be 16 segments of one number each or a vector .*unsqueeze\(1\) "
+            r"makes it \[items, 1, 16\]; if these are segments, declare segment_numbers = \('code',\) in the class",
+        ),
+        (
+            "misread",
+            r"^misread: scorer 'mahalanobis' \(.*\) reads an output that model 'untrained' \(broken_plugin:Untrained\) "
+            r"does not make: unknown output 'embeding'; did you mean 'embedding'\? \(known: embedding\); set scorer.on to "
+            "one of these, or return 'embeding' from the model's outputs$",
+        ),
+        (
+            "bare",
+            r"model 'bare' \(broken_plugin:Bare\) of bare: outputs must return a mapping .*, got Tensor",
+        ),
+        ("mistaken", "unknown output 'embeding'.*; choose another scorer, or return 'embeding' from"),
     ],
 )
-def test_a_forgotten_axis_of_segments_is_found_before_training(
+def test_outputs_that_break_the_contract_are_found_before_training(
     method: str, message: str, registry: Registry, cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PluginError, match=message):
@@ -253,6 +346,61 @@ def test_an_output_of_one_axis_lacks_its_segments_and_several_segments_are_no_mi
     assert segments_fault({"embedding": (5, 128), "distance": (5,)}) is None
     assert segments_fault({"reconstruction_error": (128,)}) is None
     assert segments_fault({"claim_nll": (4,), "embedding": (1, 128)}) is None
+
+
+def test_segments_of_one_number_are_declared_or_shown_by_an_output_of_vectors() -> None:
+    assert "output 'code' is [items, 128]" in (undeclared_segments({"code": (128,)}, declared=()) or "")
+    assert "output 'nll' is [items, 4]" in (
+        undeclared_segments({"nll": (4,), "embedding": (1, 8)}, declared=()) or ""
+    )
+    assert undeclared_segments({"code": (128,)}, declared=("code",)) is None
+    assert undeclared_segments({"norm": (4,), "embedding": (4, 8)}, declared=()) is None
+    assert undeclared_segments({"nll": (1,), "logits": (1, 3)}, declared=()) is None
+
+
+@pytest.mark.parametrize("method", ["idnn[scorer=mistaken]", "untrained[on=embeding]"])
+def test_an_output_or_a_scorer_of_the_users_choice_is_the_users_mistake(
+    method: str, registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"reads an output that model .* does not make: unknown output 'embeding'"
+    ):
+        go(tmp_path, method, cache=cache, registry=registry)
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_output_that_a_scorer_reads_unannounced_is_named_in_its_job(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    document = go(tmp_path, "secretive", cache=cache, registry=registry)
+    [failed] = document.failed
+    assert failed.kind == "score"
+    assert "reads an output that model 'untrained' (broken_plugin:Untrained) does not make" in failed.message
+    assert "unknown output 'loudness' (known: embedding)" in failed.message
+
+
+def test_a_mistake_in_outputs_costs_no_training_but_a_model_may_need_to_be_trained_for_them(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    document = go(tmp_path, "prying", "averaging", "maturing", cache=cache, registry=registry)
+    jobs = {(job.method, job.kind): job for job in document.jobs}
+    averaged = jobs["averaging", "fit"].message
+    assert averaged.endswith("output 'embedding' must be [items=2, segments, ...], got [1, 1, 16]")
+    failed = jobs["prying", "fit"]
+    assert failed.message == "AttributeError: 'Items' object has no attribute 'labels'"
+    assert "in rehearse" in failed.detail
+    assert (jobs["maturing", "fit"].status, jobs["maturing", "score"].status) == ("ok", "ok")
+
+
+def test_a_model_may_slice_the_silent_items_of_planning_and_is_refused_what_items_lack(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    shown = describe(registry, Selector("slicing"), dataset=Selector("synthetic"))
+    assert getattr(shown, "output_shapes", None) == {"embedding": [1, 16]}
+    with pytest.raises(PluginError, match="AttributeError: 'Items' object has no attribute 'labels'"):
+        describe(registry, Selector("prying"), dataset=Selector("synthetic"))
+    document = go(tmp_path, "segmented[scorer=knn,scorer.on=code]", "slicing", cache=cache, registry=registry)
+    assert document.failed == []
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import soundfile
 import tiny
 
-from asdbench import ConfigError, Method, PluginError, Registry, Selector, hookimpl
+from asdbench import Config, ConfigError, Method, PluginError, Registry, Selector, hookimpl
 from asdbench.cli import status_of
+from asdbench.core.options import options_of
 from asdbench.plugin.registry import Plugin
 from asdbench.recipes.remembered import resolve_any
 from asdbench.recipes.resolve import resolve
@@ -136,3 +137,53 @@ def test_an_unknown_scorer_of_the_user_is_a_usage_error(capsys: Capture) -> None
     error = capsys.readouterr().err
     assert "unknown scorer 'knnn'; did you mean 'knn'?" in error
     assert "of plugin" not in error
+
+
+# The options that choose a protocol, and presets.
+
+
+def test_a_method_is_described_on_a_protocol_of_any_dataset(capsys: Capture) -> None:
+    shown = described(
+        "stgram_mfn[preset=dcase2022]", "-d", "synthetic[protocol=loso,by=machine]", capsys=capsys
+    )
+    assert shown["classes"] == 12  # of 15: all sections of one of the five machine types are left out
+    chosen = {row["option"]: (row["value"], row["kind"]) for row in shown["dataset_options"]}
+    assert chosen == {
+        "protocol": ("loso", "loso | none"),
+        "by": ("machine", "machine | section | part | none"),
+    }
+    [preset] = [row for row in shown["options"] if row["option"] == "preset"]
+    assert preset["value"] == "dcase2022"
+    assert "cosine_old" in preset["kind"].split(" | ")
+    assert status_of(["describe", "idnn", "-d", "synthetic"]) == 0
+    text = capsys.readouterr().out
+    heading = text.index("\noptions, for -d synthetic[option=value]:\n  protocol ")
+    assert "  by                   none" in text[heading:]
+    assert "preset" not in text  # it has none
+    assert status_of(["describe", "idnn", "-d", "synthetic[protocol=loso,by=colour]"]) == 2
+    assert "by=colour: unknown column 'colour' (known: machine, part, section)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["describe", "synthetic"], ["datasets", "info", "synthetic"]])
+def test_a_dataset_lists_its_protocol_and_lists_of_values_as_people_write_them(
+    words: list[str], capsys: Capture
+) -> None:
+    assert status_of([*words[:-1], "synthetic[machines=fan+pump,protocol=loso,by=section]", "--json"]) == 0
+    rows = {row["option"]: row for row in json.loads(capsys.readouterr().out)["options"]}
+    assert (rows["protocol"]["value"], rows["by"]["value"]) == ("loso", "section")
+    assert rows["machines"]["kind"] == "list of str | str"
+    assert status_of([*words[:-1], "synthetic[machines=fan+pump]"]) == 0
+    text = capsys.readouterr().out
+    assert "  machines             fan+pump " in text
+    assert "Ellipsis" not in text
+
+
+def test_types_of_options_are_named_for_people() -> None:
+    class Odd(Config, frozen=True):
+        sizes: tuple[int, ...] = ()
+        window: tuple[int, float] = (1, 2.0)
+        weights: dict[str, float] = {}
+        choice: Literal["a", "b"] | None = None
+
+    rows = options_of("model", Odd, values={"sizes": [], "window": [], "weights": {}, "choice": None})
+    assert [row.kind for row in rows] == ["list of int", "(int, float)", "str to float", "a | b | none"]

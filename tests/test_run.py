@@ -26,7 +26,7 @@ from asdbench import (
 )
 from asdbench.results.plots import draw_one
 from asdbench.results.record import decode
-from asdbench.results.schema import ResultRow
+from asdbench.results.schema import ChosenCheckpoint, ResultRow, epochs_text
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
 from asdbench.runs.run import run_planned
@@ -144,6 +144,27 @@ def test_scores_are_kept_for_every_checkpoint_and_the_best_are_shown_on_request(
     best, last = document.methods["toy"].best_on_test_labels, document.summary["toy"]
     assert best is not None
     assert total(best) >= total(last) - 1e-12
+    summary = document.methods["toy"]
+    [chosen], [own] = summary.best_checkpoints, summary.checkpoints
+    assert (own.place, own.seed, own.epoch) == ("all", 42, 3)
+    on_test = tiny.go(copied, cache=cache, selection="test")  # the same choice as a rule of its own
+    assert chosen == on_test.methods["toy"].checkpoints[0]
+    [line] = [
+        line for line in tiny.table_of(document).splitlines() if line.startswith("chosen on test labels")
+    ]
+    assert line.endswith(f"; epoch {chosen.epoch}")
+    assert f"chosen checkpoint: epoch {chosen.epoch}" in tiny.table_of(on_test).splitlines()
+    assert "chosen checkpoint" not in tiny.table_of(document)
+
+
+def test_checkpoints_of_several_models_are_named_with_their_places() -> None:
+    def chosen(place: str, epoch: int, seed: int = 1) -> ChosenCheckpoint:
+        return ChosenCheckpoint(place=place, seed=seed, epoch=epoch)
+
+    assert epochs_text([]) == ""
+    assert epochs_text([chosen("fan", 7), chosen("valve", 7)]) == "epoch 7"
+    assert epochs_text([chosen("fan", 7), chosen("valve", 9)]) == "epochs fan 7, valve 9"
+    assert epochs_text([chosen("fan", 7), chosen("fan", 9, seed=2)]) == "epochs fan seed 1 7, fan seed 2 9"
 
 
 def total(averages: dict[str, float | None]) -> float:

@@ -41,8 +41,9 @@ def results_table(document: RunDocument, *, by: By = "type") -> str:
         by: ``type`` shows the outermost result groups, ``id`` all of them.
     """
     blocks = [_block(document, label, by=by) for label in document.methods]
-    warnings = "\n".join(f"warning: {note}" for note in document.data.notes)
-    return "\n\n".join([*blocks, *comparison(document), *([warnings] if warnings else [])])
+    warnings = [f"not run: {label}: {why}" for label, why in document.refused.items()]
+    warnings += [f"warning: {note}" for note in document.data.notes]
+    return "\n\n".join([*blocks, *comparison(document), *(["\n".join(warnings)] if warnings else [])])
 
 
 def _block(document: RunDocument, label: str, *, by: By) -> str:
@@ -136,7 +137,11 @@ def _footnotes(document: RunDocument, label: str) -> Iterator[str]:
         values = [
             f"{metric_name(name)} {percent(value)}" for name, value in best.items() if value is not None
         ]
-        yield f"chosen on test labels (selection=test, not for comparison): {', '.join(values)}"
+        yield (
+            f"chosen on test labels (selection=test, not for comparison): {', '.join(values)}; {summary.best_epochs}"
+        )
+    if summary.epochs and summary.selection != "last":
+        yield f"chosen checkpoint: {summary.epochs}"
     yield from _of_printed(summary)
     yield from document.failure_lines(label)
     if any(job.method == label for job in document.failed):

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,9 +25,12 @@ from asdbench import (
     Items,
     Method,
     Model,
+    Preset,
+    PresetRun,
     Row,
     Scorer,
     Selector,
+    Setting,
     hookimpl,
     lazy,
 )
@@ -67,6 +71,81 @@ class Uneven(Untrained):
         """Return the mean features of two halves, and of all without the axis of segments."""
         embedding = super().outputs(items)["embedding"]
         return {"embedding": embedding.repeat(1, 2, 1), "code": embedding.squeeze(1)}
+
+
+class Nameless(Untrained):
+    """Forgets the segments of a vector that is not named embedding."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features without the axis of segments."""
+        return {"code": items.features().mean(dim=2)}
+
+
+class Segmented(Nameless):
+    """The same numbers, declared to be segments."""
+
+    segment_numbers = ("code",)
+
+
+class Slicing(Untrained):
+    """Reads slices and batches of its items."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features, item by item."""
+        one_by_one = [super(Slicing, self).outputs(batch)["embedding"] for batch in items[:].batches(1)]
+        return {"embedding": torch.cat(one_by_one)}
+
+
+class Prying(Untrained):
+    """Reads what items do not have."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the labels."""
+        return {"embedding": items.labels}  # type: ignore[attr-defined]
+
+
+class Maturing(Untrained):
+    """Has no outputs before it is trained."""
+
+    def __init__(self, config: Any, info: Info) -> None:
+        super().__init__(config, info)
+        self.register_buffer("mature", torch.tensor(0))
+
+    def fit(self, train: Items, held: Items, trainer: Any) -> None:
+        """Ripen."""
+        self.mature += 1
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features."""
+        if not self.mature:
+            raise ValueError("not yet")
+        return super().outputs(items)
+
+
+class Averaging(Untrained):
+    """Averages the items of a batch."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features of all items."""
+        return {"embedding": super().outputs(items)["embedding"].mean(dim=0, keepdim=True)}
+
+
+class Bare(Untrained):
+    """Gives its output no name."""
+
+    def outputs(self, items: Items) -> Mapping[str, Tensor]:
+        """Return the mean features."""
+        return super().outputs(items)["embedding"]  # type: ignore[return-value]
+
+
+class Foreign:
+    """Inherits from nothing of asdbench."""
+
+    def fit(self) -> None:
+        """Do nothing."""
+
+    def outputs(self) -> None:
+        """Do nothing."""
 
 
 class WithoutInfo(Untrained):
@@ -131,6 +210,31 @@ class Unlearning(Scorer, frozen=True):
         return np.asarray(outputs[self.on][:, :, 0], dtype=np.float64)
 
 
+class Mistaken(Scorer, frozen=True):
+    """Reads an output that no model makes, and cannot be given another."""
+
+    learns: ClassVar[bool] = False
+
+    @property
+    def on(self) -> str:
+        """Name of the output."""
+        return "embeding"
+
+    def score(self, state: Any, outputs: Any, context: Any) -> Any:
+        """Return the first value."""
+        return np.asarray(outputs[self.on][:, :, 0], dtype=np.float64)
+
+
+class Secretive(Unlearning, frozen=True):
+    """Does not say which second output it reads."""
+
+    learns: ClassVar[bool] = False
+
+    def score(self, state: Any, outputs: Any, context: Any) -> Any:
+        """Read it."""
+        return outputs["loudness"]
+
+
 class Dividing(Unlearning, frozen=True):
     """Fails while it is configured."""
 
@@ -187,11 +291,19 @@ class Troubled(Config, frozen=True):
             raise LookupError(f"no {place}")
 
 
-MODELS: Mapping[str, type[Model]] = {
+MODELS: Mapping[str, type] = {
     "untrained": Untrained,
     "batched": Batched,
     "flat": Flat,
     "uneven": Uneven,
+    "nameless": Nameless,
+    "segmented": Segmented,
+    "slicing": Slicing,
+    "prying": Prying,
+    "averaging": Averaging,
+    "bare": Bare,
+    "foreign": Foreign,
+    "maturing": Maturing,
     "without_info": WithoutInfo,
     "quitting": Quitting,
     "without_held": WithoutHeld,
@@ -206,6 +318,8 @@ SCORERS: Mapping[str, type[Scorer]] = {
     "empty_scorer": EmptyScorer,
     "unlearning": Unlearning,
     "dividing": Dividing,
+    "mistaken": Mistaken,
+    "secretive": Secretive,
 }
 
 
@@ -217,10 +331,15 @@ def entries(classes: Mapping[str, type]) -> list[Entry]:
     ]
 
 
-def method(name: str, **parts: str) -> Method:
+def method(name: str, **fields: Any) -> Method:
     """Return a method of one part of this plugin, and sound ones."""
-    sound = {"featurizer": "logmel", "model": "untrained", "scorer": "mahalanobis"}
-    return Method(name=name, title=name, paper="none", defaults={"n_mels": 16}, **(sound | parts))
+    sound = {
+        "featurizer": "logmel",
+        "model": "untrained",
+        "scorer": "mahalanobis",
+        "defaults": {"n_mels": 16},
+    }
+    return Method(name=name, title=name, paper="none", **(sound | fields))
 
 
 @hookimpl
@@ -262,7 +381,25 @@ def absent(run: Any) -> Any:
 def asdbench_ensembles() -> list[Ensemble]:
     """Offer an ensemble with a member that does not exist."""
     members = (Selector("untrained"), Selector("no_such_method"))
-    return [Ensemble(name="with_a_stranger", title="", paper="none", members=members)]
+    misspelt = (Selector("idnn", {"epoch": "3"}), Selector("autoencoder"))
+    return [
+        Ensemble(name="with_a_stranger", title="", paper="none", members=members),
+        Ensemble(name="with_an_option", title="", paper="none", members=misspelt),
+    ]
+
+
+@hookimpl
+def asdbench_presets() -> list[Preset]:
+    """Offer a preset with an unknown option of a dataset, and one with an unknown option of a method."""
+    runs = {
+        "broken/data": PresetRun(
+            dataset=Selector("synthetic", {"id": "1"}), methods=(Selector("untrained"),)
+        ),
+        "broken/method": PresetRun(
+            dataset=Selector("synthetic"), methods=(Selector("idnn", {"epoch": "3"}),)
+        ),
+    }
+    return [Preset(name=name, summary="", runs=(run,)) for name, run in runs.items()]
 
 
 @hookimpl
@@ -277,6 +414,13 @@ def asdbench_methods() -> list[Method]:
             for name in FEATURIZERS
         ),
         *(method(name, scorer=name) for name in SCORERS),
+        method("misspelt", defaults={"n_mel": 16}),
+        method("needy", defaults={"n_mel": 16}, requires={"encoder": "a file"}),
+        method("small", defaults={"n_mels": 0}),
+        method("misplaced", on={"synthetic": Setting(options={"epoch": 3})}),
+        method("misfitting", units={"fan": {"reg": -1}}, presets={"deep": {"n_mels": 8}}),
+        method("misnamed", presets={"deep": {"depth": 4}}),
+        method("misread", defaults={"n_mels": 16, "on": "embeding"}),
         method("lost_model", model="no_such_model"),
         method("lost_scorer", scorer="no_such_scorer"),
     ]

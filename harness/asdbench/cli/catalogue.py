@@ -109,7 +109,7 @@ def sys_info(*, as_json: bool) -> None:
 
 
 def _print_head(described: MethodDescription | EnsembleDescription | PartDescription) -> None:
-    hidden = {"options", "presets", "targets", "members"}
+    hidden = {"options", "dataset_options", "presets", "targets", "members"}
     for name in described.__struct_fields__:
         if name in hidden:
             continue
@@ -130,6 +130,12 @@ def _print_options(described: MethodDescription | PartDescription) -> None:
         click.echo("\npresets, for METHOD[preset=NAME]:")
     for name, values in presets.items():
         click.echo(f"  {name:<20} {', '.join(f'{key}={typed(value)}' for key, value in values.items())}")
+    for line in option_lines(getattr(described, "dataset_options", []), of=f"-d {_dataset_of(described)}"):
+        click.echo(line)
+
+
+def _dataset_of(described: MethodDescription | PartDescription) -> str:
+    return str(getattr(described, "dataset", ""))
 
 
 def _cites(registry: Registry, plugin: Plugin) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import msgspec
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.output import option_lines, print_json, readable
@@ -54,10 +55,14 @@ def info(dataset: Selector, *, as_json: bool) -> None:
     It gives the licence, citation, counts, classes, columns, archives and options.
     """
     from asdbench.data.card import card_document
-    from asdbench.runs.request import open_dataset
+    from asdbench.runs.request import open_dataset, protocol_options, split_protocol
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the card
-        document = card_document(open_dataset(load_registry(), dataset))
+        registry = load_registry()
+        selector, by = split_protocol(registry, dataset)
+        opened = open_dataset(registry, selector)
+        document = card_document(opened)
+    document = msgspec.structs.replace(document, options=[*document.options, *protocol_options(opened, by)])
     if as_json:
         print_json(document)
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asdbench.cli import FAILED, OK
+from asdbench.cli import FAILED, OK, PLUGIN_INVALID
 from asdbench.cli.output import for_screen, print_json, tables_of
 from asdbench.cli.settings import (
     SELECTOR,
@@ -173,6 +173,7 @@ def run(
     _check_files(out, figure=figure, scores=scores)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
+    _check_preset(preset, registry, cache=cache)
     first = Request(
         methods=runs[0].methods,
         dataset=runs[0].dataset,
@@ -192,8 +193,7 @@ def run(
     )
     requests = [_with(first, each) for each in runs]
     if dry_run:
-        _show_plan(_estimates(registry, requests), as_json=as_json)
-        return OK
+        return _dry_run(registry, requests, as_json=as_json)
     documents = _documents(registry, requests)
     # What plugins print while they draw and tabulate is for people; the answer itself comes last.
     with contextlib.redirect_stdout(sys.stderr):
@@ -203,7 +203,7 @@ def run(
             _write_scores(documents, out=out, scores=scores)
         tables = [] if as_json else [tables_of(registry, document, by=by) for document in documents]
     _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
-    return FAILED if any(document.failed for document in documents) else OK
+    return _status(documents)
 
 
 def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None:
@@ -235,20 +235,45 @@ def _runs(
     return [PresetRun(dataset=dataset, methods=methods) for dataset in datasets]
 
 
+def _check_preset(name: str | None, registry: Registry, *, cache: Path) -> None:
+    if name is None:
+        return
+    from asdbench.runs.plan import check_preset
+
+    with contextlib.redirect_stdout(sys.stderr):
+        check_preset(name, registry, cache=cache)
+
+
 def _with(first: Request, run: PresetRun) -> Request:
     """Return the request of one run; the rule for checkpoints on the command line wins over that of a preset."""
     selection = first.selection or run.selection
     return replace(first, dataset=run.dataset, methods=run.methods, selection=selection)
 
 
-def _estimates(registry: Registry, requests: Sequence[Request]) -> list[CaseEstimate]:
+def _dry_run(registry: Registry, requests: Sequence[Request], *, as_json: bool) -> int:
+    rows, refused = _estimates(registry, requests)
+    _show_plan(rows, as_json=as_json)
+    for label, why in refused.items():
+        click.echo(f"not run: {label}: {why}", err=True)
+    return PLUGIN_INVALID if refused else OK
+
+
+def _status(documents: Sequence[RunDocument]) -> int:
+    if any(document.refused for document in documents):
+        return PLUGIN_INVALID
+    return FAILED if any(document.failed for document in documents) else OK
+
+
+def _estimates(registry: Registry, requests: Sequence[Request]) -> tuple[list[CaseEstimate], dict[str, str]]:
+    """Return the estimate of every case, and the methods that cannot be planned with the reason."""
     from asdbench.cli.progress import ProgressBars
     from asdbench.runs.estimate import estimate
     from asdbench.runs.plan import plan_run
 
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # standard output is for the plan
         plans = [plan_run(request, registry, observer=bars) for request in requests]
-        return [row for planned in plans for row in estimate(planned)]
+        rows = [row for planned in plans for row in estimate(planned)]
+    return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 
 
 def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
@@ -283,6 +308,7 @@ def _afterword(document: RunDocument, *, out: Path, as_json: bool) -> Iterator[s
     run = document.run.id
     if as_json:
         yield from (f"warning: {note}" for note in document.data.notes)
+        yield from (f"not run: {label}: {why}" for label, why in document.refused.items())
         for method in dict.fromkeys(job.method for job in document.failed):
             yield from (f"{method}: {line}" for line in document.failure_lines(method))
     again = f"asdbench runs show {run} --out {shlex.quote(str(out))}"

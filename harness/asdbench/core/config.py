@@ -30,7 +30,7 @@ def config_of(built: Any) -> type[Config]:
     if not (isinstance(config, type) and issubclass(config, Config)):
         raise PluginError(
             f"{built!r} has no Config that inherits from asdbench.Config; models inherit one from asdbench.Model, "
-            "featurizers from asdbench.Featurizer"
+            "featurizers from asdbench.Featurizer, and scorers, which inherit from asdbench.Scorer, are one"
         )
     return config
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,11 +43,18 @@ def _kind(hint: Any) -> str:
         return _kind(typing.get_args(hint)[0])
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(str(value) for value in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        return f"list of {_kind(typing.get_args(hint)[0])}"
+    if isinstance(origin := typing.get_origin(hint), type) and issubclass(origin, Collection):
+        return _kind_of_many(origin, [_kind(part) for part in typing.get_args(hint) if part is not Ellipsis])
     if typing.get_args(hint):
         return " | ".join(_kind(part) for part in typing.get_args(hint))
     return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _kind_of_many(origin: type, parts: Sequence[str]) -> str:
+    if issubclass(origin, Mapping):
+        return f"{parts[0]} to {parts[1]}"
+    # All of one kind, as in ``tuple[str, ...]`` and ``list[str]``, or each of its own, as in ``tuple[int, float]``.
+    return f"list of {parts[0]}" if len(parts) == 1 else f"({', '.join(parts)})"
 
 
 def _meaning(hint: Any) -> str:

@@ -12,7 +12,7 @@ structs do not.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -107,6 +107,10 @@ class Model(nn.Module):
     """Epochs that it trains for, which ``--dry-run`` uses to estimate time; a fraction where an epoch uses less of an item
     than the outputs do. None: it is derived from the options ``epochs`` and ``<stage>_epochs``, or ``iterations`` and
     ``batch_size``."""
+    segment_numbers: ClassVar[Collection[str]] = ()
+    """Names of the outputs ``[n, segments]`` that hold one number for each of several segments, for example
+    ``("claim_nll",)``. Undeclared, planning refuses such an output, because a vector that lacks its axis of segments looks
+    the same; an output of vectors with as many segments, ``[n, segments, dims]``, makes the declaration unnecessary."""
 
     def __init__(self, config: Any, info: Info) -> None:
         """Build the network, on the CPU; torch's generator is already seeded for its initialisation.
@@ -148,7 +152,8 @@ class Model(nn.Module):
         """Return the outputs for a batch, by name; scorers select one with their ``on``.
 
         It is called in eval mode and without gradients, on batches of any size. Row i of every output must depend on
-        item i only.
+        item i only. The names do not depend on training: planning calls it on a silent item before ``fit``, and refuses a
+        scorer that reads an output which is not there.
 
         Args:
             items: The batch; ``items.features()`` or ``items.raw()`` gives its data.
@@ -156,6 +161,7 @@ class Model(nn.Module):
         Returns:
             Tensors ``[n, segments, ...]``, for example ``{"embedding": [n, 1, dims], "claim_nll": [n, 1]}``. All have
             the same segments, or 1 for the whole item, and ``embedding`` has three axes; planning refuses anything else.
+            Outputs ``[n, segments]`` with several segments may need a declaration, see ``segment_numbers``.
             NaN marks an output that an item does not have, for example a likelihood under a class outside the unit.
         """
         raise NotImplementedError(f"{type(self).__name__} must define outputs")
@@ -189,6 +195,11 @@ class Scorer(Config, frozen=True, kw_only=True):
     def on(self) -> str:
         """Name of the model output to read. Declare a field ``on`` instead to let users choose it."""
         raise NotImplementedError(f"{type(self).__name__} must define on")
+
+    @property
+    def reads(self) -> Collection[str]:
+        """Names of all model outputs that it reads; planning refuses a model that does not make one of them."""
+        return (self.on,)
 
     @property
     def needs_claims(self) -> bool:

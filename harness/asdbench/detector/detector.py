@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,24 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from asdbench.core.config import config_of, configure
 from asdbench.core.info import Info
 from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
 from asdbench.detector.items import Items
+from asdbench.detector.returned import (
+    Breach,
+    checked_features,
+    checked_outputs,
+    checked_scores,
+    checked_state,
+)
 from asdbench.detector.trainer import Trainer
 from asdbench.detector.weights import load_file, save_file
-from asdbench.errors import PluginError, unknown
+from asdbench.errors import PluginError
 from asdbench.plugin.entries import Aggregate, Lazy
-from asdbench.recipes.recipe import Part, Recipe
+from asdbench.recipes.recipe import Part, Recipe, unread_message
 
 EMBEDDING = "embedding"
 """The output whose segments are vectors; scorers of vectors read it by default."""
@@ -42,7 +49,7 @@ class Detector:
         self.recipe = recipe
         featurizer = _build(recipe.featurizer, info)
         # The model is built for the features' shape, so the featurizer comes first.
-        self.info = replace(info, feature_shape=_feature_shape(featurizer, info))
+        self.info = replace(info, feature_shape=_feature_shape(featurizer, info, of=recipe.featurizer))
         self.featurizer: Featurizer = featurizer.to(info.device)
         self.model: Model = _build(recipe.model, self.info).to(info.device)
         self.scorer: Scorer = configure(
@@ -69,19 +76,19 @@ class Detector:
         pieces: dict[str, list[NDArray[Any]]] = {}
         with torch.no_grad(), self._precision():
             for batch in items.batches(BATCH.get(torch.device(self.info.device).type, 16)):
-                found = self.model.outputs(batch)
+                found = checked_outputs(self.model.outputs(batch), model=self.recipe.model, items=len(batch))
+                if fault := self.breach({name: tuple(value.shape[1:]) for name, value in found.items()}):
+                    raise Breach(self.recipe.model, fault)
                 for name, value in found.items():
-                    pieces.setdefault(name, []).append(_checked(name, value, items=len(batch)))
-                if fault := segments_fault({name: tuple(value.shape[1:]) for name, value in found.items()}):
-                    raise PluginError(f"model {self.recipe.model.name!r}: {fault}")
+                    pieces.setdefault(name, []).append(value.float().cpu().numpy())  # numpy has no bfloat16
         return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
     def fit_scorer(self, items: Items) -> None:
         """Fit the scorer on the outputs for normal items; does nothing if the scorer learns nothing."""
         if self.scorer.learns:
             outputs = self.outputs(items)
-            self._check_output(outputs)  # or the scorer would raise a bare KeyError
-            self.state = self.scorer.fit(outputs, _context(items))
+            state = self.scorer.fit(self._readable(outputs), _context(items))
+            self.state = checked_state(state, scorer=self.recipe.scorer)
 
     def score(self, items: Items) -> NDArray[np.float64]:
         """Return one anomaly score per item, ``[n]``, float64, higher = more anomalous; of a classifier ``[n, classes]``.
@@ -91,20 +98,10 @@ class Detector:
                 model does not give.
         """
         outputs = self.outputs(items)
-        self._check_output(outputs)
-        scores = np.asarray(self.scorer.score(self.state, outputs, _context(items)), dtype=np.float64)
-        # Checked here, because numpy would aggregate a wrong shape, or NaN, without complaint.
-        wanted = [len(self.info.targets)] if self.info.targets else []
-        if scores.ndim != 2 + len(wanted) or [len(scores), *scores.shape[2:]] != [len(items), *wanted]:
-            shape = ", ".join(map(str, [len(items), "segments", *wanted]))
-            raise PluginError(
-                f"scorer {self.recipe.scorer.name!r} must return scores of shape [{shape}], got {list(scores.shape)}"
-            )
-        if not np.isfinite(scores).all():
-            bad = int((~np.isfinite(scores)).reshape(len(scores), -1).any(axis=1).sum())
-            raise PluginError(
-                f"scorer {self.recipe.scorer.name!r}: {bad} of {len(scores)} items have scores that are not finite"
-            )
+        found = self.scorer.score(self.state, self._readable(outputs), _context(items))
+        scores = checked_scores(
+            found, scorer=self.recipe.scorer, items=len(items), targets=len(self.info.targets)
+        )
         return aggregate(scores, self.recipe.common.aggregate)
 
     def save(self, file: Path) -> None:
@@ -134,12 +131,30 @@ class Detector:
         kind = torch.device(self.info.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.recipe.common.precision == "bf16")
 
-    def _check_output(self, outputs: Outputs) -> None:
-        if self.scorer.on not in outputs:
-            raise PluginError(
-                f"scorer {self.recipe.scorer.name!r} reads an output that model {self.recipe.model.name!r} does not have: "
-                + unknown("output", self.scorer.on, known=outputs)
-            )
+    def breach(self, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Return which shape of the outputs for one item, ``[segments, ...]``, breaks the contract; None: none does."""
+        return segments_fault(shapes) or undeclared_segments(shapes, declared=self.model.segment_numbers)
+
+    def unread(self, outputs: Collection[str]) -> str | None:
+        """Return the first output that the scorer reads and that is not among ``outputs``; None: it finds all."""
+        return next((name for name in self.scorer.reads if name not in outputs), None)
+
+    def _readable(self, outputs: Outputs) -> Outputs:
+        """Return the outputs for the scorer, after a check that it finds those that it reads."""
+        if (missing := self.unread(outputs)) is not None:
+            raise PluginError(unread_message(self.recipe, missing, made=outputs))
+        return _Readable(outputs, recipe=self.recipe)
+
+
+class _Readable(dict[str, NDArray[Any]]):
+    """Outputs of a model; reading one that it does not make is no bare ``KeyError``."""
+
+    def __init__(self, outputs: Outputs, *, recipe: Recipe) -> None:
+        super().__init__(outputs)
+        self._recipe = recipe
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        raise PluginError(unread_message(self._recipe, name, made=self))
 
 
 def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -162,6 +177,25 @@ def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     if len({shape[0] for shape in shapes.values()} - {1}) > 1:
         found = ", ".join(f"{name} [items, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
         return f"outputs must have the same segments, their second axis, or 1 for the whole item, got {found}"
+    return None
+
+
+def undeclared_segments(shapes: Mapping[str, tuple[int, ...]], *, declared: Collection[str]) -> str | None:
+    """Return which output may be a vector without its axis of segments, rather than a number for each segment; None: none.
+
+    Args:
+        shapes: Shape of each output for one item, ``[segments, ...]``.
+        declared: Outputs that are declared to hold a number for each segment, ``Model.segment_numbers``.
+    """
+    # Vectors of as many segments show that the model has them.
+    shown = {1, *(shape[0] for shape in shapes.values() if len(shape) > 1)}
+    for name, shape in shapes.items():
+        if len(shape) == 1 and shape[0] not in shown and name not in declared:
+            return (
+                f"output {name!r} is [items, {shape[0]}], which may be {shape[0]} segments of one number each or a vector "
+                f"without its axis of segments; if it is a vector, unsqueeze(1) makes it [items, 1, {shape[0]}]; if these "
+                f"are segments, declare segment_numbers = ({name!r},) in the class of the model"
+            )
     return None
 
 
@@ -203,13 +237,8 @@ def _build(part: Part, info: Info) -> Any:
     return built(config, info)
 
 
-def _feature_shape(featurizer: Featurizer, info: Info) -> tuple[int, ...]:
+def _feature_shape(featurizer: Featurizer, info: Info, *, of: Part) -> tuple[int, ...]:
     # Asked of the featurizer itself, on an item of zeros: no plugin has to state its shape.
     with torch.no_grad():
-        return tuple(featurizer(torch.zeros(1, *info.item_shape)).shape[1:])
-
-
-def _checked(name: str, value: Tensor, *, items: int) -> NDArray[Any]:
-    if value.ndim < 2 or len(value) != items:
-        raise PluginError(f"output {name!r} must be [items={items}, segments, ...], got {list(value.shape)}")
-    return value.float().cpu().numpy()  # numpy has no bfloat16
+        features = featurizer(torch.zeros(1, *info.item_shape))
+        return tuple(checked_features(features, featurizer=of, items=1).shape[1:])

@@ -15,7 +15,7 @@ from torch import Tensor
 from asdbench.core.info import Info
 from asdbench.core.parts import in_parts
 from asdbench.data.pack import Pack
-from asdbench.errors import DataError
+from asdbench.errors import DataError, unknown
 
 Indices = slice | Tensor | NDArray[Any]
 
@@ -26,9 +26,33 @@ SMALLEST_PART = 1 << 20
 """Bytes that are worth a thread of their own when they are copied."""
 
 
+class Source(Protocol):
+    """Where items get their samples and features from; ``rows`` are positions in the set of all its items."""
+
+    @property
+    def info(self) -> Info:
+        """Shapes, sample rate, device and class names."""
+
+    @property
+    def length(self) -> int:
+        """Length along the first axis that every item is cut to."""
+
+    def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
+        """Return samples, float32 ``[n, length, ...]``, on the device."""
+
+    def features(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return features ``[n, *info.feature_shape]``, on the device."""
+
+    def pieces(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Yield features of a few items at a time."""
+
+    def featurize(self, raw: Tensor) -> Tensor:
+        """Return features of other samples ``[m, length, ...]``."""
+
+
 @dataclass(kw_only=True)
 class ItemSource:
-    """Reads samples and computes features for a set of items; all slices of the set share it."""
+    """Reads samples and computes features for a set of items of a pack; all slices of the set share it."""
 
     pack: Pack
     ids: NDArray[np.int64]
@@ -123,6 +147,19 @@ class ItemSource:
         return bool(np.any(self.pack.lengths(ids) < offsets + length))
 
 
+class Columns(dict[str, NDArray[np.str_]]):
+    """Column -> one value per item; the error for one that is not there lists the others."""
+
+    def __missing__(self, name: str) -> NDArray[np.str_]:
+        raise UnknownColumn(unknown("column", name, known=self))
+
+
+class UnknownColumn(DataError, KeyError):  # noqa: N818 - named like the message
+    """Items do not have this column; some columns are known in training only."""
+
+    __str__ = Exception.__str__  # that of KeyError puts the message in quotes
+
+
 class ItemView(Protocol):
     """What a model may read of a batch to compute its outputs; ``Items`` satisfies it."""
 
@@ -158,7 +195,7 @@ class Items:
 
     def __init__(
         self,
-        source: ItemSource,
+        source: Source,
         *,
         rows: NDArray[np.int64],
         claim: Tensor,
@@ -175,7 +212,7 @@ class Items:
         self.target = target
         """True class of a training item in a classification task: an index into ``info.targets``, int64 ``[n]``; -1 in
         all other cases."""
-        self.columns = columns
+        self.columns: Mapping[str, NDArray[np.str_]] = Columns(columns)
         """Column -> one value per item. In training all public columns; otherwise only those known at run time."""
 
     @property

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from asdbench.core.seeding import seed_for
 from asdbench.detector.resume import Place, ResumeFile
 from asdbench.detector.weights import save_file
-from asdbench.errors import RunError
+from asdbench.errors import PluginError, RunError, unknown
 from asdbench.messages.progress import EpochLog, OnProgress, Progress, ignore_progress
 
 Precision = Literal["fp32", "bf16"]
@@ -186,14 +186,14 @@ class Trainer:
     def _step(self, stage: Stage, batch: Any) -> None:
         # A generator, because the second loss of a step may depend on the weights that the first has changed. Only its
         # forward passes are autocast, not ``backward``, as torch advises.
-        losses = stage.losses(batch, self._place.step)
+        losses = _losses(stage, batch, step=self._place.step)
         while True:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
                 pair = next(losses, None)
             if pair is None:
                 return
             name, loss = pair
-            optimizer = stage.optimizers[name]
+            optimizer = _optimizer(stage, name)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -302,6 +302,22 @@ class _Rates:
     def set(self, *, factor: float) -> None:
         for group, rate in self._own:
             group["lr"] = rate * factor
+
+
+def _losses(stage: Stage, batch: Any, *, step: int) -> Iterator[tuple[str, Tensor]]:
+    losses = stage.losses(batch, step)
+    if isinstance(losses, Iterator):
+        return losses
+    raise PluginError(
+        f"losses of stage {stage.name!r} must yield pairs of name and loss, got {type(losses).__name__}"
+    )
+
+
+def _optimizer(stage: Stage, loss: str) -> torch.optim.Optimizer:
+    if loss in stage.optimizers:
+        return stage.optimizers[loss]
+    known = unknown("loss", loss, known=stage.optimizers)
+    raise PluginError(f"stage {stage.name!r} has no optimizer for the loss {loss!r}: {known}")
 
 
 def _factor(stage: Stage, place: Place) -> float:

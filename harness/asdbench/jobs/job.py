@@ -17,7 +17,7 @@ from asdbench.core.files import link_or_copy, locked, sizes_of, write_json
 from asdbench.detector.assembly import arithmetic, detector_of, items_of
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
-from asdbench.detector.size import size_of
+from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
 from asdbench.jobs.probe import RULE, depends_on_batch
@@ -63,6 +63,7 @@ def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgre
     trainer = Trainer(detector.root, settings)
     resumed = trainer.resumed  # read before the fit, which adds finished stages of its own
     train, held = items_of(spec, detector, sets=(spec.train, spec.held), on_progress=on_progress)
+    rehearse(detector)
     detector.fit(train, held, trainer)
     log = trainer.log
     stage = log[-1].stage if log else ""
@@ -134,11 +135,22 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
             device=spec.device,
             threads=spec.threads,
             environment=environment(),
-            rules=[*spec.rules, *detector.scorer.rules(detector.state), *([RULE] if dependent else [])],
+            rules=[
+                *spec.rules,
+                *detector.scorer.rules(detector.state),
+                *([_probed(fitted)] if dependent else []),
+            ],
             batch_dependent=dependent,
             sizes=sizes_of(folder),
         )
         write_json(folder / "score.json", record)
+
+
+def _probed(fitted: FitRecord) -> str:
+    # The detector holds the last checkpoint when it is probed.
+    return (
+        f"{RULE} (last checkpoint, epoch {fitted.checkpoints[-1]})" if len(fitted.checkpoints) > 1 else RULE
+    )
 
 
 def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) -> float:

@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from asdbench.detector.assembly import arithmetic, detector_of
-from asdbench.detector.detector import segments_fault
+from asdbench.detector.returned import Breach
 from asdbench.detector.size import seconds_per_item, size_of
 from asdbench.errors import ConfigError
 from asdbench.messages.jobs import JobSpec
@@ -49,7 +49,9 @@ def _measure(spec: JobSpec) -> Measure:
         detector = detector_of(spec, device="cpu")
         size = size_of(detector)
         return Measure(
-            breach=segments_fault(size.output_shapes),
+            breach=detector.breach(size.output_shapes),
+            outputs=sorted(size.output_shapes),
+            unread=detector.unread(size.output_shapes),
             flops=size.flops,
             epochs=epochs if isinstance(epochs := detector.model.epochs, int | float) else None,
             trains=any(value.requires_grad for value in detector.model.parameters()),
@@ -58,6 +60,8 @@ def _measure(spec: JobSpec) -> Measure:
         )
     except ConfigError as error:
         return Measure(misfit=str(error))
+    except Breach as error:
+        return Measure(breach=error.fault)
     # A border to third-party code: one broken plugin must not stop the planning of the other methods, not even one that
     # exits. Ctrl-C does not reach this process.
     except BaseException as error:  # noqa: BLE001

@@ -14,7 +14,11 @@ class Measure(Config, frozen=True, kw_only=True):
     broken: str | None = None
     """The exception raised by building it or computing outputs; the job itself will report it with a traceback."""
     breach: str | None = None
-    """Which shape of the outputs breaks the contract; None: none does."""
+    """Which type or shape of the outputs breaks the contract; None: none does."""
+    outputs: list[str] = []
+    """Names of the outputs of the model."""
+    unread: str | None = None
+    """Name of an output that the scorer reads and the model does not make; None: there is none."""
     flops: int = 0
     """Floating-point operations for the outputs of one item, without its features."""
     epochs: float | None = None

@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from asdbench.errors import ConfigError, PluginError, unknown
 from asdbench.plugin import hookspecs
+from asdbench.plugin.causes import cause_of, mentions
 from asdbench.plugin.entries import Ensemble, Entry, Lazy, Method, Preset, Printed
 
 GROUP = "asdbench.plugins"
@@ -83,6 +84,8 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     source: importlib.metadata.Distribution | None = None
     """The distribution that declares the entry point."""
+    module: str = ""
+    """What the entry point names; empty: not known."""
     offers: tuple[tuple[Kind, str], ...] = ()
     """(kind, name) of everything it offers."""
     broken: str | None = None
@@ -171,7 +174,7 @@ class Registry:
         except BaseException as error:
             raise PluginError(
                 f"{kind} {name!r} of plugin {self.owner(kind, name)} cannot be imported "
-                f"from {entry.build.path}: {_cause(error)}"
+                f"from {entry.build.path}: {cause_of(error, package=_package(entry.build.path))}"
             ) from error
 
     def summary(self, kind: Kind, name: str) -> str:
@@ -254,15 +257,36 @@ class Registry:
         found = self._things[kind].get(name)
         if found is not None:
             return found
-        kinds = RUN if kind == "method" else (kind,)  # --plugin takes both, so both are suggested
-        known = [known for one in kinds for known in self._things[one]]
-        raise NotOffered(unknown(kind, name, known=known) + not_loaded(self))
+        raise NotOffered(not_offered(self, kind, name=name))
 
 
-def not_loaded(registry: Registry) -> str:
-    """Return the plugins that could not be loaded, as the end of a message; empty if there are none."""
-    broken = [f"{plugin}: {plugin.broken}" for plugin in registry.plugins if plugin.broken]
-    return f"; not loaded: {', '.join(broken)}" if broken else ""
+def not_offered(registry: Registry, kind: Kind, *, name: str) -> str:
+    """Return the message for a name that no plugin offers.
+
+    Plugins that could not be loaded come before the known names, which are many, if the name stands in the source of
+    one of them or is like no known name; else they come last.
+    """
+    kinds = RUN if kind == "method" else (kind,)  # --plugin takes both, so both are suggested
+    known = [known for one in kinds for known in registry.names(one)]
+    message = unknown(kind, name, known=known)
+    broken = [plugin for plugin in registry.plugins if plugin.broken]
+    owners = [plugin for plugin in broken if mentions(_package(plugin.module), name)]
+    if not broken:
+        return message
+    if not owners and "did you mean" in message:
+        return f"{message}; not loaded: {_causes(broken)}"
+    whose = "its plugin is not loaded" if owners else "not loaded"
+    return (
+        f"unknown {kind} {name!r}; {whose}: {_causes(owners or broken)} (known: {', '.join(sorted(known))})"
+    )
+
+
+def _causes(broken: Sequence[Plugin]) -> str:
+    return ", ".join(f"{plugin}: {plugin.broken}" for plugin in broken)
+
+
+def _package(module: str) -> str:
+    return module.partition(":")[0].partition(".")[0]
 
 
 def load_registry() -> Registry:
@@ -279,7 +303,7 @@ def load_registry() -> Registry:
     registry = Registry()
     for point in points:
         if point.name not in left_out:
-            load_plugin(registry, point.name, load=point.load, distribution=point.dist)
+            load_plugin(registry, point.name, load=point.load, distribution=point.dist, module=point.module)
     return registry
 
 
@@ -289,9 +313,10 @@ def load_plugin(
     *,
     load: Callable[[], object],
     distribution: importlib.metadata.Distribution | None = None,
+    module: str = "",
 ) -> None:
     """Load one plugin into the registry; a broken one is skipped with a warning, and listed with its cause."""
-    plugin = Plugin(name=name, source=distribution)
+    plugin = Plugin(name=name, source=distribution, module=module)
     try:
         with _printing_to_stderr():
             registry.add(plugin, load())
@@ -302,7 +327,7 @@ def load_plugin(
     except BaseException as error:  # noqa: BLE001
         import logging  # slower than loading a plugin, and only broken ones need it
 
-        broken = replace(plugin, broken=_cause(error))
+        broken = replace(plugin, broken=cause_of(error, package=_package(module)))
         logging.getLogger(__name__).warning("plugin %s is skipped: %s", broken, broken.broken)
         registry.plugins.append(broken)
 
@@ -316,7 +341,3 @@ def _checked(thing: Thing, wanted: type[V]) -> V:
 def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
     """Redirect what plugins print to standard error: standard output carries results, possibly as JSON."""
     return contextlib.redirect_stdout(sys.stderr)
-
-
-def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asdbench.core.config import Config, config_of
-from asdbench.errors import PluginError, unknown
+from asdbench.errors import PluginError
 from asdbench.plugin.entries import Ensemble, Method
-from asdbench.plugin.registry import Kind, Registry, not_loaded
+from asdbench.plugin.registry import Kind, Registry, not_offered
 from asdbench.recipes.recipe import PartName
 
 REQUIRED: Mapping[PartName, Sequence[str]] = {
@@ -29,8 +29,7 @@ def check_offered(registry: Registry, of: Method | Ensemble, *, kind: Kind, name
         whole: Kind = "method" if isinstance(of, Method) else "ensemble"
         raise PluginError(
             f"{whole} {of.name!r} of plugin {registry.owner(whole, of.name)} names an "
-            + unknown(kind, name, known=registry.names(kind))
-            + not_loaded(registry)
+            + not_offered(registry, kind, name=name)
         )
 
 
@@ -47,7 +46,11 @@ def part_config(registry: Registry, part: PartName, *, name: str) -> type[Config
             f"{registry.entry(part, name).build.path} does not"
             + (", and has not set learns = False" if part == "scorer" and "fit" in missing else "")
         )
-    return config_of(built)
+    try:
+        return config_of(built)
+    except PluginError as error:
+        owner = registry.owner(part, name)
+        raise PluginError(f"{part} {name!r} of plugin {owner} is no {part}: {error}") from error
 
 
 def _is_missing(built: Any, member: str) -> bool:

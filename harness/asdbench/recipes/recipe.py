@@ -5,12 +5,14 @@ Equal recipes give equal results, so the identifiers of models and scores are ha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from asdbench.core.config import Config
+from asdbench.errors import unknown
 from asdbench.plugin.entries import Aggregate, Selection
 
 PartName = Literal["featurizer", "model", "scorer"]
@@ -130,3 +132,14 @@ class EnsembleRecipe(Config, frozen=True, kw_only=True, tag_field="kind", tag="e
     def reduced(self) -> bool:
         """True if a member has a smaller training budget than its paper."""
         return any(member.reduced for member in self.members)
+
+
+def unread_message(recipe: Recipe, output: str, *, made: Iterable[str]) -> str:
+    """Return the message for a scorer that reads an output which the model does not make."""
+    scorer, model = recipe.scorer, recipe.model
+    option = next((name for name, value in scorer.options.items() if value == output), None)
+    choose = f"set scorer.{option} to one of these" if option else "choose another scorer"
+    return (
+        f"scorer {scorer.name!r} ({scorer.path}) reads an output that model {model.name!r} ({model.path}) does not make: "
+        f"{unknown('output', output, known=made)}; {choose}, or return {output!r} from the model's outputs"
+    )

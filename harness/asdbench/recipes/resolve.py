@@ -13,7 +13,7 @@ from asdbench.core.config import Config, convert
 from asdbench.core.environment import DISTRIBUTION, required_by
 from asdbench.core.fingerprints import file_hash_of, identifier
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.plugin.entries import Method, Selector, Setting
+from asdbench.plugin.entries import Ensemble, Method, Selector, Setting
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.parts import check_offered, part_config
 from asdbench.recipes.recipe import PARTS, CommonOptions, EnsembleRecipe, Part, PartName, Recipe
@@ -55,8 +55,8 @@ def resolve_ensemble(
         one: Resolves a member; None: ``resolve``.
 
     Raises:
-        PluginError: No plugin offers the ensemble or a member.
-        ConfigError: There is another option, there are fewer than two members, or a member holds nothing out.
+        PluginError: No plugin offers the ensemble or a member, or its own members do not fit.
+        ConfigError: There is another option, or the user's members are fewer than two, or one holds nothing out.
     """
     ensemble, options = registry.ensemble(selector.name), selector.options
     if ensemble is None:
@@ -67,20 +67,13 @@ def resolve_ensemble(
     named = [Selector(name) for name in options["members"].split("+")] if options else ensemble.members
     for own in ensemble.members if not options else ():
         check_offered(registry, ensemble, kind="method", name=own.name)
-    if len(named) < 2:
-        raise ConfigError(
-            f"{ensemble.name} needs at least two members, got {len(named)}; join them with +, for example "
-            "members=idnn+autoencoder"
-        )
-    if one is None:
-        one = functools.partial(resolve, registry, dataset=dataset)
-    members = [one(member) for member in named]
-    for member in members:
-        if member.common.held == 0:
-            raise ConfigError(
-                f"{ensemble.name} standardises scores with those of held-out items, but {member.label} has held=0; "
-                "choose members with held > 0"
-            )
+    try:
+        members = _members(ensemble, named, one=one or functools.partial(resolve, registry, dataset=dataset))
+    except ConfigError as error:
+        if options:
+            raise
+        owner = registry.owner("ensemble", ensemble.name)
+        raise PluginError(f"ensemble {ensemble.name!r} of plugin {owner} is wrong: {error}") from error
     return EnsembleRecipe(
         method=ensemble.name,
         label=str(selector),
@@ -91,34 +84,84 @@ def resolve_ensemble(
     )
 
 
+def _members(
+    ensemble: Ensemble, named: Sequence[Selector], *, one: Callable[[Selector], Recipe]
+) -> list[Recipe]:
+    if len(named) < 2:
+        raise ConfigError(
+            f"{ensemble.name} needs at least two members, got {len(named)}; join them with +, for example "
+            "members=idnn+autoencoder"
+        )
+    members = [one(member) for member in named]
+    for member in members:
+        if member.common.held == 0:
+            raise ConfigError(
+                f"{ensemble.name} standardises scores with those of held-out items, but {member.label} has held=0; "
+                "choose members with held > 0"
+            )
+    return members
+
+
 def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
     """Resolve a method's options on a dataset.
 
     Later layers win: method, unit, the method's setting for the dataset, preset, the user's options.
 
     Raises:
-        PluginError: No plugin offers the method or one of its parts, or a part does not define what it must.
-        ConfigError: An option is unknown, out of range or ambiguous; the message lists what would be right.
+        PluginError: No plugin offers the method or one of its parts, a part does not define what it must, or the method
+            sets an option wrongly.
+        ConfigError: An option of the user's is unknown, out of range or ambiguous; the message lists what would be right.
     """
     method = registry.method(selector.name)
     parts_of(registry, selector, dataset=dataset)  # raises for one that is not offered
-    # Units are resolved like the whole, with one more layer, so that a preset or the user still overrides them.
-    whole = _resolve(registry, selector, dataset=dataset, unit={})
-    units = {
-        unit: _resolve(registry, selector, dataset=dataset, unit=options)
-        for unit, options in method.units.items()
-    }
-    return msgspec.structs.replace(whole, units=units)
+    try:
+        # Units are resolved like the whole, with one more layer, so that a preset or the user still overrides them.
+        whole, *units = (
+            _resolve(registry, selector, dataset=dataset, layers=layers)
+            for layers in layers_of(registry, selector, dataset=dataset)
+        )
+    except ConfigError as error:
+        if fault := _own_fault(registry, selector, dataset=dataset):
+            owner = registry.owner("method", method.name)
+            raise PluginError(f"method {method.name!r} of plugin {owner} is wrong in its {fault}") from error
+        raise
+    return msgspec.structs.replace(whole, units=dict(zip(method.units, units, strict=True)))
 
 
-def _resolve(registry: Registry, selector: Selector, *, dataset: str, unit: Mapping[str, Any]) -> Recipe:
+def _own_fault(registry: Registry, selector: Selector, *, dataset: str) -> str | None:
+    """Return what is wrong with the options that a method sets itself; None: only the user's can be."""
+    method = registry.method(selector.name)
+    own = Selector(selector.name, {key: value for key, value in selector.options.items() if key == "preset"})
+    for unit, each in zip(["", *method.units], layers_of(registry, own, dataset=dataset), strict=True):
+        *layers, _ = each
+        faults = [
+            _fault(registry, own, dataset=dataset, layers=layers[:count]) for count in range(len(layers) + 1)
+        ]
+        if faults[-1] is None:
+            continue
+        preset = own.options.get("preset")
+        names = ["fields", "defaults", f"units[{unit!r}]", f"on[{dataset!r}]", f"presets[{preset!r}]"]
+        return next(f"{name}: {fault}" for name, fault in zip(names, faults, strict=True) if fault)
+    return None
+
+
+def _fault(registry: Registry, selector: Selector, *, dataset: str, layers: Layers) -> str | None:
+    method = registry.method(selector.name)
+    try:
+        # One that requires options of the user's is not complete, so only its names are checked.
+        if method.requires:
+            _placed(registry, method, layers=layers)
+        else:
+            _resolve(registry, selector, dataset=dataset, layers=layers)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _resolve(registry: Registry, selector: Selector, *, dataset: str, layers: Layers) -> Recipe:
     method = registry.method(selector.name)
     setting = method.on.get(dataset, Setting(options={}))
-    # The scorer first: which options exist depends on it, and any layer may replace it.
-    scorer, layers = _one_scorer(method.scorer, _layers(method, selector, dataset=dataset, unit=unit))
-    names: dict[PartName, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
-    configs = {part: part_config(registry, part, name=names[part]) for part in PARTS}
-    common, options = _divided(method, configs, layers=layers)
+    names, configs, common, options = _placed(registry, method, layers=layers)
     label = str(selector)
     parts = {
         part: Part(
@@ -132,7 +175,7 @@ def _resolve(registry: Registry, selector: Selector, *, dataset: str, unit: Mapp
     return Recipe(
         method=method.name,
         label=label,
-        common=_common(method, common | {"scorer": scorer}, label=label),
+        common=_common(method, common | {"scorer": names["scorer"]}, label=label),
         harness=harness_hash(),
         auxiliary=method.auxiliary,
         classes=method.classes,
@@ -144,6 +187,17 @@ def _resolve(registry: Registry, selector: Selector, *, dataset: str, unit: Mapp
         units={},
         **parts,
     )
+
+
+def _placed(
+    registry: Registry, method: Method, *, layers: Layers
+) -> tuple[dict[PartName, str], dict[PartName, type[Config]], dict[str, Any], dict[PartName, dict[str, Any]]]:
+    """Return the names and configurations of the parts, the common options and those of each part."""
+    # The scorer first: which options exist depends on it, and any layer may replace it.
+    scorer, layers = _one_scorer(method.scorer, layers)
+    names: dict[PartName, str] = {"featurizer": method.featurizer, "model": method.model, "scorer": scorer}
+    configs = {part: part_config(registry, part, name=names[part]) for part in PARTS}
+    return names, configs, *_divided(method, configs, layers=layers)
 
 
 def parts_of(registry: Registry, selector: Selector, *, dataset: str) -> list[tuple[PartName, str]]:

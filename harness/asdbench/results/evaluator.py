@@ -50,6 +50,10 @@ class Evaluation:
     """Cases of all seeds that have none."""
     items: pd.DataFrame
     """One row per test item: official name, content hash, public columns, label, and a score per seed."""
+    chosen: Mapping[int, int] = field(default_factory=dict)
+    """Epoch of the checkpoint behind the results, by the ``id`` of each finished case; empty for ensembles."""
+    chosen_on_test: Mapping[int, int] = field(default_factory=dict)
+    """The same behind ``best_on_test``."""
     rules: tuple[str, ...] = ()
     """Concessions to small data in the evaluation itself."""
     validation: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -93,7 +97,7 @@ def evaluate(
     chosen = {id(found.case): evaluator.checkpoint(found, selection) for found in finished}
     items = evaluator.table(finished, chosen, seeds=seeds)
     validation = evaluator.table(finished, chosen, seeds=seeds, role="validation")
-    best = None
+    best, on_test = None, dict[int, int]()
     is_known = bool(items["label"].notna().any())  # without labels there is nothing to choose on
     if by_selection and is_known and any(len(found.fit.checkpoints) > 1 for found in finished):
         on_test = {id(found.case): evaluator.checkpoint(found, "test") for found in finished}
@@ -112,6 +116,8 @@ def evaluate(
             evaluator.results(items, seeds, resamples=resamples, validation=validation), missing
         ),
         best_on_test=best,
+        chosen=chosen,
+        chosen_on_test=on_test,
         finished=finished,
         unfinished=unfinished,
         items=items,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from asdbench.core.config import Config
 from asdbench.core.files import sizes_of
 from asdbench.errors import RunError
 from asdbench.messages.progress import Status
-from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.results.record import find_run, read_document, run_files
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
-
-FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+)', flags=re.MULTILINE)
+from asdbench.results.traces import place_of
 
 
 class RunLine(Config, frozen=True, kw_only=True):
@@ -30,7 +27,8 @@ class RunLine(Config, frozen=True, kw_only=True):
     methods: list[str]
     seeds: list[int]
     state: str
-    """``finished``, how many of its jobs failed, ``inapplicable``, or why its document cannot be read."""
+    """``finished``, how many methods were not run and how many jobs failed, ``inapplicable``, or why its document cannot
+    be read."""
 
 
 class JobFailure(Config, frozen=True, kw_only=True):
@@ -74,10 +72,10 @@ def list_runs(out: Path) -> list[RunLine]:
 
 def failures_of(document: RunDocument) -> list[JobFailure]:
     """Return the jobs of a run that failed, in the order of its jobs."""
-    recipes = _recipes(summary.recipe for summary in document.methods.values())
+    recipes = document.recipes
     failures = []
     for job in document.failed:
-        file, line = _place(job.detail, recipes.get(job.method))
+        file, line = place_of(job.detail, recipes.get(job.method)) or (None, None)
         failures.append(
             JobFailure(
                 job=job.id,
@@ -138,37 +136,14 @@ def _line(name: str, file: Path) -> RunLine:
 
 
 def _state(document: RunDocument) -> str:
+    troubles = []
+    if count := len(document.refused):
+        troubles.append(f"{count} method{'s' if count > 1 else ''} not run")
     if document.failed:
-        return f"{len(document.failed)} of {len(document.jobs)} jobs failed"
+        troubles.append(f"{len(document.failed)} of {len(document.jobs)} jobs failed")
+    if troubles:
+        return ", ".join(troubles)
     return "finished" if any(job.status == "ok" for job in document.jobs) else "inapplicable"
-
-
-def _recipes(evaluated: Iterable[Recipe | EnsembleRecipe]) -> dict[str, Recipe]:
-    """Return recipes by label, with those of the members of ensembles."""
-    single = [
-        member
-        for recipe in evaluated
-        for member in (recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe])
-    ]
-    return {recipe.label: recipe for recipe in single}
-
-
-def _place(traceback: str, recipe: Recipe | None) -> tuple[str | None, int | None]:
-    """Return the file and line where the code of a method's plugins last was; None, None if it never was."""
-    if recipe is None:
-        return None, None
-    packages = {
-        getattr(one, part).path.partition(":")[0].partition(".")[0]
-        for one in (recipe, *recipe.units.values())
-        for part in PARTS
-    }
-    # By name and not by the installed packages: a run may be read where its plugins are not installed.
-    ours = [
-        (frame["file"], int(frame["line"]))
-        for frame in FRAME.finditer(traceback)
-        if packages & {*Path(frame["file"]).parts, Path(frame["file"]).stem}
-    ]
-    return ours[-1] if ours else (None, None)
 
 
 def _own(store: Store, document: RunDocument) -> Mapping[str, list[Path]]:

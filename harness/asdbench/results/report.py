@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from asdbench.results.published import PrintedValues, printed_for, reported_only
 from asdbench.results.ranking import ranked, strangest
 from asdbench.results.schema import (
     LISTED,
+    ChosenCheckpoint,
     Confusion,
     Cost,
     DataSummary,
@@ -47,6 +48,7 @@ def document_of(
     jobs: Sequence[Outcome],
     run: RunInfo,
     cache: Path,
+    refused: Mapping[str, str] | None = None,
 ) -> RunDocument:
     """Return the document of a run: results, printed values and the outcomes of all jobs."""
     printed = {
@@ -65,6 +67,7 @@ def document_of(
         reported_only=reported_only(registry, prepared, evaluations=evaluations, cache=cache),
         data=_data(prepared),
         records={each.recipe.label: _record_id(each) for each in evaluations},
+        refused=dict(refused or {}),
     )
 
 
@@ -154,12 +157,22 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
         cost=cost_of(evaluation),
         rules=_rules(prepared, evaluation),
         best_on_test_labels=None if best is None else _whole(best),
+        best_checkpoints=_checkpoints(evaluation, evaluation.chosen_on_test),
+        checkpoints=_checkpoints(evaluation, evaluation.chosen),
         confusion=_confusion(prepared, evaluation),
         printed=printed.sources,
         unlabelled=int(items["label"].isna().sum()) if len(items := evaluation.items) else 0,
         strangest=_strangest(prepared, evaluation),
         recipe=evaluation.recipe,
     )
+
+
+def _checkpoints(evaluation: Evaluation, chosen: Mapping[int, int]) -> list[ChosenCheckpoint]:
+    return [
+        ChosenCheckpoint(place=found.case.place, seed=found.case.seed, epoch=chosen[id(found.case)])
+        for found in evaluation.finished
+        if id(found.case) in chosen and len(found.fit.checkpoints) > 1
+    ]
 
 
 def _strangest(prepared: Prepared, evaluation: Evaluation) -> list[RankedItem]:

@@ -15,6 +15,7 @@ from asdbench.messages.progress import EpochLog
 from asdbench.messages.results import Outcome, Usage
 from asdbench.plugin.entries import Printed, Selection, Selector
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+from asdbench.results.traces import shown_place
 
 SCHEMA_VERSION = 2
 LISTED = 5
@@ -219,6 +220,25 @@ class RankedItem(Config, frozen=True, kw_only=True):
     """Number of these held-out items."""
 
 
+class ChosenCheckpoint(Config, frozen=True, kw_only=True):
+    """The checkpoint that a rule chose among those of one model."""
+
+    place: str
+    """Fold and unit of the model."""
+    seed: int
+    epoch: int
+    """Of the last training stage."""
+
+
+def epochs_text(chosen: list[ChosenCheckpoint]) -> str:
+    """Return the epochs for people: ``epoch 7`` if all models share it, else ``epochs fan 7, valve 12``; empty: none."""
+    if len({each.epoch for each in chosen}) <= 1:
+        return "".join(f"epoch {each.epoch}" for each in chosen[:1])
+    several = len({each.seed for each in chosen}) > 1
+    places = [f"{each.place} seed {each.seed}" if several else each.place for each in chosen]
+    return f"epochs {listed([f'{place} {each.epoch}' for place, each in zip(places, chosen, strict=True)])}"
+
+
 class MethodSummary(Config, frozen=True, kw_only=True):
     """What belongs beside a method's results: flags, cost, rules and recipe."""
 
@@ -247,6 +267,10 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     best_on_test_labels: dict[str, float | None] | None
     """Metrics of the checkpoints that do best on the test items, which shows how much a choice on test labels would
     gain; None: there is only one checkpoint."""
+    best_checkpoints: list[ChosenCheckpoint] = []
+    """The checkpoints behind ``best_on_test_labels``, one for each model that has several."""
+    checkpoints: list[ChosenCheckpoint] = []
+    """The checkpoints behind the results, one for each model that has several."""
     confusion: Confusion | None
     """None: the task is detection."""
     printed: list[PrintedSource] = []
@@ -257,6 +281,16 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """The first of these by rank; none for a classifier."""
     recipe: Recipe | EnsembleRecipe
     """The method with every option."""
+
+    @property
+    def epochs(self) -> str:
+        """The epochs of the checkpoints behind the results, for people; empty: no model has several."""
+        return epochs_text(self.checkpoints)
+
+    @property
+    def best_epochs(self) -> str:
+        """The epochs of the checkpoints that do best on test labels, for people."""
+        return epochs_text(self.best_checkpoints)
 
     @property
     def flags(self) -> list[str]:
@@ -305,6 +339,8 @@ class RunDocument(Config, frozen=True, kw_only=True):
     data: DataSummary
     records: dict[str, str] = {}
     """Method -> identifier of its record."""
+    refused: dict[str, str] = {}
+    """Requested method that was not run because a plugin is broken -> why."""
 
     @property
     def failed(self) -> list[Outcome]:
@@ -315,18 +351,34 @@ class RunDocument(Config, frozen=True, kw_only=True):
         """Return the rows of one method."""
         return [row for row in self.results if row.method == method]
 
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes of all methods by label, with those of the members of ensembles."""
+        evaluated = [summary.recipe for summary in self.methods.values()]
+        members = [
+            one
+            for recipe in evaluated
+            for one in (recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe])
+        ]
+        return {recipe.label: recipe for recipe in members}
+
     def failure_lines(self, method: str) -> list[str]:
-        """Return why jobs of a method have no result: a line for each cause, then how many more there are."""
+        """Return why jobs of a method have no result: a line for each cause, then how many more there are.
+
+        A line ends with the file and line of the plugin where the job failed, if its traceback has one.
+        """
+        recipe = self.recipes.get(method)
         jobs = [job for job in self.jobs if job.method == method]
         several = len({job.seed for job in jobs}) > 1
         alike: dict[tuple[str, str, str], list[str]] = {}
         for job in jobs:
             if job.status != "ok":
                 place = f"{job.place} seed {job.seed}" if several else job.place
-                alike.setdefault((job.kind, job.status, job.message), []).append(place)
+                where = shown_place(job.detail, recipe)
+                cause = f"{job.message} ({where})" if where else job.message
+                alike.setdefault((job.kind, job.status, cause), []).append(place)
         lines = [
-            f"{kind} {listed(places)}: {status}: {message}"
-            for (kind, status, message), places in alike.items()
+            f"{kind} {listed(places)}: {status}: {cause}" for (kind, status, cause), places in alike.items()
         ]
         rest = sum(len(places) for places in list(alike.values())[LISTED:])
         return lines[:LISTED] + ([f"and {rest} more jobs have no result"] if rest else [])

@@ -19,17 +19,29 @@ from asdbench.errors import ConfigError, PluginError, RunError
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case, JobSpec, RowSet
 from asdbench.messages.measures import Measure, MeasureTask
+from asdbench.recipes.recipe import unread_message
 from asdbench.recipes.resolve import planning_hash
 
 
-def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> list[Case]:
-    """Return the cases, marking those whose method cannot be built for the data as inapplicable.
+def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> tuple[list[Case], dict[str, str]]:
+    """Return the cases, marking those whose method cannot be built for the data as inapplicable, and what is broken.
+
+    Returns:
+        The cases, and label -> why for methods whose plugins break a contract: the shape of a model's outputs is wrong,
+        or the method's scorer reads an output that is not made.
 
     Raises:
-        ConfigError: A method with options that the user set cannot be built for the data.
-        PluginError: The shape of a model's outputs breaks the contract.
+        ConfigError: A method with options that the user set cannot be built for the data, or the user's scorer reads an
+            output that the model does not make.
     """
-    return [_checked(case, known) for case in cases]
+    broken: dict[str, str] = {}
+    marked = []
+    for case in cases:
+        try:
+            marked.append(_checked(case, known))
+        except PluginError as error:
+            broken.setdefault(case.recipe.label, str(error))
+    return marked, broken
 
 
 def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, Measure]:
@@ -54,7 +66,7 @@ def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, 
         for key, measure in zip(missing, measured, strict=True):
             found[key] = measure
             # What failed may work next time, for example with another library, and costs little to try again.
-            if (measure.broken, measure.misfit, measure.breach) == (None, None, None):
+            if not any((measure.broken, measure.misfit, measure.breach, measure.unread is not None)):
                 remember(_file(cache, key), measure)
     return {job_id: found[key] for job_id, key in keys.items()}
 
@@ -77,6 +89,12 @@ def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
     if measure.breach is not None:
         model = case.fit.recipe.model
         raise PluginError(f"model {model.name!r} ({model.path}) of {case.recipe.label}: {measure.breach}")
+    if measure.unread is not None:
+        changed = case.recipe.changed
+        # A scorer or an output of the user's choice is the user's mistake.
+        kind = ConfigError if "scorer" in changed or measure.unread in changed.values() else PluginError
+        message = unread_message(case.fit.recipe, measure.unread, made=measure.outputs)
+        raise kind(f"{case.recipe.label}: {message}")
     misfit = measure.misfit
     if misfit is None:
         unclaimed = measure.needs_claims and any(claim < 0 for claim in case.score.test.claim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -9,13 +10,13 @@ import msgspec
 from asdbench.core.config import Config, config_of, configure
 from asdbench.core.info import Info
 from asdbench.core.options import OptionDescription, options_of
-from asdbench.data.dataset import Card, Dataset, LocatedDataset
+from asdbench.data.dataset import Card, Count, Dataset, LocatedDataset
 from asdbench.errors import ConfigError, DataError, blamed_on, unknown
-from asdbench.plugin.entries import Selector
+from asdbench.plugin.entries import Method, Selector
 from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, CommonOptions, Recipe
 from asdbench.recipes.resolve import resolve, resolve_ensemble
-from asdbench.runs.request import open_dataset
+from asdbench.runs.request import check_by, open_dataset, protocol_options, split_protocol
 from asdbench.runs.units import check_scope
 
 DescribedKind = Literal["method", "dataset", "featurizer", "scorer", "model"]
@@ -71,6 +72,8 @@ class MethodDescription(Config, frozen=True, kw_only=True):
     """Preset -> its options."""
     options: list[OptionDescription]
     """Every option with its value on this dataset."""
+    dataset_options: list[OptionDescription]
+    """Options that choose the protocol of any dataset; ``asdbench describe`` of the dataset lists the others."""
 
 
 class EnsembleDescription(Config, frozen=True, kw_only=True):
@@ -124,8 +127,12 @@ def describe(
 
 def _describe_part(registry: Registry, selector: Selector, *, kind: DescribedKind) -> PartDescription:
     entry, owner = registry.entry(kind, selector.name), registry.owner(kind, selector.name)
+    by = None
+    if kind == "dataset":
+        selector, by = split_protocol(registry, selector)
     config = config_of(registry.build(kind, selector.name))
-    values = msgspec.to_builtins(configure(config, selector.options, of=selector.name))
+    configured = configure(config, selector.options, of=selector.name)
+    values = msgspec.to_builtins(configured)
     return PartDescription(
         kind=kind,
         name=selector.name,
@@ -133,7 +140,8 @@ def _describe_part(registry: Registry, selector: Selector, *, kind: DescribedKin
         plugin=owner.name,
         licence=owner.licence,
         cites=entry.cites,
-        options=options_of(kind, config, values=values),
+        options=options_of(kind, config, values=values)
+        + (protocol_options(configured, by) if kind == "dataset" else []),
     )
 
 
@@ -146,10 +154,12 @@ def _describe_method(
     from asdbench.detector.size import size_of
 
     method = registry.method(selector.name)
-    data = open_dataset(registry, dataset or Selector(method.home))
+    division, by = split_protocol(registry, dataset or Selector(method.home))
+    data = open_dataset(registry, division)
     recipe = resolve(registry, selector, dataset=data.card.name)
     check_scope(recipe, data.card)
-    info = expected_info(recipe, data)
+    check_by(by, data.card)
+    info = expected_info(recipe, data, by=by)
     owner = registry.owner("method", method.name)
     # Built and run once on silence, so the shapes are measured.
     with blamed_on(f"method {recipe.label!r} of plugin {owner} cannot be built for {data.card.name}"):
@@ -174,7 +184,8 @@ def _describe_method(
         cites=_cites(registry, recipe),
         units={unit: dict(values) for unit, values in method.units.items()},
         presets={preset: dict(values) for preset, values in method.presets.items()},
-        options=_options(registry, recipe),
+        options=[*_options(registry, recipe), *_preset_option(method, recipe)],
+        dataset_options=protocol_options(data, by),
     )
 
 
@@ -185,7 +196,7 @@ def _describe_ensemble(
     if ensemble is None:
         raise NotOffered(unknown("ensemble", selector.name, known=registry.names("ensemble")))
     where = dataset or Selector(ensemble.home)
-    data = open_dataset(registry, where)
+    data = open_dataset(registry, split_protocol(registry, where)[0])
     recipe = resolve_ensemble(registry, selector, dataset=data.card.name)
     members, owner = recipe.members, registry.owner("ensemble", ensemble.name)
     return EnsembleDescription(
@@ -211,14 +222,19 @@ def _cites(registry: Registry, recipe: Recipe) -> dict[str, str]:
     return {part: paper for part, paper in cited.items() if paper}
 
 
-def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
+def expected_info(recipe: Recipe, dataset: Dataset, *, by: str | None = None) -> Info:
     """Return what a model is built for, from the card alone; for the first unit by name if there are several.
+
+    Args:
+        recipe: The method.
+        dataset: Where it is trained.
+        by: The column of a leave-one-out protocol, whose first value is then left out; None: the dataset divides itself.
 
     Raises:
         DataError: The card states its classes or the shape of its items only once the data are read.
     """
     card = dataset.card
-    classes = _classes(recipe, card)
+    classes = _classes(recipe, card, by=by)
     if not card.item_shape or 0 in card.item_shape:
         place = "give an absolute path, " if isinstance(dataset, LocatedDataset) else ""
         raise DataError(
@@ -235,7 +251,7 @@ def expected_info(recipe: Recipe, dataset: Dataset) -> Info:
     )
 
 
-def _classes(recipe: Recipe, card: Card) -> tuple[str, ...]:
+def _classes(recipe: Recipe, card: Card, *, by: str | None) -> tuple[str, ...]:
     if not card.claims:  # items without claims all belong to one class, in every unit
         return (card.claim_of({}),)
     if not card.expected:
@@ -246,10 +262,18 @@ def _classes(recipe: Recipe, card: Card) -> tuple[str, ...]:
     # The official counts stand in for the rows: each has the columns of its items, so it has a unit and a class.
     columns = card.scopes.get(recipe.common.scope, ())
     units: dict[tuple[str, ...], set[str]] = {}
-    for count in card.expected:
+    for count in _trained_on(card, by=by):
         unit = tuple(count.columns[column] for column in columns)
         units.setdefault(unit, set()).add(card.claim_of(count.columns))
     return tuple(sorted(units[min(units)]))
+
+
+def _trained_on(card: Card, *, by: str | None) -> Sequence[Count]:
+    """Return the official counts, without those of the first value that a leave-one-out protocol leaves out."""
+    if by is None or not all(by in count.columns for count in card.expected):
+        return card.expected
+    first = min(count.columns[by] for count in card.expected)
+    return [count for count in card.expected if count.columns[by] != first] or card.expected
 
 
 def _length(recipe: Recipe, card: Card) -> int:
@@ -257,6 +281,17 @@ def _length(recipe: Recipe, card: Card) -> int:
     if recipe.common.length_s is None or card.sample_rate is None:
         return card.item_shape[0]
     return min(round(recipe.common.length_s * card.sample_rate), card.item_shape[0])
+
+
+def _preset_option(method: Method, recipe: Recipe) -> list[OptionDescription]:
+    row = OptionDescription(
+        part="method",
+        option="preset",
+        value=recipe.changed.get("preset"),
+        kind=" | ".join([*method.presets, "none"]),
+        meaning="a named set of options, listed below",
+    )
+    return [row] if method.presets else []
 
 
 def _options(registry: Registry, recipe: Recipe) -> list[OptionDescription]:

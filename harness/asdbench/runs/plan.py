@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,18 +16,18 @@ from asdbench.data.dataset import Card, Fold, TruthDataset
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import Prepared, calling, prepare
-from asdbench.errors import ConfigError, DataError, unknown
+from asdbench.errors import ConfigError, DataError, PluginError
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
-from asdbench.plugin.registry import Registry
+from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
 from asdbench.results.store import Store
 from asdbench.runs.buildable import checked, measures
 from asdbench.runs.cases import Resources, make_cases, model_id_with
 from asdbench.runs.observer import Observer
-from asdbench.runs.request import LOSO, Request, open_dataset, split_protocol
+from asdbench.runs.request import LOSO, Request, check_by, open_dataset, split_protocol
 from asdbench.runs.units import check_scope
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ class Planned:
     request: Request
     prepared: Prepared
     recipes: list[Recipe | EnsembleRecipe]
-    """The requested methods and ensembles, in order."""
+    """The requested methods and ensembles, in order, without those that are refused."""
+    refused: Mapping[str, str]
+    """Label of a method or an ensemble that cannot be planned because a plugin is broken -> why."""
     cases: list[Case]
     """Cases of all requested methods and of all members of ensembles."""
     resources: Resources
@@ -58,14 +61,14 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
     Raises:
         ConfigError: A name or an option is wrong, or does not fit the data.
         DataError: The data are missing, damaged, or incomplete without ``allow_partial``.
-        PluginError: No plugin offers what is requested, or it cannot be imported.
+        PluginError: No plugin offers what is requested, the dataset's is broken, or those of all methods are.
     """
     # Recipes before data: a misspelt option is reported at once, not after minutes of hashing and decoding.
     selector, by = split_protocol(registry, request.dataset)
     dataset = open_dataset(registry, selector)
     with calling(selector.name, to="give its card"):
         name = dataset.card.name
-    recipes = [resolve_any(registry, method, dataset=name, cache=request.cache) for method in request.methods]
+    recipes, refused = _recipes(request, registry, dataset=name)
     _check_labels(recipes)  # results are stored and shown by label
     resources = _resources(request)
     _check_required(recipes, registry)
@@ -73,8 +76,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
     def check(card: Card) -> None:
         for recipe in trained(recipes):
             check_scope(recipe, card)
-        if by is not None and by not in card.columns:
-            raise ConfigError(f"by={by}: {unknown('column', by, known=card.columns)}")
+        check_by(by, card)
 
     prepared = prepare(
         dataset, request.data_root, cache=request.cache, on_progress=observer.preparing, check=check
@@ -92,16 +94,77 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         unseen=by is not None,
     )
     known = measures(cases, cache=request.cache, pack=prepared.opened)
-    cases = checked(cases, known)
+    cases, broken = checked(cases, known)
+    recipes, refused = _without(recipes, broken, refused=refused)
     _warn_of_other_threads(cases, store=Store(request.out))
+    labels = {recipe.label for recipe in trained(recipes)}
     return Planned(
         request=request,
         prepared=prepared,
         recipes=recipes,
-        cases=cases,
+        refused=refused,
+        cases=[case for case in cases if case.recipe.label in labels],
         resources=resources,
         measures=known,
     )
+
+
+def _recipes(
+    request: Request, registry: Registry, *, dataset: str
+) -> tuple[list[Recipe | EnsembleRecipe], dict[str, str]]:
+    """Return the recipes of the requested methods, and why others have none: a broken plugin costs its methods alone."""
+    recipes: list[Recipe | EnsembleRecipe] = []
+    refused: dict[str, str] = {}
+    for method in request.methods:
+        try:
+            recipes.append(resolve_any(registry, method, dataset=dataset, cache=request.cache))
+        except NotOffered:  # a wrong name in the request
+            raise
+        except PluginError as error:
+            refused[str(method)] = str(error)
+    _check_any_left(recipes, refused)
+    return recipes, refused
+
+
+def _without(
+    recipes: Sequence[Recipe | EnsembleRecipe], broken: Mapping[str, str], *, refused: Mapping[str, str]
+) -> tuple[list[Recipe | EnsembleRecipe], dict[str, str]]:
+    """Return the recipes without methods that are broken, or ensembles of them, and why all others are refused."""
+    whys = {recipe.label: next(_whys(recipe, broken), None) for recipe in recipes}
+    left = [recipe for recipe in recipes if whys[recipe.label] is None]
+    both = dict(refused) | {label: why for label, why in whys.items() if why is not None}
+    _check_any_left(left, both)
+    return left, both
+
+
+def _whys(recipe: Recipe | EnsembleRecipe, broken: Mapping[str, str]) -> Iterator[str]:
+    return (broken[each.label] for each in trained([recipe]) if each.label in broken)
+
+
+def _check_any_left(recipes: Sequence[Recipe | EnsembleRecipe], refused: Mapping[str, str]) -> None:
+    if refused and not recipes:
+        raise PluginError("\n".join(dict.fromkeys(refused.values())))
+
+
+def check_preset(name: str, registry: Registry, *, cache: Path) -> None:
+    """Check that the datasets and methods of a preset exist and have the options that it sets.
+
+    Raises:
+        PluginError: One does not; a name or an option that the user typed would be a ``ConfigError``.
+    """
+    for run in registry.preset(name).runs:
+        try:
+            selector, by = split_protocol(registry, run.dataset)
+            card = open_dataset(registry, selector).card
+            check_by(by, card)
+            for method in run.methods:
+                resolve_any(registry, method, dataset=card.name, cache=cache)
+        except (ConfigError, NotOffered) as error:
+            raise PluginError(
+                f"preset {name!r} of plugin {registry.owner('preset', name)} is wrong: {error}"
+            ) from error
+        except PluginError:
+            continue  # planning refuses the broken method and runs the others
 
 
 def trained(recipes: Sequence[Recipe | EnsembleRecipe]) -> list[Recipe]:

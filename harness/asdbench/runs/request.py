@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from asdbench.core.config import config_of, configure
-from asdbench.data.dataset import Dataset
+from asdbench.core.options import OptionDescription
+from asdbench.data.dataset import Card, Dataset
 from asdbench.errors import ConfigError, unknown
 from asdbench.plugin.entries import Selection, Selector
 from asdbench.plugin.registry import Registry
@@ -82,6 +83,39 @@ def split_protocol(registry: Registry, selector: Selector) -> tuple[Selector, st
             raise ConfigError(f"{name}[by={value}] needs protocol={LOSO}: write protocol={LOSO},by={value}")
         raise ConfigError(f"{name}: {unknown('option', key, known=own | {'protocol', 'by'})}")
     return Selector(name, left), by
+
+
+def check_by(by: str | None, card: Card) -> None:
+    """Check that a dataset has the column that ``by`` names; None: it divides itself.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if by is not None and by not in card.columns:
+        raise ConfigError(f"by={by}: {unknown('column', by, known=card.columns)}")
+
+
+def protocol_options(dataset: Dataset, by: str | None) -> list[OptionDescription]:
+    """Return the options that work with any dataset, as ``split_protocol`` reads them, without those it has itself."""
+    columns = dataset.card.columns
+    rows = [
+        OptionDescription(
+            part="dataset",
+            option="protocol",
+            value=None if by is None else LOSO,
+            kind=f"{LOSO} | none",
+            meaning="loso: leave out the values of a column one at a time; none: the dataset's own division",
+        ),
+        OptionDescription(
+            part="dataset",
+            option="by",
+            value=by,
+            kind=" | ".join([*columns, "none"]),
+            meaning="the column of protocol=loso",
+        ),
+    ]
+    own = config_of(type(dataset)).__struct_fields__
+    return [row for row in rows if row.option not in own] if columns else []
 
 
 def open_dataset(registry: Registry, selector: Selector) -> Dataset:

@@ -67,6 +67,7 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
             jobs=jobs,
             run=run_info(planned, registry),
             cache=planned.request.cache,
+            refused=planned.refused,
         )
         for evaluation in evaluations:
             tables = {"items": evaluation.items, "validation": evaluation.validation, "held": evaluation.held}

@@ -43,6 +43,7 @@ class PatchClassifier(Model):
     ``claim_nll`` ``[n, patches]``, ``-ln p``; ``embedding`` ``[n, 1, 1280]``, the mean features of the patches.
     """
 
+    segment_numbers = ("claim_log_odds", "claim_nll")
     Config = ClassifierConfig
 
     def __init__(self, config: ClassifierConfig, info: Info) -> None:

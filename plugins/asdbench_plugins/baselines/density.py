@@ -49,6 +49,7 @@ class FlowDensity(Model):
     Outputs: ``claim_nll`` ``[n, patches]``, ``-ln p`` under the claimed class's flow in nats per value.
     """
 
+    segment_numbers = ("claim_nll",)
     Config = DensityConfig
     centre: Tensor
     spread: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -53,6 +54,11 @@ class WeightedGaussians(Scorer, frozen=True, kw_only=True):
     def on(self) -> str:
         """Name of the first output it reads."""
         return self.first if self.first_weight else self.second
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """Names of the outputs with a weight."""
+        return [self.first if part == "first" else self.second for part in self._parts()]
 
     @property
     def needs_claims(self) -> bool:
