@@ -146,6 +146,10 @@ def test_a_record_has_the_cost_of_the_method_and_of_each_job(record: MethodRecor
     assert model.usage.seconds > 0
     assert scores.usage.peak_memory_bytes > 0
     assert scores.ms_per_item > 0
+    assert scores.ms_alone is not None
+    assert (cost.score_ms, cost.score_alone_ms) == (scores.ms_per_item, scores.ms_alone), (
+        "there is one job only"
+    )
 
 
 def test_a_record_has_commit_versions_and_hardware_of_the_run_and_of_each_job(record: MethodRecord) -> None:

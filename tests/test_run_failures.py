@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 import tiny
 import torch
 
-from asdbench import RunDocument, RunError, Selector
+from asdbench import Items, RunDocument, RunError, Selector
 from asdbench.detector.assembly import detector_of
 from asdbench.detector.detector import Detector
 from asdbench.jobs.job import run_job
@@ -237,6 +238,27 @@ def test_importing_a_plugin_is_no_part_of_its_cost(
     assert fitted is not None
     assert scored is not None
     assert max(fitted.usage.seconds, scored.usage.seconds) < 1e6
+
+
+def test_the_time_of_an_item_leaves_out_first_calls_and_is_measured_in_batches_and_alone(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, seen, outputs = [0.0], set[bool](), Detector.outputs
+
+    def slow_at_first(self: Detector, items: Items) -> Any:
+        alone = len(items) == 1
+        now[0] += 1.0 + 0.25 * len(items) + (0.0 if alone in seen else 100.0)
+        seen.add(alone)
+        return outputs(self, items)
+
+    monkeypatch.setattr(Detector, "outputs", slow_at_first)
+    monkeypatch.setattr("asdbench.jobs.job.time", SimpleNamespace(monotonic=lambda: now[0]))
+    jobs_in_this_process(tmp_path, cache)
+    [score] = (tmp_path / "scores").iterdir()
+    scored = Store(tmp_path).score_record(score.name)
+    assert scored is not None
+    assert scored.ms_per_item == pytest.approx(1000 * (1.0 + 0.25 * 16) / 16)
+    assert scored.ms_alone == pytest.approx(1250.0)
 
 
 @pytest.fixture

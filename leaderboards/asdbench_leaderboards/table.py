@@ -196,8 +196,11 @@ def _cost(cost: Cost) -> str:
     memory = f"{cost.peak_memory_bytes / 2**20:,.0f} MiB peak memory"
     if cost.peak_device_bytes:
         memory += f", {cost.peak_device_bytes / 2**20:,.0f} MiB on the GPU"
+    alone = ""
+    if cost.score_alone_ms is not None:
+        alone = f" ({milliseconds(cost.score_alone_ms)} one at a time)"
     return (
-        f"cost: fit {cost.fit_s:.1f} s, score {milliseconds(cost.score_ms)} ms per item, "
+        f"cost: fit {cost.fit_s:.1f} s, score {milliseconds(cost.score_ms)} ms per item{alone}, "
         f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOP per item, {memory}"
     )
 

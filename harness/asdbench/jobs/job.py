@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import statistics
 import time
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from asdbench.messages.results import FitRecord, ScoreRecord, Usage
 from asdbench.results.store import Store
 
 TIMED_ITEMS = 64
-"""Test items used to time scoring."""
+"""Test items used to time scoring in batches."""
+TIMED_ALONE = 8
+"""Test items that are timed one by one."""
 
 
 def run_job(spec: JobSpec, on_progress: OnProgress) -> None:
@@ -124,13 +127,15 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
+    batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
     with store.filling(store.score_folder(spec.job_id)) as folder:
         detector.save(folder / "detector.safetensors")
         pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
         record = ScoreRecord(
             score_id=spec.job_id,
             model_id=spec.model_id,
-            ms_per_item=_ms_per_item(spec, detector, on_progress=on_progress),
+            ms_per_item=batched,
+            ms_alone=alone,
             usage=_usage(spec, time.monotonic() - started),
             device=spec.device,
             threads=spec.threads,
@@ -153,15 +158,26 @@ def _probed(fitted: FitRecord) -> str:
     )
 
 
-def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) -> float:
-    """Return the time per test item for reading, features, outputs and scores, with no features cached."""
+def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) -> tuple[float, float | None]:
+    """Return the time per test item for reading, features, outputs and scores, in batches and one item at a time.
+
+    No features are cached. A first pass that does not count loads what is loaded on first use.
+    """
     if not spec.test.ids:
-        return 0.0
+        return 0.0, None
     [items] = items_of(spec, detector, sets=(spec.test,), on_progress=on_progress, keep_features=False)
     some = items[:TIMED_ITEMS]
+    _score_ms(detector, some[:TIMED_ALONE])
+    batched = _score_ms(detector, some) / len(some)
+    # The first is slower, because an item by itself is a new shape.
+    _, *alone = [_score_ms(detector, some[k : k + 1]) for k in (0, *range(min(TIMED_ALONE, len(some))))]
+    return batched, statistics.median(alone)
+
+
+def _score_ms(detector: Detector, items: Items) -> float:
     started = time.monotonic()
-    _scores(detector, some)
-    return 1000 * (time.monotonic() - started) / len(some)
+    _scores(detector, items)
+    return 1000 * (time.monotonic() - started)
 
 
 def _load_checkpoint(detector: Detector, store: Store, *, fitted: FitRecord, epoch: int) -> None:

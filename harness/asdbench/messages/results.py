@@ -60,7 +60,9 @@ class ScoreRecord(Config, frozen=True, kw_only=True):
     model_id: str
     usage: Usage
     ms_per_item: float
-    """Milliseconds per test item, from reading it to its score; 0 if there is none."""
+    """Milliseconds per test item, from reading it to its score, in batches; 0 if there is none."""
+    ms_alone: float | None = None
+    """The same for one item at a time; None: there is none, or the version that scored did not measure it."""
     device: str
     threads: int
     environment: Environment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import pandas as pd
 from asdbench.core.environment import Environment, differences
 from asdbench.core.fingerprints import identifier
 from asdbench.data.prepare import Prepared
-from asdbench.messages.results import Outcome
+from asdbench.messages.results import Outcome, ScoreRecord
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
 from asdbench.plugin.registry import Registry
@@ -104,11 +104,11 @@ def cost_of(evaluation: Evaluation) -> Cost | None:
     fits = {found.fit.model_id: found.fit for found in finished}.values()
     models = {frozenset(found.fit.model_id for found in cases): cases for cases in members.values()}
     largest = [max(found.fit.parameters for found in cases) for cases in models.values()]
-    times = [time for cases in members.values() if (time := _score_ms(cases)) is not None]
     usages = [job.usage for found in finished for job in (found.fit, found.score)]
     return Cost(
         fit_s=sum(fit.usage.seconds for fit in fits) / len(evaluation.seeds),
-        score_ms=sum(times) if times else None,
+        score_ms=_sum(_score_ms(cases, lambda score: score.ms_per_item) for cases in members.values()),
+        score_alone_ms=_sum(_score_ms(cases, lambda score: score.ms_alone) for cases in members.values()),
         parameters=sum(largest),
         flops=sum(max(found.fit.flops for found in cases) for cases in models.values()),
         peak_memory_bytes=max(usage.peak_memory_bytes for usage in usages),
@@ -116,11 +116,20 @@ def cost_of(evaluation: Evaluation) -> Cost | None:
     )
 
 
-def _score_ms(cases: Sequence[Finished]) -> float | None:
-    """Return the time to score an item; units differ in size, so it is weighted by that."""
-    tested = [(found.score.ms_per_item, len(found.case.score.test.ids)) for found in cases]
+def _score_ms(cases: Sequence[Finished], time_of: Callable[[ScoreRecord], float | None]) -> float | None:
+    """Return the time to score an item, weighted by the number of items of each unit; None if it was not measured."""
+    tested = [
+        (time, count)
+        for found in cases
+        if (count := len(found.case.score.test.ids)) and (time := time_of(found.score)) is not None
+    ]
     items = sum(count for _, count in tested)
     return sum(time * count for time, count in tested) / items if items else None
+
+
+def _sum(times: Iterable[float | None]) -> float | None:
+    known = [time for time in times if time is not None]
+    return sum(known) if known else None
 
 
 def _rows(evaluation: Evaluation, printed: PrintedValues) -> list[ResultRow]:

@@ -165,7 +165,9 @@ class Cost(Config, frozen=True, kw_only=True):
     fit_s: float
     """Seconds to train all units with one seed, mean over seeds."""
     score_ms: float | None
-    """Milliseconds per test item, from reading it to its score; None: there are no test items."""
+    """Milliseconds per test item, from reading it to its score, in batches; None: there are no test items."""
+    score_alone_ms: float | None = None
+    """The same for one item at a time; None: not measured."""
     parameters: int
     """Trainable parameters of the largest unit's model."""
     flops: int
@@ -420,6 +422,7 @@ class ScoresRecord(Config, frozen=True, kw_only=True):
     model_id: str
     usage: Usage
     ms_per_item: float
+    ms_alone: float | None = None
     device: str
     threads: int
     environment: str
