@@ -470,19 +470,8 @@ def test_the_json_of_a_run_validates_against_its_schema(
     copied: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asdbench.cli.run.load_registry", tiny.registry)
-    words = [
-        "run",
-        "-p",
-        "toy",
-        "-p",
-        "toys",
-        "-d",
-        str(tiny.DATASET),
-        "--out",
-        str(copied),
-        "--cache",
-        str(cache),
-    ]
+    folders = ["--out", str(copied), "--cache", str(cache)]
+    words = ["run", "-p", "toy", "-p", "toys", "-d", str(tiny.DATASET), *folders]
     assert status_of([*words, "--device", "cpu", "--threads", "1", "--json"]) == 0
     text = capsys.readouterr().out
     validate(text, "run")

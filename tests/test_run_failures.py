@@ -257,7 +257,7 @@ def test_the_time_of_an_item_leaves_out_first_calls_and_is_measured_in_batches_a
     [score] = (tmp_path / "scores").iterdir()
     scored = Store(tmp_path).score_record(score.name)
     assert scored is not None
-    assert scored.ms_per_item == pytest.approx(1000 * (1.0 + 0.25 * 16) / 16)
+    assert scored.ms_per_item == pytest.approx(1000 * (1.0 + 0.25 * 32) / 32)
     assert scored.ms_alone == pytest.approx(1250.0)
 
 
