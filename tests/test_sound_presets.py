@@ -101,7 +101,9 @@ def test_the_command_line_overrides_the_rule_of_a_preset(
     words: list[str], rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Request] = []
-    monkeypatch.setattr("asdbench.cli.run._estimates", lambda registry, requests: seen.extend(requests) or [])
+    monkeypatch.setattr(
+        "asdbench.cli.run._estimates", lambda registry, requests: (seen.extend(requests) or [], {})
+    )
     place = ["--data-root", str(tmp_path), "--out", str(tmp_path), "--dry-run"]
     assert status_of(["run", "--preset", "asd_afpa/table1_selected_on_test", *place, *words]) == 0
     assert [request.selection for request in seen] == [rule]
