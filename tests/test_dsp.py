@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import librosa
 import numpy as np
@@ -181,6 +183,36 @@ def test_mel_filters_refuse_frequencies_above_half_the_sample_rate() -> None:
         ConfigError, match=r"f_min=0 Hz and f_max=8000 Hz are not a range within 0\.\.4000 Hz"
     ):
         mel_filters(sample_rate=8000, f_max=8000)
+
+
+@pytest.mark.parametrize("mel_norm", [None, "slaney"])
+@pytest.mark.parametrize("mel_scale", ["htk", "slaney"])
+@pytest.mark.parametrize(
+    ("sample_rate", "n_fft", "n_mels", "f_min", "f_max"),
+    [
+        (16000, 1024, 128, 0.0, None), (16000, 2048, 64, 999.0, 7999.5), (22050, 512, 40, 20.0, 8000.0),
+        (48000, 4096, 256, 1000.0, None), (12345, 256, 224, 50.0, 3999.0), (8000, 64, 16, 0.0, 800.0),
+    ],
+)  # fmt: skip
+def test_mel_filters_have_the_bits_of_librosa(
+    sample_rate: int,
+    n_fft: int,
+    n_mels: int,
+    f_min: float,
+    f_max: float | None,
+    mel_scale: Literal["htk", "slaney"],
+    mel_norm: Literal["slaney"] | None,
+) -> None:
+    filters = mel_filters(
+        sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_min=f_min, f_max=f_max,
+        mel_scale=mel_scale, mel_norm=mel_norm,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Empty filters detected")
+        expected = librosa.filters.mel(
+            sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max, htk=mel_scale == "htk", norm=mel_norm
+        )  # fmt: skip
+    np.testing.assert_array_equal(filters.numpy(), expected)
 
 
 def test_bands_contain_every_weight_of_the_filters_and_few_zeros() -> None:

@@ -70,6 +70,15 @@ def test_nothing_heavy_is_loaded_by(code: str) -> None:
     assert heavy_loaded(HOUSE, code) == []
 
 
+def test_a_log_mel_loads_no_compiler() -> None:
+    """Each job would load it again: its process is forked from one that needs none."""
+    code = "from asdbench.dsp import LogMelConfig, LogMelSpectrogram; import torch; "
+    code += "LogMelSpectrogram(LogMelConfig(), sample_rate=16000)(torch.randn(2, 16000))"
+    found = heavy_loaded(HOUSE, code)
+    assert "torch" in found
+    assert "librosa" not in found
+
+
 def test_a_heavy_import_in_a_plugin_is_noticed(tmp_path: Path) -> None:
     copy = tmp_path
     for root in ROOTS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import librosa
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asdbench.errors import ConfigError
@@ -25,7 +26,9 @@ def mel_filters(
     mel_scale: MelScale = "htk",
     mel_norm: MelNorm = None,
 ) -> Tensor:
-    """Return librosa's triangular mel filters, float32 ``[n_mels, 1 + n_fft // 2]``, non-negative.
+    """Return triangular mel filters, float32 ``[n_mels, 1 + n_fft // 2]``, non-negative; the same bits as librosa's.
+
+    They are computed here because librosa loads a compiler first, for a second in every process that trains or scores.
 
     Args:
         sample_rate: Of the waves, in Hz.
@@ -46,17 +49,31 @@ def mel_filters(
             f"f_min={f_min:g} Hz and f_max={top:g} Hz are not a range within 0..{sample_rate / 2:g} Hz "
             "(half the sample rate)"
         )
-    # HTK: mel = 2595 log10(1 + f / 700). Slaney: linear below 1 kHz, logarithmic above.
-    filters = librosa.filters.mel(
-        sr=sample_rate,
-        n_fft=n_fft,
-        n_mels=n_mels,
-        fmin=f_min,
-        fmax=top,
-        htk=mel_scale == "htk",
-        norm=mel_norm,
-    )
+    bins = np.fft.rfftfreq(n_fft, d=1.0 / sample_rate)
+    edges = _edges(f_min, top, n_mels + 2, scale=mel_scale)
+    widths = np.diff(edges)[:, np.newaxis]
+    distances = edges[:, np.newaxis] - bins
+    rising, falling = -distances[:-2] / widths[:-1], distances[2:] / widths[1:]
+    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    if mel_norm == "slaney":
+        filters *= (2.0 / (edges[2:] - edges[:-2]))[:, np.newaxis]
     return torch.from_numpy(filters)
+
+
+def _edges(low: float, high: float, count: int, *, scale: MelScale) -> NDArray[np.float64]:
+    """Return frequencies from ``low`` to ``high`` Hz at equal distances on a mel scale."""
+    if scale == "htk":
+        low, high = (2595.0 * np.log10(1.0 + each / 700.0) for each in (low, high))
+        grid = np.linspace(low, high, count)
+        return np.asarray(700.0 * (10.0 ** (grid / 2595.0) - 1.0))
+    # Slaney's Auditory Toolbox: linear below 1 kHz, and 27 mels above it for each factor of 6.4.
+    linear, step = 200.0 / 3, np.log(6.4) / 27.0
+    bend = 1000.0 / linear
+    low, high = (
+        each / linear if each < 1000 else bend + np.log(each / 1000.0) / step for each in (low, high)
+    )
+    grid = np.linspace(low, high, count)
+    return np.where(grid < bend, linear * grid, 1000.0 * np.exp(step * (grid - bend)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

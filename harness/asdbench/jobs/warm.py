@@ -1,4 +1,3 @@
 """Imports that most jobs share; the server that workers are forked from loads them once for all of them."""
 
-import librosa.filters  # noqa: F401  mel filters; brings scipy.signal with it
 import torch._dynamo  # noqa: F401  every optimizer imports it at its first step
