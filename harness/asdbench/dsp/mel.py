@@ -50,7 +50,7 @@ def mel_filters(
             "(half the sample rate)"
         )
     bins = np.fft.rfftfreq(n_fft, d=1.0 / sample_rate)
-    edges = _edges(f_min, top, n_mels + 2, scale=mel_scale)
+    edges = _edges(f_min, top, count=n_mels + 2, scale=mel_scale)
     widths = np.diff(edges)[:, np.newaxis]
     distances = edges[:, np.newaxis] - bins
     rising, falling = -distances[:-2] / widths[:-1], distances[2:] / widths[1:]
@@ -60,7 +60,7 @@ def mel_filters(
     return torch.from_numpy(filters)
 
 
-def _edges(low: float, high: float, count: int, *, scale: MelScale) -> NDArray[np.float64]:
+def _edges(low: float, high: float, *, count: int, scale: MelScale) -> NDArray[np.float64]:
     """Return frequencies from ``low`` to ``high`` Hz at equal distances on a mel scale."""
     if scale == "htk":
         low, high = (2595.0 * np.log10(1.0 + each / 700.0) for each in (low, high))
