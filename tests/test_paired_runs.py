@@ -114,6 +114,17 @@ def test_the_command_shows_every_interval_and_the_reason_where_there_is_none(
     assert text.endswith("no interval of the difference for logmel_knn: too few items to resample\n")
 
 
+def test_a_method_without_results_is_the_reason_for_no_difference(
+    runs: tuple[Path, RunDocument, RunDocument],
+) -> None:
+    out, first, _ = runs
+    others = [row for row in first.results if row.method != "logmel_knn"]
+    ungraded = msgspec.structs.replace(first, results=others)
+    compared = compare_methods(tiny.registry(), out, run=ungraded, base=KNN)
+    assert {(pair.difference, pair.why) for pair in compared.results} == {(None, "no value of logmel_knn")}
+    assert len(compared.results) == len(others)
+
+
 def test_a_difference_shows_whether_it_excludes_zero_and_has_no_negative_zero(
     runs: tuple[Path, RunDocument, RunDocument], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
