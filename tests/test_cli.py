@@ -250,6 +250,9 @@ WRONG = {
     "a missing argument": ("describe", "Missing argument 'NAME'"),
     "a missing option": ("run -p idnn", "-d DATASET is missing; give -p METHOD -d DATASET"),
     "a preset and a method": ("run -p idnn --preset x/table1", "--preset already names the methods and the dataset"),
+    "two presets": (
+        "run --preset x/table1 --preset x/table2", "'--preset': x/table1 and x/table2 are given; give one of them"
+    ),
     "an unknown preset": ("run --preset x/table1", "unknown preset 'x/table1'"),
     "words without a value": ("describe idnn[k]", "option 'k' is not of the form key=value"),
     "words without a key": ("describe idnn[=3]", "option '=3' is not of the form key=value"),

@@ -202,7 +202,8 @@ def test_hidden_files_are_ignored(root: Path) -> None:
 def test_the_error_without_clips_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"no clips of fan under .*dcase2020; `asdbench datasets fetch 'dcase2020\[machines=fan\]' --data",
+        match=r"no clips of fan under .*dcase2020; `asdbench datasets fetch 'dcase2020\[machines=fan\]' --data.*` "
+        r"downloads them; a copy of yours belongs there as dev_data/fan/train/normal_id_00_00000000.wav",
     ):
         rows_of(Dcase2020(machines="fan"), tmp_path)
 

@@ -198,7 +198,8 @@ def test_the_error_without_clips_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
         match=r"no clips of grinder under .*; `asdbench datasets fetch 'dcase2023\[train=additional,test=eval,"
-        r"machines=grinder\]' --data-root .* --accept-licence --trust-remote-checksum` downloads",
+        r"machines=grinder\]' --data-root .* --accept-licence --trust-remote-checksum` downloads them; "
+        r"a copy of yours belongs there as eval_data/grinder/train/section_00_source_train_normal_0000_<attributes>.wav",
     ):
         list(Dcase2023(test="eval", machines="grinder").index(tmp_path))
 

@@ -109,9 +109,35 @@ def test_the_command_shows_every_interval_and_the_reason_where_there_is_none(
         for line in text.splitlines()
         if line.startswith("toy[epochs=1] / toy") and " all " in line and " auc " in line
     ]
-    cells = "{:.2f} [{:.1f}, {:.1f}] {:.2f} [{:.1f}, {:.1f}] {:+.2f} [{:+.1f}, {:+.1f}]".format(*numbers)
+    cells = "{:.2f} [{:.1f}, {:.1f}] {:.2f} [{:.1f}, {:.1f}] {:+.2f} [{:+.2f}, {:+.2f}]".format(*numbers)
     assert " ".join(line) == f"toy[epochs=1] / toy[epochs=2] all auc {cells}"
     assert text.endswith("no interval of the difference for logmel_knn: too few items to resample\n")
+
+
+def test_a_method_without_results_is_the_reason_for_no_difference(
+    runs: tuple[Path, RunDocument, RunDocument],
+) -> None:
+    out, first, _ = runs
+    others = [row for row in first.results if row.method != "logmel_knn"]
+    ungraded = msgspec.structs.replace(first, results=others)
+    compared = compare_methods(tiny.registry(), out, run=ungraded, base=KNN)
+    assert {(pair.difference, pair.why) for pair in compared.results} == {(None, "no value of logmel_knn")}
+    assert len(compared.results) == len(others)
+
+
+def test_a_difference_shows_whether_it_excludes_zero_and_has_no_negative_zero(
+    runs: tuple[Path, RunDocument, RunDocument], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, first, _ = runs
+    pair = ResultPair(
+        method="a", other="a", groups={}, metric="auc", first=0.9, first_low=0.8, first_high=0.95, second=0.9,
+        second_low=0.8, second_high=0.95, difference=-1e-17, difference_low=0.0003, difference_high=0.026,
+    )  # fmt: skip
+    compared = RunComparison(first="1", second="1", differences=[], results=[pair])
+    monkeypatch.setattr("asdbench.cli.runs.load_registry", tiny.registry)
+    monkeypatch.setattr("asdbench.results.pairing.compare_methods", lambda *_, **__: compared)
+    assert status_of(["runs", "show", first.run.id, "--against", "toy[epochs=1]", "--out", str(out)]) == 0
+    assert "90.00 [80.0, 95.0]  +0.00 [+0.03, +2.60]\n" in capsys.readouterr().out
 
 
 def test_runs_on_other_items_are_not_comparable(

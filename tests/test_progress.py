@@ -77,18 +77,38 @@ def test_a_log_file_gets_lines_with_their_time_and_the_time_left(
     bars._time_left = TimeLeft(clock)
     bars.preparing(Progress(stage="hashing", step=7, steps=7))
     bars.jobs(0, 4, left={"fit": 2, "score": 2})
+    bars.job("fit a", epochs(0, 10))
     clock.now += 20
     bars.job("fit a", epochs(2, 10))
     lines = capsys.readouterr().err.splitlines()
     assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in lines] == [
-        "hashing: 7/7", "jobs: 0/4", "fit a: epoch 3/10, train cross_entropy 0.5", "jobs: 0/4",
+        "hashing: 7/7", "jobs: 0/4", "fit a: epoch 3/10, train cross_entropy 0.5, about 0:01:20 left",
+        "jobs: 0/4, about 0:03:00 left",
     ]  # fmt: skip
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
     clock.now += 20
     bars.job("fit a", epochs(6, 10))
-    assert "jobs: 0/4, about 0:01:20 left\n" in capsys.readouterr().err
+    assert "jobs: 0/4, about 0:01:33 left\n" in capsys.readouterr().err
     ProgressBars(quiet=True).preparing(Progress(stage="hashing", step=7, steps=7))
     assert capsys.readouterr().err == ""
+
+
+def test_short_jobs_have_no_lines_in_a_log_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("asdbench.cli.progress.time.monotonic", clock)
+    bars = ProgressBars()
+    for title in ("score a", "score b"):
+        for step in (3, 12):  # both ends of a stage
+            clock.now += 4
+            bars.job(title, Progress(stage="features", step=step, steps=12))
+        bars.job(title, None)
+    bars.job("score a", Progress(stage="features", step=3, steps=12))  # again, and now it is slow
+    clock.now += 11
+    bars.job("score a", Progress(stage="features", step=9, steps=12))
+    lines = [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert [line for line in lines if not line.startswith("jobs")] == ["score a: 9/12, features"]
 
 
 # The time left.

@@ -72,7 +72,22 @@ def test_a_document_that_cannot_be_read_is_listed_last_with_the_reason(mine: Pat
 
 
 def test_an_empty_folder_has_no_runs_to_list(tmp_path: Path, capsys: Capture) -> None:
-    assert shown("list", out=tmp_path, capsys=capsys) == f"there is no run in {tmp_path}\n"
+    assert shown("list", out=tmp_path, capsys=capsys).startswith(
+        f"there is no run in {tmp_path}; start one with"
+    )
+
+
+@pytest.mark.parametrize("left", ["models/1a/fit.json", "work/1a/checkpoints/train-00010.safetensors"])
+def test_a_folder_with_an_interrupted_run_alone_says_how_to_go_on(
+    left: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / left
+    file.parent.mkdir(parents=True)
+    file.touch()
+    message = f"no run in {tmp_path} has finished; repeat the command of the interrupted run to continue it\n"
+    assert shown("list", out=tmp_path, capsys=capsys) == message
+    assert status_of(["runs", "show", "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_tables_are_those_that_the_run_printed(

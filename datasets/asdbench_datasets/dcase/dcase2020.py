@@ -97,7 +97,8 @@ class Dcase2020(Options2020, frozen=True):
         if not rows:
             raise DataError(
                 f"no clips of {', '.join(self.selected)} under {root / FOLDER}; "
-                f"`{fetch_command(self, root)}` downloads them"
+                f"`{fetch_command(self, root)}` downloads them; "
+                f"a copy of yours belongs there as {self.parts[0].place_of(self.selected[0])}"
             )
         yield from rows
 

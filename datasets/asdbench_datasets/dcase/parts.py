@@ -35,6 +35,10 @@ class Part:
         """Whether its clips are for training."""
         return self.name in TRAINING
 
+    def place_of(self, machine: str) -> str:
+        """Return an example of the path of a clip, relative to the folder of the release."""
+        return f"{self.folder}/{machine}/{next(iter(self.patterns))}/{self.example}"
+
     def fields_of(self, folder: Path, name: str, *, scored: str = "") -> dict[str, str]:
         """Return what the name of a clip gives: its section and perhaps its label, domain and attributes.
 

@@ -83,10 +83,14 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
             row for part in self.parts for machine in self.selected(part) for row in clips.rows(part, machine)
         ]
         if not rows:
-            machines = dict.fromkeys(name for part in self.parts for name in self.selected(part))
+            places = [(part, name) for part in self.parts for name in self.selected(part)]
+            machines = dict.fromkeys(name for _, name in places)
+            own = "".join(
+                f"; a copy of yours belongs there as {part.place_of(name)}" for part, name in places[:1]
+            )
             raise DataError(
                 f"no clips of {', '.join(machines)} under {root / self.release.name}; "
-                f"`{fetch_command(self, root)}` downloads them"
+                f"`{fetch_command(self, root)}` downloads them{own}"
             )
         yield from rows
 

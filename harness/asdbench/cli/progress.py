@@ -76,7 +76,9 @@ class ProgressBars:
         self._time_left.job(title, progress)
         if progress is None:
             self._forget(title)
+            self._said.pop(title, None)
             return
+        self._said.setdefault(title, time.monotonic())  # in a log file, short jobs have no lines of their own
         note = " ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
         if progress.epochs:
             state = f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}"
@@ -84,7 +86,7 @@ class ProgressBars:
         else:
             state, note = f"{progress.step}/{progress.steps}", progress.stage
         left = clock_text(self._time_left.stage_seconds(title))
-        self._show(title, share_of(progress), state=state, note=note, left=left)
+        self._show(title, min(share_of(progress), UNFINISHED), state=state, note=note, left=left)
         self._show_jobs()  # the time left follows from the progress of every job
 
     def download(self, progress: Progress) -> None:

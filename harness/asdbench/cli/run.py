@@ -19,6 +19,7 @@ from asdbench.cli.settings import (
     SELECTOR,
     DistinctOption,
     Duration,
+    SingleOption,
     WholeNumber,
     data_options,
     json_option,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
 )
 @click.option(
     "--preset",
-    default=None,
+    cls=SingleOption,
     help="Run a paper's table, instead of -p and -d; `asdbench plugins` lists the presets.",
 )
 @data_options
@@ -364,7 +365,7 @@ def _show_plan(rows: list[CaseEstimate], *, as_json: bool) -> None:
     known = [row.estimate_s for row in left if row.estimate_s is not None]
     without = f", and {len(left) - len(known)} of unknown length" if len(known) < len(left) else ""
     seconds = sum(known)
-    time = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
+    time = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} s"
     click.echo(
         f"\n{len(left)} of {len(rows)} cases have jobs to run: about {time} with one job at a time{without}"
     )

@@ -34,13 +34,14 @@ def runs() -> None:
 def list_runs(*, out: Path, as_json: bool) -> None:
     """List the runs of a folder, the latest first."""
     from asdbench.results.history import list_runs as lines_of
+    from asdbench.results.record import no_run
 
     lines = lines_of(out)
     if as_json:
         print_json(lines)
         return
     if not lines:
-        click.echo(f"there is no run in {out}")
+        click.echo(no_run(out))
     for line in lines:
         time = line.time.replace("T", " ").removesuffix("+00:00")
         click.echo(f"{line.id}  {f'{time} UTC' if time else '(no time)'}  {line.state}")
@@ -193,12 +194,18 @@ def _values(pair: ResultPair) -> Sequence[str]:
     return (
         _value(pair.first, pair.first_low, high=pair.first_high),
         _value(pair.second, pair.second_low, high=pair.second_high),
-        _value(pair.difference, pair.difference_low, high=pair.difference_high, sign="+"),
+        # Two decimals, since the question is whether the interval excludes 0.
+        _value(pair.difference, pair.difference_low, high=pair.difference_high, sign="+", decimals=2),
     )
 
 
-def _value(value: float | None, low: float | None, *, high: float | None, sign: str = "") -> str:
+def _value(
+    value: float | None, low: float | None, *, high: float | None, sign: str = "", decimals: int = 1
+) -> str:
     if value is None:
         return "-"
-    text = f"{100 * value:{sign}.2f}"
-    return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    text = f"{100 * value:{sign}z.2f}"
+    if low is None or high is None:
+        return text
+    ends = f"{sign}z.{decimals}f"
+    return f"{text} [{100 * low:{ends}}, {100 * high:{ends}}]"

@@ -85,6 +85,22 @@ class DistinctOption(click.Option):
         return values
 
 
+class SingleOption(click.Option):
+    """An option to give once, beside repeatable ones: click would silently drop all values but the last."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        attributes["multiple"] = True
+        super().__init__(*args, **attributes)
+
+    def process_value(self, ctx: click.Context, value: Any) -> str | None:
+        """Return the value; None: not given."""
+        # A text from ``asdbench.toml`` is one value, not many of one character.
+        values = super().process_value(ctx, (value,) if isinstance(value, str) else value)
+        if values and len(values) > 1:
+            raise click.BadParameter(f"{' and '.join(values)} are given; give one of them", ctx, self)
+        return values[0] if values else None
+
+
 def read_settings() -> dict[str, Any]:
     """Return the content of ``asdbench.toml`` in the current folder, by command; empty if there is no such file.
 

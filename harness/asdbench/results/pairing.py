@@ -87,9 +87,19 @@ def _paired(
     return [
         _with_interval(pair, graded[pair.method, pair.other], seeds=len(runs[0].methods[pair.method].seeds))
         if pair.difference is not None
-        else pair
+        else _without_value(pair)
         for pair in pairs
     ]
+
+
+def _without_value(pair: ResultPair) -> ResultPair:
+    """Return a pair without a difference, with the reason unless only one of the runs has the method."""
+    if not (pair.method and pair.other):
+        return pair
+    missing = [
+        name for name, value in ((pair.method, pair.first), (pair.other, pair.second)) if value is None
+    ]
+    return msgspec.structs.replace(pair, why=f"no value of {' and '.join(dict.fromkeys(missing))}")
 
 
 def _graded(

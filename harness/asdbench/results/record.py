@@ -111,7 +111,7 @@ def find_run(out: Path, run: str = LATEST) -> RunDocument:
     """
     files = {file.stem: file for file in (out / "runs").glob("*.json")}
     if not files:
-        raise RunError(f"there is no run in {out}; start one with `asdbench run --out {out}`")
+        raise RunError(no_run(out))
     if run != LATEST:
         if run not in files:
             raise RunError(unknown("run", run, known=files))
@@ -122,6 +122,13 @@ def find_run(out: Path, run: str = LATEST) -> RunDocument:
     # The time in a document has a resolution of one second; the file's time breaks ties.
     latest = max(times, key=lambda file: (times[file], file.stat().st_mtime_ns))
     return read_document(latest)
+
+
+def no_run(out: Path) -> str:
+    """Return what to do about a folder without a finished run; an interrupted one left models or trainings there."""
+    if any((out / "models").glob("*/fit.json")) or any((out / "work").glob("*/")):
+        return f"no run in {out} has finished; repeat the command of the interrupted run to continue it"
+    return f"there is no run in {out}; start one with `asdbench run --out {out}`"
 
 
 def run_files(out: Path) -> dict[str, Path]:
