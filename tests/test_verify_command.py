@@ -91,4 +91,5 @@ def test_damage_that_only_decoding_finds_is_listed_beside_the_counts(plant: Path
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "folder: 1 file cannot be read:"
     assert lines[1].startswith("  saw/train/3.flac is ")
+    assert lines[3] == "folder: 10 items (the release states no counts)"
     assert "  train normal                                  6" in lines
