@@ -19,9 +19,9 @@ CARD = Card(
 )  # fmt: skip
 
 
-def row(**columns: str) -> Row:
+def row(label: str | None = None, **columns: str) -> Row:
     """Return a row with these columns."""
-    return Row(source=PurePosixPath(f"{len(columns)}.npy"), columns=columns, label=None)
+    return Row(source=PurePosixPath(f"{len(columns)}.npy"), columns=columns, label=label)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,15 @@ def test_a_row_without_a_column_of_the_card_is_named() -> None:
     )
     with pytest.raises(PluginError, match=message):
         check_rows(CARD, [row(machine="a", part="test"), row(machine="a")])
+
+
+def test_a_row_with_a_label_that_the_task_does_not_have_is_named() -> None:
+    rows = [row(label, machine="a", part="test") for label in (None, "anomaly", "normal")]
+    check_rows(CARD, rows)
+    message = r"yields 2.npy with the label 'good'; labels are 'normal', 'anomaly', or None if it is unknown$"
+    with pytest.raises(PluginError, match=message):
+        check_rows(CARD, [*rows, row("good", machine="a", part="test")])
+    moods = msgspec.structs.replace(CARD, targets=("joy", "fear"))
+    check_rows(moods, [row("joy", machine="a", part="test")])
+    with pytest.raises(PluginError, match="label 'anomaly'; labels are 'joy', 'fear'"):
+        check_rows(moods, rows)

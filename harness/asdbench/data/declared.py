@@ -1,9 +1,10 @@
-"""Checks that a dataset's card and rows have the columns that the card names, since jobs and results are made of them."""
+"""Checks that a dataset's card and rows have the columns and labels that jobs and results are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from asdbench.core.labels import ANOMALY, NORMAL
 from asdbench.data.dataset import Card, Row
 from asdbench.errors import PluginError, unknown
 
@@ -23,19 +24,26 @@ def check_card(card: Card) -> None:
 
 
 def check_rows(card: Card, rows: Sequence[Row]) -> None:
-    """Check that every row has the columns that classes, units and counts are made of.
+    """Check that every row has the columns that classes, units and counts are made of, and a label of the task.
 
     Raises:
-        PluginError: A row lacks one; the message names the first such row.
+        PluginError: A row lacks a column or has another label; the message names the first such row.
     """
+    labels = card.targets or (NORMAL, ANOMALY)
+    if strange := {row.label for row in rows}.difference(labels, [None]):
+        first = next(row for row in rows if row.label in strange)
+        raise PluginError(
+            f"dataset {card.name!r}: its index yields {first.source} with the label {first.label!r}; labels are "
+            f"{', '.join(map(repr, labels))}, or None if it is unknown"
+        )
     needed = {column: field for field, column in _needed(card)}
     # Rows share few sets of columns, and there are many rows.
     for columns in {tuple(row.columns) for row in rows}:
         for column in needed.keys() - set(columns):
-            first = next(row.source for row in rows if column not in row.columns)
+            lacking = next(row.source for row in rows if column not in row.columns)
             raise PluginError(
-                f"dataset {card.name!r}: its index yields {first} without the column {column!r}, which {needed[column]} of "
-                f"its card names; it has {', '.join(columns) or 'no columns'}"
+                f"dataset {card.name!r}: its index yields {lacking} without the column {column!r}, which "
+                f"{needed[column]} of its card names; it has {', '.join(columns) or 'no columns'}"
             )
 
 
