@@ -159,13 +159,10 @@ class Folder(Config, frozen=True):
         if self.channel != 0 and isinstance(self.channel, int):
             check_channel(survey(folder), channel=self.channel)
         for recording in recordings_in(folder):
+            section = section_of(recording)
             row = Row(
                 source=recording.source,
-                columns={
-                    "machine": recording.machine,
-                    "section": section_of(recording),
-                    "part": recording.part,
-                },
+                columns={"machine": recording.machine, "section": section, "part": recording.part},
                 label=labelling.of(recording),
             )
             if not self._cuts:
