@@ -117,6 +117,19 @@ def test_a_configuration_that_fails_is_a_mistake_of_the_plugin(registry: Registr
         resolve(registry, Selector("untrained", {"epochs": "1"}), dataset="synthetic")
 
 
+def test_a_default_out_of_its_own_range_is_a_mistake_of_the_plugin(registry: Registry) -> None:
+    message = (
+        r"^outside, scorer outside: strength=-1.0 is not a number > 0; this is the default in Outside "
+        r"\(broken_plugin\)$"
+    )
+    with pytest.raises(PluginError, match=message):
+        resolve(registry, Selector("outside"), dataset="synthetic")
+    assert resolve(registry, Selector("outside", {"strength": "2"}), dataset="synthetic").scorer.options == {
+        "on": "embedding",
+        "strength": 2.0,
+    }
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [

@@ -255,6 +255,7 @@ WRONG = {
     ),
     "an unknown preset": ("run --preset x/table1", "unknown preset 'x/table1'"),
     "words without a value": ("describe idnn[k]", "option 'k' is not of the form key=value"),
+    "a comma without quotes": ("describe idnn[path=a,b]", 'put a value with a comma in double quotes, for example [pa'),
     "words without a key": ("describe idnn[=3]", "option '=3' is not of the form key=value"),
     "words that do not close": ("describe idnn[k=1", "not of the form NAME or NAME[key=value,...]"),
     "words without a name": ("describe [k=1]", "not of the form NAME or NAME[key=value,...]"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asdbench import Scorer, load_registry
-from asdbench.testing import DatasetContract, MethodContract, ScorerContract
+from asdbench.testing import DatasetContract, MethodContract, ScorerContract, datasets, methods, scorers
 
 INSTALLED = load_registry()
 NEED_A_FILE = {"encoder_knn"}
@@ -43,3 +43,8 @@ class TestEveryMethod(MethodContract):
     @pytest.fixture(params=sorted({*INSTALLED.names("method")} - NEED_A_FILE))
     def method(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
+
+
+def test_a_contract_that_fails_shows_the_values_it_compared() -> None:
+    for module in (datasets, methods, scorers):
+        assert "@pytest_ar" in vars(module)  # what pytest adds to a module whose asserts it explains

@@ -159,6 +159,7 @@ def test_a_method_is_described_on_a_protocol_of_any_dataset(capsys: Capture) -> 
     text = capsys.readouterr().out
     heading = text.index("\noptions, for -d synthetic[option=value]:\n  protocol ")
     assert "  by                   none" in text[heading:]
+    assert text.endswith("\n  and those that `asdbench describe synthetic --kind dataset` lists\n")
     assert "preset" not in text  # it has none
     assert status_of(["describe", "idnn", "-d", "synthetic[protocol=loso,by=colour]"]) == 2
     assert "by=colour: unknown column 'colour' (known: machine, part, section)" in capsys.readouterr().err

@@ -103,6 +103,12 @@ def test_the_table_shows_them_and_says_where_normals_to_compare_with_are_missing
     assert none_held in lines
 
 
+def test_a_single_item_without_a_label_is_no_plural() -> None:
+    found = strangest(ranked(TESTED, HELD, seeds=(0, 1), claims=CLAIMS, recipe=BY_MACHINE), seeds=(0, 1))
+    run = made.run_of(made.recorded(TESTED, about={"unlabelled": 1, "strangest": found[:1]}))
+    assert "\nhighest score of the only test item with an unknown label:\n" in results_table(run.document)
+
+
 def test_the_table_does_not_advise_an_option_that_was_given_but_names_what_is_lacking() -> None:
     given = msgspec.structs.replace(BY_MACHINE, common=msgspec.structs.replace(BY_MACHINE.common, held=0.2))
     found = strangest(ranked(TESTED, HELD, seeds=(0, 1), claims=CLAIMS, recipe=given), seeds=(0, 1))

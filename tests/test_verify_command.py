@@ -80,6 +80,16 @@ def test_all_damaged_files_are_listed_with_status_1(plant: Path, capsys: Capture
     assert (found["complete"], len(found["damaged"]), found["counts"]) == (False, 12, [])
 
 
+@pytest.mark.parametrize(("channels", "right"), [(1, "0, the only one"), (2, "a number from 0 to 1")])
+def test_a_channel_that_no_recording_has_is_a_wrong_option_and_no_damage(
+    channels: int, right: str, tmp_path: Path, capsys: Capture
+) -> None:
+    record(tmp_path / "mill" / "train" / "1.wav", samples=np.stack([noise(0.5)] * channels, axis=1))
+    assert status_of(["datasets", "verify", "folder[path=mill,channel=2]", "--cache", "cache"]) == 2
+    error = capsys.readouterr().err
+    assert f"asdbench: no recording has a channel 2; set channel to {right}\n" in error
+
+
 def test_damage_that_only_decoding_finds_is_listed_beside_the_counts(plant: Path, capsys: Capture) -> None:
     import soundfile
 
@@ -91,4 +101,5 @@ def test_damage_that_only_decoding_finds_is_listed_beside_the_counts(plant: Path
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "folder: 1 file cannot be read:"
     assert lines[1].startswith("  saw/train/3.flac is ")
+    assert lines[3] == "folder: 10 items (the release states no counts)"
     assert "  train normal                                  6" in lines

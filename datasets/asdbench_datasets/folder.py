@@ -35,7 +35,7 @@ from asdbench_datasets.located import at_place, near, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
 from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
 from asdbench_datasets.recordings.layout import recordings_in, section_of
-from asdbench_datasets.recordings.notes import Reading, check_clip, notes_of
+from asdbench_datasets.recordings.notes import Reading, check_channel, check_clip, notes_of
 from asdbench_datasets.recordings.survey import Header, clip_starts, survey
 
 if TYPE_CHECKING:
@@ -149,21 +149,20 @@ class Folder(Config, frozen=True):
         """List the recordings under ``path``, or the clips and channels that they are cut into.
 
         Raises:
-            ConfigError: ``path`` is not given.
+            ConfigError: ``path`` is not given, or no recording has the ``channel``.
             DataError: There are no recordings, a training recording is an anomaly, or the labels cannot be read.
         """
         folder = self._folder(root)
         labelling = self._labelling(folder)
         if self.clip_s is not None:
             check_clip(survey(folder), seconds=self.clip_s)
+        if self.channel != 0 and isinstance(self.channel, int):
+            check_channel(survey(folder), channel=self.channel)
         for recording in recordings_in(folder):
+            section = section_of(recording)
             row = Row(
                 source=recording.source,
-                columns={
-                    "machine": recording.machine,
-                    "section": section_of(recording),
-                    "part": recording.part,
-                },
+                columns={"machine": recording.machine, "section": section, "part": recording.part},
                 label=labelling.of(recording),
             )
             if not self._cuts:

@@ -27,7 +27,12 @@ def strangest_items(summary: MethodSummary) -> Iterator[str]:
     # Of channels, `start` counts samples through all of them one after another, which tells a reader nothing.
     is_cut = any(item.length is not None for item in items) and not has_channels
     best = ", at most one channel of each recording or clip" if has_channels else ""
-    yield f"highest scores of the {summary.unlabelled} test items with an unknown label{best}:"
+    of_all = (
+        f"scores of the {summary.unlabelled} test items"
+        if summary.unlabelled > 1
+        else "score of the only test item"
+    )
+    yield f"highest {of_all} with an unknown label{best}:"
     yield tabulate(
         [
             [

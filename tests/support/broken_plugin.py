@@ -244,6 +244,13 @@ class Dividing(Unlearning, frozen=True):
         _ = 1 / 0
 
 
+class Outside(Unlearning, frozen=True):
+    """Has a default that its own range excludes."""
+
+    learns: ClassVar[bool] = False
+    strength: Annotated[float, Meta(gt=0, description="factor")] = -1.0
+
+
 class Troubled(Config, frozen=True):
     """A dataset that fails in one of its functions."""
 
@@ -320,6 +327,7 @@ SCORERS: Mapping[str, type[Scorer]] = {
     "dividing": Dividing,
     "mistaken": Mistaken,
     "secretive": Secretive,
+    "outside": Outside,
 }
 
 

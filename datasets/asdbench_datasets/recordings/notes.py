@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from asdbench import DataError
+from asdbench import ConfigError, DataError
 from asdbench_datasets.recordings.labels import Labelling
 from asdbench_datasets.recordings.survey import Header, Survey
 
@@ -61,6 +61,18 @@ def check_clip(files: Survey, *, seconds: float) -> None:
     if lengths and max(lengths) < seconds:
         clip, longest = told_apart(Fraction(seconds), max(lengths))
         raise DataError(f"clip_s={clip} is longer than every training recording: the longest has {longest} s")
+
+
+def check_channel(files: Survey, *, channel: int) -> None:
+    """Check that some recording has a channel: if none has, the option is wrong, and no file is damaged.
+
+    Raises:
+        ConfigError: No recording has it.
+    """
+    most = max(files.channels)
+    if channel >= most:
+        right = "0, the only one" if most == 1 else f"a number from 0 to {most - 1}"
+        raise ConfigError(f"no recording has a channel {channel}; set channel to {right}")
 
 
 def told_apart(*lengths: Fraction) -> list[str]:

@@ -130,12 +130,11 @@ def _print_options(described: MethodDescription | PartDescription) -> None:
         click.echo("\npresets, for METHOD[preset=NAME]:")
     for name, values in presets.items():
         click.echo(f"  {name:<20} {', '.join(f'{key}={typed(value)}' for key, value in values.items())}")
-    for line in option_lines(getattr(described, "dataset_options", []), of=f"-d {_dataset_of(described)}"):
-        click.echo(line)
-
-
-def _dataset_of(described: MethodDescription | PartDescription) -> str:
-    return str(getattr(described, "dataset", ""))
+    if rows := getattr(described, "dataset_options", []):
+        dataset = getattr(described, "dataset", "")
+        for line in option_lines(rows, of=f"-d {dataset}"):
+            click.echo(line)
+        click.echo(f"  and those that `asdbench describe {dataset} --kind dataset` lists")
 
 
 def _cites(registry: Registry, plugin: Plugin) -> dict[str, str]:

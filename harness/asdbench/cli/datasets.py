@@ -171,7 +171,9 @@ def _verified_lines(name: str, found: Verified) -> Iterator[str]:
     if not found.counts:  # files were too damaged to list the items
         return
     compared = found.completeness
-    yield f"{name}: {'complete' if compared.complete else 'incomplete'}, {compared.summary()}"
+    # Nothing is complete whose files cannot all be read.
+    complete = "" if found.damaged else "complete, " if compared.complete else "incomplete, "
+    yield f"{name}: {complete}{compared.summary()}"
     for gap in compared.missing:
         yield f"  {gap.name:<40} {gap.found:>6} of {gap.expected:>6}"
     # What a release with official counts has is known, and the gaps say what is lacking.

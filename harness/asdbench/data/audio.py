@@ -77,7 +77,7 @@ def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], in
         rate = _checked_rate(path, file)
         if channel != "all" and not 0 <= channel < file.channels:
             raise DataError(
-                f"{path} has {file.channels} channel(s), numbered from 0, but no channel {channel}"
+                f"{path} has no channel {channel}: its channels are numbered from 0 to {file.channels - 1}"
             )
         # 24-bit and float samples do not fit int16; float32 holds both exactly.
         dtype = "int16" if file.subtype == "PCM_16" else "float32"

@@ -24,6 +24,7 @@ from asdbench.core.files import Hold, locked, mark_used, new_folder, write_json
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.completeness import Completeness, completeness
 from asdbench.data.dataset import Card, Dataset, ExaminedDataset, GeneratedDataset, LocatedDataset, Row
+from asdbench.data.declared import check_card, check_rows
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
 from asdbench.data.pack import VERSION, Pack, build_pack, digest_of, pack_card
@@ -101,14 +102,17 @@ def prepare(
 
     Raises:
         DataError: The data are absent or damaged (the message names the first file), or a column has a reserved name.
-        PluginError: The dataset's own code fails.
+        PluginError: The dataset's own code fails, or its card names a column that it or a row lacks.
     """
     if not isinstance(dataset, LocatedDataset):  # its card depends on the files, which are found first
+        check_card(dataset.card)
         check(dataset.card)
     dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
     card = dataset.card
+    check_card(card)
     check(card)
     found = indexed(dataset, root)
+    check_rows(card, found)
     _refuse_reserved(card, found)
     if not found:
         raise DataError(f"{card.name} has no items under {root}")

@@ -64,7 +64,10 @@ class Selector(msgspec.Struct, frozen=True):
 def _option(piece: str) -> tuple[str, str]:
     key, equals, value = piece.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"option {piece!r} is not of the form key=value, for example epochs=5")
+        raise ConfigError(
+            f"option {piece!r} is not of the form key=value, for example epochs=5; put a value with a comma in double "
+            'quotes, for example [path="a,b"]'
+        )
     value = value.strip()
     quoted = len(value) > 1 and value[0] == value[-1] == '"'
     return key.strip(), value[1:-1] if quoted else value

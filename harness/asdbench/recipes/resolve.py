@@ -325,4 +325,10 @@ def _complete(options: Mapping[str, Any], config: type[Config], *, of: str) -> d
     """Return every option of a part, including defaults, checked and converted to its type."""
     # Through JSON, so that a recipe equals the one read back from a file: a tuple becomes a list.
     complete: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(convert(options, config, of=of)))
+    try:
+        convert(complete, config, of=of)  # msgspec does not check defaults
+    except ConfigError as error:
+        raise PluginError(
+            f"{error}; this is the default in {config.__name__} ({config.__module__})"
+        ) from error
     return complete

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from asdbench.data.dataset import Card, Dataset
+from asdbench.data.declared import check_card
 from asdbench.data.vault import reserved
 from asdbench.plugin.registry import load_registry
 
@@ -43,13 +44,7 @@ class DatasetContract:
 
     def test_claims_scopes_and_counts_are_of_its_columns(self, card: Card) -> None:
         """A column that the card does not declare is invisible to methods and results."""
-        named = {
-            *card.claims,
-            *card.runtime_columns,
-            *(column for columns in card.scopes.values() for column in columns),
-        }
-        assert named <= set(card.columns)
-        assert all(set(count.columns) <= set(card.columns) for count in card.expected)
+        check_card(card)
         assert card.scopes["all"] == ()
 
     def test_its_columns_have_names_of_their_own(self, card: Card) -> None:
