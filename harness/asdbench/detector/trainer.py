@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from asdbench.core.seeding import seed_for
 from asdbench.detector.resume import Place, ResumeFile
+from asdbench.detector.sending import to_device
 from asdbench.detector.weights import save_file
 from asdbench.errors import PluginError, RunError, unknown
 from asdbench.messages.progress import EpochLog, OnProgress, Progress, ignore_progress
@@ -125,8 +126,9 @@ class Trainer:
         Raises:
             RunError: The value is not finite.
         """
-        on_device = torch.as_tensor(value, device=self.device).detach()
-        self._unread.add(name, on_device, what=name, place=self._place)
+        # A number is written by the device itself: to copy it there would wait for a GPU.
+        on_device = value if isinstance(value, Tensor) else torch.full((), value, device=self.device)
+        self._unread.add(name, to_device(on_device.detach(), self.device), what=name, place=self._place)
 
     def accelerate(self, module: nn.Module) -> Callable[..., Any]:
         """Return ``module``, compiled if the user set ``compile=true``; call the result in its place."""
