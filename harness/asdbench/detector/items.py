@@ -83,6 +83,7 @@ class ItemSource:
             # The pack is mapped read-only; only the copy on the device could be written to, so the warning is moot.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             self._resident = [torch.from_numpy(array).to(self.info.device) for array in self.pack.arrays]
+        self.pack.release()
 
     def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
         """Return samples, float32 ``[n, length, ...]``, on the device."""

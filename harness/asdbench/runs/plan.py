@@ -31,6 +31,9 @@ from asdbench.runs.request import LOSO, Request, check_by, open_dataset, split_p
 from asdbench.runs.units import check_scope
 
 _log = logging.getLogger(__name__)
+FEATURE_BYTES = 2 << 30
+"""Most that a job on the CPU keeps of its features, so that its memory does not grow with the number of items. Log-mel
+that is computed again for each batch takes a hundredth of the time of a training step of the networks on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,13 +248,15 @@ def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:
 
 
 def _resources(request: Request) -> Resources:
+    device = _device(request.device)
+    # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
+    share = int(available_memory() / 4 / request.slots)
     return Resources(
-        device=_device(request.device),
+        device=device,
         threads=request.threads or max(1, len(cores()) // request.slots),
         store=str(request.out.resolve()),
         resume_every_s=request.resume_every_s,
-        # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
-        feature_bytes=int(available_memory() / 4 / request.slots),
+        feature_bytes=min(share, FEATURE_BYTES) if device == "cpu" else share,
     )
 
 
