@@ -6,6 +6,7 @@ promised but that results agree. ``tests/test_gpu_programs.py`` runs the same pr
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def loader(clips: Path) -> tuple[Answer, list[Answer]]:
 
 
 @pytest.mark.parametrize(
-    ("way", "precision"), [("eager", "fp32"), ("compiled", "fp32"), ("eager", "bf16"), ("compiled", "bf16")]
+    ("way", "precision"), list(itertools.product(("eager", "compiled", "graphs"), ("fp32", "bf16")))
 )
 def test_training_steps_against_a_loader_of_wave_files(
     benchmark: BenchmarkFixture,

@@ -1,8 +1,8 @@
 """Training steps of STgram-MFN on batches of 128 clips of 10 s, plain torch or as a fit job does.
 
 ``python -m sides.training WAY FOLDER [PRECISION [DEVICE [BATCH]]]``. ``plain`` is the loop of a tutorial, in a contiguous
-layout, on tensors in memory, and ``loader`` the same on batches of a ``DataLoader`` over wave files; ``eager`` and
-``compiled`` are the Trainer's, from the pack.
+layout, on tensors in memory, and ``loader`` the same on batches of a ``DataLoader`` over wave files; ``eager``,
+``compiled`` and ``graphs`` (compiled, as CUDA graphs) are the Trainer's, from the pack.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from asdbench import Items, Trainer
 from asdbench.core.environment import cores
 from asdbench.detector.trainer import TrainerSettings
 from asdbench.messages.progress import Progress
+from asdbench.recipes.recipe import Compiling
 from asdbench_plugins.stgram_afpa.model import StgramConfig, StgramModel
 from sides.clips import CLASSES, info, packed_items, wave_files
 from sides.limits import Traffic
@@ -32,6 +33,7 @@ from sides.reading import PerItem
 from sides.rounds import Rounds
 
 BATCH = 128
+WAYS: dict[str, Compiling] = {"eager": False, "compiled": True, "graphs": "graphs"}
 MARGIN = 0.7
 BACKWARD = 3
 """A training step costs three forward passes: torch's counter is wrong about gradients of depth-wise layers."""
@@ -52,7 +54,7 @@ def main(way: str, root: Path, precision: Any = "fp32", device: str = "cpu", bat
     if way in ("plain", "loader"):
         some = items[: int(batch)]
         _train_plainly(model, some, rounds, files=wave_files(root) if way == "loader" else None)
-    _train(model, items, rounds, compiled=way == "compiled", precision=precision)
+    _train(model, items, rounds, compiling=WAYS[way], precision=precision)
 
 
 def _train_plainly(model: StgramModel, items: Items, rounds: Rounds, *, files: list[Path] | None) -> None:
@@ -102,7 +104,7 @@ def _traffic(plain: PlainStgram, items: Items, *, clips: int = 16) -> float:
     return traffic.bytes / clips
 
 
-def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiled: bool, precision: Any) -> None:
+def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiling: Compiling, precision: Any) -> None:
     size, reported = min(model.config.batch_size, len(items)), [0]
     on_gpu = items.claim.device.type == "cuda"
 
@@ -118,7 +120,7 @@ def _train(model: StgramModel, items: Items, rounds: Rounds, *, compiled: bool, 
             folder=Path(folder),
             device=str(items.claim.device),
             precision=precision,
-            compile=compiled,
+            compile=compiling,
             resume_every_s=float("inf"),
             on_progress=report,
             report_every_s=2.0 if on_gpu else 0.0,  # a report reads the losses, for which a GPU is waited for

@@ -75,6 +75,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
     _check_labels(recipes)  # results are stored and shown by label
     resources = _resources(request)
     _check_required(recipes, registry)
+    _check_graphs(recipes, device=resources.device)
 
     def check(card: Card) -> None:
         for recipe in trained(recipes):
@@ -238,6 +239,15 @@ def _check_required(recipes: Sequence[Recipe | EnsembleRecipe], registry: Regist
         for name, hint in registry.method(recipe.method).requires.items():
             if not any(getattr(recipe, part).options.get(name) for part in PARTS):
                 raise ConfigError(f"{recipe.label} needs {name}: {hint}")
+
+
+def _check_graphs(recipes: Sequence[Recipe | EnsembleRecipe], *, device: str) -> None:
+    for recipe in trained(recipes):
+        if recipe.common.compile == "graphs" and device == "cpu":
+            raise ConfigError(
+                f"{recipe.label}: compile=graphs needs a GPU, but the device is cpu: set compile=true, or --device cuda "
+                "where there is one"
+            )
 
 
 def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:
