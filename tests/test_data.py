@@ -356,6 +356,35 @@ def test_features_are_computed_once_where_they_fit(root: Path, tmp_path: Path) -
     assert calls == [12, 3]
 
 
+def test_what_was_read_from_a_pack_does_not_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asdbench.data.pack.MAPPED_BYTES", 1 << 22)
+    count, samples = 32, 1 << 20
+    rows = [Row(source=PurePosixPath(str(k)), columns={}, label=None) for k in range(count)]
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    build_pack(
+        rows,
+        np.arange(count),
+        read=lambda source: np.full(samples, int(str(source)), dtype=np.int16),
+        folder=folder,
+        on_progress=ignore_progress,
+    )
+    pack = Pack(folder)
+    before = mapped_bytes()
+    sums = [int(pack.view(item).sum(dtype=np.int64)) for item in range(count)]
+    assert sums == [samples * item for item in range(count)]
+    assert mapped_bytes() - before < 16 << 20  # of 64 MB
+    assert int(pack.view(3)[-1]) == 3
+
+
+def mapped_bytes() -> int:
+    """Return how much memory of this process are pages of files."""
+    [line] = [each for each in Path("/proc/self/status").read_text().splitlines() if "RssFile" in each]
+    return int(line.split()[1]) * 1024
+
+
 def test_items_without_a_featurizer_say_so(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"have no featurizer; read raw\(\) instead"):
         items_of(ready(root, tmp_path / "cache"), length=100).features()

@@ -2,13 +2,17 @@
 
 Without one, tensors are on the CPU and report another device. Such a tensor refuses what a GPU's would: a CPU tensor
 beside it, numpy, a CPU generator. It computes everything else on the CPU, so a fit runs unchanged. The device that it
-reports is ``meta``, the only other one that every torch has.
+reports is ``meta``, the only other one that every torch has. What would make the host wait for a GPU is remembered, so
+that training steps can be checked for it; on a GPU torch's own check does the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,10 +26,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from asdbench import Info, Items, Row, Selector, Trainer, config_of, load_registry
+from asdbench import Info, Items, Row, Selector, Stage, Trainer, config_of, load_registry
 from asdbench.data.pack import Pack, build_pack
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import ItemSource, gather
+from asdbench.detector.sending import to_device
 from asdbench.detector.size import size_of
 from asdbench.detector.trainer import Precision, TrainerSettings
 from asdbench.messages.progress import ignore_progress
@@ -40,6 +45,7 @@ DEVICE = "meta"
 REGISTRY = load_registry()
 NOT_TRIED = {"frozen_encoder"}  # it runs in TorchScript's own interpreter, which knows no such tensors
 MODELS = [name for name in REGISTRY.names("model") if name not in NOT_TRIED]
+WAITING = {"flow_density"}  # it chooses flows by the classes of a batch, which only the device knows
 FAST = {"logmel_knn": "statistics"}  # of several methods with one model, not the first by name
 SMALL = dict.fromkeys(
     ("epochs", "pretrain_epochs", "finetune_epochs", "time_epochs", "fusion_epochs", "checkpoint_every"), "1"
@@ -53,7 +59,16 @@ SAMPLES = 16384
 OWN, FOREIGN = 12, 4
 aten = torch.ops.aten
 ANY_DEVICES = {aten.copy_.default, aten._to_copy.default}
+READS = {
+    aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.equal.default,
+    aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default, aten.repeat_interleave.Tensor,
+}  # fmt: skip
+"""Operations whose result, or its size, depends on values that the host must wait for."""
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default}
+
+
+waits: list[str] = []
+"""Operations so far for which the host would wait for a GPU."""
 
 
 class Elsewhere(Tensor):
@@ -80,6 +95,7 @@ class Elsewhere(Tensor):
         return _computed(func, args, kwargs or {})
 
     def tolist(self) -> Any:
+        waits.append("tolist")
         return self.held.tolist()
 
 
@@ -109,6 +125,8 @@ def _computed(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         there = isinstance(args[0], Elsewhere)
     if elsewhere:
         _check_devices(func, args, given)
+    if _waits(func, args, kwargs, there=there):
+        waits.append(str(func))
     if there and any(isinstance(value, torch.Generator) for value in given):
         raise RuntimeError(f"{func}: a generator of the CPU cannot draw for another device")
     known = {id(value.held): value for value in elsewhere}  # what is changed in place stays itself
@@ -125,6 +143,22 @@ def _computed(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         return known[id(value)] if id(value) in known else Elsewhere(value)
 
     return tree_map(moved, found) if there else found
+
+
+def _waits(func: Any, args: Any, kwargs: Mapping[str, Any], *, there: bool) -> bool:
+    """Return whether a GPU would have computed everything before it when the operation returns."""
+    if func in READS:
+        return isinstance(args[0], Elsewhere)
+    if func in INDEXING:
+        masks = [each for each in args[1] if isinstance(each, Elsewhere) and each.dtype == torch.bool]
+        fills = func is not aten.index.Tensor and args[2].numel() == 1
+        return bool(masks) and not fills
+    if func in ANY_DEVICES:
+        source = args[1] if func is aten.copy_.default else args[0]
+        queued = kwargs.get("non_blocking") or (func is aten.copy_.default and args[2:] == (True,))
+        back = isinstance(source, Elsewhere) and not there
+        return back or (there and not isinstance(source, Elsewhere) and not queued)
+    return False
 
 
 def _check_devices(func: Any, args: Any, given: Sequence[Any]) -> None:
@@ -222,13 +256,60 @@ def items_of(detector: Detector, folder: Path) -> Callable[[Sequence[int]], Item
     return chosen
 
 
-def train_and_score(device: str, model: str, folder: Path, *, precision: Precision = "fp32") -> None:
-    """Take a model from its first step to a score of what was saved, checking where its tensors are."""
+class Watched(Trainer):
+    """A trainer that notes what its steps, and its batches after the first of an epoch, would wait for."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.waited: list[str] = []
+
+    def run(self, stage: Stage) -> None:
+        super().run(dataclasses.replace(stage, batches=lambda generator: self._batches(stage, generator)))
+
+    def _batches(self, stage: Stage, generator: torch.Generator) -> Iterator[Any]:
+        drawn = iter(stage.batches(generator))
+        yield from itertools.islice(drawn, 1)  # with it a model may prepare what all the others use
+        while True:
+            with self._watching():
+                batch = next(drawn, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _step(self, stage: Stage, batch: Any) -> None:
+        with self._watching():
+            super()._step(stage, batch)
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        waits.clear()
+        with waits_of_gpu() if self.device.type == "cuda" else contextlib.nullcontext(waits) as seen:
+            yield
+        self.waited += seen
+
+
+@contextlib.contextmanager
+def waits_of_gpu() -> Iterator[list[str]]:
+    """Collect torch's own warnings of operations that wait for the GPU."""
+    seen: list[str] = []
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield seen
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    seen += [str(each.message) for each in warned if "called a synchronizing" in str(each.message)]
+
+
+def train_and_score(device: str, model: str, folder: Path, *, precision: Precision = "fp32") -> list[str]:
+    """Take a model from its first step to a score of what was saved; return what training would have waited for."""
     detector = detector_on(device, model, precision=precision)
     items = items_of(detector, folder / "pack")
     foreign = [12, 13, 14] if detector.recipe.auxiliary else []
     settings = TrainerSettings(seed=1, folder=folder / "work", device=device, precision=precision)
-    detector.fit(items([*range(9), *foreign]), items([9, 10, *foreign[:1]]), Trainer(detector.root, settings))
+    trainer = Watched(detector.root, settings)
+    detector.fit(items([*range(9), *foreign]), items([9, 10, *foreign[:1]]), trainer)
     assert {value.device.type for value in detector.root.state_dict().values()} <= {device}
     detector.fit_scorer(items(range(9)))
     scores = detector.score(items([9, 10, 11]))
@@ -237,18 +318,21 @@ def train_and_score(device: str, model: str, folder: Path, *, precision: Precisi
     detector.load(folder / "detector.safetensors")
     np.testing.assert_allclose(detector.score(items([9, 10, 11])), scores, rtol=1e-6)
     assert size_of(detector).feature_shape == detector.info.feature_shape
+    return trainer.waited
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_trains_and_scores_on_another_device(model: str, elsewhere: str, tmp_path: Path) -> None:
-    train_and_score(elsewhere, model, tmp_path)
+    waited = train_and_score(elsewhere, model, tmp_path)
+    assert bool(waited) == (model in WAITING), waited
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_trains_and_scores_on_a_gpu(model: str, precision: Precision, tmp_path: Path) -> None:
-    train_and_score("cuda", model, tmp_path, precision=precision)
+    waited = train_and_score("cuda", model, tmp_path, precision=precision)
+    assert bool(waited) == (model in WAITING), waited
 
 
 def test_a_buffer_that_was_left_behind_is_found(elsewhere: str, tmp_path: Path) -> None:
@@ -277,6 +361,60 @@ def test_what_a_gpu_refuses_is_refused(
 ) -> None:
     with pytest.raises((RuntimeError, TypeError), match=message):
         wrong(torch.zeros(3, device=elsewhere))
+
+
+@pytest.mark.parametrize(
+    ("work", "waits_for_it"),
+    [
+        (lambda there: there.sum().item(), True),
+        (lambda there: there.tolist(), True),
+        (lambda there: there.cpu(), True),
+        (lambda there: there.nonzero(), True),
+        (lambda there: there[there > 0], True),
+        (lambda there: torch.ones(3).to(there.device), True),
+        (lambda there: there.copy_(torch.ones(3)), True),
+        (lambda there: to_device(torch.ones(3), there.device), False),
+        (lambda there: there[to_device(torch.arange(2), there.device)], False),
+        (lambda there: there.masked_fill(there > 0, 1.0), False),
+    ],
+)
+def test_what_waits_for_a_gpu_is_noticed(
+    work: Callable[[Tensor], object], waits_for_it: bool, elsewhere: str
+) -> None:
+    there = torch.zeros(3, device=elsewhere)
+    waits.clear()
+    work(there)
+    assert bool(waits) == waits_for_it, waits
+
+
+def test_samples_and_features_of_the_host_are_sent_without_a_wait(elsewhere: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    samples = [generator.integers(-9999, 9999, 20).astype(np.int16) for _ in range(4)]
+    samples.append(generator.normal(size=20).astype(np.float32))
+    source = source_of(
+        samples,
+        Info(item_shape=(20,), sample_rate=None, device=elsewhere, feature_shape=(2,)),
+        tmp_path / "pack",
+    )
+    computed: list[int] = []
+
+    def featurizer(raw: Tensor) -> Tensor:
+        computed.append(len(raw))
+        return torch.stack([raw.mean(dim=1), raw.amax(dim=1)], dim=1)
+
+    source.featurizer, source.host_bytes = featurizer, 5 * 2 * 4
+    features = source.features(np.arange(5))
+    waits.clear()
+    for rows in (np.array([2, 0, 2]), np.array([4, 1])):  # of one type, sent as stored, and of two
+        offsets = np.array([7, 0, 1])[: len(rows)]
+        raw = source.raw(rows, offsets=offsets, length=20)
+        expected = gather(source.pack, rows, offsets=offsets, length=20)
+        some = source.features(rows)
+        assert (raw.device.type, some.device.type, waits) == (elsewhere, elsewhere, [])
+        np.testing.assert_array_equal(raw.cpu().numpy(), expected)
+        np.testing.assert_array_equal(some.cpu().numpy(), features.cpu().numpy()[rows])
+        waits.clear()
+    assert computed == [5]
 
 
 def test_what_is_cut_on_the_device_is_what_the_pack_holds(

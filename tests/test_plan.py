@@ -473,3 +473,11 @@ def test_scorers_that_need_claims_are_inapplicable_where_test_items_claim_unknow
     )
     assert "logmel_knn[scorer=knn,per=pool]" in why
     assert pooled == {None}
+
+
+def test_graphs_need_a_gpu(tmp_path: Path) -> None:
+    request = tiny.request(tmp_path, Selector("toy", {"compile": "graphs"}), cache=tmp_path / "cache")
+    with pytest.raises(
+        ConfigError, match=r"toy\[compile=graphs\]: compile=graphs needs a GPU, but the device is cpu"
+    ):
+        plan_run(request, tiny.registry(), observer=tiny.Silent())

@@ -275,6 +275,15 @@ def test_text_becomes_the_type_of_its_option(registry: Registry, word: str, part
 def test_none_and_numbers_are_understood_for_what_every_method_has(registry: Registry) -> None:
     common = toy(registry, "length_s=none", "held=0.25", "compile=true", "scope=all").common
     assert (common.length_s, common.held, common.compile, common.scope) == (None, 0.25, True, "all")
+    assert toy(registry, "compile=graphs").common.compile == "graphs"
+    assert (
+        toy(registry).trained()["compile"] is False
+    )  # as before there were graphs: models keep their identifiers
+
+
+def test_how_to_compile_is_a_truth_value_or_a_choice(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"unknown value of compile 'yes' \(known: graphs, true or false\)"):
+        toy(registry, "compile=yes")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from asdbench import RunError, Stage, Trainer
 from asdbench.detector.resume import Place
 from asdbench.detector.trainer import TrainerSettings, _Unread
 from asdbench.detector.weights import load_file
+from asdbench.recipes.recipe import Compiling
 
 
 class Killed(BaseException):
@@ -127,6 +128,41 @@ def test_a_learning_rate_factor_is_a_number_or_a_function(factor: Any, tmp_path:
     )  # fmt: skip
     Trainer(layer, TrainerSettings(seed=1, folder=tmp_path)).run(stage)
     assert layer.bias.item() == pytest.approx(before - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("compiling", "wanted", "marks"),
+    [(False, [], 0), (True, [{}], 0), ("graphs", [{"mode": "reduce-overhead", "dynamic": False}], 3)],
+)
+def test_a_module_is_compiled_as_the_user_wants(
+    compiling: Compiling,
+    wanted: list[dict[str, Any]],
+    marks: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+    marked: list[None] = []
+
+    def compiled(module: nn.Module, **options: Any) -> nn.Module:
+        asked.append(options)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(None))
+    layer = nn.Linear(1, 1)
+    trainer = Trainer(layer, TrainerSettings(seed=1, folder=tmp_path, compile=compiling))
+    forward = trainer.accelerate(layer)
+
+    def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
+        yield "sgd", forward(batch).sum()
+
+    stage = Stage(
+        name="only", module=layer, optimizers={"sgd": torch.optim.SGD(layer.parameters(), lr=0.25)}, epochs=1,
+        batches=lambda generator: [torch.zeros(1, 1)] * 3, losses=losses,
+    )  # fmt: skip
+    trainer.run(stage)
+    assert (asked, len(marked)) == (wanted, marks)
 
 
 def test_parts_that_a_stage_does_not_train_stay_as_they_are(tmp_path: Path) -> None:

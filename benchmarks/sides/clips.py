@@ -6,13 +6,14 @@ import math
 from pathlib import Path, PurePosixPath
 
 import librosa
+import msgspec
 import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
 
 from asdbench import Info, Items, Row, read_wave
-from asdbench.data.pack import Pack, build_pack
+from asdbench.data.pack import VERSION, ArrayCard, Pack, PackCard, build_pack
 from asdbench.detector.items import ItemSource
 from asdbench.dsp import LogMelConfig, LogMelSpectrogram
 from asdbench.messages.progress import ignore_progress
@@ -44,25 +45,45 @@ def wave_files(root: Path) -> list[Path]:
     return sorted((root / "waves").iterdir())
 
 
-def packed_items(root: Path, clips: int, *, keep_features: bool) -> Items:
+def packed_items(root: Path, clips: int, *, keep_features: bool, device: str = "cpu") -> Items:
     """Return the first ``clips`` items with log-mel features, kept or computed each time."""
-    featurizer = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
+    return items_of(Pack(root / "pack"), clips, feature_bytes=1 << 34 if keep_features else 0, device=device)
+
+
+def items_of(pack: Pack, clips: int, *, feature_bytes: int, device: str = "cpu") -> Items:
+    """Return the first ``clips`` items of a pack with log-mel features, as a job has them."""
+    featurizer = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE).to(device)
     source = ItemSource(
-        pack=Pack(root / "pack"),
+        pack=pack,
         ids=np.arange(clips),
-        info=info(),
+        info=info(device),
         length=SAMPLES,
         featurizer=featurizer,
-        feature_bytes=1 << 34 if keep_features else 0,
+        feature_bytes=feature_bytes,
     )
+    if device != "cpu":
+        source.keep_on_device_if_it_fits()
     return Items(
         source,
         rows=np.arange(clips),
-        claim=torch.arange(clips) % CLASSES,
-        own=torch.ones(clips, dtype=torch.bool),
-        target=torch.full((clips,), -1),
+        claim=torch.arange(clips, device=device) % CLASSES,
+        own=torch.ones(clips, dtype=torch.bool, device=device),
+        target=torch.full((clips,), -1, device=device),
         columns={},
     )
+
+
+def silent_pack(folder: Path, clips: int) -> Pack:
+    """Return a pack of clips of zeros, made at once: a file of holes, which takes no disk but is read like any other."""
+    with (folder / "array-0.bin").open("wb") as array:
+        array.truncate(clips * SAMPLES * 2)
+    card = ArrayCard(file="array-0.bin", dtype="<i2", shape=(clips * SAMPLES,))
+    whole = PackCard(version=VERSION, items=clips, samples="", ids="", arrays=(card,))
+    (folder / "pack.json").write_bytes(msgspec.json.encode(whole))
+    starts = SAMPLES * np.arange(clips)
+    places = np.stack([np.zeros_like(starts), starts, np.full_like(starts, SAMPLES)], axis=1)
+    np.save(folder / "items.npy", places)
+    return Pack(folder)
 
 
 def log_mel_of(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,12 +120,13 @@ def log_mel_cost() -> tuple[float, float]:
     return frames * (transform + mel), frames * config.n_mels * 4
 
 
-def info() -> Info:
+def info(device: str = "cpu") -> Info:
     """Return what models of these items are built for."""
     features = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
     return Info(
         item_shape=(SAMPLES,),
         sample_rate=SAMPLE_RATE,
+        device=device,
         classes=tuple(f"machine/{k:02d}" for k in range(CLASSES)),
         feature_shape=(features.config.n_mels, features.frames_of(SAMPLES)),
     )

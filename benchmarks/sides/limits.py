@@ -22,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     threads: int
     matmul_flop_per_s: float
-    """Of float32 products of 2048 x 2048 matrices."""
+    """Of float32 products of square matrices, 2048 x 2048 on a CPU and 8192 x 8192 on a GPU, there without TF32."""
     memory_byte_per_s: float
     """Of sums of two float32 arrays of 256 MB: two are read, one is written."""
 
@@ -44,15 +44,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @functools.cache
-def limits(threads: int) -> Limits:
-    """Measure the limits on ``threads`` threads, once a process."""
+def limits(threads: int, device: str = "cpu") -> Limits:
+    """Measure the limits of a device, of the CPU on ``threads`` threads, once a process."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         return Limits(
             threads=threads,
-            matmul_flop_per_s=_matmul_flop_per_s(),
-            memory_byte_per_s=_memory_byte_per_s(),
+            matmul_flop_per_s=_matmul_flop_per_s(device),
+            memory_byte_per_s=_memory_byte_per_s(device),
         )
     finally:
         torch.set_num_threads(before)
@@ -78,22 +78,30 @@ class Traffic(TorchDispatchMode):
         return result
 
 
-def _matmul_flop_per_s(size: int = 2048) -> float:
-    left = torch.rand(size, size)
-    return 2 * size**3 / _fastest_s(lambda: left @ left)
+def _matmul_flop_per_s(device: str) -> float:
+    size = 2048 if device == "cpu" else 8192  # smaller ones do not fill a GPU
+    left = torch.rand(size, size, device=device)
+    return 2 * size**3 / _fastest_s(lambda: left @ left, device=device)
 
 
-def _memory_byte_per_s(megabytes: int = 256) -> float:
-    left, right, result = (torch.ones(megabytes * 2**18) for _ in range(3))
-    return 3 * result.nbytes / _fastest_s(lambda: torch.add(left, right, out=result))
+def _memory_byte_per_s(device: str, *, megabytes: int = 256) -> float:
+    left, right, result = (torch.ones(megabytes * 2**18, device=device) for _ in range(3))
+    return 3 * result.nbytes / _fastest_s(lambda: torch.add(left, right, out=result), device=device)
 
 
-def _fastest_s(work: Callable[[], object]) -> float:
+def _fastest_s(work: Callable[[], object], *, device: str) -> float:
     best, end = float("inf"), time.perf_counter() + SECONDS
     while (started := time.perf_counter()) < end:
         work()
+        finish(device)
         best = min(best, time.perf_counter() - started)
     return best
+
+
+def finish(device: str) -> None:
+    """Wait until a GPU has done all its work; a CPU has when a call returns."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
 
 
 def _short(number: float) -> float:

@@ -1,6 +1,6 @@
 """Anomaly scores of clips of 10 s from STgram-MFN: by a fitted detector in batches, or file by file as most code does.
 
-``python -m sides.scoring WAY FOLDER``. Both have the same weights, and score ``-log p`` of the claimed machine ID.
+``python -m sides.scoring WAY FOLDER [DEVICE]``. Both have the same weights, and score ``-log p`` of the claimed machine ID.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sides.rounds import Rounds
 CLIPS = 32
 
 
-def main(way: str, root: Path) -> None:
+def main(way: str, root: Path, device: str = "cpu") -> None:
     """Score the clips each time it is asked for."""
     rounds = Rounds()
     torch.manual_seed(0)
-    detector = Detector(resolve(load_registry(), Selector("stgram_mfn"), dataset="dcase2020"), info())
+    detector = Detector(resolve(load_registry(), Selector("stgram_mfn"), dataset="dcase2020"), info(device))
     score = {"batched": _batched, "file-by-file": _file_by_file}[way](detector, root)
     rounds.send(
         scores=score().tolist(), threads=torch.get_num_threads()
@@ -42,7 +42,7 @@ def main(way: str, root: Path) -> None:
 
 
 def _batched(detector: Detector, root: Path) -> Callable[[], NDArray[np.float64]]:
-    items = packed_items(root, CLIPS, keep_features=False)
+    items = packed_items(root, CLIPS, keep_features=False, device=detector.info.device)
     return lambda: detector.score(items)
 
 
@@ -66,4 +66,4 @@ def _file_by_file(detector: Detector, root: Path) -> Callable[[], NDArray[np.flo
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from asdbench.data.release import fetch_command, truth_hint
     from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
     from asdbench.detector.items import Items, ItemView
+    from asdbench.detector.sending import to_device
     from asdbench.detector.trainer import Stage, Trainer
     from asdbench.messages.progress import EpochLog
     from asdbench.plugin.registry import Registry, load_registry
@@ -118,6 +119,7 @@ _LATER = {
     "run_option": "asdbench.cli.settings",
     "seed_for": "asdbench.core.seeding",
     "fetch_command": "asdbench.data.release",
+    "to_device": "asdbench.detector.sending",
     "truth_hint": "asdbench.data.release",
     "wave_info": "asdbench.data.audio",
     "write_json": "asdbench.core.files",
@@ -200,6 +202,7 @@ __all__ = [
     "read_wave",
     "run_option",
     "seed_for",
+    "to_device",
     "truth_hint",
     "unknown",
     "wave_info",

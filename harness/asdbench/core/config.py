@@ -91,8 +91,8 @@ def _misfit(message: str, options: Mapping[str, Any], *, config: type[Any]) -> s
     name, value = place[1], options[place[1]]
     kind = typing.get_type_hints(config, include_extras=True)[name]
     if choices := _choices(kind):
-        numbers = _whole_numbers(inspect.type_info(kind))
-        known = [*map(str, choices), *([numbers] if numbers else [])]
+        others = _beside_choices(inspect.type_info(kind))
+        known = [*map(str, choices), *([others] if others else [])]
         return unknown(f"value of {name}", str(value), known=known)
     wanted = _wanted(inspect.type_info(kind))
     return f"{name}={value} is not {wanted}" if wanted else message
@@ -121,14 +121,14 @@ def _wanted(kind: inspect.Type) -> str | None:
             return None
 
 
-def _whole_numbers(kind: inspect.Type) -> str | None:
-    """Return which whole numbers a type allows beside its choices; None: none."""
+def _beside_choices(kind: inspect.Type) -> str | None:
+    """Return which whole numbers or truth values a type allows beside its choices; None: none."""
     match kind:
         case inspect.Metadata():
-            return _whole_numbers(kind.type)
+            return _beside_choices(kind.type)
         case inspect.UnionType():
-            return next(filter(None, map(_whole_numbers, kind.types)), None)
-        case inspect.IntType():
+            return next(filter(None, map(_beside_choices, kind.types)), None)
+        case inspect.IntType() | inspect.BoolType():
             return _wanted(kind)
         case _:
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -47,6 +48,9 @@ class PackCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 VERSION = 4
+MAPPED_BYTES = 1 << 26
+"""After so many bytes were read, a process lets go of their pages, which the kernel still caches. Not many: a slice of 10 s
+may map a page of 2 MB."""
 
 
 def pack_card(folder: Path) -> PackCard:
@@ -66,11 +70,13 @@ class Pack:
         self.folder = folder
         self.card = pack_card(folder)
         self.items: NDArray[np.int64] = np.load(folder / "items.npy")
+        self._maps = [_mapped(folder / array.file) for array in self.card.arrays]
         # Plain arrays are sliced faster than memory maps.
         self.arrays: list[NDArray[Any]] = [
-            np.asarray(np.memmap(folder / array.file, dtype=array.dtype, mode="r", shape=array.shape))
-            for array in self.card.arrays
+            np.frombuffer(mapped, dtype=array.dtype).reshape(array.shape)
+            for mapped, array in zip(self._maps, self.card.arrays, strict=True)
         ]
+        self._viewed = 0
 
     def shape_of(self, item: int) -> tuple[int, ...]:
         """Return the shape of one item."""
@@ -84,7 +90,22 @@ class Pack:
     def view(self, item: int) -> NDArray[Any]:
         """Return one item as stored, without a copy."""
         array, start, length = self.items[item]
-        return np.asarray(self.arrays[array][start : start + length])
+        found = self.arrays[array][start : start + length]
+        self._viewed += found.nbytes
+        if self._viewed > MAPPED_BYTES:
+            self.release()
+        return np.asarray(found)
+
+    def release(self) -> None:
+        """Let go of the pages read so far, which else count as this process's memory; later reads map them again."""
+        self._viewed = 0
+        for mapped in self._maps:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(file: Path) -> mmap.mmap:
+    with file.open("rb") as content:
+        return mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def build_pack(

@@ -75,6 +75,7 @@ def items_of(
         on_progress: Receives the progress of computing features.
         keep_features: False: recompute features on every access, for timing.
     """
+    on_gpu = detector.info.device != "cpu"
     source = ItemSource(
         pack=Pack(Path(spec.pack)),
         ids=np.concatenate([np.asarray(rows.ids, dtype=np.int64) for rows in sets]),
@@ -82,9 +83,10 @@ def items_of(
         length=spec.length,
         featurizer=detector.featurizer,
         feature_bytes=_feature_bytes(spec) if keep_features else 0,
+        host_bytes=spec.feature_bytes if keep_features and on_gpu else 0,
         progress=lambda done, total: on_progress(Progress(stage="features", step=done, steps=total)),
     )
-    if detector.info.device != "cpu":
+    if on_gpu:
         source.keep_on_device_if_it_fits()
     first = np.cumsum([0] + [len(rows.ids) for rows in sets])
     return [
@@ -96,7 +98,7 @@ def items_of(
 def _feature_bytes(spec: JobSpec) -> int:
     if spec.feature_bytes == 0 or not spec.device.startswith("cuda"):
         return spec.feature_bytes
-    # On a GPU the features stay on the device, so its free memory is the limit; the rest is left to training.
+    # On a GPU the features stay on the device if a third of its free memory suffices; the rest is left to training.
     free, _ = torch.cuda.mem_get_info(spec.device)
     return int(free // 3)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from asdbench.core.info import Info
 from asdbench.core.parts import in_parts
 from asdbench.data.pack import Pack
+from asdbench.detector.sending import staging, to_device
 from asdbench.errors import DataError, unknown
 
 Indices = slice | Tensor | NDArray[Any]
@@ -62,7 +63,9 @@ class ItemSource:
     """Length along the first axis that every item is cut to."""
     featurizer: Callable[[Tensor], Tensor] | None = None
     feature_bytes: int = 0
-    """Memory for features: if those of the whole set fit, they are computed once and kept; 0: never kept."""
+    """Memory of the device for features: if those of the whole set fit, they are computed once and kept; 0: never kept."""
+    host_bytes: int = 0
+    """The same of the host, for features that do not fit on a GPU; each batch of them is sent to it."""
     progress: Callable[[int, int], None] = field(default=lambda done, total: None)
     """Called with (done, total) items while features are computed."""
     _features: Tensor | None = None
@@ -80,14 +83,14 @@ class ItemSource:
             # The pack is mapped read-only; only the copy on the device could be written to, so the warning is moot.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             self._resident = [torch.from_numpy(array).to(self.info.device) for array in self.pack.arrays]
+        self.pack.release()
 
     def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
         """Return samples, float32 ``[n, length, ...]``, on the device."""
         ids = self.ids[rows]
         # Slices on the device cannot wrap around, so a batch with an item that ends too soon is read from the file.
         if self._resident is None or self._wraps(ids, offsets, length=length):
-            read = gather(self.pack, ids, offsets=offsets, length=length)
-            return torch.from_numpy(read).to(self.info.device)
+            return self._read(ids, offsets=offsets, length=length)
         numbers, starts, _ = self.pack.items[ids].T  # array, start and length of each item
         cut = torch.empty((len(ids), length, *self.info.item_shape[1:]), device=self.info.device)
         for number in np.unique(numbers):
@@ -95,23 +98,27 @@ class ItemSource:
             slices = _slices(self._resident[number], starts[chosen] + offsets[chosen], length=length)
             # Kept as stored and scaled only now: int16 takes half the memory of float32.
             scale = float(scale_of(self.pack.arrays[number].dtype))
-            cut[torch.from_numpy(chosen).to(cut.device)] = slices.float().mul_(scale)
+            cut[to_device(torch.from_numpy(chosen), cut.device)] = slices.float().mul_(scale)
         return cut
 
     def features(self, rows: NDArray[np.int64]) -> Tensor:
         """Return features of some rows, ``[n, ...]``; from memory if those of the whole set are kept."""
         # Of the whole set, even if only some rows are wanted now: an epoch of training will want all of them.
-        if self._features is None and self._fits():
-            self._features = self._compute_all()
+        if self._features is None and (home := self._home()) is not None:
+            self._features = self._compute_all(home)
         if self._features is not None:
-            return _rows_of(self._features, rows)
+            return _rows_of(self._features, rows, device=self.info.device)
         return self._compute(rows)
 
     def pieces(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """Yield features of some rows, a few items at a time; uses features that are kept but keeps none itself."""
         for first in range(0, len(rows), CHUNK):
             chunk = rows[first : first + CHUNK]
-            yield self._compute(chunk) if self._features is None else _rows_of(self._features, chunk)
+            yield (
+                self._compute(chunk)
+                if self._features is None
+                else _rows_of(self._features, chunk, device=self.info.device)
+            )
             self.progress(first + len(chunk), len(rows))
 
     def featurize(self, raw: Tensor) -> Tensor:
@@ -125,17 +132,36 @@ class ItemSource:
         with torch.no_grad():
             return self.featurizer(raw)
 
-    def _fits(self) -> bool:
-        size = 4 * int(np.prod(self.info.feature_shape, dtype=np.int64)) * len(self.ids)
-        return 0 < size <= self.feature_bytes
+    def _read(self, ids: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
+        """Return samples from the file."""
+        device = torch.device(self.info.device)
+        if device.type == "cpu":
+            return torch.from_numpy(gather(self.pack, ids, offsets=offsets, length=length))
+        stored = {self.pack.arrays[number].dtype for number in np.unique(self.pack.items[ids, 0])}
+        [dtype] = stored if len(stored) == 1 else [np.dtype(np.float32)]
+        buffer = staging((len(ids), length, *self.info.item_shape[1:]), _torch_type(dtype), device=device)
+        gather_into(buffer.numpy(), self.pack, ids=ids, offsets=offsets)
+        # Sent as stored and scaled there: int16 is half of float32 to copy.
+        return to_device(buffer, device).float().mul_(float(scale_of(dtype)))
 
-    def _compute_all(self) -> Tensor:
-        return self._compute(np.arange(len(self.ids)), progress=self.progress)
+    def _home(self) -> str | None:
+        """Return the device that keeps the features of the whole set; None: they fit nowhere."""
+        size = 4 * int(np.prod(self.info.feature_shape, dtype=np.int64)) * len(self.ids)
+        if 0 < size <= self.feature_bytes:
+            return self.info.device
+        return "cpu" if 0 < size <= self.host_bytes else None
+
+    def _compute_all(self, home: str) -> Tensor:
+        return self._compute(np.arange(len(self.ids)), home=home, progress=self.progress)
 
     def _compute(
-        self, rows: NDArray[np.int64], *, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        rows: NDArray[np.int64],
+        *,
+        home: str | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Tensor:
-        features = torch.empty((len(rows), *self.info.feature_shape), device=self.info.device)
+        features = torch.empty((len(rows), *self.info.feature_shape), device=home or self.info.device)
         for first in range(0, len(rows), CHUNK):  # the samples of all items at once may not fit into memory
             chunk = rows[first : first + CHUNK]
             raw = self.raw(chunk, offsets=np.zeros(len(chunk), dtype=np.int64), length=self.length)
@@ -226,7 +252,7 @@ class Items:
     def __getitem__(self, rows: Indices) -> Items:
         # Slices, index arrays and masks all become positions, so that slices of slices stay cheap.
         chosen = np.arange(len(self))[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
-        on_device = torch.from_numpy(chosen).to(self.claim.device)
+        on_device = to_device(torch.from_numpy(chosen), self.claim.device)
         return Items(
             self._source,
             rows=self._rows[chosen],
@@ -292,13 +318,18 @@ def gather(
     """
     trailing = pack.shape_of(int(ids[0]))[1:] if len(ids) else ()
     out = np.empty((len(ids), length, *trailing), dtype=np.float32)
+    gather_into(out, pack, ids=ids, offsets=offsets)
+    return out
+
+
+def gather_into(out: NDArray[Any], pack: Pack, *, ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Write a slice of each item to ``out`` ``[n, length, ...]``: scaled if it is float32, or as stored in its own type."""
 
     def copy(rows: range, _: int) -> None:
         for row in rows:
             _copy(pack.view(int(ids[row])), out[row], offset=int(offsets[row]))
 
     in_parts(len(ids), copy, threads=_threads_for(out.nbytes))
-    return out
 
 
 def scale_of(dtype: np.dtype[Any]) -> np.float32:
@@ -308,8 +339,12 @@ def scale_of(dtype: np.dtype[Any]) -> np.float32:
     return np.float32(1.0 / 2 ** (8 * dtype.itemsize - 1))
 
 
-def _copy(item: NDArray[Any], out: NDArray[np.float32], *, offset: int) -> None:
-    factor = scale_of(item.dtype)
+def _torch_type(dtype: np.dtype[Any]) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype=dtype)).dtype
+
+
+def _copy(item: NDArray[Any], out: NDArray[Any], *, offset: int) -> None:
+    factor = scale_of(item.dtype) if out.dtype == np.float32 else 1
     filled = 0
     while filled < len(out):
         piece = item[offset : offset + len(out) - filled]
@@ -323,10 +358,10 @@ def _copy(item: NDArray[Any], out: NDArray[np.float32], *, offset: int) -> None:
         offset = 0  # the rest, if any, repeats the item from its beginning
 
 
-def _rows_of(values: Tensor, rows: NDArray[np.int64]) -> Tensor:
+def _rows_of(values: Tensor, rows: NDArray[np.int64], *, device: str) -> Tensor:
     if values.device.type != "cpu":
-        return values.index_select(0, torch.from_numpy(rows).to(values.device))
-    chosen = torch.empty(len(rows), *values.shape[1:], dtype=values.dtype)
+        return values.index_select(0, to_device(torch.from_numpy(rows), values.device))
+    chosen = staging((len(rows), *values.shape[1:]), values.dtype, device=device)
     # numpy copies whole rows; torch's threads would divide every row and wait for each other.
     source, out = values.numpy(), chosen.numpy()
 
@@ -335,7 +370,7 @@ def _rows_of(values: Tensor, rows: NDArray[np.int64]) -> Tensor:
         np.take(source, rows[part.start : part.stop], axis=0, out=out[part.start : part.stop], mode="wrap")
 
     in_parts(len(rows), take, threads=_threads_for(chosen.nbytes))
-    return chosen
+    return to_device(chosen, device)
 
 
 def _threads_for(size: int) -> int:
@@ -348,4 +383,4 @@ def _slices(stored: Tensor, starts: NDArray[np.int64], *, length: int) -> Tensor
     shape = (len(stored) - length + 1, length, *stored.shape[1:])
     # Row k of this view is the slice that starts at position k; the view itself takes no memory.
     overlapping = stored.as_strided(shape, (stored.stride(0), *stored.stride()))
-    return overlapping.index_select(0, torch.from_numpy(starts).to(stored.device))
+    return overlapping.index_select(0, to_device(torch.from_numpy(starts), stored.device))

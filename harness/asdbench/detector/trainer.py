@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from asdbench.core.seeding import seed_for
 from asdbench.detector.resume import Place, ResumeFile
+from asdbench.detector.sending import to_device
 from asdbench.detector.weights import save_file
 from asdbench.errors import PluginError, RunError, unknown
 from asdbench.messages.progress import EpochLog, OnProgress, Progress, ignore_progress
+from asdbench.recipes.recipe import Compiling
 
 Precision = Literal["fp32", "bf16"]
 READ_EVERY = 64
@@ -70,7 +72,7 @@ class TrainerSettings:
     """Where the resume file and the checkpoints are written."""
     device: str = "cpu"
     precision: Precision = "fp32"
-    compile: bool = False
+    compile: Compiling = False
     resume_every_s: float = 10.0
     """Seconds between saves of the resume file."""
     on_progress: OnProgress = ignore_progress
@@ -125,12 +127,13 @@ class Trainer:
         Raises:
             RunError: The value is not finite.
         """
-        on_device = torch.as_tensor(value, device=self.device).detach()
-        self._unread.add(name, on_device, what=name, place=self._place)
+        # A number is written by the device itself: to copy it there would wait for a GPU.
+        on_device = value if isinstance(value, Tensor) else torch.full((), value, device=self.device)
+        self._unread.add(name, to_device(on_device.detach(), self.device), what=name, place=self._place)
 
     def accelerate(self, module: nn.Module) -> Callable[..., Any]:
-        """Return ``module``, compiled if the user set ``compile=true``; call the result in its place."""
-        return torch.compile(module) if self.settings.compile else module
+        """Return ``module``, compiled if the user set ``compile``; call the result, whose outputs last for a step."""
+        return _compiled(module, how=self.settings.compile)
 
     def run(self, stage: Stage) -> None:
         """Train one stage, or what is left of it after a resume.
@@ -184,6 +187,8 @@ class Trainer:
         self._finish_epoch(stage)
 
     def _step(self, stage: Stage, batch: Any) -> None:
+        if self.settings.compile == "graphs":
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         # A generator, because the second loss of a step may depend on the weights that the first has changed. Only its
         # forward passes are autocast, not ``backward``, as torch advises.
         losses = _losses(stage, batch, step=self._place.step)
@@ -245,7 +250,8 @@ class _Unread:
 
     def add(self, name: str, value: Tensor, *, what: str, place: Place) -> None:
         """Add a value of the current step; ``what`` names it in an error."""
-        self._waiting.append((name, what, place.batch + 1, value))
+        # A copy, since the next replay of a CUDA graph overwrites the outputs of this one.
+        self._waiting.append((name, what, place.batch + 1, value.clone()))
         if len(self._waiting) >= self._read_every:
             self.read(place)
 
@@ -302,6 +308,13 @@ class _Rates:
     def set(self, *, factor: float) -> None:
         for group, rate in self._own:
             group["lr"] = rate * factor
+
+
+def _compiled(module: nn.Module, *, how: Compiling) -> Callable[..., Any]:
+    if how == "graphs":
+        # A graph for each size of a batch: after the second size torch would compile for any, which is recorded anew.
+        return torch.compile(module, mode="reduce-overhead", dynamic=False)
+    return torch.compile(module) if how else module
 
 
 def _losses(stage: Stage, batch: Any, *, step: int) -> Iterator[tuple[str, Tensor]]:

@@ -19,6 +19,9 @@ PartName = Literal["featurizer", "model", "scorer"]
 PARTS: tuple[PartName, ...] = ("featurizer", "model", "scorer")
 
 
+Compiling = bool | Literal["graphs"]
+
+
 class CommonOptions(Config, frozen=True, kw_only=True):
     """Options that every method has, whatever its parts."""
 
@@ -45,9 +48,13 @@ class CommonOptions(Config, frozen=True, kw_only=True):
         Literal["fp32", "bf16"],
         Meta(description="fp32: without TF32 on a GPU; bf16: autocast where that is safe"),
     ] = "fp32"
-    compile: Annotated[bool, Meta(description="compile the training step; worth it for long trainings")] = (
-        False
-    )
+    compile: Annotated[
+        Compiling,
+        Meta(
+            description="compile the training step, worth it for long trainings; graphs: also replay it as CUDA graphs, "
+            "on a GPU only"
+        ),
+    ] = False
 
 
 class Part(Config, frozen=True, kw_only=True):

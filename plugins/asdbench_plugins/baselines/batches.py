@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from asdbench import to_device
+
 
 def shuffled(count: int, size: int, *, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
     """Return the numbers below ``count``, shuffled, in batches of ``size``; a last batch of one is dropped."""
     order = torch.randperm(count, generator=generator)
-    return (batch.to(device) for batch in torch.split(order, size) if len(batch) > 1)
+    return (to_device(batch, device) for batch in torch.split(order, size) if len(batch) > 1)

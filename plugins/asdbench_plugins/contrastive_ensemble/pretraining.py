@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from asdbench import Items, Stage
+from asdbench import Items, Stage, to_device
 from asdbench_plugins.contrastive_ensemble.fitting import Fitting, Losses
 from asdbench_plugins.contrastive_ensemble.losses import mixed_arcface_loss, simsiam_loss
 from asdbench_plugins.contrastive_ensemble.spectra import Mixed, mix
@@ -98,6 +98,6 @@ class Pretraining:
 def partners(claim: Tensor) -> Tensor:
     """Draw for each clip another clip of its class from the batch, or the clip itself if there is none, ``[n]``."""
     # Scores: others of the class 0..1, the clip itself -1, other classes -2.
-    draw = torch.rand(len(claim), len(claim)).to(claim.device)
+    draw = to_device(torch.rand(len(claim), len(claim)), claim.device)
     draw.fill_diagonal_(-1)
     return draw.masked_fill(claim.unsqueeze(0) != claim.unsqueeze(1), -2).argmax(dim=1)

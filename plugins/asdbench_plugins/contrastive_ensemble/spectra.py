@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from asdbench import to_device
+
 Mixing = Literal["checkerboard", "mixup", "none"]
 Pseudo = Literal["both", "sf", "sp"]
 SpMode = Literal["self", "batch"]
@@ -56,7 +58,9 @@ def mix(
     rows, columns = (corners(size, count=count) for size in (mels, frames))
     if how == "mixup":
         rows, columns = torch.full_like(rows, mels), torch.full_like(columns, frames)
-    partner, ratios, rows, columns = (value.to(pictures.device) for value in (partner, ratios, rows, columns))
+    partner, ratios, rows, columns = (
+        to_device(value, pictures.device) for value in (partner, ratios, rows, columns)
+    )
     first, second = checkerboard(pictures, pictures[partner], rows=rows, columns=columns)
     share = ratios
     if by_area:
@@ -106,7 +110,7 @@ def pseudo_anomalies(pictures: Tensor, *, kind: Pseudo, stack: int = 2, mode: Sp
     if kind == "sp":
         return stacked
     # The paper does not say how often each of the two is used.
-    flips = (torch.rand(len(pictures)) < 0.5).to(pictures.device)
+    flips = to_device(torch.rand(len(pictures)) < 0.5, pictures.device)
     return torch.where(flips.view(-1, 1, 1, 1), flip_frequencies(pictures), stacked)
 
 
@@ -122,7 +126,7 @@ def stack_spectra(pictures: Tensor, *, count: int = 2, mode: SpMode = "self") ->
     stacked = pictures
     for _ in range(count - 1):
         # Rotating a shuffled order by one gives each clip a different one, if there is another.
-        order = torch.randperm(len(pictures)).to(pictures.device)
+        order = to_device(torch.randperm(len(pictures)), pictures.device)
         others = torch.empty_like(order)
         others[order] = order.roll(1)
         stacked = stacked + pictures[others]

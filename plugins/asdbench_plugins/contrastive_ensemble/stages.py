@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from asdbench import Items, Stage
+from asdbench import Items, Stage, to_device
 from asdbench_plugins.contrastive_ensemble.fitting import Fitting
 from asdbench_plugins.contrastive_ensemble.losses import FinetuneLoss, arcface_loss
 from asdbench_plugins.contrastive_ensemble.pretraining import Pretraining
@@ -88,7 +88,7 @@ def fusing(fitting: Fitting) -> Stage:
 
     def batches(generator: torch.Generator) -> Iterator[Embedded]:
         spectral, temporal, claim = frozen(fitting)
-        order = torch.randperm(len(claim), generator=generator).to(claim.device)
+        order = to_device(torch.randperm(len(claim), generator=generator), claim.device)
         for rows in torch.split(order, fitting.size(size)):
             # Batch norm needs at least two.
             if len(rows) > 1:

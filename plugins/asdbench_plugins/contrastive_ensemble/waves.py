@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asdbench import to_device
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transforms:
@@ -35,7 +37,7 @@ class Transforms:
         chosen = torch.randint(len(transforms), (len(waves),))
         result = waves.clone()
         for number, transform in enumerate(transforms):
-            rows = (chosen == number).nonzero().flatten().to(waves.device)
+            rows = to_device((chosen == number).nonzero().flatten(), waves.device)
             if len(rows):
                 result[rows] = transform(waves[rows])
         return result
@@ -52,8 +54,8 @@ class Transforms:
     def faded(self, waves: Tensor) -> Tensor:
         """Return each wave with a fade in and a fade out of random lengths and shapes."""
         longest = self.fade_share * waves.shape[1]
-        lengths = (torch.rand(2, len(waves), 1) * longest).to(waves.device)
-        half_sine = (torch.rand(2, len(waves), 1) < 0.5).to(waves.device)
+        lengths = to_device(torch.rand(2, len(waves), 1) * longest, waves.device)
+        half_sine = to_device(torch.rand(2, len(waves), 1) < 0.5, waves.device)
         position = torch.arange(waves.shape[1], dtype=torch.float32, device=waves.device)  # [samples]
         fade_in = fade_gain(position, length=lengths[0], half_sine=half_sine[0])  # [n, samples]
         fade_out = fade_gain(position.flip(0), length=lengths[1], half_sine=half_sine[1])
@@ -63,7 +65,7 @@ class Transforms:
         """Return each wave with white Gaussian noise at a random signal-to-noise ratio."""
         span = self.snr_high_db - self.snr_low_db
         # Noise power = signal power * 10^(-SNR / 10).
-        snr_db = (self.snr_low_db + span * torch.rand(len(waves), 1)).to(waves.device)
+        snr_db = to_device(self.snr_low_db + span * torch.rand(len(waves), 1), waves.device)
         power = waves.square().mean(dim=1, keepdim=True) * 10 ** (-snr_db / 10)  # noise power, [n, 1]
         return waves + power.sqrt() * torch.randn_like(waves)
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench import Info, ItemView, seed_for
+from asdbench import Info, ItemView, seed_for, to_device
 from asdbench_plugins.serial_oe.mixing import Labelled
 from asdbench_plugins.serial_oe.network import DIMS
 from asdbench_plugins.serial_oe.pairing import Pairing
@@ -73,11 +73,12 @@ class DoubleCentroids(SegmentModel):
     def loss(self, embedding: Tensor, labels: Labelled) -> Tensor:
         """Return the cross-entropy plus the weighted metric term; mixed samples count by their shares."""
         logits = self.classify(embedding).float().squeeze(1)
-        cross_entropy = F.binary_cross_entropy_with_logits(logits, labels.target)
+        target = to_device(labels.target, logits.device)
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, target)
         own, other = self.squared(embedding, self.own_centroid), self.squared(embedding, self.other_centroid)
         # The metric term d_own + 1 / (d_other + nearest), with the roles swapped for negatives.
         of_own, of_other = own + 1 / (other + self.config.nearest), other + 1 / (own + self.config.nearest)
-        metric = (labels.target * of_own + (1 - labels.target) * of_other).mean()
+        metric = (target * of_own + (1 - target) * of_other).mean()
         total: Tensor = cross_entropy + self.config.metric_weight * metric
         return total
 

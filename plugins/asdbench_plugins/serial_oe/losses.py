@@ -10,13 +10,15 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from asdbench import to_device
+
 ProductLoss = Literal["bce", "softmax"]
 ProductWeight = Literal["equal", "soft"]
 
 
 def machine_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return L_machine, the paper's eq. 2: target type or not. ``logits`` and ``target`` are ``[B]``."""
-    return F.binary_cross_entropy_with_logits(logits, target)
+    return F.binary_cross_entropy_with_logits(logits, to_device(target, logits.device))
 
 
 def product_loss(
@@ -31,22 +33,25 @@ def product_loss(
 
     Args:
         logits: ``[B, K]``.
-        product: y, ``[B, K]``.
-        target: t, ``[B]``.
+        product: y, ``[B, K]``, on the CPU.
+        target: t, ``[B]``, on the CPU.
         kind: ``bce`` decides each ID separately, ``softmax`` chooses one of them.
         weight: ``equal`` averages over the samples with t > 0, ``soft`` weighs them by t.
 
     Returns:
         A scalar, or None if no sample is of the target type.
     """
-    some = target > 0
-    if not bool(some.any()):
+    # Chosen by position: a mask on a GPU would wait for it.
+    some = (target > 0).nonzero().flatten()
+    if not len(some):
         return None
+    device = logits.device
     # Eq. 1 divides by sum t_i; with weight="equal" every sample with t > 0 counts as one, as in the recipes.
-    each = _each(logits[some], product[some], kind=kind)
+    each = _each(logits[to_device(some, device)], to_device(product[some], device), kind=kind)
     if weight == "equal":
         return each.mean()
-    return (each * target[some]).sum() / target[some].sum()
+    share = to_device(target[some], device)
+    return (each * share).sum() / share.sum()
 
 
 def _each(logits: Tensor, product: Tensor, *, kind: ProductLoss) -> Tensor:

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from asdbench import to_device
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """Waves with labels, hard or mixed."""
+    """Waves with labels, hard or mixed. Labels are on the CPU, which chooses by them without waiting for a GPU."""
 
     waves: Tensor
     """``[B, samples]``."""
@@ -25,7 +27,7 @@ class Labelled:
 
 
 def labelled(waves: Tensor, claim: Tensor, *, classes: int) -> Labelled:
-    """Return waves with hard labels; a claim of -1 is a negative."""
+    """Return waves with hard labels of the claims, on the CPU; a claim of -1 is a negative."""
     own = claim >= 0
     # A negative has y = 0 for every product ID.
     product = F.one_hot(claim.clamp_min(0), classes).to(waves.dtype) * own.unsqueeze(1)
@@ -47,10 +49,10 @@ def randomly_mixed(batch: Labelled, *, alpha: float, rate: float) -> Labelled:
     if alpha == 0 or float(torch.rand(())) >= rate:
         return batch
     size = len(batch.waves)
-    weight = torch.distributions.Beta(alpha, alpha).sample((size,)).to(batch.waves)
-    return mixed(batch, weight, order=torch.randperm(size).to(batch.waves.device))
+    weight = torch.distributions.Beta(alpha, alpha).sample((size,)).to(batch.waves.dtype)
+    return mixed(batch, weight, order=torch.randperm(size))
 
 
 def _mix(values: Tensor, weight: Tensor, *, order: Tensor) -> Tensor:
-    each = weight.view(-1, *[1] * (values.ndim - 1))
-    return each * values + (1 - each) * values[order]
+    each = to_device(weight, values.device).view(-1, *[1] * (values.ndim - 1))
+    return each * values + (1 - each) * values[to_device(order, values.device)]

@@ -70,6 +70,8 @@ class Pairing:
             DataError: There are no negatives, or too few targets for batch norm.
         """
         self.train = train
+        self.claim = train.claim.cpu()
+        """The claims of the training set, on the CPU."""
         own = train.own.cpu()
         self._targets, self._foreign = own.nonzero().flatten(), (~own).nonzero().flatten()
         self.count = len(self._targets)
@@ -102,10 +104,14 @@ class Pairing:
 
     def batch(self, targets: Tensor, step: int) -> Items:
         """Return the items of a step: its targets and as many negatives."""
+        return self.train[self.rows(targets, step)]
+
+    def rows(self, targets: Tensor, step: int) -> Tensor:
+        """Return the rows of a step's items in the training set, on the CPU."""
         if self._negatives is None:
-            return self.train[targets]
+            return targets
         negatives = self._foreign[self._negatives.of_step(step, size=len(targets))]
-        return self.train[torch.cat([targets, negatives])]
+        return torch.cat([targets, negatives])
 
     def _check(self, against_negatives: bool) -> None:
         if against_negatives and not len(self._foreign):

@@ -148,9 +148,9 @@ class SegmentModel(Model):
         """Return waves of one segment of each item, ``[n, samples]``."""
         return items.raw(offset=start, length=self.segment)
 
-    def labelled(self, items: ItemView, start: int | Tensor) -> Labelled:
-        """Return waves of one segment of each item with hard labels."""
-        return labelled(self.crop(items, start), items.claim, classes=len(self.info.classes))
+    def labelled(self, items: ItemView, start: int | Tensor, *, claim: Tensor) -> Labelled:
+        """Return waves of one segment of each item with hard labels; ``claim`` is theirs, on the CPU."""
+        return labelled(self.crop(items, start), claim, classes=len(self.info.classes))
 
     def _train(self, pairing: Pairing, held: Items, *, trainer: Trainer) -> None:
         config, forward = self.config, trainer.accelerate(self.encoder)
@@ -160,10 +160,12 @@ class SegmentModel(Model):
         def losses(targets: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
             if config.cycle_momentum:
                 adam.param_groups[0]["betas"] = (one_cycle_momentum(step, total=total), 0.999)
-            items = pairing.batch(targets, step)
+            rows = pairing.rows(targets, step)
+            items, claim = pairing.train[rows], pairing.claim[rows]
             starts = torch.randint(self.samples - self.segment + 1, (len(items),))
             rate = mixup_rate(config.mixup_schedule, step, total=total)
-            batch = randomly_mixed(self.labelled(items, starts), alpha=config.alpha, rate=rate)
+            hard = self.labelled(items, starts, claim=claim)
+            batch = randomly_mixed(hard, alpha=config.alpha, rate=rate)
             yield "binary_cross_entropy", self.loss(forward(items.featurize(batch.waves)).float(), batch)
 
         trainer.run(
@@ -201,7 +203,7 @@ class SegmentModel(Model):
         total = 0.0
         for rows in torch.split(pairs, VALIDATED, dim=1):
             items = held[rows.flatten()]
-            batch = self.labelled(items, 0)
+            batch = self.labelled(items, 0, claim=items.claim.cpu())
             total += float(self.loss(self.encoder(items.featurize(batch.waves)), batch)) * rows.shape[1]
         return total / pairs.shape[1]
 

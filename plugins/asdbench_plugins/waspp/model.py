@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench import ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer
+from asdbench import ConfigError, DataError, Info, Items, ItemView, Model, Stage, Trainer, to_device
 from asdbench_plugins.waspp.base import BaseCnn
 from asdbench_plugins.waspp.compared import AlexNet, DualInception, OffApexNet, Ststnet, VggM
 from asdbench_plugins.waspp.config import Initialisation, WasppConfig
@@ -78,7 +78,7 @@ class WasppModel(Model):
         def batches(generator: torch.Generator) -> Iterator[Tensor]:
             order = torch.randperm(len(train), generator=generator)
             for first in range(0, len(train) - drop_last, size):
-                yield order[first : first + size].to(shown.device)
+                yield to_device(order[first : first + size], shown.device)
 
         def losses(rows: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
             logits, target = forward(shown[rows]), train.target[rows]

@@ -15,7 +15,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asdbench import Info, Items, Trainer
+from asdbench import Info, Items, Trainer, to_device
 from asdbench_plugins.contrastive_ensemble.compared.classifier import (
     ClassifierConfig,
     SpectrogramClassifier,
@@ -59,21 +59,18 @@ class AdversarialClassifier(SpectrogramClassifier):
             )
         # A domain is rare: each counts as if both were equally frequent.
         share = domains.count(TARGET) / max(1, len(domains))
-        weight = torch.tensor((1 - share) / share) if both else None
+        weight = to_device(torch.tensor((1 - share) / share), train.claim.device) if both else None
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             embedding = self.embed(batch)
             loss = F.cross_entropy(self.head(embedding), batch.claim)
             if weight is not None:
-                is_target = torch.tensor(
-                    [float(name == TARGET) for name in batch.columns["domain"]], device=embedding.device
-                )
+                named = torch.tensor([float(name == TARGET) for name in batch.columns["domain"]])
+                is_target = to_device(named, embedding.device)
                 factor = self.config.adversary * rise(step / total)
                 hidden = Reversed.apply(embedding, factor)  # type: ignore[no-untyped-call]
                 guess = self.adversary(hidden).squeeze(1)
-                loss = loss + F.binary_cross_entropy_with_logits(
-                    guess, is_target, pos_weight=weight.to(guess.device)
-                )
+                loss = loss + F.binary_cross_entropy_with_logits(guess, is_target, pos_weight=weight)
             yield "cross_entropy", loss
 
         stage = self.stage("train", train, trainer=trainer, losses=losses)

@@ -14,7 +14,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
-from asdbench import Items, Trainer, seed_for
+from asdbench import Items, Trainer, seed_for, to_device
 from asdbench_plugins.contrastive_ensemble.compared.classifier import (
     ClassifierConfig,
     SpectrogramClassifier,
@@ -70,9 +70,8 @@ class IncrementalClassifier(SpectrogramClassifier):
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             logits = self.head(self.embed(batch))
-            unseen = torch.tensor(
-                [index not in known for index in range(logits.shape[1])], device=logits.device
-            )
-            yield "cross_entropy", F.cross_entropy(logits.masked_fill(unseen, -torch.inf), batch.claim)
+            unseen = torch.tensor([index not in known for index in range(logits.shape[1])])
+            seen_only = logits.masked_fill(to_device(unseen, logits.device), -torch.inf)
+            yield "cross_entropy", F.cross_entropy(seen_only, batch.claim)
 
         return losses
