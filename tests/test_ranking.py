@@ -10,8 +10,9 @@ import msgspec
 import pandas as pd
 import pytest
 
-from asdbench import RunError
+from asdbench import RunDocument, RunError
 from asdbench.cli import status_of
+from asdbench.cli.run import _write_scores
 from asdbench.results.ranking import TOP, ranked, strangest, write_scores
 from asdbench_leaderboards.table import results_table
 
@@ -256,3 +257,18 @@ def test_a_wrong_file_for_scores_is_refused_before_anything_is_read(
     assert status_of(["run", "-p", "idnn", "-d", "synthetic", "--cache", "cache", "--scores", place]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_file_of_scores_is_named_with_its_number_of_scores(
+    finished: tuple[Path, RunDocument],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, document = finished
+    file = tmp_path / "scores.csv"
+    _write_scores([document], out=folder, scores=file)
+    assert capsys.readouterr().err == f"{file}: {len(pd.read_csv(file))} scores\n"
+    monkeypatch.setattr("asdbench.results.ranking.ranked", lambda items, held, **_: items.iloc[:0])
+    _write_scores([document], out=folder, scores=file)
+    assert "no scores, since the data have no test items" in capsys.readouterr().err

@@ -333,7 +333,13 @@ def _write_scores(documents: Sequence[RunDocument], *, out: Path, scores: Path) 
     from asdbench.results.record import read_run
 
     for document, path in zip(documents, _numbered(scores, len(documents)), strict=True):
-        write_scores(read_run(out, document.run.id), path)
+        count = write_scores(read_run(out, document.run.id), path)
+        what = (
+            f"{count:,} scores"
+            if count
+            else "no scores, since the data have no test items or no method scored them"
+        )
+        click.echo(f"{path}: {what}", err=True)
 
 
 def _numbered(path: Path, count: int) -> list[Path]:

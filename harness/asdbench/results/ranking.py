@@ -104,8 +104,8 @@ def public_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if name not in own and not name.startswith(SCORES)]
 
 
-def write_scores(run: RecordedRun, path: Path) -> None:
-    """Write a CSV with a row for each method and test item, in the order of their ranks.
+def write_scores(run: RecordedRun, path: Path) -> int:
+    """Write a CSV with a row for each method and test item, in the order of their ranks; return the number of rows.
 
     Raises:
         RunError: The items of the run have no anomaly scores, since its task is classification.
@@ -131,6 +131,7 @@ def write_scores(run: RecordedRun, path: Path) -> None:
     filled = [table for table in tables if not table.empty]
     with writing(path) as temporary:
         (pd.concat(filled) if filled else pd.DataFrame(columns=["method"])).to_csv(temporary, index=False)
+    return sum(map(len, filled))
 
 
 def _for_people(table: pd.DataFrame, *, method: str) -> pd.DataFrame:
