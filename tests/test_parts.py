@@ -65,4 +65,4 @@ def test_rows_that_several_threads_copy_are_those_of_one(monkeypatch: pytest.Mon
     monkeypatch.setattr(items, "SMALLEST_PART", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     assert items._threads_for(33 * 3 * 40 * 4) == 4
-    assert torch.equal(items._rows_of(values, rows), values[torch.from_numpy(rows)])
+    assert torch.equal(items._rows_of(values, rows, device="cpu"), values[torch.from_numpy(rows)])
