@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import Prepared, calling, prepare
 from asdbench.errors import ConfigError, DataError, PluginError
-from asdbench.jobs.processes import ask
+from asdbench.jobs.processes import ask, start_server
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
+from asdbench.messages.progress import OnProgress, Progress
 from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
@@ -83,7 +85,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         check_by(by, card)
 
     prepared = prepare(
-        dataset, request.data_root, cache=request.cache, on_progress=observer.preparing, check=check
+        dataset, request.data_root, cache=request.cache, on_progress=_preparing(observer), check=check
     )
     _check_complete(prepared, request)
     _warn_of_missing_truth(prepared, request)
@@ -111,6 +113,18 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         resources=resources,
         measures=known,
     )
+
+
+def _preparing(observer: Observer) -> OnProgress:
+    """Return what reports how data are prepared; at the first sign of new data it starts the server of workers."""
+    start = functools.cache(start_server)
+
+    def report(progress: Progress) -> None:
+        if progress.stage != "hashing":  # files that are only hashed may be those of a finished run
+            start()  # it loads torch while data are generated or decoded, and new data need jobs
+        observer.preparing(progress)
+
+    return report
 
 
 def _recipes(
