@@ -97,7 +97,7 @@ class Pack:
         return np.asarray(found)
 
     def release(self) -> None:
-        """Let go of the pages read so far, which else count as this process's memory; later reads map them again."""
+        """Let go of the pages read so far, which otherwise count as this process's memory; later reads map them again."""
         self._viewed = 0
         for mapped in self._maps:
             mapped.madvise(mmap.MADV_DONTNEED)
@@ -200,10 +200,8 @@ def _decoded(
                 waiting.append(pool.submit(read, sources[k + window]))
             try:
                 array = decoded.result()
-            except (
-                DataError
-            ) as error:  # a user would otherwise learn of the next damaged file from the next run
-                errors.append(error)
+            except DataError as error:
+                errors.append(error)  # or a user would learn of the next damaged file from the next run only
             else:
                 if not errors:
                     yield source, array

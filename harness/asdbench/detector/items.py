@@ -106,19 +106,13 @@ class ItemSource:
         # Of the whole set, even if only some rows are wanted now: an epoch of training will want all of them.
         if self._features is None and (home := self._home()) is not None:
             self._features = self._compute_all(home)
-        if self._features is not None:
-            return _rows_of(self._features, rows, device=self.info.device)
-        return self._compute(rows)
+        return self._kept_or_computed(rows)
 
     def pieces(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """Yield features of some rows, a few items at a time; uses features that are kept but keeps none itself."""
         for first in range(0, len(rows), CHUNK):
             chunk = rows[first : first + CHUNK]
-            yield (
-                self._compute(chunk)
-                if self._features is None
-                else _rows_of(self._features, chunk, device=self.info.device)
-            )
+            yield self._kept_or_computed(chunk)
             self.progress(first + len(chunk), len(rows))
 
     def featurize(self, raw: Tensor) -> Tensor:
@@ -143,6 +137,11 @@ class ItemSource:
         gather_into(buffer.numpy(), self.pack, ids=ids, offsets=offsets)
         # Sent as stored and scaled there: int16 is half of float32 to copy.
         return to_device(buffer, device).float().mul_(float(scale_of(dtype)))
+
+    def _kept_or_computed(self, rows: NDArray[np.int64]) -> Tensor:
+        if self._features is None:
+            return self._compute(rows)
+        return _rows_of(self._features, rows, device=self.info.device)
 
     def _home(self) -> str | None:
         """Return the device that keeps the features of the whole set; None: they fit nowhere."""
