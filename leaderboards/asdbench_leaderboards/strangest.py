@@ -24,7 +24,7 @@ def strangest_items(summary: MethodSummary) -> Iterator[str]:
         if name == CHANNEL or len({item.columns[name] for item in items}) > 1
     ]
     has_channels = CHANNEL in items[0].columns
-    # Of channels, `start` counts samples through all of them one after another, which tells a reader nothing.
+    # Of channels, `start` counts samples through all of them one after another, which means nothing to a reader.
     is_cut = any(item.length is not None for item in items) and not has_channels
     best = ", at most one channel of each recording or clip" if has_channels else ""
     of_all = (

@@ -26,7 +26,7 @@ from asdbench.results.schema import RankedItem
 TOP = 10
 """Items that a table shows."""
 CHANNEL = "channel"
-"""Column that tells apart the channels of one recording, each of which is an item."""
+"""Column that distinguishes the channels of one recording, each of which is an item."""
 
 
 def ranked(
