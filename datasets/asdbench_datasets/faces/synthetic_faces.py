@@ -30,7 +30,7 @@ from asdbench_datasets.faces.micro_expression import (
     composite_card,
     spare_surprise,
 )
-from asdbench_datasets.whole_files import save_array
+from asdbench_datasets.whole_files import each_written, save_array
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "casme2": tuple(f"sub{k:02d}" for k in range(1, 27) if k not in {10, 18}),
@@ -93,12 +93,13 @@ class SyntheticFaces(Config, frozen=True, kw_only=True):
 
     def generate(self, root: Path, progress: Callable[[int, int], None]) -> None:
         """Write all clips under ``root``; existing ones are kept, so that a killed run can resume."""
-        clips = self.clips()
-        for done, clip in enumerate(clips, start=1):
+
+        def write(clip: FaceClip) -> None:
             path = root / clip.source
             if not path.exists():
                 save_array(path, self.motion(clip))
-            progress(done, len(clips))
+
+        each_written(self.clips(), write, progress=progress)
 
     def motion(self, clip: FaceClip) -> NDArray[np.float32]:
         """Return the flow of a clip in pixels, ``[75, 75, 2]``."""

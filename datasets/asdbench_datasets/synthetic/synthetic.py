@@ -30,7 +30,7 @@ from asdbench_datasets.synthetic.machine_sounds.clips import (
 )
 from asdbench_datasets.synthetic.machine_sounds.machine import Fault, Machine
 from asdbench_datasets.synthetic.machine_sounds.signals import decibel
-from asdbench_datasets.whole_files import written_whole
+from asdbench_datasets.whole_files import each_written, written_whole
 
 NAME = re.compile(r"(?P<label>normal|anomaly)_id_(?P<section>\d{2})_\d{8}\.wav")
 EASIEST_DB, HARDEST_DB = 14.0, -10.0
@@ -126,13 +126,14 @@ class Synthetic(Config, frozen=True):
 
     def generate(self, root: Path, progress: Callable[[int, int], None]) -> None:
         """Write all clips under ``root``; existing ones are kept, so that a killed run can resume."""
-        clips = list(self._clips())
-        for done, clip in enumerate(clips, start=1):
+
+        def write(clip: Clip) -> None:
             path = root / clip.source
             # A file under its final name is complete: see `written_whole`.
             if not path.exists():
                 _write(path, self._wave(clip), sample_rate=self.sample_rate)
-            progress(done, len(clips))
+
+        each_written(list(self._clips()), write, progress=progress)
 
     def index(self, root: Path) -> Iterator[Row]:
         """List the clips of the selected machine types under ``root``.
