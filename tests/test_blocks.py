@@ -318,6 +318,24 @@ def test_frugal_layers_store_one_map_per_layer_where_plain_ones_store_three() ->
     assert kept(frugal, maps) == 2 * size + large + 2 * small
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_large_maps_are_convolved_again_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, autocast: bool
+) -> None:
+    frugal, _ = pair_of(layers_of(8, out=8))
+    other, maps = copy.deepcopy(frugal), torch.randn(2, 2, 16, 16)
+    stored = kept(copy.deepcopy(frugal), maps)
+    expected_made, expected = gradients(frugal, maps, autocast=autocast)
+    large = 2 * 16 * 16 * 4 * 8  # bytes of the first convolution's output; the other maps are smaller
+    monkeypatch.setattr("asdbench.blocks.frugal.LARGE", large)
+    made, found = gradients(other, maps, autocast=autocast)
+    assert torch.equal(made, expected_made)
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    state, expected_state = other.state_dict(), frugal.state_dict()
+    assert all(torch.equal(state[name], expected_state[name]) for name in state)
+    assert stored - kept(other, maps) == large
+
+
 def test_compiled_frugal_layers_are_plain_ones() -> None:
     frugal, plain = pair_of(layers_of())
     maps = torch.randn(2, 2, 5, 4)

@@ -1,17 +1,25 @@
 """Training in less memory: cheap intermediate results are recomputed in the backward pass instead of stored.
 
 Batch norm, PReLU and convolution each store their input until the backward pass: three maps per layer, which is most of
-the memory for training a network like MobileFaceNet. The other two follow from the first, elementwise.
+the memory for training a network like MobileFaceNet. The other two follow from the first, elementwise. On a CPU the first,
+where it is large, is convolved again from what the layer before it stores anyway.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+LARGE = 64 << 20
+"""Maps of so many bytes are convolved again instead of stored, on a CPU. Smaller ones add up to little memory, and storing
+them is faster."""
 
 
 class FrugalSequential(nn.Sequential):
@@ -30,12 +38,14 @@ class FrugalSequential(nn.Sequential):
         layers: list[nn.Module] = list(self)
         while layers:
             match layers:
-                case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, nn.Conv2d() as convolution, *rest] if (
-                    _can_join(norm, prelu) and _is_plain(convolution)
+                case [nn.Conv2d() as first, nn.BatchNorm2d() as norm, nn.PReLU() as prelu, *_] if (
+                    _can_join(norm, prelu) and _is_plain(first) and _gives_large_maps(first, input)
                 ):
-                    input, layers = _join(input, norm, prelu=prelu, convolution=convolution), rest
-                case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, *rest] if _can_join(norm, prelu):
-                    input, layers = _join(input, norm, prelu=prelu), rest
+                    maps = first(input)
+                    with _convolved_again(maps, first, input=input):
+                        input, layers = _joined(maps, layers[1:])
+                case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, *_] if _can_join(norm, prelu):
+                    input, layers = _joined(input, layers)
                 case [layer, *rest]:
                     input, layers = layer(input), rest
         return input
@@ -50,6 +60,55 @@ def _can_join(norm: nn.BatchNorm2d, prelu: nn.PReLU) -> bool:
 def _is_plain(convolution: nn.Conv2d) -> bool:
     numeric = not isinstance(convolution.padding, str)
     return numeric and convolution.padding_mode == "zeros" and convolution.bias is None
+
+
+def _gives_large_maps(convolution: nn.Conv2d, input: Tensor) -> bool:
+    values = (
+        input.numel() * convolution.out_channels // (convolution.in_channels * math.prod(convolution.stride))
+    )
+    return input.device.type == "cpu" and values * input.element_size() >= LARGE
+
+
+@contextlib.contextmanager
+def _convolved_again(maps: Tensor, convolution: nn.Conv2d, *, input: Tensor) -> Iterator[None]:
+    """Store, of what the block stores for the backward pass, everything but ``maps``, the output of the convolution."""
+    place, dtype, kernel = (
+        maps.data_ptr(),
+        maps.dtype,
+        convolution.weight,
+    )  # and not the maps, which would keep them
+
+    def again() -> Tensor:
+        return F.conv2d(
+            input.detach().to(dtype),  # autocast, if there was any, is over
+            kernel.detach().to(dtype),
+            None,
+            convolution.stride,
+            convolution.padding,
+            convolution.dilation,
+            convolution.groups,
+        )
+
+    def pack(stored: Tensor) -> Tensor | Callable[[], Tensor]:
+        return again if stored.data_ptr() == place else stored
+
+    def unpack(packed: Tensor | Callable[[], Tensor]) -> Tensor:
+        return packed if isinstance(packed, Tensor) else packed()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield
+
+
+def _joined(maps: Tensor, layers: list[nn.Module]) -> tuple[Tensor, list[nn.Module]]:
+    """Return the output of the norm and the activation that ``layers`` begin with, and what is left of the layers."""
+    match layers:
+        case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, nn.Conv2d() as convolution, *rest] if _is_plain(
+            convolution
+        ):
+            return _join(maps, norm, prelu=prelu, convolution=convolution), rest
+        case [nn.BatchNorm2d() as norm, nn.PReLU() as prelu, *rest]:
+            return _join(maps, norm, prelu=prelu), rest
+    raise AssertionError("called with other layers than norm and activation")
 
 
 def _join(
