@@ -15,7 +15,7 @@ from asdbench.errors import ConfigError
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.measures import Measure, MeasureTask
 
-TIMED: Mapping[str, int] = {"cpu": 8, "cuda": 64}
+TIMED: Mapping[str, int] = {"cpu": 4, "cuda": 64}
 """Items whose outputs are timed at once; a GPU needs many to be busy."""
 _log = logging.getLogger(__name__)
 
