@@ -27,6 +27,7 @@ from asdbench.cli.settings import (
 )
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
+from asdbench.jobs.executors.base import executor_options
 from asdbench.plugin.entries import PresetRun, Selector
 from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import check_file, draw_one
@@ -81,6 +82,14 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     envvar="ASDBENCH_JOBS",
     show_default=True,
     help="Number of jobs to run at the same time.",
+)
+@click.option(
+    "--executor",
+    type=SELECTOR,
+    default="local",
+    envvar="ASDBENCH_EXECUTOR",
+    show_default=True,
+    help="Where jobs run; `asdbench plugins` lists all.",
 )
 @click.option(
     "--threads", type=WholeNumber(1), default=None, help="CPU threads per job [default: cores / jobs]."
@@ -150,6 +159,7 @@ def run(
     out: Path,
     seeds: tuple[int, ...],
     jobs: int,
+    executor: Selector,
     threads: int | None,
     device: Any,
     timeout: float | None,
@@ -171,6 +181,7 @@ def run(
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
+    executor_options(registry, executor)
     _check_files(out, figure=figure, scores=scores)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
@@ -183,6 +194,7 @@ def run(
         out=out,
         seeds=seeds,
         slots=jobs,
+        executor=executor,
         threads=threads,
         device=device,
         timeout_s=timeout,
@@ -196,13 +208,8 @@ def run(
     if dry_run:
         return _dry_run(registry, requests, as_json=as_json)
     documents = _documents(registry, requests)
-    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
-    with contextlib.redirect_stdout(sys.stderr):
-        if figure is not None:
-            _draw(registry, documents, out=out, figure=figure)
-        if scores is not None:
-            _write_scores(documents, out=out, scores=scores)
-        tables = [] if as_json else [tables_of(registry, document, by=by) for document in documents]
+    _write(registry, documents, out=out, figure=figure, scores=scores)
+    tables = [] if as_json else _tables(registry, documents, by=by)
     _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
     return _status(documents)
 
@@ -286,6 +293,23 @@ def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocum
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
         return run_all(requests, registry, observer=bars)
+
+
+def _write(
+    registry: Registry, documents: list[RunDocument], *, out: Path, figure: Path | None, scores: Path | None
+) -> None:
+    """Write the files that the user asked for."""
+    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
+    with contextlib.redirect_stdout(sys.stderr):
+        if figure is not None:
+            _draw(registry, documents, out=out, figure=figure)
+        if scores is not None:
+            _write_scores(documents, out=out, scores=scores)
+
+
+def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> list[str]:
+    with contextlib.redirect_stdout(sys.stderr):
+        return [tables_of(registry, document, by=by) for document in documents]
 
 
 def _show(
