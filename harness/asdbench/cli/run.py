@@ -20,6 +20,7 @@ from asdbench.cli.settings import (
     DistinctOption,
     Duration,
     SingleOption,
+    Size,
     WholeNumber,
     data_options,
     json_option,
@@ -109,6 +110,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     help="Time limit of one job, for example 30m or 2h.",
 )
 @click.option(
+    "--memory",
+    type=Size(),
+    default=None,
+    help="Memory limit of one job with all its processes, for example 8GB.",
+)
+@click.option(
     "--selection",
     type=click.Choice(["last", "validation", "test"]),
     default=None,
@@ -163,6 +170,7 @@ def run(
     threads: int | None,
     device: Any,
     timeout: float | None,
+    memory: int | None,
     selection: Any,
     by_selection: bool,
     allow_partial: bool,
@@ -198,6 +206,7 @@ def run(
         threads=threads,
         device=device,
         timeout_s=timeout,
+        memory_bytes=memory,
         allow_partial=allow_partial,
         selection=selection,
         by_selection=by_selection,

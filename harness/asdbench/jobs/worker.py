@@ -10,8 +10,10 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import msgspec
 
@@ -25,13 +27,22 @@ OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FA
 """Out-of-memory messages of torch on the CPU, and of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
 
 
-def work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -> None:
-    """Run the job that ``message`` describes, pinned to the cores ``pinned``, and report through ``pipe``."""
+def work(message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, command: int) -> None:
+    """Run the job that ``message`` describes and report through ``pipe``.
+
+    Args:
+        message: The job.
+        pipe: Where its events go.
+        pinned: The cores that it may use; empty: all.
+        scratch: Folder for temporary files.
+        command: The process that it must not outlive.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
     os.setsid()  # what a plugin starts belongs to this job's group and is ended with it
     die_with(command)
     if pinned:
         os.sched_setaffinity(0, pinned)
+    _use_scratch(scratch)
     # Standard output carries results; what a plugin prints goes to standard error, even from C code.
     os.dup2(2, 1)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
@@ -44,6 +55,13 @@ def work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -
     pipe.close()
     sys.stderr.flush()
     os._exit(0)  # does not wait for threads that a plugin left behind
+
+
+def _use_scratch(folder: str) -> None:
+    # What torch compiles is kept for the next job, which would take the most of a minute to compile it again.
+    kept = Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
 
 
 def run_to_end(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Event:

@@ -107,6 +107,7 @@ def _executor(request: Request, resources: Resources, *, registry: Registry) -> 
         threads=resources.threads,
         device=resources.device,
         timeout_s=request.timeout_s,
+        memory_bytes=request.memory_bytes,
         folder=str(request.out.resolve()),
     )
     return open_executor(registry, request.executor, capacity=capacity)

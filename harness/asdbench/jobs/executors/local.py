@@ -10,7 +10,9 @@ from typing import Any
 
 from asdbench.core.config import Config
 from asdbench.core.environment import cores
+from asdbench.jobs.executors.memory import MemoryWatch
 from asdbench.jobs.executors.process import JobProcess
+from asdbench.jobs.executors.scratch import Scratch
 from asdbench.messages.capacity import UNKNOWN, Capacity, Needs
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
@@ -40,6 +42,9 @@ class LocalExecutor:
         self._free = list(range(capacity.slots))
         self._cores = _cores_of(capacity.slots, capacity.threads)
         self._timeout_s = capacity.timeout_s
+        self._memory = MemoryWatch(capacity.memory_bytes)
+        self._scratch: Scratch | None = None
+        """Made for the first job, since opening an executor starts nothing."""
 
     def submit(self, job: JobSpec, needs: Needs = UNKNOWN) -> None:
         """Queue a job; jobs start in the order in which they were submitted."""
@@ -68,6 +73,9 @@ class LocalExecutor:
         while self._leaving:
             self._let_go()
             time.sleep(0.01 if self._leaving else 0.0)
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = None
 
     def events(self) -> Iterator[Event]:
         """Yield progress and final events until nothing is queued or running."""
@@ -81,8 +89,11 @@ class LocalExecutor:
             self._watch()
 
     def _start(self, job: JobSpec) -> None:
+        self._scratch = self._scratch or Scratch()
         slot = self._free.pop(0)
-        self._running[job.job_id] = JobProcess(job, slot=slot, pinned=self._cores[slot])
+        self._running[job.job_id] = JobProcess(
+            job, slot=slot, pinned=self._cores[slot], scratch=self._scratch.folder()
+        )
 
     def _listen(self) -> Iterator[Event]:
         places: list[Any] = [
@@ -101,11 +112,16 @@ class LocalExecutor:
                 yield last
 
     def _watch(self) -> None:
-        """Ask jobs that exceed their time limit to end, and kill those that do not."""
+        """End jobs that exceed a limit: of time by asking first, of memory at once."""
+        above = self._memory.above_limit([running.group for running in self._running.values()])
         for job_id, running in self._running.items():
             if self._timeout_s is not None and time.monotonic() > running.started + self._timeout_s:
                 late = f"exceeded its time limit of {self._timeout_s:g} s; raise --timeout"
                 running.ask_to_end(Event(job_id=job_id, status="timeout", message=late))
+            if held := above.get(running.group):
+                limit = self._memory.limit_bytes or 0
+                much = f"held {held / 1e9:.3g} GB of memory, more than the limit of {limit / 1e9:.3g} GB; raise --memory"
+                running.kill(Event(job_id=job_id, status="oom", message=much))
             running.keep_asking()
 
     def _let_go(self) -> None:
