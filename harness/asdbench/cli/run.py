@@ -25,7 +25,9 @@ from asdbench.cli.settings import (
     json_option,
     out_option,
 )
+from asdbench.cli.shards import refuse_results, run_share, shard_option
 from asdbench.core.files import check_writable
+from asdbench.core.shard import Shard
 from asdbench.errors import ConfigError
 from asdbench.plugin.entries import PresetRun, Selector
 from asdbench.plugin.registry import Registry, load_registry
@@ -138,6 +140,7 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     default=None,
     help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
 )
+@shard_option
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
@@ -160,6 +163,7 @@ def run(
     resume_every_s: float,
     figure: Path | None,
     scores: Path | None,
+    shard: Shard | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -172,6 +176,8 @@ def run(
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
     _check_files(out, figure=figure, scores=scores)
+    if shard is not None:
+        refuse_results(shard, figure=figure, scores=scores)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
     _check_preset(preset, registry, cache=cache)
@@ -194,7 +200,9 @@ def run(
     )
     requests = [_with(first, each) for each in runs]
     if dry_run:
-        return _dry_run(registry, requests, as_json=as_json)
+        return _dry_run(registry, requests, shard=shard, as_json=as_json)
+    if shard is not None:
+        return run_share(registry, requests, shard=shard, as_json=as_json)
     documents = _documents(registry, requests)
     # What plugins print while they draw and tabulate is for people; the answer itself comes last.
     with contextlib.redirect_stdout(sys.stderr):
@@ -251,8 +259,8 @@ def _with(first: Request, run: PresetRun) -> Request:
     return replace(first, dataset=run.dataset, methods=run.methods, selection=selection)
 
 
-def _dry_run(registry: Registry, requests: Sequence[Request], *, as_json: bool) -> int:
-    rows, refused = _estimates(registry, requests)
+def _dry_run(registry: Registry, requests: Sequence[Request], *, shard: Shard | None, as_json: bool) -> int:
+    rows, refused = _estimates(registry, requests, shard=shard)
     _show_plan(rows, as_json=as_json)
     for label, why in refused.items():
         click.echo(f"not run: {label}: {why}", err=True)
@@ -265,14 +273,18 @@ def _status(documents: Sequence[RunDocument]) -> int:
     return FAILED if any(document.failed for document in documents) else OK
 
 
-def _estimates(registry: Registry, requests: Sequence[Request]) -> tuple[list[CaseEstimate], dict[str, str]]:
+def _estimates(
+    registry: Registry, requests: Sequence[Request], *, shard: Shard | None
+) -> tuple[list[CaseEstimate], dict[str, str]]:
     """Return the estimate of every case, and the methods that cannot be planned with the reason."""
     from asdbench.cli.progress import ProgressBars
     from asdbench.runs.estimate import estimate
     from asdbench.runs.plan import plan_run
+    from asdbench.runs.shards import divided
 
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # standard output is for the plan
         plans = [plan_run(request, registry, observer=bars) for request in requests]
+        plans = plans if shard is None else divided(plans, shard)
         rows = [row for planned in plans for row in estimate(planned)]
     return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 

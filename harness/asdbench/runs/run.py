@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from asdbench.core.shard import Shard
 from asdbench.errors import Interrupted
 from asdbench.jobs.executors.local import LocalExecutor
 from asdbench.messages.results import Outcome
@@ -23,6 +24,7 @@ from asdbench.runs.plan import Planned, plan_run
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
+from asdbench.runs.shards import ShardDocument, ShardDocuments, divided, models_of
 
 
 def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocument:
@@ -47,6 +49,42 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     return [run_planned(planned, registry, observer=observer) for planned in plans]
 
 
+def run_shard(
+    requests: Sequence[Request], registry: Registry, *, shard: Shard, observer: Observer
+) -> ShardDocuments:
+    """Run a shard's jobs of several requests and return their state; nothing is evaluated.
+
+    Raises:
+        Interrupted: The user interrupted the shard; finished jobs are kept, and the same request resumes it.
+        AsdbenchError: A request cannot be run at all, or a run that is no shard is using its folder.
+    """
+    for out in {request.out for request in requests}:
+        Store(out).check_free(shared=True)
+    plans = [plan_run(request, registry, observer=observer) for request in requests]
+    shares = divided(plans, shard)
+    return ShardDocuments(
+        shard=str(shard),
+        runs=[
+            _run_share(share, whole, observer=observer) for share, whole in zip(shares, plans, strict=True)
+        ],
+    )
+
+
+def _run_share(share: Planned, whole: Planned, *, observer: Observer) -> ShardDocument:
+    store = Store(share.request.out)
+    with store.shared():
+        jobs = _execute(share, store, observer=observer)
+    _remember(share, jobs)
+    return ShardDocument(
+        run=whole.run_id,
+        dataset=str(share.request.dataset),
+        models=models_of(share.cases),
+        of=models_of(whole.cases),
+        jobs=list(jobs),
+        refused=dict(share.refused),
+    )
+
+
 def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
     """Run what was planned and return its document.
 
@@ -57,8 +95,7 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     store = Store(planned.request.out)
     with store.exclusive():
         jobs = _execute(planned, store, observer=observer)
-        fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
-        remember_paces(planned, fitted=fitted)
+        _remember(planned, jobs)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,
@@ -83,6 +120,11 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     return [
         _evaluate(planned, recipe, labelled=labelled, metric_set=metric_set) for recipe in planned.recipes
     ]
+
+
+def _remember(planned: Planned, jobs: Sequence[Outcome]) -> None:
+    fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
+    remember_paces(planned, fitted=fitted)
 
 
 def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[Outcome]:
