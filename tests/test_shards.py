@@ -143,7 +143,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pyt
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("asdbench.results.store.fcntl.flock", refuse)
+    monkeypatch.setattr("asdbench.results.occupied.fcntl.flock", refuse)
     with (
         pytest.raises(RunError, match=r"cannot lock files \(No locks available\).*mount it with locks"),
         Store(tmp_path).shared(),

@@ -29,6 +29,7 @@ from asdbench.cli.shards import refuse_results, run_share, shard_option
 from asdbench.core.files import check_writable
 from asdbench.core.shard import Shard
 from asdbench.errors import ConfigError
+from asdbench.jobs.executors.base import executor_options
 from asdbench.plugin.entries import PresetRun, Selector
 from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import check_file, draw_one
@@ -83,6 +84,14 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     envvar="ASDBENCH_JOBS",
     show_default=True,
     help="Number of jobs to run at the same time.",
+)
+@click.option(
+    "--executor",
+    type=SELECTOR,
+    default="local",
+    envvar="ASDBENCH_EXECUTOR",
+    show_default=True,
+    help="Where jobs run; `asdbench plugins` lists all.",
 )
 @click.option(
     "--threads", type=WholeNumber(1), default=None, help="CPU threads per job [default: cores / jobs]."
@@ -153,6 +162,7 @@ def run(
     out: Path,
     seeds: tuple[int, ...],
     jobs: int,
+    executor: Selector,
     threads: int | None,
     device: Any,
     timeout: float | None,
@@ -175,9 +185,8 @@ def run(
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
-    _check_files(out, figure=figure, scores=scores)
-    if shard is not None:
-        refuse_results(shard, figure=figure, scores=scores)
+    executor_options(registry, executor)
+    _check_files(out, figure=figure, scores=scores, shard=shard)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
     _check_preset(preset, registry, cache=cache)
@@ -189,6 +198,7 @@ def run(
         out=out,
         seeds=seeds,
         slots=jobs,
+        executor=executor,
         threads=threads,
         device=device,
         timeout_s=timeout,
@@ -204,20 +214,16 @@ def run(
     if shard is not None:
         return run_share(registry, requests, shard=shard, as_json=as_json)
     documents = _documents(registry, requests)
-    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
-    with contextlib.redirect_stdout(sys.stderr):
-        if figure is not None:
-            _draw(registry, documents, out=out, figure=figure)
-        if scores is not None:
-            _write_scores(documents, out=out, scores=scores)
-        tables = [] if as_json else [tables_of(registry, document, by=by) for document in documents]
-    _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
-    return _status(documents)
+    _write(registry, documents, out=out, figure=figure, scores=scores)
+    tables = [] if as_json else _tables(registry, documents, by=by)
+    return _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
 
 
-def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None:
+def _check_files(out: Path, *, figure: Path | None, scores: Path | None, shard: Shard | None) -> None:
     """Check that everything can be written that a run is to write."""
     check_writable(out)
+    if shard is not None:
+        refuse_results(shard, figure=figure, scores=scores)
     if figure is not None:
         check_file(figure)
     if scores is not None:
@@ -300,9 +306,27 @@ def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocum
         return run_all(requests, registry, observer=bars)
 
 
+def _write(
+    registry: Registry, documents: list[RunDocument], *, out: Path, figure: Path | None, scores: Path | None
+) -> None:
+    """Write the files that the user asked for."""
+    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
+    with contextlib.redirect_stdout(sys.stderr):
+        if figure is not None:
+            _draw(registry, documents, out=out, figure=figure)
+        if scores is not None:
+            _write_scores(documents, out=out, scores=scores)
+
+
+def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> list[str]:
+    with contextlib.redirect_stdout(sys.stderr):
+        return [tables_of(registry, document, by=by) for document in documents]
+
+
 def _show(
     documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
-) -> None:
+) -> int:
+    """Print the results and return the exit status."""
     if not as_json:
         click.echo(for_screen("\n\n".join(tables)))
     elif preset is None and len(documents) == 1:
@@ -314,6 +338,7 @@ def _show(
     for document in documents:
         for line in _afterword(document, out=out, as_json=as_json):
             click.echo(line, err=True)
+    return _status(documents)
 
 
 def _afterword(document: RunDocument, *, out: Path, as_json: bool) -> Iterator[str]:

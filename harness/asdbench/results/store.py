@@ -32,31 +32,25 @@ Models and scores are written once; see ``results.once``.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from asdbench.core.config import Config
-from asdbench.core.files import PART, is_abandoned, new_folder, write_bytes
-from asdbench.errors import RunError
+from asdbench.core.files import new_folder, write_bytes
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.results import Failure, FitRecord, ScoreRecord
+from asdbench.results.occupied import OLD, check_lock, locked_folder, sweep
 from asdbench.results.once import written_once
 
 if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T", bound=Config)
-
-
-OLD = f".old{PART}"
-"""Suffix of a folder that was moved aside for its replacement."""
 
 
 class _Threads(msgspec.Struct):
@@ -165,8 +159,8 @@ class Store:
         Raises:
             RunError: Another run or a shard is using the folder, or it cannot be written to.
         """
-        with self._locked(shared=False):
-            self._sweep()  # under the lock, or it would delete what another run is writing
+        with locked_folder(self.root, shared=False):
+            sweep(self.root)  # under the lock, or it would delete what another run is writing
             yield
 
     def shared(self) -> AbstractContextManager[None]:
@@ -175,7 +169,7 @@ class Store:
         Raises:
             RunError: A run is using the folder, or it cannot be written to.
         """
-        return self._locked(shared=True)
+        return locked_folder(self.root, shared=True)
 
     def check_free(self, *, shared: bool = False) -> None:
         """Check that nobody excludes a run, or a shard, from the folder now, without changing anything in it.
@@ -188,25 +182,7 @@ class Store:
         Raises:
             RunError: Another run is using the folder, or a shard if it is not to be shared.
         """
-        # Opened for writing, because network file systems refuse an exclusive lock on a file that is only read.
-        with (
-            contextlib.suppress(FileNotFoundError, PermissionError),
-            (self.root / ".lock").open("r+") as lock,
-        ):
-            _lock(lock, self.root, shared=shared)
-
-    @contextlib.contextmanager
-    def _locked(self, *, shared: bool) -> Iterator[None]:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("a+")
-        except OSError as error:
-            raise RunError(
-                f"cannot write to {self.root}: {error.strerror}; choose another folder with --out"
-            ) from error
-        with lock:
-            _lock(lock, self.root, shared=shared)
-            yield
+        check_lock(self.root, shared=shared)
 
     def _once(
         self, folder: Path, *, record: str, kind: type[FitRecord | ScoreRecord]
@@ -218,42 +194,8 @@ class Store:
             conflicts=self.root / "conflicts",
         )
 
-    def _sweep(self) -> None:
-        for place in ("models", "scores", "records", "work", "runs", "failures"):
-            for old in list((self.root / place).glob(f"**/.*{OLD}")):
-                folder = old.with_name(old.name.removeprefix(".").removesuffix(OLD))
-                if not folder.exists():  # killed between the two renames of ``filling``
-                    old.rename(folder)
-            for rest in list((self.root / place).glob(f"**/.*{PART}")):
-                # A job of a killed run may still be writing, on this machine or on a node of a cluster.
-                if is_abandoned(rest):
-                    shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
-
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"
-
-
-def _lock(lock: IO[str], root: Path, *, shared: bool) -> None:
-    if _try_lock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, root=root):
-        return
-    if not shared and _try_lock(lock, fcntl.LOCK_SH, root=root):
-        raise RunError(
-            f"shards of a run are using {root}; wait for them, join them with --shard, or choose another folder with --out"
-        )
-    raise RunError(f"another run is using {root}; wait for it, or choose another folder with --out")
-
-
-def _try_lock(lock: IO[str], kind: int, *, root: Path) -> bool:
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-            return False
-        raise RunError(
-            f"the file system of {root} cannot lock files ({error.strerror}), so several runs could spoil each other's "
-            "work; mount it with locks (NFS: a lock service, Lustre: -o flock), or choose another folder with --out"
-        ) from error
-    return True
 
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from asdbench.core.shard import Shard
 from asdbench.errors import Interrupted
-from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.jobs.executors.base import Executor, open_executor
+from asdbench.messages.capacity import Capacity
 from asdbench.messages.results import Outcome
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
@@ -18,9 +19,10 @@ from asdbench.results.record import write_document, write_record
 from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
+from asdbench.runs.cases import Resources
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
-from asdbench.runs.plan import Planned, plan_run
+from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
@@ -45,6 +47,8 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     """
     for out in {request.out for request in requests}:
         Store(out).check_free()
+    for request in requests:  # what an executor lacks is reported before data are prepared
+        _executor(request, resources_of(request), registry=registry).close()
     plans = [plan_run(request, registry, observer=observer) for request in requests]
     return [run_planned(planned, registry, observer=observer) for planned in plans]
 
@@ -60,20 +64,23 @@ def run_shard(
     """
     for out in {request.out for request in requests}:
         Store(out).check_free(shared=True)
+    for request in requests:
+        _executor(request, resources_of(request), registry=registry).close()
     plans = [plan_run(request, registry, observer=observer) for request in requests]
     shares = divided(plans, shard)
     return ShardDocuments(
         shard=str(shard),
         runs=[
-            _run_share(share, whole, observer=observer) for share, whole in zip(shares, plans, strict=True)
+            _run_share(share, registry, whole=whole, observer=observer)
+            for share, whole in zip(shares, plans, strict=True)
         ],
     )
 
 
-def _run_share(share: Planned, whole: Planned, *, observer: Observer) -> ShardDocument:
+def _run_share(share: Planned, registry: Registry, *, whole: Planned, observer: Observer) -> ShardDocument:
     store = Store(share.request.out)
     with store.shared():
-        jobs = _execute(share, store, observer=observer)
+        jobs = _execute(share, registry, store=store, observer=observer)
     _remember(share, jobs)
     return ShardDocument(
         run=whole.run_id,
@@ -94,7 +101,7 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = _execute(planned, store, observer=observer)
+        jobs = _execute(planned, registry, store=store, observer=observer)
         _remember(planned, jobs)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
@@ -127,10 +134,8 @@ def _remember(planned: Planned, jobs: Sequence[Outcome]) -> None:
     remember_paces(planned, fitted=fitted)
 
 
-def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[Outcome]:
-    executor = LocalExecutor(
-        slots=planned.request.slots, threads=planned.resources.threads, timeout_s=planned.request.timeout_s
-    )
+def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+    executor = _executor(planned.request, planned.resources, registry=registry)
     try:
         return execute(planned.cases, executor, store=store, observer=observer)
     except KeyboardInterrupt as interrupt:
@@ -139,6 +144,17 @@ def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
+
+
+def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:
+    capacity = Capacity(
+        slots=request.slots,
+        threads=resources.threads,
+        device=resources.device,
+        timeout_s=request.timeout_s,
+        folder=str(request.out.resolve()),
+    )
+    return open_executor(registry, request.executor, capacity=capacity)
 
 
 def _evaluate(
