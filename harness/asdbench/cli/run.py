@@ -26,7 +26,9 @@ from asdbench.cli.settings import (
     json_option,
     out_option,
 )
+from asdbench.cli.shards import refuse_results, run_share, shard_option
 from asdbench.core.files import check_writable
+from asdbench.core.shard import Shard
 from asdbench.errors import ConfigError
 from asdbench.jobs.executors.base import executor_options
 from asdbench.plugin.entries import PresetRun, Selector
@@ -154,6 +156,7 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     default=None,
     help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
 )
+@shard_option
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
@@ -178,6 +181,7 @@ def run(
     resume_every_s: float,
     figure: Path | None,
     scores: Path | None,
+    shard: Shard | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -190,7 +194,7 @@ def run(
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
     executor_options(registry, executor)
-    _check_files(out, figure=figure, scores=scores)
+    _check_files(out, figure=figure, scores=scores, shard=shard)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
     _check_preset(preset, registry, cache=cache)
@@ -215,17 +219,20 @@ def run(
     )
     requests = [_with(first, each) for each in runs]
     if dry_run:
-        return _dry_run(registry, requests, as_json=as_json)
+        return _dry_run(registry, requests, shard=shard, as_json=as_json)
+    if shard is not None:
+        return run_share(registry, requests, shard=shard, as_json=as_json)
     documents = _documents(registry, requests)
     _write(registry, documents, out=out, figure=figure, scores=scores)
     tables = [] if as_json else _tables(registry, documents, by=by)
-    _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
-    return _status(documents)
+    return _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
 
 
-def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None:
+def _check_files(out: Path, *, figure: Path | None, scores: Path | None, shard: Shard | None) -> None:
     """Check that everything can be written that a run is to write."""
     check_writable(out)
+    if shard is not None:
+        refuse_results(shard, figure=figure, scores=scores)
     if figure is not None:
         check_file(figure)
     if scores is not None:
@@ -267,8 +274,8 @@ def _with(first: Request, run: PresetRun) -> Request:
     return replace(first, dataset=run.dataset, methods=run.methods, selection=selection)
 
 
-def _dry_run(registry: Registry, requests: Sequence[Request], *, as_json: bool) -> int:
-    rows, refused = _estimates(registry, requests)
+def _dry_run(registry: Registry, requests: Sequence[Request], *, shard: Shard | None, as_json: bool) -> int:
+    rows, refused = _estimates(registry, requests, shard=shard)
     _show_plan(rows, as_json=as_json)
     for label, why in refused.items():
         click.echo(f"not run: {label}: {why}", err=True)
@@ -281,14 +288,18 @@ def _status(documents: Sequence[RunDocument]) -> int:
     return FAILED if any(document.failed for document in documents) else OK
 
 
-def _estimates(registry: Registry, requests: Sequence[Request]) -> tuple[list[CaseEstimate], dict[str, str]]:
+def _estimates(
+    registry: Registry, requests: Sequence[Request], *, shard: Shard | None
+) -> tuple[list[CaseEstimate], dict[str, str]]:
     """Return the estimate of every case, and the methods that cannot be planned with the reason."""
     from asdbench.cli.progress import ProgressBars
     from asdbench.runs.estimate import estimate
     from asdbench.runs.plan import plan_run
+    from asdbench.runs.shards import divided
 
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # standard output is for the plan
         plans = [plan_run(request, registry, observer=bars) for request in requests]
+        plans = plans if shard is None else divided(plans, shard)
         rows = [row for planned in plans for row in estimate(planned)]
     return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 
@@ -323,7 +334,8 @@ def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> lis
 
 def _show(
     documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
-) -> None:
+) -> int:
+    """Print the results and return the exit status."""
     if not as_json:
         click.echo(for_screen("\n\n".join(tables)))
     elif preset is None and len(documents) == 1:
@@ -335,6 +347,7 @@ def _show(
     for document in documents:
         for line in _afterword(document, out=out, as_json=as_json):
             click.echo(line, err=True)
+    return _status(documents)
 
 
 def _afterword(document: RunDocument, *, out: Path, as_json: bool) -> Iterator[str]:

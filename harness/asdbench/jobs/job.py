@@ -34,21 +34,26 @@ TIMED_ALONE = 8
 
 
 def run_job(spec: JobSpec, on_progress: OnProgress) -> None:
-    """Run one job; its result is in the store when this returns."""
-    with arithmetic(threads=spec.threads):
-        if spec.kind == "fit":
-            _fit(spec, on_progress)
-        else:
-            _score(spec, on_progress)
-
-
-def _fit(spec: JobSpec, on_progress: OnProgress) -> None:
+    """Run one job unless its result is in the store, where it is when this returns."""
     store = Store(Path(spec.store))
-    work = store.work_folder(spec.model_id)
-    # The worker of a killed run may still be alive and writing here; the kernel frees its lock when it dies.
-    with locked(work.with_name(f"{work.name}.lock")):
-        if store.fit_record(spec.model_id) is None:  # that worker may have finished while this one waited
-            _fit_alone(spec, store, work=work, on_progress=on_progress)
+    # The worker of a killed run or of another shard may be at the same job; the kernel frees its lock when it dies.
+    with locked(store.lock_file(spec.job_id)), arithmetic(threads=spec.threads):
+        if store.has_result(spec):  # that worker may have finished while this one waited
+            return
+        if spec.kind == "fit":
+            _fit(spec, store, on_progress=on_progress)
+        else:
+            _score(spec, store, on_progress=on_progress)
+
+
+def _fit(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
+    try:
+        _fit_alone(spec, store, work=store.work_folder(spec.model_id), on_progress=on_progress)
+    except FileNotFoundError:
+        # Some network file systems lose locks. Another worker then trained the same model in the same folder, stored it,
+        # and removed the checkpoints of both.
+        if not store.has_result(spec):
+            raise
 
 
 def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgress) -> None:
@@ -74,7 +79,7 @@ def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgre
     kept = [entry.epoch for entry in log if entry.checkpoint and entry.stage == stage] or [0]
     spent = time.monotonic() - started
     size = size_of(detector)
-    with store.filling(store.model_folder(spec.model_id)) as folder:
+    with store.new_model(spec.model_id) as folder:
         detector.save(folder / "model.safetensors")  # the last checkpoint
         for epoch in kept[:-1]:
             link_or_copy(
@@ -102,8 +107,7 @@ def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgre
     shutil.rmtree(work, ignore_errors=True)  # last, so that a kill before the model is stored loses nothing
 
 
-def _score(spec: JobSpec, on_progress: OnProgress) -> None:
-    store = Store(Path(spec.store))
+def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
     fitted = store.fit_record(spec.model_id)
     if fitted is None:
         raise RunError(
@@ -128,7 +132,7 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
-    with store.filling(store.score_folder(spec.job_id)) as folder:
+    with store.new_scores(spec.job_id) as folder:
         detector.save(folder / "detector.safetensors")
         pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
         record = ScoreRecord(

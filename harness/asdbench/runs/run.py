@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from asdbench.core.shard import Shard
 from asdbench.errors import Interrupted
 from asdbench.jobs.executors.base import Executor, open_executor
 from asdbench.messages.capacity import Capacity
@@ -26,6 +27,7 @@ from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
+from asdbench.runs.shards import ShardDocument, ShardDocuments, divided, models_of
 
 
 def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocument:
@@ -52,6 +54,44 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     return [run_planned(planned, registry, observer=observer) for planned in plans]
 
 
+def run_shard(
+    requests: Sequence[Request], registry: Registry, *, shard: Shard, observer: Observer
+) -> ShardDocuments:
+    """Run a shard's jobs of several requests and return their state; nothing is evaluated.
+
+    Raises:
+        Interrupted: The user interrupted the shard; finished jobs are kept, and the same request resumes it.
+        AsdbenchError: A request cannot be run at all, or a run that is no shard is using its folder.
+    """
+    for out in {request.out for request in requests}:
+        Store(out).check_free(shared=True)
+    for request in requests:
+        _executor(request, resources_of(request), registry=registry).close()
+    plans = [plan_run(request, registry, observer=observer) for request in requests]
+    shares = divided(plans, shard)
+    return ShardDocuments(
+        shard=str(shard),
+        runs=[
+            _run_share(share, registry, whole=whole, observer=observer)
+            for share, whole in zip(shares, plans, strict=True)
+        ],
+    )
+
+
+def _run_share(share: Planned, registry: Registry, *, whole: Planned, observer: Observer) -> ShardDocument:
+    store = Store(share.request.out)
+    with store.shared():
+        jobs = _execute(share, registry, store=store, observer=observer)
+    return ShardDocument(
+        run=whole.run_id,
+        dataset=str(share.request.dataset),
+        models=models_of(share.cases),
+        of=models_of(whole.cases),
+        jobs=list(jobs),
+        refused=dict(share.refused),
+    )
+
+
 def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
     """Run what was planned and return its document.
 
@@ -61,11 +101,7 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        needs = KnownNeeds(planned)
-        jobs = _execute(planned, registry, store=store, observer=observer, needs=needs)
-        new = [job for job in jobs if job.new and job.status == "ok"]
-        remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
-        needs.remember(job.id for job in new)
+        jobs = _execute(planned, registry, store=store, observer=observer)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,
@@ -92,18 +128,22 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _execute(
-    planned: Planned, registry: Registry, *, store: Store, observer: Observer, needs: KnownNeeds
-) -> Sequence[Outcome]:
+def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+    """Run the jobs and remember what they took, for the estimates and reservations of later plans."""
+    needs = KnownNeeds(planned)
     executor = _executor(planned.request, planned.resources, registry=registry)
     try:
-        return execute(planned.cases, executor, store=store, observer=observer, needs=needs.of)
+        jobs = execute(planned.cases, executor, store=store, observer=observer, needs=needs.of)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
+    new = [job for job in jobs if job.new and job.status == "ok"]
+    remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
+    needs.remember(job.id for job in new)
+    return jobs
 
 
 def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:

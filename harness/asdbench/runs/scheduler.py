@@ -65,7 +65,7 @@ class _Ledger:
                     self._skip(job, case.inapplicable)
         # Results of earlier runs count as ended; this is what makes a repeated command run only what is missing.
         for job in self._jobs.values():
-            if job.job_id not in self._ended and self._has_result(job):
+            if job.job_id not in self._ended and self._store.has_result(job):
                 self._ended[job.job_id] = Event(job_id=job.job_id, status="ok")
 
     @property
@@ -145,11 +145,6 @@ class _Ledger:
 
     def _skip(self, job: JobSpec, why: str) -> None:
         self._ended[job.job_id] = Event(job_id=job.job_id, status="inapplicable", message=why)
-
-    def _has_result(self, job: JobSpec) -> bool:
-        if job.kind == "fit":
-            return self._store.fit_record(job.model_id) is not None
-        return self._store.score_record(job.job_id) is not None
 
     def _may_start(self, job: JobSpec) -> bool:
         # A score's model may be from an earlier run, which was killed between the two jobs.
