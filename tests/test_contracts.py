@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from asdbench import Scorer, load_registry
-from asdbench.testing import DatasetContract, MethodContract, ScorerContract, datasets, methods, scorers
+from asdbench.testing import (
+    DatasetContract,
+    MethodContract,
+    ScorerContract,
+    datasets,
+    executors,
+    methods,
+    scorers,
+)
 
 INSTALLED = load_registry()
 NEED_A_FILE = {"encoder_knn"}
@@ -46,5 +54,5 @@ class TestEveryMethod(MethodContract):
 
 
 def test_a_contract_that_fails_shows_the_values_it_compared() -> None:
-    for module in (datasets, methods, scorers):
+    for module in (datasets, executors, methods, scorers):
         assert "@pytest_ar" in vars(module)  # what pytest adds to a module whose asserts it explains

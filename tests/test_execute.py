@@ -14,6 +14,7 @@ import toy_plugin
 
 from asdbench import Method, Row, RunDocument, Selector, hookimpl, read_method
 from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.messages.capacity import Capacity
 from asdbench.messages.jobs import JobSpec
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
@@ -89,7 +90,7 @@ def test_closing_the_executor_ends_a_running_job_and_one_that_waits_never_starts
     cache: Path, tmp_path: Path
 ) -> None:
     fan, valve = fits(tmp_path, cache, **LONG)
-    executor = LocalExecutor(slots=1, threads=1)
+    executor = LocalExecutor(Capacity(folder=str(tmp_path)))
     try:
         executor.submit(fan)
         executor.submit(valve)
@@ -106,7 +107,7 @@ def test_closing_the_executor_ends_a_running_job_and_one_that_waits_never_starts
 def test_a_finished_run_leaves_no_lock_of_its_models(cache: Path, tmp_path: Path) -> None:
     request = tiny.request(tmp_path, Selector("toy", {"epochs": "1"}), cache=cache)
     cases = plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
-    executor = LocalExecutor(slots=1, threads=1)
+    executor = LocalExecutor(Capacity(folder=str(tmp_path)))
     try:
         outcomes = execute(cases, executor, store=Store(tmp_path), observer=tiny.Silent())
     finally:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from asdbench import Selector
 from asdbench.core.environment import environment
+from asdbench.messages.capacity import UNKNOWN, Needs
 from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.progress import Event
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
@@ -37,10 +38,16 @@ class Obedient:
         self.given: list[str] = []
         self._queue: list[JobSpec] = []
 
-    def submit(self, job: JobSpec) -> None:
+    def submit(self, job: JobSpec, needs: Needs = UNKNOWN) -> None:
         """Queue a job."""
         self._queue.append(job)
         self.given.append(job.job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing runs."""
 
     def events(self) -> Iterator[Event]:
         """End every job."""

@@ -9,6 +9,7 @@ import msgspec
 
 from asdbench import Selector, load_registry
 from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.messages.capacity import Capacity
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Progress
 from asdbench.runs.plan import plan_run
@@ -48,7 +49,7 @@ def run(jobs: Sequence[JobSpec], *, slots: int, threads: int, out: Path) -> None
     Raises:
         RuntimeError: A job failed.
     """
-    executor = LocalExecutor(slots=slots, threads=threads)
+    executor = LocalExecutor(Capacity(slots=slots, threads=threads, folder=str(out)))
     for job in jobs:
         executor.submit(msgspec.structs.replace(job, threads=threads, store=str(out)))
     ended = [event for event in executor.events() if event.status is not None]

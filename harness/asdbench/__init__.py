@@ -34,6 +34,7 @@ from asdbench.errors import (
     RunError,
     unknown,
 )
+from asdbench.messages.capacity import Capacity, Needs
 from asdbench.plugin.entries import (
     Ensemble,
     Entry,
@@ -61,7 +62,10 @@ if TYPE_CHECKING:
     from asdbench.detector.items import Items, ItemView
     from asdbench.detector.sending import to_device
     from asdbench.detector.trainer import Stage, Trainer
-    from asdbench.messages.progress import EpochLog
+    from asdbench.jobs.executors.base import Executor
+    from asdbench.jobs.worker import run_to_end
+    from asdbench.messages.jobs import JobSpec
+    from asdbench.messages.progress import EpochLog, Event
     from asdbench.plugin.registry import Registry, load_registry
     from asdbench.recipes.recipe import EnsembleRecipe, Recipe
     from asdbench.results.record import RecordedMethod, RecordedRun, find_run, read_method, read_run
@@ -81,11 +85,14 @@ _LATER = {
     "Cost": "asdbench.results.schema",
     "EnsembleRecipe": "asdbench.recipes.recipe",
     "EpochLog": "asdbench.messages.progress",
+    "Event": "asdbench.messages.progress",
+    "Executor": "asdbench.jobs.executors.base",
     "FOLDER": "asdbench.cli.settings",
     "Featurizer": "asdbench.detector.contracts",
     "ItemContext": "asdbench.detector.contracts",
     "ItemView": "asdbench.detector.items",
     "Items": "asdbench.detector.items",
+    "JobSpec": "asdbench.messages.jobs",
     "MethodRecord": "asdbench.results.schema",
     "MethodSummary": "asdbench.results.schema",
     "Model": "asdbench.detector.contracts",
@@ -117,6 +124,7 @@ _LATER = {
     "read_run": "asdbench.results.record",
     "read_wave": "asdbench.data.audio",
     "run_option": "asdbench.cli.settings",
+    "run_to_end": "asdbench.jobs.worker",
     "seed_for": "asdbench.core.seeding",
     "fetch_command": "asdbench.data.release",
     "to_device": "asdbench.detector.sending",
@@ -132,6 +140,7 @@ __all__ = [
     "NORMAL",
     "SELECTOR",
     "AsdbenchError",
+    "Capacity",
     "Card",
     "Config",
     "ConfigError",
@@ -145,6 +154,8 @@ __all__ = [
     "EnsembleRecipe",
     "Entry",
     "EpochLog",
+    "Event",
+    "Executor",
     "Featurizer",
     "Fold",
     "GeneratedDataset",
@@ -153,12 +164,14 @@ __all__ = [
     "ItemContext",
     "ItemView",
     "Items",
+    "JobSpec",
     "Lazy",
     "Method",
     "MethodRecord",
     "MethodSummary",
     "MetricError",
     "Model",
+    "Needs",
     "Outputs",
     "PluginError",
     "Preset",
@@ -201,6 +214,7 @@ __all__ = [
     "read_run",
     "read_wave",
     "run_option",
+    "run_to_end",
     "seed_for",
     "to_device",
     "truth_hint",

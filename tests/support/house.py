@@ -29,11 +29,11 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "data": ("core", "errors", "messages"),
     "detector": ("core", "data", "errors", "messages", "plugin", "recipes"),
     "results": ("core", "data", "errors", "messages", "metrics", "plugin", "recipes"),
-    "jobs": ("core", "detector", "errors", "messages", "results"),
+    "jobs": ("core", "detector", "errors", "messages", "plugin", "results"),
     "runs": (
         "core", "data", "detector", "errors", "jobs", "messages", "metrics", "plugin", "recipes", "results",
     ),
-    "testing": ("core", "data", "detector", "errors", "messages", "plugin", "recipes", "runs"),
+    "testing": ("core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs"),
     "cli": ("core", "data", "errors", "jobs", "messages", "plugin", "results", "runs"),
     "__main__": ("cli",),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from asdbench.cli.settings import (
     DistinctOption,
     Duration,
     SingleOption,
+    Size,
     WholeNumber,
     data_options,
     json_option,
@@ -27,6 +28,7 @@ from asdbench.cli.settings import (
 )
 from asdbench.core.files import check_writable
 from asdbench.errors import ConfigError
+from asdbench.jobs.executors.base import executor_options
 from asdbench.plugin.entries import PresetRun, Selector
 from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import check_file, draw_one
@@ -83,6 +85,14 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     help="Number of jobs to run at the same time.",
 )
 @click.option(
+    "--executor",
+    type=SELECTOR,
+    default="local",
+    envvar="ASDBENCH_EXECUTOR",
+    show_default=True,
+    help="Where jobs run; `asdbench plugins` lists all.",
+)
+@click.option(
     "--threads", type=WholeNumber(1), default=None, help="CPU threads per job [default: cores / jobs]."
 )
 @click.option(
@@ -98,6 +108,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     type=Duration(positive=True),
     default=None,
     help="Time limit of one job, for example 30m or 2h.",
+)
+@click.option(
+    "--memory",
+    type=Size(),
+    default=None,
+    help="Memory limit of one job with all its processes, for example 8GB.",
 )
 @click.option(
     "--selection",
@@ -150,9 +166,11 @@ def run(
     out: Path,
     seeds: tuple[int, ...],
     jobs: int,
+    executor: Selector,
     threads: int | None,
     device: Any,
     timeout: float | None,
+    memory: int | None,
     selection: Any,
     by_selection: bool,
     allow_partial: bool,
@@ -171,6 +189,7 @@ def run(
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
+    executor_options(registry, executor)
     _check_files(out, figure=figure, scores=scores)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
@@ -183,9 +202,11 @@ def run(
         out=out,
         seeds=seeds,
         slots=jobs,
+        executor=executor,
         threads=threads,
         device=device,
         timeout_s=timeout,
+        memory_bytes=memory,
         allow_partial=allow_partial,
         selection=selection,
         by_selection=by_selection,
@@ -196,13 +217,8 @@ def run(
     if dry_run:
         return _dry_run(registry, requests, as_json=as_json)
     documents = _documents(registry, requests)
-    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
-    with contextlib.redirect_stdout(sys.stderr):
-        if figure is not None:
-            _draw(registry, documents, out=out, figure=figure)
-        if scores is not None:
-            _write_scores(documents, out=out, scores=scores)
-        tables = [] if as_json else [tables_of(registry, document, by=by) for document in documents]
+    _write(registry, documents, out=out, figure=figure, scores=scores)
+    tables = [] if as_json else _tables(registry, documents, by=by)
     _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
     return _status(documents)
 
@@ -286,6 +302,23 @@ def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocum
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
         return run_all(requests, registry, observer=bars)
+
+
+def _write(
+    registry: Registry, documents: list[RunDocument], *, out: Path, figure: Path | None, scores: Path | None
+) -> None:
+    """Write the files that the user asked for."""
+    # What plugins print while they draw and tabulate is for people; the answer itself comes last.
+    with contextlib.redirect_stdout(sys.stderr):
+        if figure is not None:
+            _draw(registry, documents, out=out, figure=figure)
+        if scores is not None:
+            _write_scores(documents, out=out, scores=scores)
+
+
+def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> list[str]:
+    with contextlib.redirect_stdout(sys.stderr):
+        return [tables_of(registry, document, by=by) for document in documents]
 
 
 def _show(

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
+from typing import cast
 
 from asdbench.core.environment import cores
 from asdbench.errors import RunError
@@ -80,6 +81,8 @@ def ask(function: str, message: bytes) -> bytes:
         if answer is None and process.is_alive() and sys.exc_info()[0] is not None:
             process.kill()  # Ctrl-C: whatever it is doing, nobody waits for it any more
         process.join()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(cast(int, process.pid), signal.SIGKILL)  # what a plugin left behind
     if answer is None:
         raise RunError(
             f"{function} failed in its process with exit status {process.exitcode}; see its traceback above"
@@ -88,7 +91,7 @@ def ask(function: str, message: bytes) -> bytes:
 
 
 def die_with(process_id: int) -> None:
-    """End this process when another one is gone: the command that asked for it.
+    """End this process and its group, which it leads, when another process is gone: the command that asked for it.
 
     Its parent would be the wrong one to watch: the server that it was forked from lives as long as any of its children.
     """
@@ -99,13 +102,14 @@ def die_with(process_id: int) -> None:
             gone = select.poll()
             gone.register(os.pidfd_open(process_id), select.POLLIN)
             gone.poll()
-        os._exit(1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
 def _answer(function: str, message: bytes, *, pipe: Connection, command: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
+    os.setsid()  # what a plugin starts belongs to this process's group and is ended with it
     die_with(command)
     os.dup2(2, 1)  # standard output carries results; what plugins print goes to standard error
     module, _, name = function.partition(":")

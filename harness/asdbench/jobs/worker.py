@@ -1,4 +1,7 @@
-"""A worker process: it runs one job and exits. It reports through a pipe and writes results to the store."""
+"""A worker process: it runs one job and exits. It reports through a pipe and writes results to the store.
+
+``run_to_end`` is for executors with processes of their own; ``asdbench.jobs.alone`` is the same as a program.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import msgspec
 
@@ -16,18 +21,28 @@ from asdbench.errors import AsdbenchError
 from asdbench.jobs.job import run_job
 from asdbench.jobs.processes import die_with
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Event, Progress, Status
+from asdbench.messages.progress import Event, OnProgress, Progress, Status, ignore_progress
 
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """Out-of-memory messages of torch on the CPU, and of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
 
 
-def work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -> None:
-    """Run the job that ``message`` describes, pinned to the cores ``pinned``, and report through ``pipe``."""
+def work(message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, command: int) -> None:
+    """Run the job that ``message`` describes and report through ``pipe``.
+
+    Args:
+        message: The job.
+        pipe: Where its events go.
+        pinned: The cores that it may use; empty: all.
+        scratch: Folder for temporary files.
+        command: The process that it must not outlive.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
+    os.setsid()  # what a plugin starts belongs to this job's group and is ended with it
     die_with(command)
     if pinned:
         os.sched_setaffinity(0, pinned)
+    _use_scratch(scratch)
     # Standard output carries results; what a plugin prints goes to standard error, even from C code.
     os.dup2(2, 1)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
@@ -36,18 +51,32 @@ def work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -
     def on_progress(progress: Progress) -> None:
         _send(pipe, Event(job_id=spec.job_id, progress=progress))
 
-    try:
-        run_job(spec, on_progress)
-        event = Event(job_id=spec.job_id, status="ok")
-    # The border of the worker: whatever a method raises, even SystemExit, fails its own job and not the run.
-    except BaseException as error:  # noqa: BLE001
-        event = Event(
-            job_id=spec.job_id, status=_status(error), message=_message(error), detail=traceback.format_exc()
-        )
-    _send(pipe, event)
+    _send(pipe, run_to_end(spec, on_progress))
     pipe.close()
     sys.stderr.flush()
     os._exit(0)  # does not wait for threads that a plugin left behind
+
+
+def _use_scratch(folder: str) -> None:
+    # What torch compiles is kept for the next job, which would take the most of a minute to compile it again.
+    kept = Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+def run_to_end(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Event:
+    """Run a job in this process and return the event that ends it; if its status is ``ok``, the result is in the store.
+
+    A job may hang, print, leave threads and child processes behind or end the process, so it needs one of its own.
+    """
+    try:
+        run_job(job, on_progress)
+    # The border of the worker: whatever a method raises, even SystemExit, fails its own job and not the run.
+    except BaseException as error:  # noqa: BLE001
+        return Event(
+            job_id=job.job_id, status=_status(error), message=_message(error), detail=traceback.format_exc()
+        )
+    return Event(job_id=job.job_id, status="ok")
 
 
 def _send(pipe: Connection, event: Event) -> None:

@@ -7,9 +7,11 @@ from typing import Literal
 
 import msgspec
 
-Status = Literal["ok", "error", "timeout", "oom", "crashed", "inapplicable", "blocked", "planned"]
-"""How a job ended: with a result, an exception, at its time limit, out of memory, or with its process dead. Or why it
-did not start: the method cannot be run on the unit, its fit job failed, or its turn has not come."""
+Status = Literal[
+    "ok", "error", "timeout", "oom", "crashed", "cancelled", "inapplicable", "blocked", "planned"
+]
+"""How a job ended: with a result, an exception, at its time limit, out of memory, with its process dead, or on request.
+Or why it did not start: the method cannot be run on the unit, its fit job failed, or its turn has not come."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -145,6 +145,17 @@ def asdbench_tables() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 
 @hookspec
+def asdbench_executors() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Offer executors, for ``asdbench run --executor NAME[option=value]``.
+
+    Returns:
+        One entry per executor. ``build`` is a frozen ``Config`` class with ``open(capacity) -> Executor``; its fields are
+        the executor's options. ``open`` starts nothing, and raises ``ConfigError`` if something that it needs is missing.
+        ``ExecutorContract`` in ``asdbench.testing`` tests it.
+    """
+
+
+@hookspec
 def asdbench_commands() -> Iterable[Entry]:  # type: ignore[empty-body]
     """Offer commands of ``asdbench``.
 

@@ -7,6 +7,8 @@ for an unknown name lists the known names and the plugins that did not load.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
@@ -25,6 +27,8 @@ from asdbench.plugin.causes import cause_of, mentions
 from asdbench.plugin.entries import Ensemble, Entry, Lazy, Method, Preset, Printed
 
 GROUP = "asdbench.plugins"
+OWN: Mapping[str, str] = {"executors": "asdbench.jobs.executors"}
+"""Plugins of the harness itself, which no entry point names: name -> module."""
 
 
 Kind = Literal[
@@ -38,6 +42,7 @@ Kind = Literal[
     "metrics",
     "figure",
     "table",
+    "executor",
     "command",
 ]
 
@@ -61,6 +66,7 @@ HOOKS: dict[Kind, str] = {
     "metrics": "asdbench_metrics",
     "figure": "asdbench_figures",
     "table": "asdbench_tables",
+    "executor": "asdbench_executors",
     "command": "asdbench_commands",
 }
 
@@ -298,9 +304,14 @@ def load_registry() -> Registry:
     points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
     switched_off = os.environ.get("ASDBENCH_DISABLE_PLUGINS", "").split(",")
     left_out = set(filter(None, map(str.strip, switched_off)))
-    for name in left_out - {point.name for point in points}:
-        raise ConfigError(unknown("plugin", name, known=[point.name for point in points]))
+    installed = {point.name for point in points} | set(OWN)
+    for name in left_out - installed:
+        raise ConfigError(unknown("plugin", name, known=installed))
     registry = Registry()
+    for name, module in OWN.items():
+        if name not in left_out:
+            load = functools.partial(importlib.import_module, module)
+            load_plugin(registry, name, load=load, distribution=_harness(), module=module)
     for point in points:
         if point.name not in left_out:
             load_plugin(registry, point.name, load=point.load, distribution=point.dist, module=point.module)
@@ -330,6 +341,12 @@ def load_plugin(
         broken = replace(plugin, broken=cause_of(error, package=_package(module)))
         logging.getLogger(__name__).warning("plugin %s is skipped: %s", broken, broken.broken)
         registry.plugins.append(broken)
+
+
+def _harness() -> importlib.metadata.Distribution | None:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # run from its sources
+        return importlib.metadata.distribution("asdbench")
+    return None
 
 
 def _checked(thing: Thing, wanted: type[V]) -> V:

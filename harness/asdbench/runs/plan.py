@@ -75,7 +75,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         name = dataset.card.name
     recipes, refused = _recipes(request, registry, dataset=name)
     _check_labels(recipes)  # results are stored and shown by label
-    resources = _resources(request)
+    resources = resources_of(request)
     _check_required(recipes, registry)
     _check_graphs(recipes, device=resources.device)
 
@@ -272,7 +272,8 @@ def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:
             raise ConfigError(f"{label} is given twice; to repeat a run, give --seed several times instead")
 
 
-def _resources(request: Request) -> Resources:
+def resources_of(request: Request) -> Resources:
+    """Return what each job of a request may use."""
     device = _device(request.device)
     # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
     share = int(available_memory() / 4 / request.slots)
@@ -319,5 +320,6 @@ def _device(wanted: str) -> str:
     return "cpu"
 
 
+@functools.cache
 def _finds_cuda() -> bool:
     return msgspec.msgpack.decode(ask("asdbench.jobs.measure:has_cuda", b""), type=bool)

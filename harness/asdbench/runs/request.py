@@ -14,6 +14,7 @@ from asdbench.errors import ConfigError, unknown
 from asdbench.plugin.entries import Selection, Selector
 from asdbench.plugin.registry import Registry
 
+LOCAL = Selector("local")
 LOSO = "loso"
 """Leave-one-out over a column: the protocol that works with any dataset."""
 
@@ -38,8 +39,12 @@ class Request:
     threads: int | None = None
     """Threads per job; None: the number of cores divided by ``slots``."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    executor: Selector = LOCAL
+    """Where jobs run."""
     timeout_s: float | None = None
     """Time limit of each job; None: none."""
+    memory_bytes: int | None = None
+    """Limit of the host's memory for each job with all its processes; None: none."""
     allow_partial: bool = False
     """True: accept an incomplete dataset."""
     selection: Selection | None = None

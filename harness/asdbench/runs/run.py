@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asdbench.errors import Interrupted
-from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.jobs.executors.base import Executor, open_executor
+from asdbench.messages.capacity import Capacity
 from asdbench.messages.results import Outcome
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
@@ -17,9 +18,10 @@ from asdbench.results.record import write_document, write_record
 from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
+from asdbench.runs.cases import Resources
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
-from asdbench.runs.plan import Planned, plan_run
+from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
@@ -43,6 +45,8 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     """
     for out in {request.out for request in requests}:
         Store(out).check_free()
+    for request in requests:  # what an executor lacks is reported before data are prepared
+        _executor(request, resources_of(request), registry=registry).close()
     plans = [plan_run(request, registry, observer=observer) for request in requests]
     return [run_planned(planned, registry, observer=observer) for planned in plans]
 
@@ -56,7 +60,7 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = _execute(planned, store, observer=observer)
+        jobs = _execute(planned, registry, store=store, observer=observer)
         fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
         remember_paces(planned, fitted=fitted)
         evaluations = evaluations_of(planned, registry)
@@ -85,10 +89,8 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[Outcome]:
-    executor = LocalExecutor(
-        slots=planned.request.slots, threads=planned.resources.threads, timeout_s=planned.request.timeout_s
-    )
+def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+    executor = _executor(planned.request, planned.resources, registry=registry)
     try:
         return execute(planned.cases, executor, store=store, observer=observer)
     except KeyboardInterrupt as interrupt:
@@ -97,6 +99,18 @@ def _execute(planned: Planned, store: Store, *, observer: Observer) -> Sequence[
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
+
+
+def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:
+    capacity = Capacity(
+        slots=request.slots,
+        threads=resources.threads,
+        device=resources.device,
+        timeout_s=request.timeout_s,
+        memory_bytes=request.memory_bytes,
+        folder=str(request.out.resolve()),
+    )
+    return open_executor(registry, request.executor, capacity=capacity)
 
 
 def _evaluate(

@@ -13,11 +13,14 @@ pytest collects the inherited tests. They need the extra ``test``: ``pip install
 import pytest
 
 # Before the modules are imported: otherwise a test that fails says no more than "AssertionError".
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("datasets", "methods", "scorers")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in ("datasets", "executors", "methods", "scorers"))
+)
 
 from asdbench.testing.datasets import DatasetContract  # noqa: E402
+from asdbench.testing.executors import ExecutorContract  # noqa: E402
 from asdbench.testing.items import make_items  # noqa: E402
 from asdbench.testing.methods import MethodContract  # noqa: E402
 from asdbench.testing.scorers import ScorerContract  # noqa: E402
 
-__all__ = ["DatasetContract", "MethodContract", "ScorerContract", "make_items"]
+__all__ = ["DatasetContract", "ExecutorContract", "MethodContract", "ScorerContract", "make_items"]

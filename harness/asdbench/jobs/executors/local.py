@@ -2,185 +2,135 @@
 
 from __future__ import annotations
 
-import importlib
-import multiprocessing
-import os
-import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from multiprocessing import connection
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from asdbench.core.config import Config
 from asdbench.core.environment import cores
-from asdbench.jobs.processes import WORKER, start_server
+from asdbench.jobs.executors.memory import MemoryWatch
+from asdbench.jobs.executors.process import JobProcess
+from asdbench.jobs.executors.scratch import Scratch
+from asdbench.messages.capacity import UNKNOWN, Capacity, Needs
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
 
-PATIENCE_S = 5.0
-"""How long a job may take to end after SIGTERM before it is killed."""
+LOOK_EVERY_S = 0.2
+"""Longest time between two looks at the limits of the jobs."""
 
 
-def _oom_kills() -> int:
-    """Return how often the kernel has killed a process of this control group for memory; 0 if that is unknown."""
-    file = Path("/sys/fs/cgroup/memory.events")
-    try:
-        lines = dict(line.split() for line in file.read_text().splitlines())
-    except OSError:
-        return 0
-    return int(lines.get("oom_kill", 0))
+class Local(Config, frozen=True, kw_only=True):
+    """Options of the local executor."""
 
-
-@dataclass
-class _Running:
-    job: JobSpec
-    process: ForkServerProcess
-    pipe: Connection
-    slot: int
-    deadline: float
-    started: float
-    last: Event | None = None
-    """The event with its status, once received."""
-    late_since: float | None = None
-    """When it was asked to end because it exceeded its time limit; None: it was not."""
-    oom_kills: int = field(default_factory=_oom_kills)
-    """The kernel's count when it started; a higher one later means that the kernel killed something."""
+    def open(self, capacity: Capacity) -> LocalExecutor:
+        """Return the executor."""
+        return LocalExecutor(capacity)
 
 
 class LocalExecutor:
-    """Runs jobs in local processes.
+    """Runs jobs in local processes."""
 
-    Args:
-        slots: How many jobs run at a time.
-        threads: Threads of each job.
-        timeout_s: Time limit of each job; None: none.
-    """
-
-    def __init__(self, *, slots: int, threads: int, timeout_s: float | None = None) -> None:
-        self._context = multiprocessing.get_context("forkserver")
+    def __init__(self, capacity: Capacity) -> None:
         self._queue: deque[JobSpec] = deque()
-        self._running: dict[str, _Running] = {}
-        self._free = list(range(slots))
-        self._cores = _cores_of(slots, threads)
-        self._timeout_s = timeout_s
+        self._running: dict[str, JobProcess] = {}
+        self._leaving: list[JobProcess] = []
+        """Jobs that have ended and left processes behind, which have been asked to end too."""
+        self._unstarted: deque[Event] = deque()
+        """How jobs ended that never started."""
+        self._free = list(range(capacity.slots))
+        self._cores = _cores_of(capacity.slots, capacity.threads)
+        self._timeout_s = capacity.timeout_s
+        self._memory = MemoryWatch(capacity.memory_bytes)
+        self._scratch: Scratch | None = None
+        """Made for the first job, since opening an executor starts nothing."""
 
-    def submit(self, job: JobSpec) -> None:
-        """Queue a job."""
+    def submit(self, job: JobSpec, needs: Needs = UNKNOWN) -> None:
+        """Queue a job; jobs start in the order in which they were submitted."""
         self._queue.append(job)
+
+    def cancel(self, job_id: str) -> None:
+        """End a job, queued or running, with one event of status ``cancelled``; ignore unknown and ended ids."""
+        why = Event(job_id=job_id, status="cancelled", message="cancelled")
+        if job_id in self._running:
+            self._running[job_id].ask_to_end(why)
+        for job in [job for job in self._queue if job.job_id == job_id]:
+            self._queue.remove(job)
+            self._unstarted.append(why)
 
     def close(self) -> None:
         """End all jobs and wait until their processes are gone."""
         self._queue.clear()
+        self._unstarted.clear()
         # All are asked before any is waited for, so that they end at the same time.
+        for job_id, running in self._running.items():
+            running.ask_to_end(Event(job_id=job_id, status="cancelled"))
         for running in self._running.values():
-            running.process.terminate()
-        for running in self._running.values():
-            running.process.join(PATIENCE_S)
-            if running.process.is_alive():
-                running.process.kill()
-                running.process.join()
+            running.finish()
+        self._leaving += self._running.values()
         self._running.clear()
+        while self._leaving:
+            self._let_go()
+            time.sleep(0.01 if self._leaving else 0.0)
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = None
 
     def events(self) -> Iterator[Event]:
         """Yield progress and final events until nothing is queued or running."""
-        while self._queue or self._running:
+        while self._queue or self._running or self._unstarted:
+            while self._unstarted:
+                yield self._unstarted.popleft()
+            self._let_go()
             while self._queue and self._free:
                 self._start(self._queue.popleft())
             yield from self._listen()
             self._watch()
 
     def _start(self, job: JobSpec) -> None:
-        start_server()
-        ours, theirs = self._context.Pipe(duplex=False)
+        self._scratch = self._scratch or Scratch()
         slot = self._free.pop(0)
-        process = self._context.Process(
-            target=_work,
-            args=(msgspec.msgpack.encode(job), theirs),
-            kwargs={"pinned": self._cores[slot], "command": os.getpid()},
-            name=f"asdbench-{job.job_id}",
+        self._running[job.job_id] = JobProcess(
+            job, slot=slot, pinned=self._cores[slot], scratch=self._scratch.folder()
         )
-        process.start()
-        theirs.close()  # else our own copy of the writing end would keep the pipe open after the worker's death
-        now = time.monotonic()
-        deadline = now + self._timeout_s if self._timeout_s else float("inf")
-        self._running[job.job_id] = _Running(job, process, ours, slot, deadline, now)
 
     def _listen(self) -> Iterator[Event]:
         places: list[Any] = [
             place for job in self._running.values() for place in (job.pipe, job.process.sentinel)
         ]
-        ready = set(connection.wait(places, timeout=0.2))  # wakes up to check the time limits
-        for running in list(self._running.values()):
-            if running.pipe in ready or running.process.sentinel in ready:
-                yield from self._hear(running)
-
-    def _hear(self, running: _Running) -> Iterator[Event]:
-        """Receive a job's messages; its process may be gone while a child that a plugin started keeps the pipe open."""
-        gone = not running.process.is_alive()  # before reading, so that a last message is not missed
-        try:
-            while running.pipe.poll():
-                event = msgspec.msgpack.decode(running.pipe.recv_bytes(), type=Event)
-                if event.status is None:
-                    yield event
-                else:
-                    running.last = event
-        except (EOFError, OSError):
-            gone = True
-        if gone or running.last is not None:
-            yield self._finish(running)
+        ready = set(connection.wait(places, timeout=LOOK_EVERY_S))
+        for job_id, running in list(self._running.items()):
+            if running.pipe not in ready and running.process.sentinel not in ready:
+                continue
+            yield from running.heard()
+            if running.has_ended and job_id in self._running:  # it is not after ``close``
+                del self._running[job_id]
+                self._leaving.append(running)
+                last = running.finish()
+                self._let_go()
+                yield last
 
     def _watch(self) -> None:
-        """Ask jobs that exceed their time limit to end, and kill those that do not."""
-        now = time.monotonic()
-        for running in list(self._running.values()):
-            if now > running.deadline and running.late_since is None:
-                running.late_since = now
-                running.process.terminate()
-            if running.late_since is not None and now > running.late_since + PATIENCE_S:
-                running.process.kill()
+        """End jobs that exceed a limit: of time by asking first, of memory at once."""
+        above = self._memory.above_limit([running.group for running in self._running.values()])
+        for job_id, running in self._running.items():
+            if self._timeout_s is not None and time.monotonic() > running.started + self._timeout_s:
+                late = f"exceeded its time limit of {self._timeout_s:g} s; raise --timeout"
+                running.ask_to_end(Event(job_id=job_id, status="timeout", message=late))
+            if held := above.get(running.group):
+                limit = self._memory.limit_bytes or 0
+                much = f"held {held / 1e9:.3g} GB of memory, more than the limit of {limit / 1e9:.3g} GB; raise --memory"
+                running.kill(Event(job_id=job_id, status="oom", message=much))
+            running.keep_asking()
 
-    def _finish(self, running: _Running) -> Event:
-        running.process.join(PATIENCE_S)
-        if running.process.is_alive():
-            running.process.kill()
-            running.process.join()
-        running.pipe.close()
-        del self._running[running.job.job_id]
-        self._free.append(running.slot)
-        if running.last is not None:
-            return running.last
-        return self._without_a_word(running)
-
-    def _without_a_word(self, running: _Running) -> Event:
-        """Return the final event of a process that ended without sending one."""
-        job_id, spent = running.job.job_id, time.monotonic() - running.started
-        if running.late_since is not None:
-            return Event(
-                job_id=job_id,
-                status="timeout",
-                message=f"exceeded its time limit of {self._timeout_s:g} s; raise --timeout",
-            )
-        code = running.process.exitcode
-        if code == -signal.SIGKILL and _oom_kills() > running.oom_kills:
-            return Event(
-                job_id=job_id,
-                status="oom",
-                message=f"killed by the kernel for memory after {spent:.0f} s; try fewer --jobs",
-            )
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-        return Event(
-            job_id=job_id, status="crashed", message=f"the process died with {how} after {spent:.0f} s"
-        )
-
-
-def _work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -> None:
-    importlib.import_module(WORKER).work(message, pipe, pinned=pinned, command=command)
+    def _let_go(self) -> None:
+        """Free the slots of jobs of which no process is left."""
+        for each in self._leaving:
+            each.keep_asking()
+        gone = [each for each in self._leaving if each.is_gone()]
+        self._leaving = [each for each in self._leaving if each not in gone]
+        self._free = sorted(self._free + [each.slot for each in gone])
 
 
 def _cores_of(slots: int, threads: int) -> list[list[int]]:
