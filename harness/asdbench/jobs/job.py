@@ -22,9 +22,10 @@ from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
 from asdbench.jobs.probe import RULE, depends_on_batch
-from asdbench.messages.jobs import JobSpec, RowSet
+from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import OnProgress, Progress
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
+from asdbench.messages.rows import RowSet
 from asdbench.results.store import Store
 
 TIMED_ITEMS = 64
@@ -168,7 +169,7 @@ def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) 
 
     No features are cached. A first pass that does not count loads what is loaded on first use.
     """
-    if not spec.test.ids:
+    if not spec.test.count:
         return 0.0, None
     [items] = items_of(spec, detector, sets=(spec.test,), on_progress=on_progress, keep_features=False)
     some = items[:TIMED_ITEMS]
@@ -199,7 +200,7 @@ def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
 
 
 def _table(spec: JobSpec, scores: NDArray[np.float64], *, role: str, epoch: int) -> pd.DataFrame:
-    items = len(getattr(spec, role).ids)
+    items = getattr(spec, role).count
     # A classifier has a column for each class; the evaluator renames all of them by seed and class.
     names = [f"score_{k}" for k in range(len(spec.targets))] or ["score"]
     table = pd.DataFrame(scores.reshape(items, len(names)), columns=names)

@@ -6,22 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asdbench.core.config import Config
+from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Recipe
-
-
-class RowSet(Config, frozen=True, kw_only=True):
-    """Rows of a fold, reduced to what a job may know about them; all lists have one value per row."""
-
-    ids: list[int] = []
-    """Item ids in the pack, a secret permutation: they reveal neither name nor order of the files."""
-    claim: list[int] = []
-    """Index of the claimed class in ``JobSpec.classes``; -1: outside the unit."""
-    own: list[bool] = []
-    """False: an auxiliary negative from another unit."""
-    target: list[int] = []
-    """Index of the true class in ``JobSpec.targets``, for training items of a classification task; else -1."""
-    columns: dict[str, list[str]] = {}
-    """Public columns: in training all of them, otherwise those known at run time."""
 
 
 class JobSpec(Config, frozen=True, kw_only=True):
@@ -44,6 +30,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """Classes to tell apart in a classification task."""
     length: int
     """Length along the first axis that every item is cut to."""
+    trailing: tuple[int, ...] = ()
+    """Shape of every item after the first axis."""
     sample_rate: int | None
     """In Hz."""
     scaled: bool = False
@@ -70,7 +58,7 @@ WHOLE = "all"
 """Name of the unit that comprises a whole fold."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One method on one unit of one fold with one seed."""
 
@@ -83,7 +71,7 @@ class Case:
     seed: int
     fit: JobSpec
     score: JobSpec
-    content: list[str]
+    content: tuple[bytes, ...]
     """Hashes of what the model learns from, one for each use."""
     inapplicable: str | None = None
     """Why the method cannot be run on this unit; None: it can."""

@@ -95,6 +95,18 @@ class Store:
         """Return the record of finished scores; None if there is none, or a file of it is missing or damaged."""
         return _read(self.score_folder(score_id), "score.json", kind=ScoreRecord)
 
+    def models(self) -> set[str]:
+        """Return the ids of all models, in one listing; ``fit_record`` says whether one is whole."""
+        return _names(self.root / "models")
+
+    def scored(self) -> set[str]:
+        """Return the ids of all scores, in one listing; ``score_record`` says whether they are whole."""
+        return _names(self.root / "scores")
+
+    def failed(self) -> set[str]:
+        """Return the ids of all jobs with a ``failure``, in one listing."""
+        return {name.removesuffix(".json") for name in _names(self.root / "failures")}
+
     def threads_of_models(self) -> dict[str, int]:
         """Return the number of threads that each finished model was trained with, by model id."""
         found = {}
@@ -196,6 +208,13 @@ class Store:
 
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return {each.name for each in folder.iterdir()}
+    except FileNotFoundError:
+        return set()
 
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:

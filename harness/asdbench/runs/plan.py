@@ -97,9 +97,10 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         folds=folds,
         seeds=request.seeds,
         resources=resources,
+        rows=(request.cache / "rows" / prepared.pack.name).resolve(),
         unseen=by is not None,
     )
-    known = measures(cases, cache=request.cache, pack=prepared.opened)
+    known = measures(cases, cache=request.cache)
     cases, broken = checked(cases, known)
     recipes, refused = _without(recipes, broken, refused=refused)
     _warn_of_other_threads(cases, store=Store(request.out))
@@ -287,11 +288,8 @@ def resources_of(request: Request) -> Resources:
 
 def _warn_of_other_threads(cases: Sequence[Case], *, store: Store) -> None:
     """Warn if models are trained again only because jobs have another number of threads, for example through --jobs."""
-    missing = [
-        case
-        for case in cases
-        if case.inapplicable is None and not store.model_folder(case.fit.model_id).exists()
-    ]
+    present = store.models()
+    missing = [case for case in cases if case.inapplicable is None and case.fit.model_id not in present]
     if not missing or missing[0].fit.device != "cpu":  # on a GPU threads make no difference
         return
     threads, known = missing[0].fit.threads, store.threads_of_models()
