@@ -24,6 +24,19 @@ class RowSet(Config, frozen=True, kw_only=True):
     """Public columns: in training all of them, otherwise those known at run time."""
 
 
+PseudoKind = Literal["shuffled", "other_domain", "other_class", "other_attribute", "fault"]
+"""How a pseudo-anomaly is made of normal items; see ``asdbench.jobs.pseudo``."""
+
+
+class Imitation(Config, frozen=True, kw_only=True):
+    """What a score job makes of held-out normal items, to be scored beside them."""
+
+    kinds: list[PseudoKind]
+    """Kinds that the data do not allow are left out."""
+    others: RowSet = RowSet()
+    """Normal items of other units, for a unit of one class."""
+
+
 class JobSpec(Config, frozen=True, kw_only=True):
     """The message to a worker: everything a job needs, and nothing it must not know (labels, file names)."""
 
@@ -56,6 +69,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """The protocol's own validation items; a fit job has none."""
     test: RowSet = RowSet()
     """A fit job has none: a model cannot depend on the items it will be tested on."""
+    imitation: Imitation | None = None
+    """Pseudo-anomalies that a score job makes for tuning; None: none."""
     seed: int
     device: str
     threads: int

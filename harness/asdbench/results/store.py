@@ -8,6 +8,8 @@
     score.json                  ``ScoreRecord``
     scores.parquet              ``place`` (of the item in its role's list of the job), ``role`` (held, validation, test),
                                 ``checkpoint`` (epoch) and ``score``; a classifier has ``score_<k>`` for each target k
+    pseudo.parquet              scores of pseudo-anomalies, of a trial of ``asdbench tune`` only: ``place`` (of the held
+                                item it stands beside), ``kind``, ``checkpoint`` and ``score``
     detector.safetensors        featurizer, model and fitted scorer of the last checkpoint, whichever one counts
 <root>/work/<model_id>/         an unfinished fit; removed when it is finished
     resume.safetensors
@@ -100,6 +102,13 @@ class Store:
         import pandas as pd  # a dry run asks only what is there
 
         return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
+
+    def pseudo_scores(self, score_id: str) -> pd.DataFrame:
+        """Return scores of pseudo-anomalies: ``place``, ``kind``, ``checkpoint`` and ``score``; empty: there are none."""
+        import pandas as pd
+
+        file = self.score_folder(score_id) / "pseudo.parquet"
+        return pd.read_parquet(file) if file.exists() else pd.DataFrame()
 
     @contextlib.contextmanager
     def filling(self, folder: Path) -> Iterator[Path]:

@@ -17,11 +17,12 @@ from asdbench.data.dataset import Card, Fold, TruthDataset
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import Prepared, calling, prepare
-from asdbench.errors import ConfigError, DataError, PluginError
+from asdbench.errors import ConfigError, DataError, PluginError, unknown
 from asdbench.jobs.processes import ask, start_server
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
 from asdbench.messages.progress import OnProgress, Progress
+from asdbench.plugin.entries import UNIT
 from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
@@ -99,6 +100,7 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         resources=resources,
         unseen=by is not None,
     )
+    _check_units(recipes, cases)
     known = measures(cases, cache=request.cache, pack=prepared.opened)
     cases, broken = checked(cases, known)
     recipes, refused = _without(recipes, broken, refused=refused)
@@ -269,6 +271,19 @@ def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:
     for label in labels:
         if labels.count(label) > 1:
             raise ConfigError(f"{label} is given twice; to repeat a run, give --seed several times instead")
+
+
+def _check_units(recipes: Sequence[Recipe | EnsembleRecipe], cases: Sequence[Case]) -> None:
+    """Check that options of single units are of units that the data have."""
+    for recipe in recipes:
+        units = {case.unit for case in cases if case.recipe.label == recipe.label}
+        known = units | {unit.partition("/")[0] for unit in units}
+        for key in recipe.changed:
+            unit, colon, option = key.partition(UNIT)
+            if colon and unit not in known:
+                raise ConfigError(
+                    f"{recipe.label}: {unknown(f'unit of option {option!r}', unit, known=known)}"
+                )
 
 
 def resources_of(request: Request) -> Resources:

@@ -60,7 +60,7 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = _execute(planned, registry, store=store, observer=observer)
+        jobs = run_jobs(planned, registry, store=store, observer=observer)
         fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
         remember_paces(planned, fitted=fitted)
         evaluations = evaluations_of(planned, registry)
@@ -89,7 +89,12 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+def run_jobs(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+    """Run the missing jobs of a plan, whose store the caller holds, and return the outcomes of all of them.
+
+    Raises:
+        Interrupted: The user interrupted the run; finished jobs are kept.
+    """
     executor = _executor(planned.request, planned.resources, registry=registry)
     try:
         return execute(planned.cases, executor, store=store, observer=observer)
