@@ -16,7 +16,8 @@ from asdbench.core.files import Hold, is_held, locked, locked_if_free
 from asdbench.core.memory import recall, remember
 from asdbench.data.cached import contents, prune, summed
 from asdbench.data.origin import ORIGIN
-from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.prepare import prepare
+from asdbench.data.prepared import Prepared
 from asdbench.messages.progress import ignore_progress
 from asdbench.plugin.registry import load_registry
 from asdbench.runs.request import open_dataset

@@ -17,6 +17,7 @@ LIGHT = {
     "asdbench plugins": "from asdbench.cli import status_of; status_of(['plugins'])",
     "asdbench datasets list": "from asdbench.cli import status_of; status_of(['datasets', 'list'])",
     "asdbench run --help": "from asdbench.cli import status_of; status_of(['run', '--help'])",
+    "asdbench tune --help": "from asdbench.cli import status_of; status_of(['tune', '--help'])",
     "asdbench figures --help": "from asdbench.cli import status_of; status_of(['figures', '--help'])",
     "asdbench runs list --help": "from asdbench.cli import status_of; status_of(['runs', 'list', '--help'])",
     "asdbench cache info": "from asdbench.cli import status_of; status_of(['cache', 'info', '--cache', 'none'])",
@@ -38,7 +39,19 @@ LIGHT = {
 }
 
 
-TORCH_FREE = ("errors", "core", "metrics", "plugin", "recipes", "messages", "data", "results", "runs", "cli")
+TORCH_FREE = (
+    "errors",
+    "core",
+    "metrics",
+    "plugin",
+    "recipes",
+    "messages",
+    "data",
+    "results",
+    "runs",
+    "tuning",
+    "cli",
+)
 """Wings that a process without torch can import whole."""
 WITHOUT_TORCH = {
     f"asdbench.{wing}": [

@@ -36,15 +36,18 @@ from asdbench.errors import (
 )
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.plugin.entries import (
+    Between,
     Ensemble,
     Entry,
     Lazy,
     Method,
+    OneOf,
     Preset,
     PresetRun,
     Printed,
     Selector,
     Setting,
+    Space,
     lazy,
 )
 from asdbench.plugin.hookspecs import hookimpl
@@ -140,6 +143,7 @@ __all__ = [
     "NORMAL",
     "SELECTOR",
     "AsdbenchError",
+    "Between",
     "Capacity",
     "Card",
     "Config",
@@ -172,6 +176,7 @@ __all__ = [
     "MetricError",
     "Model",
     "Needs",
+    "OneOf",
     "Outputs",
     "PluginError",
     "Preset",
@@ -191,6 +196,7 @@ __all__ = [
     "Scorer",
     "Selector",
     "Setting",
+    "Space",
     "Stage",
     "State",
     "Trainer",

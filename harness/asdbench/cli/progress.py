@@ -89,6 +89,12 @@ class ProgressBars:
         self._show(title, min(share_of(progress), UNFINISHED), state=state, note=note, left=left)
         self._show_jobs()  # the time left follows from the progress of every job
 
+    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
+        """Show how many trials of a study have ended, and the best value so far."""
+        note = "" if best is None else f"best {best:.4f}"
+        self._said.pop("trials", None)  # a round is worth a line of its own
+        self._show("trials", done / total, state=f"{done}/{total}", note=note, left=clock_text(left_s))
+
     def download(self, progress: Progress) -> None:
         """Show how much of a file has been downloaded, in MiB."""
         done, total = progress.step, progress.steps or progress.step

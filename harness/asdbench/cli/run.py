@@ -193,8 +193,7 @@ def run(
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
-    executor_options(registry, executor)
-    _check_files(out, figure=figure, scores=scores, shard=shard)
+    _check_means(registry, executor, out=out, figure=figure, scores=scores, shard=shard)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
     _check_preset(preset, registry, cache=cache)
@@ -224,12 +223,20 @@ def run(
         return run_share(registry, requests, shard=shard, as_json=as_json)
     documents = _documents(registry, requests)
     _write(registry, documents, out=out, figure=figure, scores=scores)
-    tables = [] if as_json else _tables(registry, documents, by=by)
-    return _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
+    return _show(registry, documents, by=by, as_json=as_json, preset=preset, out=out)
 
 
-def _check_files(out: Path, *, figure: Path | None, scores: Path | None, shard: Shard | None) -> None:
-    """Check that everything can be written that a run is to write."""
+def _check_means(
+    registry: Registry,
+    executor: Selector,
+    *,
+    out: Path,
+    figure: Path | None,
+    scores: Path | None,
+    shard: Shard | None,
+) -> None:
+    """Check the executor and its options, and that everything can be written that a run is to write."""
+    executor_options(registry, executor)
     check_writable(out)
     if shard is not None:
         refuse_results(shard, figure=figure, scores=scores)
@@ -333,11 +340,17 @@ def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> lis
 
 
 def _show(
-    documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
+    registry: Registry,
+    documents: list[RunDocument],
+    *,
+    by: str,
+    as_json: bool,
+    preset: str | None,
+    out: Path,
 ) -> int:
     """Print the results and return the exit status."""
     if not as_json:
-        click.echo(for_screen("\n\n".join(tables)))
+        click.echo(for_screen("\n\n".join(_tables(registry, documents, by=by))))
     elif preset is None and len(documents) == 1:
         print_json(documents[0])
     else:

@@ -9,8 +9,6 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,12 +20,13 @@ from numpy.typing import NDArray
 
 from asdbench.core.files import Hold, locked, mark_used, new_folder, write_json
 from asdbench.core.fingerprints import source_hash_of
-from asdbench.data.completeness import Completeness, completeness
+from asdbench.data.completeness import completeness
 from asdbench.data.dataset import Card, Dataset, ExaminedDataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.declared import check_card, check_rows
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
-from asdbench.data.pack import VERSION, Pack, build_pack, digest_of, pack_card
+from asdbench.data.pack import VERSION, build_pack, digest_of, pack_card
+from asdbench.data.prepared import Prepared
 from asdbench.data.vault import (
     RESERVED,
     SCORES,
@@ -43,42 +42,6 @@ from asdbench.errors import DataError, blamed_on
 from asdbench.messages.progress import OnProgress, Progress
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A dataset that is ready to run on."""
-
-    dataset: Dataset
-    card: Card
-    rows: tuple[Row, ...]
-    """In the order of their content, so that the same data gives the same order everywhere."""
-    ids: NDArray[np.int64]
-    """Secret item id of each row."""
-    decoded: list[str]
-    """SHA-256 of each row's decoded source, whatever options it was read with."""
-    pack: Path
-    """Folder of the pack, the only one that jobs know."""
-    vault: Path
-    """Folder of the vault, for the evaluator; it is elsewhere, under a name that the pack does not reveal."""
-    samples: str
-    """Hash of all decoded samples, whatever options they were read with."""
-    manifest: str
-    """Hash of all contents, columns and labels: equal for equal data, wherever it is stored."""
-    completeness: Completeness
-    holds: tuple[Hold, ...] = ()
-    """Keep ``asdbench cache prune`` from removing the pack and generated data as long as this value lives."""
-
-    @cached_property
-    def opened(self) -> Pack:
-        """The open pack; all of planning shares it."""
-        return Pack(self.pack)
-
-    @cached_property
-    def outermost(self) -> tuple[str, frozenset[str]]:
-        """The outermost result column and its values; the name is empty if results have no groups."""
-        column = next(iter(self.card.groups), "")
-        return column, frozenset(row.columns.get(column, "") for row in self.rows)
 
 
 def prepare(

@@ -102,9 +102,12 @@ class Detector:
     def fit_scorer(self, items: Items) -> None:
         """Fit the scorer on the outputs for normal items; does nothing if the scorer learns nothing."""
         if self.scorer.learns:
-            outputs = self.outputs(items)
-            state = self.scorer.fit(self._readable(outputs), _context(items))
-            self.state = checked_state(state, scorer=self.recipe.scorer)
+            self.state = self.state_of(self.outputs(items), context_of(items))
+
+    def state_of(self, outputs: Outputs, context: ItemContext) -> State:
+        """Return what the scorer learns from the outputs for normal items."""
+        state = self.scorer.fit(self._readable(outputs), context)
+        return checked_state(state, scorer=self.recipe.scorer)
 
     def score(self, items: Items) -> NDArray[np.float64]:
         """Return one anomaly score per item, ``[n]``, float64, higher = more anomalous; of a classifier ``[n, classes]``.
@@ -113,10 +116,16 @@ class Detector:
             PluginError: The scorer returns the wrong shape or a score that is not finite, or reads an output that the
                 model does not give.
         """
-        outputs = self.outputs(items)
-        found = self.scorer.score(self.state, self._readable(outputs), _context(items))
+        return self.scores_of(self.outputs(items), context_of(items))
+
+    def scores_of(
+        self, outputs: Outputs, context: ItemContext, *, state: State | None = None
+    ) -> NDArray[np.float64]:
+        """Return the scores of n items with given outputs, like ``score``; with another state than the detector's own."""
+        own = self.state if state is None else state
+        found = self.scorer.score(own, self._readable(outputs), context)
         scores = checked_scores(
-            found, scorer=self.recipe.scorer, items=len(items), targets=len(self.info.targets)
+            found, scorer=self.recipe.scorer, items=len(context.claim), targets=len(self.info.targets)
         )
         return aggregate(scores, self.recipe.common.aggregate)
 
@@ -232,7 +241,8 @@ def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64
     return np.asarray(chosen.mean(axis=1))
 
 
-def _context(items: Items) -> ItemContext:
+def context_of(items: Items) -> ItemContext:
+    """Return what a scorer may know about items besides the outputs."""
     return ItemContext(claim=items.claim.cpu().numpy(), columns=items.columns)
 
 

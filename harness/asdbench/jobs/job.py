@@ -22,6 +22,7 @@ from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
 from asdbench.jobs.probe import RULE, depends_on_batch
+from asdbench.jobs.pseudo import imitated
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import OnProgress, Progress
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
@@ -118,10 +119,11 @@ def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
     started = time.monotonic()
     names = ("held", "validation", "test")
     learnt = spec.train if detector.scorer.learns else RowSet()
-    sets = (learnt, spec.held, spec.validation, spec.test)
-    train, *parts = items_of(spec, detector, sets=sets, on_progress=on_progress)
+    foreign = spec.imitation.others if spec.imitation else RowSet()
+    sets = (learnt, spec.held, spec.validation, spec.test, foreign)
+    train, *parts, others = items_of(spec, detector, sets=sets, on_progress=on_progress)
     roles = dict(zip(names, parts, strict=True))
-    pieces = []
+    pieces, pseudo = [], []
     # Every checkpoint is scored, so that the evaluator can apply any selection rule later without running jobs. They
     # come in order: afterwards the detector holds the last one, which is what is saved.
     for number, epoch in enumerate(fitted.checkpoints):
@@ -129,6 +131,10 @@ def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
         detector.fit_scorer(train)
         scores = {role: _scores(detector, items) for role, items in roles.items()}
         pieces += [_table(spec, values, role=role, epoch=epoch) for role, values in scores.items()]
+        if spec.imitation is not None:
+            kinds = spec.imitation.kinds
+            made = imitated(detector, roles["held"], learnt=train, others=others, kinds=kinds, seed=spec.seed)
+            pseudo.append(made.assign(checkpoint=epoch))
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
@@ -136,6 +142,8 @@ def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
     with store.new_scores(spec.job_id) as folder:
         detector.save(folder / "detector.safetensors")
         pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+        if pseudo:
+            pd.concat(pseudo, ignore_index=True).to_parquet(folder / "pseudo.parquet", index=False)
         record = ScoreRecord(
             score_id=spec.job_id,
             model_id=spec.model_id,

@@ -9,6 +9,18 @@ from asdbench.core.config import Config
 from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Recipe
 
+PseudoKind = Literal["shuffled", "other_domain", "other_class", "other_attribute", "fault"]
+"""How a pseudo-anomaly is made of normal items; see ``asdbench.jobs.pseudo``."""
+
+
+class Imitation(Config, frozen=True, kw_only=True):
+    """What a score job makes of held-out normal items, to be scored beside them."""
+
+    kinds: list[PseudoKind]
+    """Kinds that the data do not allow are left out."""
+    others: RowSet = RowSet()
+    """Normal items of other units, for a unit of one class."""
+
 
 class JobSpec(Config, frozen=True, kw_only=True):
     """The message to a worker: everything a job needs, and nothing it must not know (labels, file names)."""
@@ -44,6 +56,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """The protocol's own validation items; a fit job has none."""
     test: RowSet = RowSet()
     """A fit job has none: a model cannot depend on the items it will be tested on."""
+    imitation: Imitation | None = None
+    """Pseudo-anomalies that a score job makes for tuning; None: none."""
     seed: int
     device: str
     threads: int
@@ -52,10 +66,6 @@ class JobSpec(Config, frozen=True, kw_only=True):
     resume_every_s: float = 10.0
     feature_bytes: int = 0
     """Memory for features; see ``ItemSource``."""
-
-
-WHOLE = "all"
-"""Name of the unit that comprises a whole fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

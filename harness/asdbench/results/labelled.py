@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asdbench.data.dataset import Card
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.data.vault import open_vault
 from asdbench.messages.jobs import Case
 

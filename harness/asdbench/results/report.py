@@ -11,7 +11,7 @@ import pandas as pd
 
 from asdbench.core.environment import Environment, differences
 from asdbench.core.fingerprints import identifier
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.messages.results import Outcome, ScoreRecord
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result

@@ -8,6 +8,8 @@
     score.json                  ``ScoreRecord``
     scores.parquet              ``place`` (of the item in its role's list of the job), ``role`` (held, validation, test),
                                 ``checkpoint`` (epoch) and ``score``; a classifier has ``score_<k>`` for each target k
+    pseudo.parquet              scores of pseudo-anomalies, of a trial of ``asdbench tune`` only: ``place`` (of the held
+                                item it stands beside), ``kind``, ``checkpoint`` and ``score``
     detector.safetensors        featurizer, model and fitted scorer of the last checkpoint, whichever one counts
 <root>/work/<model_id>/         an unfinished fit; removed when it is finished
     resume.safetensors
@@ -107,21 +109,18 @@ class Store:
         """Return the ids of all jobs with a ``failure``, in one listing."""
         return {name.removesuffix(".json") for name in _names(self.root / "failures")}
 
-    def threads_of_models(self) -> dict[str, int]:
-        """Return the number of threads that each finished model was trained with, by model id."""
-        found = {}
-        for file in (self.root / "models").glob("*/fit.json"):
-            with contextlib.suppress(
-                OSError, msgspec.DecodeError
-            ):  # removed meanwhile, or damaged: counts as absent
-                found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
-        return found
-
     def scores(self, score_id: str) -> pd.DataFrame:
         """Return scores: ``place``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
         import pandas as pd  # a dry run asks only what is there
 
         return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
+
+    def pseudo_scores(self, score_id: str) -> pd.DataFrame:
+        """Return scores of pseudo-anomalies: ``place``, ``kind``, ``checkpoint`` and ``score``; empty: there are none."""
+        import pandas as pd
+
+        file = self.score_folder(score_id) / "pseudo.parquet"
+        return pd.read_parquet(file) if file.exists() else pd.DataFrame()
 
     def new_model(self, model_id: str) -> AbstractContextManager[Path]:
         """Yield a temporary folder that becomes a finished model when the block succeeds; see ``written_once``.
@@ -208,6 +207,17 @@ class Store:
 
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"
+
+
+def threads_of_models(store: Store) -> dict[str, int]:
+    """Return the number of threads that each finished model was trained with, by model id."""
+    found = {}
+    for file in (store.root / "models").glob("*/fit.json"):
+        with contextlib.suppress(
+            OSError, msgspec.DecodeError
+        ):  # removed meanwhile, or damaged: counts as absent
+            found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
+    return found
 
 
 def _names(folder: Path) -> set[str]:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench.core.fingerprints import identifier
+from asdbench.core.labels import WHOLE
 from asdbench.data.dataset import Card, Fold
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.errors import DataError
-from asdbench.messages.jobs import WHOLE, Case, JobSpec
+from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Recipe
 from asdbench.runs.division import Division, Use

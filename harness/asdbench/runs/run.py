@@ -81,7 +81,8 @@ def run_shard(
 def _run_share(share: Planned, registry: Registry, *, whole: Planned, observer: Observer) -> ShardDocument:
     store = Store(share.request.out)
     with store.shared():
-        jobs = _execute(share, registry, store=store, observer=observer)
+        jobs = run_jobs(share, registry, store=store, observer=observer)
+    _remember(share, jobs)
     return ShardDocument(
         run=whole.run_id,
         dataset=str(share.request.dataset),
@@ -101,7 +102,8 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = _execute(planned, registry, store=store, observer=observer)
+        jobs = run_jobs(planned, registry, store=store, observer=observer)
+        _remember(planned, jobs)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,
@@ -128,22 +130,28 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
-    """Run the jobs and remember what they took, for the estimates and reservations of later plans."""
-    needs = KnownNeeds(planned)
+def run_jobs(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+    """Run the missing jobs of a plan, whose store the caller holds, and return the outcomes of all of them.
+
+    Raises:
+        Interrupted: The user interrupted the run; finished jobs are kept.
+    """
     executor = _executor(planned.request, planned.resources, registry=registry)
     try:
-        jobs = execute(planned.cases, executor, store=store, observer=observer, needs=needs.of)
+        return execute(planned.cases, executor, store=store, observer=observer, needs=KnownNeeds(planned).of)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
+
+
+def _remember(planned: Planned, jobs: Sequence[Outcome]) -> None:
+    """Remember what finished jobs took, for the estimates and reservations of later plans."""
     new = [job for job in jobs if job.new and job.status == "ok"]
     remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
-    needs.remember(job.id for job in new)
-    return jobs
+    KnownNeeds(planned).remember(job.id for job in new)
 
 
 def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:

@@ -9,11 +9,11 @@ from functools import cached_property
 
 import msgspec
 
+from asdbench.core.labels import WHOLE
 from asdbench.data.dataset import Card, Fold, Row
 from asdbench.data.pack import Pack
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.errors import ConfigError, DataError, unknown
-from asdbench.messages.jobs import WHOLE
 from asdbench.recipes.recipe import Recipe
 
 NOTHING = hashlib.sha256().digest()
