@@ -21,6 +21,7 @@ class KnownNeeds:
     def __init__(self, planned: Planned) -> None:
         self._planned = planned
         self._known: dict[str, Needs] = {}
+        self._names: dict[tuple[str, str, str], str] = {}
         here = environment()
         self._hardware = [here.processor, *dict.fromkeys(here.gpus)]
 
@@ -49,8 +50,10 @@ class KnownNeeds:
             remember(self._file(alike), needs)
 
     def _alike(self, job: JobSpec) -> str:
-        dataset = str(self._planned.request.dataset)
-        return identifier(job.kind, job.recipe.label, dataset, job.device, self._hardware)
+        what = (job.kind, job.recipe.label, job.device)
+        if what not in self._names:
+            self._names[what] = identifier(*what, str(self._planned.request.dataset), self._hardware)
+        return self._names[what]
 
     def _file(self, alike: str) -> Path:
         return self._planned.request.cache / "measures" / f"needs-{alike}.json"
