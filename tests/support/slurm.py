@@ -43,7 +43,7 @@ SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0
 MpiDefault=none
 ReturnToService=2
-KillWait=2
+DefMemPerCPU=1000
 SlurmdTimeout=5
 UnkillableStepTimeout=10
 """
@@ -72,7 +72,7 @@ class Slurm:
         wait_for(socket_file.exists, "munged did not start")
         self.start_controller()
         for node in NODES:
-            self.start_node(node)
+            self._start(f"slurmd-{node}", "slurmd", "-D", "-N", node)
         wait_for(lambda: self.states() == ["idle", "idle"], f"the nodes did not start: {self.states()}")
 
     def start_controller(self) -> None:
@@ -80,16 +80,6 @@ class Slurm:
 
     def stop_controller(self) -> None:
         self._stop("slurmctld")
-
-    def start_node(self, name: str) -> None:
-        self._start(f"slurmd-{name}", "slurmd", "-D", "-N", name)
-
-    def kill_node(self, name: str) -> None:
-        """Kill a node with all that runs on it, as a power cut would."""
-        self._daemons.pop(f"slurmd-{name}").kill()
-        for process in self.processes():
-            if f"SLURMD_NODENAME={name}".encode() in environment_of(process):
-                kill(process)
 
     def processes(self) -> list[int]:
         """Return the ids of the processes that the cluster has started for jobs."""
