@@ -17,6 +17,9 @@ import msgspec
 
 from asdbench.errors import RunError
 
+PART = ".part"
+"""Suffix of files and folders that are being written."""
+
 
 def sizes_of(folder: Path) -> dict[str, int]:
     """Return the size of every file under ``folder`` by relative path."""
@@ -64,8 +67,10 @@ def writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
-        # Flushed before the rename, or a power cut could leave an empty file under the final name.
-        _flush(temporary)
+        # Flushed before the rename, or a power cut could leave an empty file under the final name. A folder that is being
+        # filled is flushed as a whole, file by file, and flushing takes milliseconds.
+        if not any(folder.suffix == PART for folder in path.parents):
+            _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         if _is_elsewhere(path, error):
@@ -223,7 +228,7 @@ def _beside(path: Path) -> Path:
 
     Not from ``tempfile``, whose files only their owner may read.
     """
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{PART}")
 
 
 def _rename_folder(temporary: Path, path: Path) -> None:
