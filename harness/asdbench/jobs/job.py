@@ -143,6 +143,7 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
             environment=environment(),
             rules=[
                 *spec.rules,
+                *detector.rules,
                 *detector.scorer.rules(detector.state),
                 *([_probed(fitted)] if dependent else []),
             ],

@@ -19,6 +19,7 @@ from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.cases import Resources
+from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
 from asdbench.runs.plan import Planned, plan_run, resources_of
@@ -60,9 +61,11 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = _execute(planned, registry, store=store, observer=observer)
-        fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
-        remember_paces(planned, fitted=fitted)
+        needs = KnownNeeds(planned)
+        jobs = _execute(planned, registry, store=store, observer=observer, needs=needs)
+        new = [job for job in jobs if job.new and job.status == "ok"]
+        remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
+        needs.remember(job.id for job in new)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,
@@ -89,10 +92,12 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+def _execute(
+    planned: Planned, registry: Registry, *, store: Store, observer: Observer, needs: KnownNeeds
+) -> Sequence[Outcome]:
     executor = _executor(planned.request, planned.resources, registry=registry)
     try:
-        return execute(planned.cases, executor, store=store, observer=observer)
+        return execute(planned.cases, executor, store=store, observer=observer, needs=needs.of)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"

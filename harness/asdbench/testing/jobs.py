@@ -36,14 +36,21 @@ PATIENCE_S = 60.0
 """How long one job waits for what another one does."""
 STEP_BYTES, MOST = 16 << 20, 256
 """How a job grows, in steps of 16 MiB to 4 GiB."""
-Trouble = Literal["", "raise", "exit", "segfault", "memory", "hang", "print", "child", "wait", "grow"]
+Trouble = Literal[
+    "", "raise", "exit", "segfault", "memory", "hang", "print", "child", "wait", "grow", "full_once"
+]
 
 
 class TroubleConfig(Config, frozen=True, kw_only=True):
     """Options of the troubled model."""
 
     trouble: Annotated[Trouble, Meta(description="what its fit does instead of training")] = ""
-    file: Annotated[str, Meta(description="where hang and child write process ids; what wait waits for")] = ""
+    file: Annotated[
+        str,
+        Meta(
+            description="where hang and child write process ids, and full_once its GPU; what wait waits for"
+        ),
+    ] = ""
 
 
 class Samples(Featurizer):
@@ -79,6 +86,9 @@ class Troubled(Model):
             case "child":
                 tempfile.mkdtemp()  # which nobody removes
                 write_ids(file, _child())
+            case "full_once" if not file.exists():
+                file.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+                raise torch.OutOfMemoryError("CUDA out of memory")
             case "grow":
                 kept: list[NDArray[np.uint8]] = []
                 while len(kept) < MOST:
