@@ -154,6 +154,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     default=None,
     help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
 )
+@click.option(
+    "--log-json",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=None,
+    help="Add one event a line, as JSON, to this file; - for standard error, in place of the progress bars.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
@@ -178,6 +184,7 @@ def run(
     resume_every_s: float,
     figure: Path | None,
     scores: Path | None,
+    log_json: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -189,8 +196,7 @@ def run(
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset)
-    executor_options(registry, executor)
-    _check_files(out, figure=figure, scores=scores)
+    _check(registry, executor, out=out, figure=figure, scores=scores)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
     _check_preset(preset, registry, cache=cache)
@@ -216,15 +222,18 @@ def run(
     requests = [_with(first, each) for each in runs]
     if dry_run:
         return _dry_run(registry, requests, as_json=as_json)
-    documents = _documents(registry, requests)
+    documents = _documents(registry, requests, log=log_json)
     _write(registry, documents, out=out, figure=figure, scores=scores)
     tables = [] if as_json else _tables(registry, documents, by=by)
     _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
     return _status(documents)
 
 
-def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None:
-    """Check that everything can be written that a run is to write."""
+def _check(
+    registry: Registry, executor: Selector, *, out: Path, figure: Path | None, scores: Path | None
+) -> None:
+    """Check the options of the executor, and that everything can be written that a run is to write."""
+    executor_options(registry, executor)
     check_writable(out)
     if figure is not None:
         check_file(figure)
@@ -293,15 +302,17 @@ def _estimates(registry: Registry, requests: Sequence[Request]) -> tuple[list[Ca
     return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 
 
-def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
+def _documents(registry: Registry, requests: Sequence[Request], *, log: Path | None) -> list[RunDocument]:
+    from asdbench.cli.log import STANDARD_ERROR, JsonLog
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.processes import start_server
     from asdbench.runs.run import run_all
 
+    logs = [] if log is None else [JsonLog(log)]
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
-    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        return run_all(requests, registry, observer=bars)
+    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
+        return run_all(requests, registry, observer=bars, listeners=[bars, *logs])
 
 
 def _write(

@@ -6,7 +6,6 @@ import platform
 import sklearn.neighbors  # noqa: F401  most scorers need it or what it imports
 import torch._dynamo  # noqa: F401  every optimizer imports it at its first step
 
-import asdbench.dsp  # noqa: F401  most methods hear log-mel
 from asdbench.core.environment import software
 from asdbench.detector.assembly import thread_pools
 

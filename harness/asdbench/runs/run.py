@@ -19,6 +19,7 @@ from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.cases import Resources
+from asdbench.runs.journal import Journal, Listener
 from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
@@ -26,6 +27,7 @@ from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
+from asdbench.runs.status import StatusFile
 
 
 def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocument:
@@ -39,8 +41,12 @@ def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocum
     return document
 
 
-def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observer) -> list[RunDocument]:
+def run_all(
+    requests: Sequence[Request], registry: Registry, *, observer: Observer, listeners: Sequence[Listener] = ()
+) -> list[RunDocument]:
     """Run several requests, one after another, and return their documents; see ``run`` for errors.
+
+    Listeners receive the events of all of them.
 
     All are planned before the first runs, so that an error in the last one does not come up after hours.
     """
@@ -49,10 +55,12 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     for request in requests:  # what an executor lacks is reported before data are prepared
         _executor(request, resources_of(request), registry=registry).close()
     plans = [plan_run(request, registry, observer=observer) for request in requests]
-    return [run_planned(planned, registry, observer=observer) for planned in plans]
+    return [run_planned(planned, registry, observer=observer, listeners=listeners) for planned in plans]
 
 
-def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
+def run_planned(
+    planned: Planned, registry: Registry, *, observer: Observer, listeners: Sequence[Listener] = ()
+) -> RunDocument:
     """Run what was planned and return its document.
 
     Raises:
@@ -62,7 +70,8 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     store = Store(planned.request.out)
     with store.exclusive():
         needs = KnownNeeds(planned)
-        jobs = _execute(planned, registry, store=store, observer=observer, needs=needs)
+        journal = Journal(planned.run_id, [_status_file(planned), *listeners])
+        jobs = _execute(planned, registry, store=store, observer=observer, needs=needs, journal=journal)
         new = [job for job in jobs if job.new and job.status == "ok"]
         remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
         needs.remember(job.id for job in new)
@@ -92,12 +101,30 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
+def _status_file(planned: Planned) -> StatusFile:
+    request = planned.request
+    return StatusFile(
+        request.out,
+        dataset=str(request.dataset),
+        methods=[recipe.label for recipe in planned.recipes],
+        seeds=request.seeds,
+    )
+
+
 def _execute(
-    planned: Planned, registry: Registry, *, store: Store, observer: Observer, needs: KnownNeeds
+    planned: Planned,
+    registry: Registry,
+    *,
+    store: Store,
+    observer: Observer,
+    needs: KnownNeeds,
+    journal: Journal,
 ) -> Sequence[Outcome]:
     executor = _executor(planned.request, planned.resources, registry=registry)
     try:
-        return execute(planned.cases, executor, store=store, observer=observer, needs=needs.of)
+        return execute(
+            planned.cases, executor, store=store, observer=observer, needs=needs.of, journal=journal
+        )
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"
