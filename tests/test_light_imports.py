@@ -20,6 +20,10 @@ LIGHT = {
     "asdbench tune --help": "from asdbench.cli import status_of; status_of(['tune', '--help'])",
     "asdbench figures --help": "from asdbench.cli import status_of; status_of(['figures', '--help'])",
     "asdbench runs list --help": "from asdbench.cli import status_of; status_of(['runs', 'list', '--help'])",
+    "asdbench status": (
+        "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
+        "from asdbench.cli import status_of; assert status_of(['status', '--out', 'none']) == 2"
+    ),
     "asdbench cache info": "from asdbench.cli import status_of; status_of(['cache', 'info', '--cache', 'none'])",
     "asdbench run with a wrong option": (
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "

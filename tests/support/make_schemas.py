@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of run documents and method records to ``docs/schemas``.
+"""Writes the JSON Schemas of what runs write to ``docs/schemas``.
 
 python tests/support/make_schemas.py
 """
@@ -10,10 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
+from asdbench.runs.status import RunStatus
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
-TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord}
+TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord, "event": RunEvent, "status": RunStatus}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

@@ -157,6 +157,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
 )
 @shard_option
+@click.option(
+    "--log-json",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=None,
+    help="Add one event a line, as JSON, to this file; - for standard error, in place of the progress bars.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
@@ -182,6 +188,7 @@ def run(
     figure: Path | None,
     scores: Path | None,
     shard: Shard | None,
+    log_json: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -192,11 +199,10 @@ def run(
     """
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
-    runs = _runs(registry, methods, datasets=datasets, preset=preset)
+    runs = _runs(registry, methods, datasets=datasets, preset=preset, cache=cache)
     _check_means(registry, executor, out=out, figure=figure, scores=scores, shard=shard)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
-    _check_preset(preset, registry, cache=cache)
     first = Request(
         methods=runs[0].methods,
         dataset=runs[0].dataset,
@@ -220,8 +226,8 @@ def run(
     if dry_run:
         return _dry_run(registry, requests, shard=shard, as_json=as_json)
     if shard is not None:
-        return run_share(registry, requests, shard=shard, as_json=as_json)
-    documents = _documents(registry, requests)
+        return run_share(registry, requests, shard=shard, log=log_json, as_json=as_json)
+    documents = _documents(registry, requests, log=log_json)
     _write(registry, documents, out=out, figure=figure, scores=scores)
     return _show(registry, documents, by=by, as_json=as_json, preset=preset, out=out)
 
@@ -249,13 +255,18 @@ def _check_means(
 
 
 def _runs(
-    registry: Registry, methods: tuple[Selector, ...], *, datasets: Sequence[Selector], preset: str | None
+    registry: Registry,
+    methods: tuple[Selector, ...],
+    *,
+    datasets: Sequence[Selector],
+    preset: str | None,
+    cache: Path,
 ) -> Sequence[PresetRun]:
     """Return the dataset and methods of every requested run."""
     if preset is not None:
         if methods or datasets:
             raise click.UsageError("--preset already names the methods and the dataset; leave out -p and -d")
-        return registry.preset(preset).runs
+        return _preset_runs(preset, registry, cache=cache)
     if not methods or not datasets:
         missing = "-p METHOD" if not methods else "-d DATASET"
         raise click.UsageError(f"{missing} is missing; give -p METHOD -d DATASET, or --preset NAME")
@@ -266,13 +277,13 @@ def _runs(
     return [PresetRun(dataset=dataset, methods=methods) for dataset in datasets]
 
 
-def _check_preset(name: str | None, registry: Registry, *, cache: Path) -> None:
-    if name is None:
-        return
+def _preset_runs(name: str, registry: Registry, *, cache: Path) -> Sequence[PresetRun]:
+    runs = registry.preset(name).runs  # an unknown name is reported before the imports
     from asdbench.runs.plan import check_preset
 
     with contextlib.redirect_stdout(sys.stderr):
         check_preset(name, registry, cache=cache)
+    return runs
 
 
 def _with(first: Request, run: PresetRun) -> Request:
@@ -311,15 +322,17 @@ def _estimates(
     return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 
 
-def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
+def _documents(registry: Registry, requests: Sequence[Request], *, log: Path | None) -> list[RunDocument]:
+    from asdbench.cli.log import STANDARD_ERROR, JsonLog
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.processes import start_server
     from asdbench.runs.run import run_all
 
+    logs = [] if log is None else [JsonLog(log)]
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
-    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        return run_all(requests, registry, observer=bars)
+    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
+        return run_all(requests, registry, observer=bars, listeners=[bars, *logs])
 
 
 def _write(

@@ -59,13 +59,17 @@ def refuse_results(shard: Shard, *, figure: Path | None, scores: Path | None) ->
             )
 
 
-def run_share(registry: Registry, requests: Sequence[Request], *, shard: Shard, as_json: bool) -> int:
+def run_share(
+    registry: Registry, requests: Sequence[Request], *, shard: Shard, log: Path | None, as_json: bool
+) -> int:
     """Run a shard, print the state of its jobs, and return the exit status."""
+    from asdbench.cli.log import STANDARD_ERROR, JsonLog
     from asdbench.cli.progress import ProgressBars
     from asdbench.runs.run import run_shard
 
-    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        state = run_shard(requests, registry, shard=shard, observer=bars)
+    logs = [] if log is None else [JsonLog(log)]
+    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
+        state = run_shard(requests, registry, shard=shard, observer=bars, listeners=[bars, *logs])
     if as_json:
         print_json(state)
     for each in state.runs:

@@ -20,7 +20,7 @@ import msgspec
 from asdbench.errors import RunError
 
 PART = ".part"
-"""Suffix of temporary names."""
+"""Suffix of files and folders that are being written."""
 ABANDONED_S = 86_400.0
 """After how long what another machine has begun to write counts as abandoned: writing a result takes seconds."""
 
@@ -71,8 +71,10 @@ def writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
-        # Flushed before the rename, or a power cut could leave an empty file under the final name.
-        _flush(temporary)
+        # Flushed before the rename, or a power cut could leave an empty file under the final name. A folder that is being
+        # filled is flushed as a whole, file by file, and flushing takes milliseconds.
+        if not any(folder.suffix == PART for folder in path.parents):
+            _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         if _is_elsewhere(path, error):

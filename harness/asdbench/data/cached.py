@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from asdbench.core.config import Config
-from asdbench.core.files import is_held, locked_if_free, write_error
+from asdbench.core.files import PART, is_held, locked_if_free, write_error
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.origin import GENERATED, ORIGIN, Origin
 from asdbench.data.pack import VERSION, pack_card
@@ -41,7 +41,6 @@ SMALL_DAYS = 30
 CHANGED = "made by code that has changed"
 ORPHAN = "belongs to no pack"
 LEFT = "left by a killed command"
-PART = ".part"
 ABANDONED_S = 3600.0
 """Age of what no lock protects while it is written, for example a temporary file; that takes seconds."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from asdbench.core.info import Info
 from asdbench.core.seeding import seed_for
@@ -30,8 +31,17 @@ def arithmetic(*, threads: int) -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     # The last bits of a matrix product depend on the number of threads, in numpy and scikit-learn too.
-    with threadpool_limits(threads):
+    with thread_pools().limit(limits=threads):
         yield
+
+
+@functools.cache
+def thread_pools() -> ThreadpoolController:
+    """Return the libraries with threads of their own that this process, or the one it was forked from, has loaded.
+
+    To look for them among hundreds of files takes as long as a short job.
+    """
+    return ThreadpoolController()
 
 
 def detector_of(spec: JobSpec, *, device: str | None = None) -> Detector:

@@ -20,6 +20,7 @@ from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.cases import Resources
+from asdbench.runs.journal import Journal, Listener
 from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
@@ -28,6 +29,7 @@ from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
 from asdbench.runs.shards import ShardDocument, ShardDocuments, divided, models_of
+from asdbench.runs.status import StatusFile
 
 
 def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocument:
@@ -41,8 +43,12 @@ def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocum
     return document
 
 
-def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observer) -> list[RunDocument]:
+def run_all(
+    requests: Sequence[Request], registry: Registry, *, observer: Observer, listeners: Sequence[Listener] = ()
+) -> list[RunDocument]:
     """Run several requests, one after another, and return their documents; see ``run`` for errors.
+
+    Listeners receive the events of all of them.
 
     All are planned before the first runs, so that an error in the last one does not come up after hours.
     """
@@ -51,11 +57,16 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     for request in requests:  # what an executor lacks is reported before data are prepared
         _executor(request, resources_of(request), registry=registry).close()
     plans = [plan_run(request, registry, observer=observer) for request in requests]
-    return [run_planned(planned, registry, observer=observer) for planned in plans]
+    return [run_planned(planned, registry, observer=observer, listeners=listeners) for planned in plans]
 
 
 def run_shard(
-    requests: Sequence[Request], registry: Registry, *, shard: Shard, observer: Observer
+    requests: Sequence[Request],
+    registry: Registry,
+    *,
+    shard: Shard,
+    observer: Observer,
+    listeners: Sequence[Listener] = (),
 ) -> ShardDocuments:
     """Run a shard's jobs of several requests and return their state; nothing is evaluated.
 
@@ -72,16 +83,23 @@ def run_shard(
     return ShardDocuments(
         shard=str(shard),
         runs=[
-            _run_share(share, registry, whole=whole, observer=observer)
+            _run_share(share, registry, whole=whole, observer=observer, listeners=listeners)
             for share, whole in zip(shares, plans, strict=True)
         ],
     )
 
 
-def _run_share(share: Planned, registry: Registry, *, whole: Planned, observer: Observer) -> ShardDocument:
-    store = Store(share.request.out)
+def _run_share(
+    share: Planned,
+    registry: Registry,
+    *,
+    whole: Planned,
+    observer: Observer,
+    listeners: Sequence[Listener],
+) -> ShardDocument:
+    store, journal = Store(share.request.out), Journal(whole.run_id, listeners)
     with store.shared():
-        jobs = run_jobs(share, registry, store=store, observer=observer)
+        jobs = run_jobs(share, registry, store=store, observer=observer, journal=journal)
     _remember(share, jobs)
     return ShardDocument(
         run=whole.run_id,
@@ -93,7 +111,9 @@ def _run_share(share: Planned, registry: Registry, *, whole: Planned, observer: 
     )
 
 
-def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
+def run_planned(
+    planned: Planned, registry: Registry, *, observer: Observer, listeners: Sequence[Listener] = ()
+) -> RunDocument:
     """Run what was planned and return its document.
 
     Raises:
@@ -102,7 +122,8 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = run_jobs(planned, registry, store=store, observer=observer)
+        journal = Journal(planned.run_id, [_status_file(planned), *listeners])
+        jobs = run_jobs(planned, registry, store=store, observer=observer, journal=journal)
         _remember(planned, jobs)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
@@ -130,15 +151,35 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def run_jobs(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+def _status_file(planned: Planned) -> StatusFile:
+    request = planned.request
+    return StatusFile(
+        request.out,
+        dataset=str(request.dataset),
+        methods=[recipe.label for recipe in planned.recipes],
+        seeds=request.seeds,
+    )
+
+
+def run_jobs(
+    planned: Planned,
+    registry: Registry,
+    *,
+    store: Store,
+    observer: Observer,
+    journal: Journal | None = None,
+) -> Sequence[Outcome]:
     """Run the missing jobs of a plan, whose store the caller holds, and return the outcomes of all of them.
 
     Raises:
         Interrupted: The user interrupted the run; finished jobs are kept.
     """
     executor = _executor(planned.request, planned.resources, registry=registry)
+    needs = KnownNeeds(planned)
     try:
-        return execute(planned.cases, executor, store=store, observer=observer, needs=KnownNeeds(planned).of)
+        return execute(
+            planned.cases, executor, store=store, observer=observer, needs=needs.of, journal=journal
+        )
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"

@@ -8,10 +8,12 @@ from collections.abc import Set as AbstractSet
 
 from asdbench.jobs.executors.base import Executor
 from asdbench.messages.capacity import UNKNOWN, Needs
+from asdbench.messages.happenings import JobCounts
 from asdbench.messages.jobs import Case, JobSpec
-from asdbench.messages.progress import Event
+from asdbench.messages.progress import Event, Status
 from asdbench.messages.results import Failure, Outcome
 from asdbench.results.store import Store
+from asdbench.runs.journal import Journal
 from asdbench.runs.observer import Observer
 
 
@@ -21,23 +23,27 @@ def execute(
     *,
     store: Store,
     observer: Observer,
+    journal: Journal | None = None,
     needs: Callable[[JobSpec], Needs] = lambda job: UNKNOWN,
 ) -> list[Outcome]:
     """Run every job without a result, score jobs after their fit, and return the outcomes of all jobs."""
     ledger = _Ledger(cases, store)
+    journal = journal or Journal("")
     for job in ledger.ready():
         executor.submit(job, needs(job))
     observer.jobs(ledger.done, ledger.total, left=ledger.left)
+    journal.begin(ledger.counts, left=ledger.left)
     # Each fit releases its score jobs at once, so that slots never wait for all fits to end.
     for event in executor.events():
         title = ledger.title(event.job_id)
         observer.job(title, event.progress)
-        if event.status is None:
-            continue
-        ledger.end(event)
-        for job in ledger.released(event):
-            executor.submit(job, needs(job))
-        observer.jobs(ledger.done, ledger.total, left=ledger.left)
+        if event.status is not None:
+            ledger.end(event)
+            for job in ledger.released(event):
+                executor.submit(job, needs(job))
+            observer.jobs(ledger.done, ledger.total, left=ledger.left)
+        journal.job(event, title=title, counts=ledger.counts, left=ledger.left)
+    journal.end(ledger.counts)
     return ledger.outcomes()
 
 
@@ -60,6 +66,7 @@ class _Ledger:
         self._ended: dict[str, Event] = {}
         self._new: set[str] = set()
         self._left: Counter[str] = Counter()
+        self._states: Counter[Status | None] = Counter()
         # Cases share jobs, for example two scorers of one model. Applicable cases come first, so that a job that any of
         # them needs is run.
         for case in sorted(cases, key=lambda case: case.inapplicable is not None):
@@ -96,6 +103,19 @@ class _Ledger:
     def left(self) -> Mapping[str, int]:
         """Number of jobs that have not ended, by kind."""
         return dict(self._left)
+
+    @property
+    def counts(self) -> JobCounts:
+        """Number of jobs by state; what runs counts as left."""
+        done, inapplicable = self._states["ok"], self._states["inapplicable"]
+        return JobCounts(
+            total=self.total,
+            done=done,
+            running=0,
+            failed=self.done - done - inapplicable,
+            inapplicable=inapplicable,
+            left=self.total - self.done,
+        )
 
     def title(self, job_id: str) -> str:
         case, job = self._jobs[job_id]
@@ -134,6 +154,7 @@ class _Ledger:
 
     def _end(self, event: Event) -> None:
         self._ended[event.job_id] = event
+        self._states[event.status] += 1
         self._left[self._jobs[event.job_id][1].kind] -= 1
 
     def outcomes(self) -> list[Outcome]:
