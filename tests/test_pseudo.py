@@ -14,7 +14,7 @@ from asdbench import Info, Items, ItemView, MetricError, Outputs, Scorer, State
 from asdbench.detector.contracts import ItemContext
 from asdbench.jobs.pseudo import imitated, with_faults
 from asdbench.messages.jobs import PseudoKind
-from asdbench.results.objective import Evidence, objective
+from asdbench.results.objective import Evidence, Recognition, objective
 from asdbench.testing.items import make_items
 
 RATE = 1000
@@ -166,3 +166,11 @@ def test_the_objective_is_the_mean_auc_of_the_classes_that_have_both() -> None:
 def test_without_strange_items_there_is_no_objective() -> None:
     with pytest.raises(MetricError, match="no class has both normal and strange items"):
         objective([evidence([1.0], [])])
+
+
+def test_a_classifier_is_graded_by_its_mean_recall() -> None:
+    first = Recognition(place="a", truth=np.array([0, 0, 0, 1]), predicted=np.array([0, 0, 1, 1]))
+    second = Recognition(place="b", truth=np.array([0, 1]), predicted=np.array([0, 0]))
+    assert objective([first, second]) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    with pytest.raises(MetricError, match="no held-out item to classify"):
+        objective([Recognition(place="a", truth=np.zeros(0, int), predicted=np.zeros(0, int))])

@@ -213,3 +213,23 @@ def test_what_cannot_be_tuned_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         go(tmp_path, cache=cache, method=method, **options)
+
+
+def test_a_classifier_is_graded_on_held_out_training_items(cache: Path, tmp_path: Path) -> None:
+    faces = Selector("synthetic_faces", {"subjects": "1"})
+    method = Selector("waspp", {"epochs": "1"})
+    space: Space = {"lr": OneOf(values=(1e-3, 1e-4))}
+    options: dict[str, Any] = {
+        "cache": cache,
+        "method": method,
+        "dataset": faces,
+        "space": space,
+        "trials": 1,
+    }
+    studied = go(tmp_path, **options)
+    assert studied.objective == "validation"
+    assert 0 <= (studied.trials[0].value or 0) <= 1
+    with pytest.raises(
+        ConfigError, match="--objective pseudo is for detectors, and synthetic_faces is a class"
+    ):
+        go(tmp_path / "other", **options, objective="pseudo")
