@@ -15,6 +15,8 @@ import tiny
 from asdbench import Between, ConfigError, OneOf, Selector, Space, read_method
 from asdbench.data.vault import FILE
 from asdbench.messages.jobs import Case, RowSet
+from asdbench.plugin.chosen import Chosen, selector_of, write_chosen
+from asdbench.plugin.entries import Tuned
 from asdbench.runs.plan import plan_run
 from asdbench.tuning.document import Studied, StudyDocument
 from asdbench.tuning.request import TuningRequest
@@ -141,6 +143,8 @@ def test_the_chosen_options_are_a_file_that_a_run_takes_and_its_record_names_the
     recipe = read_method(tmp_path, tested, label=label).record.method.recipe
     assert recipe.tuned.selection == "validation"  # type: ignore[union-attr]
     assert recipe.tuned.objective == "pseudo"  # type: ignore[union-attr]
+    assert tested.methods[label].flags == ["tuned"]
+    assert "[options chosen from 4 trials, selection=validation, objective pseudo" in tiny.table_of(tested)
     [best] = document.best
     assert best.default is not None
     assert best.value >= best.default
@@ -213,3 +217,69 @@ def test_what_cannot_be_tuned_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         go(tmp_path, cache=cache, method=method, **options)
+
+
+def test_a_classifier_is_graded_on_held_out_training_items(cache: Path, tmp_path: Path) -> None:
+    faces = Selector("synthetic_faces", {"subjects": "1"})
+    method = Selector("waspp", {"epochs": "1"})
+    space: Space = {"lr": OneOf(values=(1e-3, 1e-4))}
+    options: dict[str, Any] = {
+        "cache": cache,
+        "method": method,
+        "dataset": faces,
+        "space": space,
+        "trials": 1,
+    }
+    studied = go(tmp_path, **options)
+    assert studied.objective == "validation"
+    assert 0 <= (studied.trials[0].value or 0) <= 1
+    with pytest.raises(
+        ConfigError, match="--objective pseudo is for detectors, and synthetic_faces is a class"
+    ):
+        go(tmp_path / "other", **options, objective="pseudo")
+
+
+@pytest.mark.parametrize(
+    ("content", "word", "match"),
+    [
+        (None, "idnn@{file}", "cannot be read: No such file or directory; `asdbench tune` writes such files"),
+        ("method = 3", "idnn@{file}", "is not a file of `asdbench tune`: "),
+        ("method = ", "idnn@{file}", "is not a file of `asdbench tune`: Invalid value"),
+        (None, "idnn@{file}[lr]", "option 'lr' is not of the form key=value"),
+    ],
+)
+def test_a_file_that_is_not_of_tuning_is_refused(
+    content: str | None, word: str, match: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "best.toml"
+    if content is not None:
+        file.write_text(content, "utf-8")
+    elif "[lr]" in word:
+        write_chosen(file, CHOSEN)
+    with pytest.raises(ConfigError, match=match):
+        selector_of(word.format(file=file))
+
+
+CHOSEN = Chosen(
+    method="idnn",
+    options={"lr": "0.01", "fan:frames": "7", "path": 'a "quoted", one'},
+    tuned=Tuned(
+        study="s",
+        objective="pseudo",
+        value=0.75,
+        default=None,
+        trials=4,
+        sampler="tpe",
+        dataset="synthetic[ids=2]",
+    ),
+)
+
+
+def test_chosen_options_are_read_back_and_a_users_option_wins(tmp_path: Path) -> None:
+    file = tmp_path / "best.toml"
+    write_chosen(file, CHOSEN)
+    assert selector_of(f"idnn@{file}") == CHOSEN.selector
+    mine = selector_of(f"idnn@{file}[lr=0.02]")
+    assert (mine.options["lr"], mine.options["fan:frames"], mine.tuned) == ("0.02", "7", None)
+    with pytest.raises(ConfigError, match="holds options of idnn, not of autoencoder"):
+        selector_of(f"autoencoder@{file}")

@@ -271,7 +271,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     presets: Mapping[str, Mapping[str, Any]] = {}
     """Named sets of options, chosen with ``NAME[preset=...]``."""
     space: Space = {}
-    """Option -> the values that ``asdbench tune`` searches, named as in ``defaults``; empty: what the parts declare."""
+    """Option -> the values that ``asdbench tune`` searches, named as in ``defaults``; empty: those of ``--param`` alone."""
     grids: Mapping[str, Space] = {}
     """Further search spaces by name, for example the values that the paper tried; chosen with ``--space NAME``."""
     reduced_presets: tuple[str, ...] = ()

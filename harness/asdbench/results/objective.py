@@ -40,13 +40,34 @@ class Evidence:
     """Of validation anomalies or of pseudo-anomalies, ``[m]``."""
 
 
-def objective(evidence: Sequence[Evidence]) -> float:
-    """Return the mean over all evidence of the probability that a strange item scores higher than a normal one, in [0, 1].
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recognition:
+    """Held-out training items of a classification task, whose labels training knows anyway."""
+
+    place: str
+    truth: NDArray[np.int64]
+    """Index of the true class of each item, ``[n]``."""
+    predicted: NDArray[np.int64]
+    """Index of the class with the highest score, ``[n]``."""
+
+
+def objective(evidence: Sequence[Evidence | Recognition]) -> float:
+    """Return how well detectors separate or classifiers recognise, in [0, 1].
+
+    Of detectors the mean over all evidence of the probability that a strange item scores higher than a normal one, ties
+    half; of classifiers the unweighted mean over classes of the recall over all evidence.
 
     Raises:
-        MetricError: There is no evidence with both normal and strange items.
+        MetricError: There is no evidence with both normal and strange items, or no classified item.
     """
-    values = [_separation(each) for each in evidence if len(each.normal) and len(each.strange)]
+    recognised = [each for each in evidence if isinstance(each, Recognition)]
+    if recognised:
+        return _mean_recall(recognised)
+    values = [
+        _separation(each)
+        for each in evidence
+        if isinstance(each, Evidence) and len(each.normal) and len(each.strange)
+    ]
     if not values:
         raise MetricError("no class has both normal and strange items to compare")
     return float(np.mean(values))
@@ -57,6 +78,14 @@ def _separation(each: Evidence) -> float:
     return auc(np.arange(len(scores)) >= len(each.normal), scores)
 
 
+def _mean_recall(evidence: Sequence[Recognition]) -> float:
+    truth = np.concatenate([each.truth for each in evidence])
+    right = np.concatenate([each.predicted for each in evidence]) == truth
+    if not len(truth):
+        raise MetricError("no held-out item to classify")
+    return float(np.mean([right[truth == target].mean() for target in np.unique(truth)]))
+
+
 def validation_truth(vault: Path, cases: Sequence[Case]) -> Truth:
     """Return the labels of the validation items of some cases; of no other item."""
     wanted = sorted({item for case in cases for item in case.score.validation.ids})
@@ -64,13 +93,15 @@ def validation_truth(vault: Path, cases: Sequence[Case]) -> Truth:
     return dict(zip(map(int, labels.index.to_numpy()), map(str, labels), strict=True))
 
 
-def evidence_of(case: Case, store: Store, *, truth: Truth | None) -> list[Evidence]:
-    """Return the evidence of one finished case, one for each class.
+def evidence_of(
+    case: Case, store: Store, *, truth: Truth | None
+) -> Sequence[Evidence] | Sequence[Recognition]:
+    """Return the evidence of one finished case: one for each class, of a classifier a single one.
 
     Args:
         case: A case of a trial; its jobs are in the store.
         store: Holds the results.
-        truth: Labels of validation items; None: pseudo-anomalies count instead.
+        truth: Labels of validation items; None: pseudo-anomalies count instead, and of a classifier held-out items.
 
     Raises:
         MetricError: A score is missing, or is not finite.
@@ -81,6 +112,8 @@ def evidence_of(case: Case, store: Store, *, truth: Truth | None) -> list[Eviden
     epoch = _checkpoint(case, fit)
     scores = store.scores(case.score.job_id)
     scores = scores[scores["checkpoint"] == epoch]
+    if case.score.targets:
+        return [_recognised(case, scores[scores["role"] == "held"])]
     if truth is not None:
         return _labelled(case, scores, truth=truth)
     return _imitated(case, scores, store=store, epoch=epoch)
@@ -97,6 +130,13 @@ def _checkpoint(case: Case, fit: FitRecord) -> int:
     if case.recipe.selection != "validation" or not losses:
         return fit.checkpoints[-1]
     return min(losses, key=lambda epoch: losses[epoch])
+
+
+def _recognised(case: Case, scores: pd.DataFrame) -> Recognition:
+    names = [f"score_{k}" for k in range(len(case.score.targets))]
+    values = scores.sort_values("place")[names].to_numpy(np.float64)
+    truth = np.asarray(case.score.held.target, dtype=np.int64)
+    return Recognition(place=case.place, truth=truth, predicted=values.argmax(axis=1).astype(np.int64))
 
 
 def _labelled(case: Case, scores: pd.DataFrame, *, truth: Truth) -> list[Evidence]:

@@ -24,6 +24,7 @@ from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import Recipe
 from asdbench.results.objective import (
     Evidence,
+    Recognition,
     Truth,
     evidence_of,
     objective,
@@ -85,7 +86,7 @@ class Bench:
                 f"{recipe.label} cannot be tuned on {planned.prepared.card.name}: {planned.cases[0].inapplicable}"
             )
         chosen = _objective(request, planned)
-        lacks = chosen != "validation" and recipe.common.held == 0
+        on_held = chosen != "validation" or planned.prepared.card.targets
         return cls(
             request=request,
             registry=registry,
@@ -93,7 +94,7 @@ class Bench:
             run_jobs=run_jobs,
             planned=planned,
             objective=chosen,
-            held={"held": f"{request.held:g}"} if lacks else {},
+            held={"held": f"{request.held:g}"} if on_held and recipe.common.held == 0 else {},
             stages=_stages(cases, request=request),
         )
 
@@ -127,7 +128,7 @@ class Bench:
         """Plan the jobs of some candidates; one whose options do not fit the data fails alone."""
         planned, failed = self._plan(candidates)
         truth = None
-        if self.objective == "validation":
+        if self.objective == "validation" and not self.planned.prepared.card.targets:
             truth = validation_truth(self.planned.prepared.vault, self.planned.cases)
         return Trials(
             bench=self,
@@ -187,7 +188,7 @@ class Trials:
     cases: Mapping[Hashable, list[Case]]
     failed: dict[Hashable, str]
     """Why a candidate has no grade."""
-    evidence: dict[Hashable, list[Evidence]] = field(default_factory=dict)
+    evidence: dict[Hashable, list[Evidence | Recognition]] = field(default_factory=dict)
 
     def grade(self, keys: Sequence[Hashable], *, stage: int) -> dict[Hashable, Grade]:
         """Run the jobs of a stage for some candidates, and return their grades over all stages so far."""
@@ -253,7 +254,7 @@ def trial_case(case: Case, cases: Sequence[Case], *, kinds: list[PseudoKind]) ->
     """
     score, fit = case.score, case.fit
     learnt, graded = score.train, score.held
-    if kinds and case.fit.recipe.common.scorer_on == "held":
+    if (kinds or score.targets) and fit.recipe.common.scorer_on == "held":
         learnt, graded = _halves(score.held, fit.train)
     others: list[Case] = []
     if kinds and len(score.classes) == 1:
@@ -323,9 +324,12 @@ def _objective(request: TuningRequest, planned: Planned) -> ObjectiveName:
     """Return the objective, which must apply to the data."""
     card = planned.prepared.card
     if card.targets:
-        raise ConfigError(
-            f"{card.name} is a classification task; asdbench tune grades detectors, whose items are normal or anomalous"
-        )
+        if request.objective not in (None, "validation"):
+            raise ConfigError(
+                f"--objective {request.objective} is for detectors, and {card.name} is a classification task: "
+                "leave the option out; classifiers are graded on held-out training items"
+            )
+        return "validation"
     labels = validation_truth(planned.prepared.vault, planned.cases).values()
     validated = ANOMALY in labels and len(set(labels)) > 1
     if request.objective == "validation" and not validated:
