@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from asdbench import MetricError
 from asdbench_leaderboards.statistics.pairwise import ROUNDING, Floats
@@ -33,7 +33,7 @@ class DeLong:
         error = float(np.sqrt(max(own - 2 * self.covariance[first, second], 0)))
         if abs(difference) <= ROUNDING:
             return 1.0
-        return 2 * float(stats.norm.sf(abs(difference) / error)) if error > ROUNDING else 0.0
+        return 2 * float(special.ndtr(-abs(difference) / error)) if error > ROUNDING else 0.0
 
 
 def delong(is_anomaly: NDArray[np.bool_], scores: Floats) -> DeLong:
@@ -57,6 +57,8 @@ def delong(is_anomaly: NDArray[np.bool_], scores: Floats) -> DeLong:
         raise MetricError(
             f"DeLong's variance needs two items of each class, got {normals} normal and {anomalies} anomalous"
         )
+    from scipy import stats  # takes a second to import
+
     together = stats.rankdata(scores, axis=1)
     # Among all items minus among those of its class: how many of the other class an item beats, ties as halves.
     beaten = together[:, is_anomaly] - stats.rankdata(scores[:, is_anomaly], axis=1)

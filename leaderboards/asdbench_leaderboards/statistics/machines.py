@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from asdbench import MetricError
 from asdbench_leaderboards.statistics.groups import holm
@@ -37,6 +37,8 @@ class Friedman:
         Raises:
             ConfigError: ``level`` is not between 0 and 1.
         """
+        from scipy import stats  # takes a second to import
+
         check_level(level)
         methods = self.mean_ranks.size
         # The quantile of the studentised range for infinitely many degrees of freedom.
@@ -53,14 +55,16 @@ def friedman(values: ArrayLike) -> Friedman:
     Raises:
         MetricError: There are fewer than two machines or methods, or a value is not finite.
     """
-    table = _table(values, methods=2)
+    from scipy import stats  # takes a second to import
+
+    table = _table(values)
     machines, methods = table.shape
     mean_ranks = stats.rankdata(-table, axis=1).mean(axis=0)
     spread = float(np.square(mean_ranks).sum()) - methods * (methods + 1) ** 2 / 4
     chi_square = 12 * machines / (methods * (methods + 1)) * spread
     left = machines * (methods - 1) - chi_square
     f = (machines - 1) * chi_square / left if left > 1e-9 else np.inf
-    p = float(stats.f.sf(f, methods - 1, (methods - 1) * (machines - 1)))
+    p = float(special.fdtrc(methods - 1, (methods - 1) * (machines - 1), f))
     return Friedman(mean_ranks=mean_ranks, chi_square=chi_square, f=float(f), p=p, machines=machines)
 
 
@@ -76,6 +80,8 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> float:
     Raises:
         MetricError: Shapes differ, there is no machine, or a value is not finite.
     """
+    from scipy import stats  # takes a second to import
+
     one, two = (np.asarray(values, dtype=np.float64) for values in (first, second))
     if one.shape != two.shape or one.ndim != 1 or one.size == 0:
         raise MetricError(
@@ -102,16 +108,16 @@ def wilcoxon_against(values: ArrayLike, *, base: int = 0) -> Floats:
     Raises:
         MetricError: There are fewer than two machines or methods, or a value is not finite.
     """
-    table = _table(values, methods=2)
+    table = _table(values)
     others = [method for method in range(table.shape[1]) if method != base]
     adjusted = np.ones(table.shape[1])
     adjusted[others] = holm([wilcoxon(table[:, base], table[:, other]) for other in others])
     return adjusted
 
 
-def _table(values: ArrayLike, *, methods: int) -> Floats:
+def _table(values: ArrayLike) -> Floats:
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < methods:
+    if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < 2:
         raise MetricError(
             f"expected values of shape [machines, methods] with two or more of each, got {list(table.shape)}"
         )
