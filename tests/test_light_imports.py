@@ -24,6 +24,7 @@ LIGHT = {
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
         "from asdbench.cli import status_of; assert status_of(['status', '--out', 'none']) == 2"
     ),
+    "asdbench compare --help": "from asdbench.cli import status_of; status_of(['compare', '--help'])",
     "asdbench cache info": "from asdbench.cli import status_of; status_of(['cache', 'info', '--cache', 'none'])",
     "asdbench run with a wrong option": (
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "

@@ -74,8 +74,13 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer commands that grade scores, write challenge files and list the papers' systems."""
+    """Offer commands that grade scores, compare methods, write challenge files and list the papers' systems."""
     return [
+        Entry(
+            name="compare",
+            build=lazy("asdbench_leaderboards.statistics.commands:compare"),
+            summary="Compare methods on the same items: which is better, and how sure is that?",
+        ),
         Entry(
             name="evaluate",
             build=lazy("asdbench_leaderboards.challenge.commands:evaluate"),

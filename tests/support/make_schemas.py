@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of what runs write to ``docs/schemas``.
+"""Writes the JSON Schemas of what commands write to ``docs/schemas``.
 
 python tests/support/make_schemas.py
 """
@@ -13,9 +13,16 @@ import msgspec
 from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
 from asdbench.runs.status import RunStatus
+from asdbench_leaderboards.statistics.compare import Comparison
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
-TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord, "event": RunEvent, "status": RunStatus}
+TYPES: dict[str, type] = {
+    "run": RunDocument,
+    "record": MethodRecord,
+    "event": RunEvent,
+    "status": RunStatus,
+    "compare": Comparison,
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
