@@ -40,7 +40,7 @@ from asdbench.data.vault import (
     write_vault,
 )
 from asdbench.errors import DataError, blamed_on
-from asdbench.messages.progress import OnProgress, Progress
+from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,17 @@ class Prepared:
         """The outermost result column and its values; the name is empty if results have no groups."""
         column = next(iter(self.card.groups), "")
         return column, frozenset(row.columns.get(column, "") for row in self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """The items of a dataset with content hashes and, where the release publishes them, labels."""
+
+    card: Card
+    rows: tuple[Row, ...]
+    """In the order of their content."""
+    manifest: str
+    """See ``Prepared``."""
 
 
 def prepare(
@@ -192,6 +203,28 @@ def indexed(dataset: Dataset, root: Path) -> list[Row]:
     """Return the rows of a dataset; raises the errors of ``calling``."""
     with calling(dataset.card.name, to=f"list its items under {root}"):
         return list(dataset.index(root))
+
+
+def labelled_rows(
+    dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress = ignore_progress
+) -> LabelledRows:
+    """Return what a dataset publishes of its items, labels included; nothing is decoded.
+
+    Args:
+        dataset: The dataset.
+        root: Folder of datasets.
+        cache: Gets generated data and the hashes of files.
+        on_progress: Gets how much is generated and hashed.
+
+    Raises:
+        DataError: The data are absent or damaged.
+        PluginError: The dataset's own code fails.
+    """
+    dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
+    found = indexed(dataset, root)
+    hashes = content_hashes(root, (str(row.source) for row in found), cache=cache, on_progress=on_progress)
+    rows = _in_order(found, hashes)
+    return LabelledRows(card=dataset.card, rows=tuple(rows), manifest=_manifest(rows))
 
 
 @contextlib.contextmanager
