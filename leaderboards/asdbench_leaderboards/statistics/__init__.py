@@ -1,0 +1,1 @@
+"""Whether methods differ: intervals and tests of differences, rank groups, and tests over machines."""
