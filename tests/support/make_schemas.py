@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of run documents and method records to ``docs/schemas``.
+"""Writes the JSON Schemas of run documents, method records and leaderboards to ``docs/schemas``.
 
 python tests/support/make_schemas.py
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from asdbench.results.schema import MethodRecord, RunDocument
+from asdbench_leaderboards.board.schema import Board, BoardIndex
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
-TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord}
+TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord, "board": Board, "boards": BoardIndex}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

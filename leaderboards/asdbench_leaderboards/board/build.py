@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,17 +15,23 @@ from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
 from asdbench_leaderboards.board.items import check_scores
 from asdbench_leaderboards.board.page import board_page, index_page, method_page
-from asdbench_leaderboards.board.schema import Board, BoardEntry, BoardIndex
+from asdbench_leaderboards.board.proof import Labels, record_problems
+from asdbench_leaderboards.board.ranking import RANKED, with_ranks
+from asdbench_leaderboards.board.schema import INDEX, Board, BoardEntry, BoardIndex
 from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
 from asdbench_leaderboards.board.tables import csv_of, markdown_of
 
-INDEX = "boards.json"
 PAGES = 200
 """Methods of a board that get a page of their own, the best ones."""
 
 
 def build(
-    places: Sequence[Path], *, out: Path, pages: int = PAGES, recomputed: Collection[str] = ()
+    places: Sequence[Path],
+    *,
+    out: Path,
+    pages: int = PAGES,
+    ranked: int = RANKED,
+    labels: Labels | None = None,
 ) -> BoardIndex:
     """Build the leaderboards of some records in ``out``; a leaderboard that is there is replaced if nothing is wrong.
 
@@ -33,25 +39,32 @@ def build(
         places: Folders of results, of records, or published leaderboards.
         out: The folder to publish.
         pages: How many methods of each board get a page of their own.
-        recomputed: Identifiers of records whose figures were recomputed.
+        ranked: How many methods of each board are ranked in groups, the best ones.
+        labels: Given, every figure is computed again from the scores and these labels before anything is written.
 
     Raises:
-        RunError: A record is damaged or contradicts another, or ``out`` holds something else than leaderboards.
+        RunError: A record is damaged, contradicts another or its own scores and labels, or ``out`` holds something
+            else than leaderboards.
     """
     _check_ours(out)
     sources = read_sources(places)
+    folders = {source.record.record_id: source.folder for source in sources}
     for source in sources:
         check_scores(source)
-    boards = boards_of(sources, refused_in(places, sources), recomputed=recomputed)
-    folders = {source.record.record_id: source.folder for source in sources}
+        if labels is not None:
+            _prove(source, labels)
+    recomputed = frozenset(folders) if labels else frozenset()
+    boards = [
+        with_ranks(board, folders, limit=ranked)
+        for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)
+    ]
     with _replacing(out) as temporary:
-        hashes = _copy_records(sources, temporary)
+        _copy_records(sources, temporary)
         for board in boards:
             _write_board(board, temporary / board.name, folders=folders, pages=pages)
-            file = temporary / board.name / "board.json"
-            hashes[f"{board.name}/board.json"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        index = BoardIndex(boards=[_entry(board) for board in boards], files=dict(sorted(hashes.items())))
-        (temporary / "index.html").write_text(index_page(index.boards), "utf-8")
+        entries = [_entry(board) for board in boards]
+        (temporary / "index.html").write_text(index_page(entries), "utf-8")
+        index = BoardIndex(boards=entries, files=_hashes(temporary))
         (temporary / INDEX).write_bytes(json_of(index))
     return index
 
@@ -85,17 +98,28 @@ def _entry(board: Board) -> BoardEntry:
     )
 
 
-def _copy_records(sources: Sequence[Source], folder: Path) -> dict[str, str]:
-    """Copy the records and return the SHA-256 of each file by its new path."""
-    hashes: dict[str, str] = {}
+def _prove(source: Source, labels: Labels) -> None:
+    """Raise what is wrong with the figures of a record."""
+    problem = next(record_problems(read_folder(source.folder), source.folder, labels=labels), None)
+    if problem is not None:
+        raise RunError(problem)
+
+
+def _copy_records(sources: Sequence[Source], folder: Path) -> None:
     for source in sources:
         target = folder / "records" / source.record.record_id
         target.mkdir(parents=True)
         for name in ("record.json", *source.record.sizes):
-            content = (source.folder / name).read_bytes()
-            (target / name).write_bytes(content)
-            hashes[f"records/{target.name}/{name}"] = hashlib.sha256(content).hexdigest()
-    return hashes
+            shutil.copyfile(source.folder / name, target / name)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file by its path in a folder."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 def _check_ours(out: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from asdbench import FOLDER, json_option, print_json
+from asdbench import FOLDER, data_options, json_option, load_registry, print_json
 
 if TYPE_CHECKING:
     from asdbench_leaderboards.board.schema import BoardIndex
@@ -28,20 +30,77 @@ def leaderboard() -> None:
     show_default=True,
     help="How many methods of each board get a page of their own, the best ones.",
 )
+@click.option(
+    "--ranked",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="How many methods of each board are ranked in groups, the best ones; 0: no ranks.",
+)
+@click.option(
+    "--recompute",
+    is_flag=True,
+    help="First compute every figure again from the scores of items and the labels of the public dataset.",
+)
+@data_options
 @json_option
-def build(records: tuple[Path, ...], *, out: Path, pages: int, as_json: bool) -> None:
+def build(
+    records: tuple[Path, ...],
+    *,
+    out: Path,
+    pages: int,
+    ranked: int,
+    recompute: bool,
+    data_root: Path,
+    cache: Path,
+    as_json: bool,
+) -> None:
     """Build leaderboards from the records of runs.
 
     RECORDS are folders of results (--out of `asdbench run`), single records, or published leaderboards. There is a board
     for each dataset and protocol, as page, Markdown, CSV and JSON. If anything is wrong with a record, nothing is written.
     """
     from asdbench_leaderboards.board.build import build as build_boards  # imports pandas
+    from asdbench_leaderboards.board.proof import Labels
 
-    index = build_boards(records, out=out, pages=pages)
+    labels = Labels(load_registry(), data_root=data_root, cache=cache) if recompute else None
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
+        index = build_boards(records, out=out, pages=pages, ranked=ranked, labels=labels)
     if as_json:
         print_json(index)
     else:
         click.echo(_listed(index, out=out))
+
+
+@leaderboard.command(epilog="Example: asdbench leaderboard verify boards")
+@click.argument("folder", type=FOLDER)
+@data_options
+@json_option
+def verify(folder: Path, *, data_root: Path, cache: Path, as_json: bool) -> int:
+    """Compute every figure of a published leaderboard again.
+
+    The figures follow from the published scores of single items and the labels of the public dataset, which must be under
+    the data root unless it is generated. A changed score, label, figure or file is named; the exit status is then 1.
+    """
+    from asdbench_leaderboards.board.proof import Labels  # imports pandas
+    from asdbench_leaderboards.board.verify import verify as verify_boards
+
+    labels = Labels(load_registry(), data_root=data_root, cache=cache)
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
+        found = verify_boards(folder, labels=labels)
+    if as_json:
+        print_json(found)
+    else:
+        lines = [
+            *(f"note: {note}" for note in found.notes),
+            *(f"wrong: {problem}" for problem in found.problems),
+        ]
+        end = "everything agrees" if found.ok else f"{len(found.problems)} problems"
+        lines.append(
+            f"{found.boards} boards, {found.records} records, {found.figures:,} figures computed again: {end}"
+        )
+        click.echo("\n".join(lines))
+    return 0 if found.ok else 1
 
 
 def _listed(index: BoardIndex, *, out: Path) -> str:

@@ -13,7 +13,7 @@ PREFIX = "score_"
 
 
 def check_scores(source: Source) -> None:
-    """Check that a record's scores are finite and belong to its seeds; a missing score is allowed.
+    """Check that a record's scores are finite and belong to its seeds, and that none is missing.
 
     Raises:
         RunError: A table cannot be read, lacks a seed's scores, or has one that is not finite; the message names file,
@@ -30,8 +30,10 @@ def check_scores(source: Source) -> None:
         if not any(name == f"{PREFIX}{seed}" or name.startswith(f"{PREFIX}{seed}_") for name in columns):
             raise RunError(f"{file} has no column {PREFIX}{seed}, but record.json has seed {seed}")
     for name in columns:
-        wrong = pc.invert(pc.is_finite(table.column(name)))
+        wrong = pc.invert(pc.fill_null(pc.is_finite(table.column(name)), False))
         if pc.any(wrong).as_py():
             item = pc.index(wrong, True).as_py()
             value = table.column(name)[item].as_py()
-            raise RunError(f"{file}, column {name}, item {item}: a score must be finite, got {value}")
+            raise RunError(
+                f"{file}, column {name}, item {item}: a score must be finite, got {'none' if value is None else value}"
+            )

@@ -49,6 +49,8 @@ def board_page(board: Board, *, paged: frozenset[str]) -> str:
         families=sorted({row.family for row in board.rows}),
         selections=sorted({row.selection for row in board.rows}),
         verified=sorted({row.verified for row in board.rows}),
+        has_printed=any(figure.printed is not None for row in board.rows for figure in row.figures),
+        has_ranks=any(row.rank is not None for row in board.rows),
         figures={id(row): _by_place(row) for row in board.rows},
     )
 
@@ -113,7 +115,7 @@ def _render(template: str, **values: object) -> str:
             style=(TEMPLATES / "board.css").read_text("utf-8"),
             script=script,
             # The page may load nothing and run this script alone, whatever text a record brings.
-            policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; "
-            "form-action 'none'",
+            policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+            "base-uri 'none'; form-action 'none'",
         )
     )

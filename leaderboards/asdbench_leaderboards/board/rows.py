@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asdbench import Cost, EnsembleRecipe, MethodRecord, ResultRow
+from asdbench import EnsembleRecipe, MethodRecord, ResultRow
 from asdbench.metrics import DOMAIN
 from asdbench_leaderboards.board.schema import UNKNOWN, Figure, Licences, Row, Verified
 from asdbench_leaderboards.board.sources import Refused, Source, failure_of
@@ -35,7 +35,7 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         approximate=summary.approximate,
         batch_dependent=summary.batch_dependent,
         pretraining=UNKNOWN,
-        **_costs(summary.cost),
+        cost=summary.cost,
         hardware=_hardware(record),
         licences=Licences(data=record.data.licence or UNKNOWN),
         printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
@@ -52,7 +52,7 @@ def refused_row(refused: Refused) -> Row:
         record="", method=refused.method, family=UNKNOWN, failure=f"not run: {refused.why}", seeds=[],
         failed_seeds=refused.beside.run.seeds, selection=UNKNOWN, verified="claimed", complete=data.complete,
         size=data.size, members=1, reduced=False, approximate="", batch_dependent=False, pretraining=UNKNOWN,
-        **_costs(None), hardware=[], licences=Licences(), printed_in=[], rules=[], time=refused.beside.run.time,
+        cost=None, hardware=[], licences=Licences(), printed_in=[], rules=[], time=refused.beside.run.time,
         figures=[],
     )  # fmt: skip
 
@@ -102,19 +102,10 @@ def _family(record: MethodRecord) -> str:
 
 def _hardware(record: MethodRecord) -> list[str]:
     found: dict[str, None] = {}
-    for job in (*record.models.values(), *record.scores.values()):
-        environment = record.environments[job.environment]
-        device = environment.gpus[:1] if job.device != "cpu" else []
-        found[", ".join([f"{environment.processor}, {job.threads} threads", *device])] = None
+    models = [(model.environment, model.device, model.threads) for model in record.models.values()]
+    scores = [(score.environment, score.device, score.threads) for score in record.scores.values()]
+    for key, device, threads in models + scores:
+        environment = record.environments[key]
+        gpu = environment.gpus[:1] if device != "cpu" else []
+        found[", ".join([f"{environment.processor}, {threads} threads", *gpu])] = None
     return list(found)
-
-
-def _costs(cost: Cost | None) -> dict[str, float | int | None]:
-    return {
-        "parameters": cost.parameters if cost else None,
-        "flops": cost.flops if cost else None,
-        "train_s": cost.fit_s if cost else None,
-        "score_ms": cost.score_ms if cost else None,
-        "peak_memory_bytes": cost.peak_memory_bytes if cost else None,
-        "peak_device_bytes": cost.peak_device_bytes if cost else None,
-    }

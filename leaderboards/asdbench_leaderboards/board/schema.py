@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from asdbench import Config
+from asdbench import Config, Cost
 
 BOARD_VERSION = 1
+INDEX = "boards.json"
 UNKNOWN = "unknown"
 Verified = Literal["recomputed", "rerun", "claimed"]
 """``recomputed``: equal figures follow from the item scores and the public labels; ``rerun``: two independent trainings
@@ -55,6 +56,13 @@ class Row(Config, frozen=True, kw_only=True):
     """The plugin that offers the method."""
     failure: str | None
     """Why there is no result; None: there is one."""
+    rank: int | None = None
+    """Shared by methods that cannot be told apart; None: not ranked, since it failed, has partial data or other items, or
+    because better methods fill the ranking."""
+    rank_best: int | None = None
+    """One more than the number of ranked methods that are better beyond doubt."""
+    rank_worst: int | None = None
+    """The number of ranked methods without those that are worse beyond doubt."""
     seeds: list[int]
     failed_seeds: list[int]
     selection: str
@@ -71,13 +79,8 @@ class Row(Config, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing."""
     batch_dependent: bool
     pretraining: str
-    parameters: int | None
-    """None: unknown, as for all costs."""
-    flops: int | None
-    train_s: float | None
-    score_ms: float | None
-    peak_memory_bytes: int | None
-    peak_device_bytes: int | None
+    cost: Cost | None
+    """Time, size and memory; None: unknown."""
     hardware: list[str]
     """Processors and GPUs that trained and scored."""
     licences: Licences
@@ -124,6 +127,8 @@ class Board(Config, frozen=True, kw_only=True):
     """Values of the outermost result column."""
     known_leaks: list[str]
     notes: list[str]
+    ranked: int = 0
+    """How many methods were ranked in groups at most, the best ones."""
     rows: list[Row]
     """Best first; methods without a value on complete data come last."""
 
@@ -139,7 +144,7 @@ class BoardEntry(Config, frozen=True, kw_only=True):
 
 
 class BoardIndex(Config, frozen=True, kw_only=True):
-    """The boards of a folder, and the hashes of all files that figures are computed from."""
+    """The boards of a folder, and the hashes of all its other files."""
 
     schema_version: int = BOARD_VERSION
     boards: list[BoardEntry]

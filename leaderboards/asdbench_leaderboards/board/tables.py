@@ -50,7 +50,7 @@ def markdown_of(board: Board) -> str:
     """Return a board as Markdown: the metric that orders it for each group, then flags and costs."""
     whole = [measure for measure in measures_of(board) if measure.domain is None]
     headers = [
-        "#", "method", *(measure.name for measure in whole), "printed", "difference",
+        "#", "rank", "method", *(measure.name for measure in whole), "printed", "difference",
         *(f"{group} {metric_name(board.main)}" for group in board.outermost),
         "verified", "selection", "data", "flags", "seeds", "parameters", "GFLOP per item", "train s", "score ms",
         "peak MiB", "hardware",
@@ -68,13 +68,14 @@ def csv_of(board: Board) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["method", "record", "family", "failure", "verified", "selection", "complete", "metric", "group", "domain",
+        ["method", "record", "rank", "family", "failure", "verified", "selection", "complete", "metric", "group", "domain",
          "value", "low", "high", "printed", "difference", "seeds", "why"]
     )  # fmt: skip
     for row in board.rows:
         about = [
             row.method,
             row.record,
+            row.rank or "",
             row.family,
             row.failure or "",
             row.verified,
@@ -87,6 +88,11 @@ def csv_of(board: Board) -> str:
         if not row.figures:
             writer.writerow([*about, *[""] * 10])
     return text.getvalue()
+
+
+def rank_of(row: Row) -> str:
+    """Return a rank with the range of ranks that the data allow; empty: not ranked."""
+    return "" if row.rank is None else f"{row.rank} ({row.rank_best}-{row.rank_worst})"
 
 
 def value_of(figure: Figure | None) -> str:
@@ -128,15 +134,16 @@ def flags_of(row: Row) -> list[str]:
 
 def costs_of(row: Row) -> list[str]:
     """Return parameters, GFLOP per item, training seconds, milliseconds per item and peak memory, main and GPU."""
-    device = row.peak_device_bytes
+    cost = row.cost
+    if cost is None:
+        return [UNKNOWN] * 5
+    device = f" + {cost.peak_device_bytes / 2**20:.0f} GPU" if cost.peak_device_bytes else ""
     return [
-        UNKNOWN if row.parameters is None else f"{row.parameters:,}",
-        UNKNOWN if row.flops is None else f"{row.flops / 1e9:.3f}",
-        UNKNOWN if row.train_s is None else f"{row.train_s:.1f}",
-        UNKNOWN if row.score_ms is None else f"{row.score_ms:.2f}",
-        UNKNOWN
-        if row.peak_memory_bytes is None
-        else f"{row.peak_memory_bytes / 2**20:.0f}" + (f" + {device / 2**20:.0f} GPU" if device else ""),
+        f"{cost.parameters:,}",
+        f"{cost.flops / 1e9:.3f}",
+        f"{cost.fit_s:.1f}",
+        UNKNOWN if cost.score_ms is None else f"{cost.score_ms:.2f}",
+        f"{cost.peak_memory_bytes / 2**20:.0f}{device}",
     ]
 
 
@@ -144,6 +151,7 @@ def _markdown_row(board: Board, row: Row, *, place: int, whole: Sequence[Measure
     main = figure_of(row, board.main)
     cells = [
         str(place) if row.failure is None else "",
+        rank_of(row),
         row.method if row.failure is None else f"{row.method} (FAILED: {row.failure})",
         *(value_of(figure_of(row, measure.metric)) for measure in whole),
         printed_of(main),
