@@ -103,6 +103,46 @@ def verify(folder: Path, *, data_root: Path, cache: Path, as_json: bool) -> int:
     return 0 if found.ok else 1
 
 
+@leaderboard.command(epilog="Example: asdbench leaderboard submit asdbench-runs/records/1a2b --to submission")
+@click.argument("record", type=FOLDER)
+@click.option("--to", type=FOLDER, required=True, help="New folder for the files of the pull request.")
+@data_options
+@json_option
+def submit(record: Path, *, to: Path, data_root: Path, cache: Path, as_json: bool) -> None:
+    """Validate a record and write the files of a pull request against leaderboards/.
+
+    Every figure is computed again from the scores of items and the labels of the public dataset. A record with a path of
+    this machine, for example in its command line, is refused.
+    """
+    from asdbench_leaderboards.board.proof import Labels  # imports pandas
+    from asdbench_leaderboards.board.submit import NOTE
+    from asdbench_leaderboards.board.submit import submit as submit_record
+
+    labels = Labels(load_registry(), data_root=data_root, cache=cache)
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
+        written = submit_record(record, to=to, labels=labels)
+    if as_json:
+        print_json(written)
+    else:
+        click.echo(
+            f"{to}: {written.method} for the board {written.board}, {len(written.files)} files; read {to / NOTE}"
+        )
+
+
+@leaderboard.command(epilog="Example: asdbench leaderboard serve boards --port 8000")
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free port."
+)
+def serve(folder: Path, *, port: int) -> None:
+    """Serve a leaderboard to browsers on this machine, until Ctrl-C."""
+    from asdbench_leaderboards.board.serve import LOOPBACK, server_of
+
+    with server_of(folder, port=port) as server:
+        click.echo(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends)")
+        server.serve_forever()
+
+
 def _listed(index: BoardIndex, *, out: Path) -> str:
     lines = [
         f"{out / board.name}: {board.title}, {board.rows} methods"
