@@ -74,7 +74,7 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer commands that grade scores, compare methods, write challenge files and list the papers' systems."""
+    """Offer commands that grade scores, compare methods, write challenge files, build leaderboards and list systems."""
     return [
         Entry(
             name="compare",
@@ -90,6 +90,11 @@ def asdbench_commands() -> Iterable[Entry]:
             name="submission",
             build=lazy("asdbench_leaderboards.challenge.commands:submission"),
             summary="Write the official challenge files of a run.",
+        ),
+        Entry(
+            name="leaderboard",
+            build=lazy("asdbench_leaderboards.board.commands:leaderboard"),
+            summary="Build, verify and serve leaderboards.",
         ),
         Entry(
             name="systems",

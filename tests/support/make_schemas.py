@@ -13,6 +13,7 @@ import msgspec
 from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
 from asdbench.runs.status import RunStatus
+from asdbench_leaderboards.board.schema import Board, BoardIndex
 from asdbench_leaderboards.statistics.compare import Comparison
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
@@ -22,6 +23,8 @@ TYPES: dict[str, type] = {
     "event": RunEvent,
     "status": RunStatus,
     "compare": Comparison,
+    "board": Board,
+    "boards": BoardIndex,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

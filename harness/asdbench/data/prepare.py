@@ -26,7 +26,7 @@ from asdbench.data.declared import check_card, check_rows
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
 from asdbench.data.pack import VERSION, build_pack, digest_of, pack_card
-from asdbench.data.prepared import Prepared
+from asdbench.data.prepared import LabelledRows, Prepared
 from asdbench.data.vault import (
     RESERVED,
     SCORES,
@@ -39,7 +39,7 @@ from asdbench.data.vault import (
     write_vault,
 )
 from asdbench.errors import DataError, blamed_on
-from asdbench.messages.progress import OnProgress, Progress
+from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,28 @@ def indexed(dataset: Dataset, root: Path) -> list[Row]:
     """Return the rows of a dataset; raises the errors of ``calling``."""
     with calling(dataset.card.name, to=f"list its items under {root}"):
         return list(dataset.index(root))
+
+
+def labelled_rows(
+    dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress = ignore_progress
+) -> LabelledRows:
+    """Return what a dataset publishes of its items, labels included; nothing is decoded.
+
+    Args:
+        dataset: The dataset.
+        root: Folder of datasets.
+        cache: Gets generated data and the hashes of files.
+        on_progress: Gets how much is generated and hashed.
+
+    Raises:
+        DataError: The data are absent or damaged.
+        PluginError: The dataset's own code fails.
+    """
+    dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
+    found = indexed(dataset, root)
+    hashes = content_hashes(root, (str(row.source) for row in found), cache=cache, on_progress=on_progress)
+    rows = _in_order(found, hashes)
+    return LabelledRows(card=dataset.card, rows=tuple(rows), manifest=_manifest(rows))
 
 
 @contextlib.contextmanager

@@ -49,3 +49,14 @@ class Prepared:
         """The outermost result column and its values; the name is empty if results have no groups."""
         column = next(iter(self.card.groups), "")
         return column, frozenset(row.columns.get(column, "") for row in self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """The items of a dataset with content hashes and, where the release publishes them, labels."""
+
+    card: Card
+    rows: tuple[Row, ...]
+    """In the order of their content."""
+    manifest: str
+    """See ``Prepared``."""
