@@ -90,10 +90,13 @@ def shared_by(jobs: Jobs, count: int) -> tuple[Backlog, list[Attempt]]:
     ],
 )
 def test_a_job_that_fails_beside_another_on_the_gpu_runs_once_more_alone(
-    status: str, fault: str | None, again: bool, jobs: Jobs
+    status: str, fault: str | None, again: bool, jobs: Jobs, caplog: pytest.LogCaptureFixture
 ) -> None:
     backlog, [first, second] = shared_by(jobs, 2)
     assert ends(backlog, first, status, fault=fault) is again
+    assert [record.message for record in caplog.records] == [
+        "fit troubled runs again, alone on its GPU: "
+    ] * again
     if not again:
         assert len(backlog) == 0
         return

@@ -54,7 +54,7 @@ def _taken(folder: Path) -> str | None:
 def _suffer(trouble: str, folder: Path, args: tuple[Items, Items, Trainer]) -> None:
     tempfile.mkdtemp()  # nobody removes it
     if trouble == "killed":
-        SharedMemory(create=True, size=1)
+        (folder / "killed.shm").write_text(SharedMemory(create=True, size=1).name)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         write_ids(folder / "killed.ids", os.getpid())
         time.sleep(600)

@@ -109,7 +109,7 @@ def die_with(process_id: int) -> None:
 
 def _answer(function: str, message: bytes, *, pipe: Connection, command: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
-    os.setsid()  # what a plugin starts belongs to this process's group and is ended with it
+    os.setpgrp()  # what a plugin starts belongs to this process's group and is ended with it
     die_with(command)
     os.dup2(2, 1)  # standard output carries results; what plugins print goes to standard error
     module, _, name = function.partition(":")

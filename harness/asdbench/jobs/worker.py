@@ -45,7 +45,7 @@ def work(
         command: The process that it must not outlive.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
-    os.setsid()  # what a plugin starts belongs to this job's group and is ended with it
+    os.setpgrp()  # what a plugin starts belongs to this job's group and is ended with it
     die_with(command)
     if pinned:
         os.sched_setaffinity(0, pinned)

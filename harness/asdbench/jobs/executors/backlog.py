@@ -95,7 +95,8 @@ class Backlog:
             return False
         if event.fault is None and event.status != "crashed" and not attempt.beside_fault:
             return False
-        _log.warning("%s runs again, alone on its GPU: %s", attempt.job.job_id, event.message)
+        job = attempt.job
+        _log.warning("%s %s runs again, alone on its GPU: %s", job.kind, job.recipe.label, event.message)
         self._waiting.appendleft(Attempt(job=attempt.job, needs=attempt.needs, must_be_alone=True))
         return True
 
