@@ -20,6 +20,7 @@ from asdbench.cli.settings import (
     DistinctOption,
     Duration,
     SingleOption,
+    Size,
     WholeNumber,
     data_options,
     json_option,
@@ -111,6 +112,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     help="Time limit of one job, for example 30m or 2h.",
 )
 @click.option(
+    "--memory",
+    type=Size(),
+    default=None,
+    help="Memory limit of one job with all its processes, for example 8GB.",
+)
+@click.option(
     "--selection",
     type=click.Choice(["last", "validation", "test"]),
     default=None,
@@ -166,6 +173,7 @@ def run(
     threads: int | None,
     device: Any,
     timeout: float | None,
+    memory: int | None,
     selection: Any,
     by_selection: bool,
     allow_partial: bool,
@@ -202,6 +210,7 @@ def run(
         threads=threads,
         device=device,
         timeout_s=timeout,
+        memory_bytes=memory,
         allow_partial=allow_partial,
         selection=selection,
         by_selection=by_selection,
@@ -213,10 +222,8 @@ def run(
         return _dry_run(registry, requests, shard=shard, as_json=as_json)
     if shard is not None:
         return run_share(registry, requests, shard=shard, as_json=as_json)
-    documents = _documents(registry, requests)
-    _write(registry, documents, out=out, figure=figure, scores=scores)
-    tables = [] if as_json else _tables(registry, documents, by=by)
-    return _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
+    documents = _documents(registry, requests, figure=figure, scores=scores)
+    return _show(registry, documents, by=None if as_json else by, preset=preset, out=out)
 
 
 def _check_files(out: Path, *, figure: Path | None, scores: Path | None, shard: Shard | None) -> None:
@@ -295,7 +302,10 @@ def _estimates(
     return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 
 
-def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
+def _documents(
+    registry: Registry, requests: Sequence[Request], *, figure: Path | None, scores: Path | None
+) -> list[RunDocument]:
+    """Run the requests, and draw and write what is asked for."""
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.processes import start_server
     from asdbench.runs.run import run_all
@@ -303,7 +313,9 @@ def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocum
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        return run_all(requests, registry, observer=bars)
+        documents = run_all(requests, registry, observer=bars)
+    _write(registry, documents, out=requests[0].out, figure=figure, scores=scores)
+    return documents
 
 
 def _write(
@@ -324,11 +336,11 @@ def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> lis
 
 
 def _show(
-    documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
+    registry: Registry, documents: list[RunDocument], *, by: str | None, preset: str | None, out: Path
 ) -> int:
-    """Print the results and return the exit status."""
-    if not as_json:
-        click.echo(for_screen("\n\n".join(tables)))
+    """Print the results, as tables or, if ``by`` is None, as JSON, and return the exit status."""
+    if by is not None:
+        click.echo(for_screen("\n\n".join(_tables(registry, documents, by=by))))
     elif preset is None and len(documents) == 1:
         print_json(documents[0])
     else:
@@ -336,7 +348,7 @@ def _show(
 
         print_json(RunDocuments(preset=preset, runs=documents))
     for document in documents:
-        for line in _afterword(document, out=out, as_json=as_json):
+        for line in _afterword(document, out=out, as_json=by is None):
             click.echo(line, err=True)
     return _status(documents)
 

@@ -18,6 +18,7 @@ from asdbench.plugin.entries import Selector
 C = TypeVar("C", bound=Callable[..., Any])
 SETTINGS = Path("asdbench.toml")
 _FOLDERS = ("data_root", "cache", "out")
+_PREFIXES = {"M": 2, "G": 3, "T": 4}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -65,6 +66,24 @@ class Duration(click.ParamType[float]):
             choices = ", ".join(f"{value}{unit}" for unit in _UNITS)
             self.fail(f"{value!r} has no unit; use one of {choices}", param, ctx)
         return seconds
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes greater than 0 with a unit: 500MB, 8GB, 1.5TB, or 8GiB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT])(i?)B", str(value), flags=re.IGNORECASE)
+        size = (
+            int(float(match[1]) * (1024 if match[3] else 1000) ** _PREFIXES[match[2].upper()]) if match else 0
+        )
+        if size == 0:
+            self.fail(f"{value!r} is not a size; use for example 500MB, 8GB or 8GiB", param, ctx)
+        return size
 
 
 class WholeNumber(click.IntRange):

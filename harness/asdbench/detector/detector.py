@@ -58,6 +58,9 @@ class Detector:
         # Names in saved files; what ``root`` does not reach is in no checkpoint.
         self.root = nn.ModuleDict({"featurizer": self.featurizer, "model": self.model})
         self.state: State = {}
+        self.rules: list[str] = []
+        """Concessions to this machine, one sentence each, for the record."""
+        self._batch = BATCH.get(torch.device(self.info.device).type, 16)
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Fit the featurizer and the model; ``fit_scorer`` fits the scorer on the outputs."""
@@ -69,13 +72,26 @@ class Detector:
     def outputs(self, items: Items) -> dict[str, NDArray[Any]]:
         """Return all outputs of the model: name -> ``[n, segments, ...]``, float32.
 
+        Where a GPU lacks the memory, batches are halved: row i of an output depends on item i alone.
+
         Raises:
             PluginError: An output has fewer than two axes, its first axis is not the items, or its segments are wrong.
         """
+        while True:
+            try:
+                return self._outputs(items)
+            except torch.OutOfMemoryError:
+                if self._batch == 1:
+                    raise
+                self._batch //= 2
+                self.rules = [f"outputs of {self._batch} items at a time, for want of memory on the GPU"]
+            torch.cuda.empty_cache()  # here, where the error and with it the failed batch are gone
+
+    def _outputs(self, items: Items) -> dict[str, NDArray[Any]]:
         self.root.eval()
         pieces: dict[str, list[NDArray[Any]]] = {}
         with torch.no_grad(), self._precision():
-            for batch in items.batches(BATCH.get(torch.device(self.info.device).type, 16)):
+            for batch in items.batches(self._batch):
                 found = checked_outputs(self.model.outputs(batch), model=self.recipe.model, items=len(batch))
                 if fault := self.breach({name: tuple(value.shape[1:]) for name, value in found.items()}):
                     raise Breach(self.recipe.model, fault)

@@ -146,6 +146,7 @@ def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
             environment=environment(),
             rules=[
                 *spec.rules,
+                *detector.rules,
                 *detector.scorer.rules(detector.state),
                 *([_probed(fitted)] if dependent else []),
             ],

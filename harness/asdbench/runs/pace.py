@@ -162,7 +162,8 @@ def _ask(specs: list[JobSpec]) -> list[float | None]:
 
 
 def _hardware(place: Environment) -> list[str]:
-    return [place.processor, *place.gpus]
+    # Each model of GPU once: a job sees one GPU of a machine that may have many.
+    return [place.processor, *dict.fromkeys(place.gpus)]
 
 
 def _file(planned: Planned, *, kind: str, name: str) -> Path:

@@ -43,6 +43,8 @@ class Request:
     """Where jobs run."""
     timeout_s: float | None = None
     """Time limit of each job; None: none."""
+    memory_bytes: int | None = None
+    """Limit of the host's memory for each job with all its processes; None: none."""
     allow_partial: bool = False
     """True: accept an incomplete dataset."""
     selection: Selection | None = None

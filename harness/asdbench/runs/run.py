@@ -20,6 +20,7 @@ from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.cases import Resources
+from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
 from asdbench.runs.plan import Planned, plan_run, resources_of
@@ -81,7 +82,6 @@ def _run_share(share: Planned, registry: Registry, *, whole: Planned, observer: 
     store = Store(share.request.out)
     with store.shared():
         jobs = _execute(share, registry, store=store, observer=observer)
-    _remember(share, jobs)
     return ShardDocument(
         run=whole.run_id,
         dataset=str(share.request.dataset),
@@ -102,7 +102,6 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     store = Store(planned.request.out)
     with store.exclusive():
         jobs = _execute(planned, registry, store=store, observer=observer)
-        _remember(planned, jobs)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,
@@ -129,21 +128,21 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _remember(planned: Planned, jobs: Sequence[Outcome]) -> None:
-    fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
-    remember_paces(planned, fitted=fitted)
-
-
 def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+    needs = KnownNeeds(planned)
     executor = _executor(planned.request, planned.resources, registry=registry)
     try:
-        return execute(planned.cases, executor, store=store, observer=observer)
+        jobs = execute(planned.cases, executor, store=store, observer=observer, needs=needs.of)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
+    new = [job for job in jobs if job.new and job.status == "ok"]
+    remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
+    needs.remember(job.id for job in new)
+    return jobs
 
 
 def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:
@@ -152,6 +151,7 @@ def _executor(request: Request, resources: Resources, *, registry: Registry) -> 
         threads=resources.threads,
         device=resources.device,
         timeout_s=request.timeout_s,
+        memory_bytes=request.memory_bytes,
         folder=str(request.out.resolve()),
     )
     return open_executor(registry, request.executor, capacity=capacity)

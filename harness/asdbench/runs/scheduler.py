@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from asdbench.jobs.executors.base import Executor
+from asdbench.messages.capacity import UNKNOWN, Needs
 from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.progress import Event
 from asdbench.messages.results import Failure, Outcome
@@ -13,11 +14,18 @@ from asdbench.results.store import Store
 from asdbench.runs.observer import Observer
 
 
-def execute(cases: Sequence[Case], executor: Executor, *, store: Store, observer: Observer) -> list[Outcome]:
+def execute(
+    cases: Sequence[Case],
+    executor: Executor,
+    *,
+    store: Store,
+    observer: Observer,
+    needs: Callable[[JobSpec], Needs] = lambda job: UNKNOWN,
+) -> list[Outcome]:
     """Run every job without a result, score jobs after their fit, and return the outcomes of all jobs."""
     ledger = _Ledger(cases, store)
     for job in ledger.ready():
-        executor.submit(job)
+        executor.submit(job, needs(job))
     observer.jobs(ledger.done, ledger.total, left=ledger.left)
     # Each fit releases its score jobs at once, so that slots never wait for all fits to end.
     for event in executor.events():
@@ -27,7 +35,7 @@ def execute(cases: Sequence[Case], executor: Executor, *, store: Store, observer
             continue
         ledger.end(event)
         for job in ledger.released(event):
-            executor.submit(job)
+            executor.submit(job, needs(job))
         observer.jobs(ledger.done, ledger.total, left=ledger.left)
     return ledger.outcomes()
 

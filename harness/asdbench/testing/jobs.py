@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -31,14 +32,23 @@ from asdbench.recipes.recipe import CommonOptions, Part, Recipe
 ITEMS, SAMPLES = 4, 16
 PATIENCE_S = 60.0
 """How long one job waits for what another one does."""
-Trouble = Literal["", "raise", "exit", "segfault", "memory", "hang", "print", "child", "wait"]
+STEP_BYTES, MOST = 16 << 20, 256
+"""How a job grows, in steps of 16 MiB to 4 GiB."""
+Trouble = Literal[
+    "", "raise", "exit", "segfault", "memory", "hang", "print", "child", "wait", "grow", "full_once"
+]
 
 
 class TroubleConfig(Config, frozen=True, kw_only=True):
     """Options of the troubled model."""
 
     trouble: Annotated[Trouble, Meta(description="what its fit does instead of training")] = ""
-    file: Annotated[str, Meta(description="where hang and child write process ids; what wait waits for")] = ""
+    file: Annotated[
+        str,
+        Meta(
+            description="where hang and child write process ids, and full_once its GPU; what wait waits for"
+        ),
+    ] = ""
 
 
 class Samples(Featurizer):
@@ -68,10 +78,20 @@ class Troubled(Model):
                 raise torch.OutOfMemoryError("no more memory")
             case "hang":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                tempfile.mkdtemp()
                 write_ids(file, os.getpid(), _child())
                 time.sleep(600)
             case "child":
+                tempfile.mkdtemp()  # which nobody removes
                 write_ids(file, _child())
+            case "full_once" if not file.exists():
+                file.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            case "grow":
+                kept: list[NDArray[np.uint8]] = []
+                while len(kept) < MOST:
+                    kept.append(np.ones(STEP_BYTES, dtype=np.uint8))
+                    time.sleep(0.01)
             case "print":
                 os.write(1, b'\xff\x00{"job_id": "none", "status": "error"}\n' * 10_000)
             case "wait":

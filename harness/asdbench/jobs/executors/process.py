@@ -6,16 +6,18 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
+from asdbench.jobs.executors.memory import living
 from asdbench.jobs.processes import WORKER, start_server
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
@@ -27,16 +29,17 @@ PATIENCE_S = 5.0
 class JobProcess:
     """One job in a fresh process, which leads a process group of its own, so that what a plugin starts ends with it."""
 
-    def __init__(self, job: JobSpec, *, slot: int, pinned: list[int]) -> None:
+    def __init__(self, job: JobSpec, *, pinned: list[int], scratch: Path, gpu: str | None = None) -> None:
         """Start the process.
 
         Args:
             job: The message to it.
-            slot: The slot that it takes until all its processes are gone.
             pinned: The cores that it may use; empty: all.
+            scratch: Folder for its temporary files, which is removed when all its processes are gone.
+            gpu: The GPU that it sees, as ``CUDA_VISIBLE_DEVICES`` names it; None: all.
         """
         self.job = job
-        self.slot = slot
+        self._scratch = scratch
         self.started = time.monotonic()
         self._oom_kills = _oom_kills()
         self.has_ended = False
@@ -49,11 +52,11 @@ class JobProcess:
         self.process: ForkServerProcess = context.Process(
             target=_work,
             args=(msgspec.msgpack.encode(job), theirs),
-            kwargs={"pinned": pinned, "command": os.getpid()},
+            kwargs={"pinned": pinned, "scratch": str(scratch), "gpu": gpu, "command": os.getpid()},
             name=f"asdbench-{job.job_id}",
         )
         self.process.start()
-        self._group = cast(int, self.process.pid)  # it has one since it was started
+        self.group = cast(int, self.process.pid)  # it has one since it was started
         theirs.close()  # else our own copy of the writing end would keep the pipe open after the worker's death
 
     def heard(self) -> Iterator[Event]:
@@ -77,6 +80,11 @@ class JobProcess:
             self._asked_since, self._why = time.monotonic(), why
             self._signal(signal.SIGTERM)
 
+    def kill(self, why: Event) -> None:
+        """Kill all its processes at once, since any moment more does harm."""
+        self.ask_to_end(why)
+        self._signal(signal.SIGKILL)
+
     def keep_asking(self) -> None:
         """Kill what has not ended in time since it was asked."""
         if self._asked_since is not None and time.monotonic() > self._asked_since + PATIENCE_S:
@@ -96,20 +104,24 @@ class JobProcess:
     def is_gone(self) -> bool:
         """Return whether none of its processes is left; to be asked after ``finish``."""
         try:
-            os.killpg(self._group, 0)
+            os.killpg(self.group, 0)
         except ProcessLookupError:
-            return True
-        # Dead processes that nobody has asked about still count for the kernel.
-        return not any(_states_of(self._group))
+            return self._clean()
+        # For the kernel, dead processes that nobody has asked about still count.
+        return not living(self.group) and self._clean()
+
+    def _clean(self) -> bool:
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        return True
 
     def _signal(self, number: signal.Signals) -> None:
         try:
-            os.killpg(self._group, number)
+            os.killpg(self.group, number)
         except ProcessLookupError:
             # All are gone, or it has not come to lead its group yet.
             with contextlib.suppress(ProcessLookupError):
                 if self.process.is_alive():
-                    os.kill(self._group, number)
+                    os.kill(self.group, number)
 
     def _death(self) -> Event:
         """Return the last event of a process that ended without sending one."""
@@ -122,18 +134,8 @@ class JobProcess:
         return Event(job_id=self.job.job_id, status="crashed", message=message)
 
 
-def _work(message: bytes, pipe: Connection, *, pinned: list[int], command: int) -> None:
-    importlib.import_module(WORKER).work(message, pipe, pinned=pinned, command=command)
-
-
-def _states_of(group: int) -> Iterator[str]:
-    """Yield the state of each living process of a group."""
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            # After the name, which may contain anything: state, parent, group ...
-            state, _, its_group, *_ = file.read_text().rpartition(")")[2].split()
-            if int(its_group) == group and state not in "ZX":
-                yield state
+def _work(message: bytes, pipe: Connection, **settings: Any) -> None:
+    importlib.import_module(WORKER).work(message, pipe, **settings)
 
 
 def _oom_kills() -> int:
