@@ -20,7 +20,7 @@ from asdbench.testing import ExecutorContract
 from asdbench.testing.jobs import ToyJobs
 
 pytestmark = pytest.mark.cluster
-METHOD = Selector("toy_by_machine", {"epochs": "6", "pause_s": "0.05"})
+METHOD = Selector("toy_by_machine", {"epochs": "6", "pause_s": "0.1"})
 Start = Callable[[Path], subprocess.Popen[str]]
 Undisturbed = tuple[RunDocument, dict[str, bytes]]
 QUICK = {"poll_s": "0.2", "grace_s": "1"}
@@ -67,10 +67,15 @@ def start(cache: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def bits(folder: Path) -> dict[str, bytes]:
-    """Return all weights, scores and recorded tables."""
-    files = [file for place in ("models", "scores", "records") for file in (folder / place).rglob("*.*")]
-    return {str(file.relative_to(folder)): file.read_bytes() for file in files if file.suffix != ".json"}
+def bits(folder: Path, document: RunDocument) -> dict[str, bytes]:
+    """Return all weights and scores, and the tables of the record; a disturbed run leaves a record of its own."""
+    places = [
+        folder / "models",
+        folder / "scores",
+        *(folder / "records" / name for name in document.records.values()),
+    ]
+    files = [file for place in places for file in place.rglob("*.*") if file.suffix != ".json"]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Undist
     """What the executor ``local`` gives."""
     folder = tmp_path_factory.mktemp("local")
     document = tiny.go(folder, METHOD, cache=cache)
-    return document, bits(folder)
+    return document, bits(folder, document)
 
 
 def check_equal(folder: Path, cache: Path, undisturbed: Undisturbed, **options: str) -> None:
@@ -88,7 +93,7 @@ def check_equal(folder: Path, cache: Path, undisturbed: Undisturbed, **options: 
     expected, files = undisturbed
     assert document.results == expected.results
     assert [(job.id, job.status) for job in document.jobs] == [(job.id, "ok") for job in expected.jobs]
-    assert bits(folder) == files
+    assert bits(folder, document) == files
     assert not (folder / "conflicts").exists()
 
 
@@ -101,17 +106,19 @@ def tasks(slurm: Slurm, *words: str) -> list[str]:
     return slurm.run("squeue", "--noheader", "--array", "--format=%F_%K", *words).split()
 
 
-def test_a_cancelled_task_a_killed_job_and_a_restarted_controller_lose_nothing(
+def test_a_restarted_controller_a_cancelled_task_and_a_killed_job_lose_nothing(
     slurm: Slurm, start: Start, cache: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     first, second = [job.id for job in undisturbed[0].jobs if job.kind == "fit"]
     process = start(tmp_path)
     wait_for(lambda: len(tasks(slurm)) == 2, "two tasks were not submitted", seconds=120)
+    # The controller first: what it has cancelled it forgets at a restart.
+    slurm.stop_controller()
+    slurm.start_controller()
+    wait_for(lambda: len(tasks(slurm)) == 2, "the controller did not come back", seconds=120)
     slurm.run("scancel", max(tasks(slurm)))
     wait_for(lambda: is_training(tmp_path, first), "no training started", seconds=120)
     kill(max(slurm.processes()))  # the youngest runs the job
-    slurm.stop_controller()
-    slurm.start_controller()
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1, errors
     killed, cancelled = (Store(tmp_path).failure(job_id) for job_id in (first, second))
@@ -156,10 +163,14 @@ def test_a_node_that_fails_is_named_and_costs_no_finished_work(
     wait_for(lambda: slurm.states() == ["idle"] * len(NODES), f"{node} did not come back")
     assert process.returncode == 1, errors
     failures = [Store(tmp_path).failure(job.id) for job in undisturbed[0].jobs if job.kind == "fit"]
-    [lost] = [each for each in failures if each is not None]
-    assert lost.status == "crashed"
-    assert "lost its node, which failed (SLURM task" in lost.message
-    assert ".log)" in lost.message
+    lost = [each for each in failures if each is not None]
+    assert [each.status for each in lost] in (
+        ["crashed"],
+        ["crashed"] * 2,
+    )  # SLURM may put both tasks on one node
+    for each in lost:
+        assert "lost its node, which failed (SLURM task" in each.message
+        assert ".log)" in each.message
     check_equal(tmp_path, cache, undisturbed)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tiny
 
-from asdbench import ConfigError
+from asdbench import ConfigError, Selector
 from asdbench.cli import status_of
 from asdbench.jobs.executors.slurm import Slurm
 from asdbench.jobs.executors.slurm_commands import (
@@ -19,6 +20,7 @@ from asdbench.jobs.executors.slurm_commands import (
     submit,
 )
 from asdbench.messages.capacity import Capacity, Needs
+from asdbench.runs.plan import resources_of
 from asdbench.testing.jobs import ToyJobs
 
 Capture = pytest.CaptureFixture[str]
@@ -162,6 +164,11 @@ def test_a_task_asks_for_what_its_jobs_need(
 ) -> None:
     capacity = Capacity(**({"threads": 2, "folder": "out"} | limits))  # type: ignore[arg-type]
     assert Slurm(**options).words(needs, capacity=capacity, jobs=2) == words  # type: ignore[arg-type]
+
+
+def test_jobs_on_a_cluster_may_have_the_gpu_that_this_machine_lacks(tmp_path: Path) -> None:
+    request = tiny.request(tmp_path, cache=tmp_path, device="cuda", executor=Selector("slurm"))
+    assert resources_of(request).device == "cuda"
 
 
 def test_jobs_share_tasks_only_where_all_slots_are_taken(commands: Path, tmp_path: Path) -> None:

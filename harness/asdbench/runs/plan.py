@@ -290,7 +290,9 @@ def _check_units(recipes: Sequence[Recipe | EnsembleRecipe], cases: Sequence[Cas
 
 def resources_of(request: Request) -> Resources:
     """Return what each job of a request may use."""
-    device = _device(request.device)
+    # Jobs that run elsewhere may have a GPU where this machine, for example a login node, has none.
+    here = request.executor.name == "local"
+    device = _device(request.device) if here or request.device != "cuda" else "cuda"
     # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
     share = int(available_memory() / 4 / request.slots)
     return Resources(
