@@ -19,6 +19,7 @@ from scipy import stats
 
 from asdbench import ConfigError, Cost, RunDocument, RunError, Selector
 from asdbench.cli import status_of
+from asdbench.messages.results import Outcome
 from asdbench.results.record import write_document
 from asdbench.results.store import Store
 from asdbench_leaderboards.regression.baseline import Baseline, baseline_of, read_baseline, write_baseline
@@ -168,6 +169,14 @@ def test_a_run_on_other_data_is_refused(document: dict[str, Any], message: str) 
 def test_a_baseline_is_whole_and_its_file_readable(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="run made: knn has no results: no label"):
         baseline_of(document_of(values_of(), ungraded="no label"))
+    refused = msgspec.structs.replace(document_of(values_of()), refused={"idnn": "it is broken"})
+    with pytest.raises(RunError, match="run made is no baseline, since it refused idnn: it is broken"):
+        baseline_of(refused)
+    failed = Outcome(
+        id="1", kind="fit", method="knn", fold="all", unit="fan", place="fan", seed=1, status="error"
+    )
+    with pytest.raises(RunError, match="run made is no baseline, since 1 of its 1 jobs have no result"):
+        baseline_of(msgspec.structs.replace(document_of(values_of()), jobs=[failed]))
     file = tmp_path / "baseline.json"
     with pytest.raises(
         ConfigError, match=r"there is no baseline .*; `asdbench check --baseline .* --update` writes one"

@@ -62,12 +62,14 @@ def baseline_of(document: RunDocument) -> Baseline:
     """Return the baseline that a run makes.
 
     Raises:
-        RunError: A method has no results, or a job failed: a baseline must be whole.
+        RunError: A method was refused or has no results, or a job failed: a baseline must be whole.
     """
+    for label, why in document.refused.items():
+        raise RunError(f"run {document.run.id} is no baseline, since it refused {label}: {why}")
     if document.failed:
         raise RunError(
-            f"run {document.run.id} has {len(document.failed)} jobs without a result, so it is no baseline; "
-            "`asdbench runs show --failures` says why"
+            f"run {document.run.id} is no baseline, since {len(document.failed)} of its {len(document.jobs)} jobs have no "
+            "result; `asdbench runs show --failures` says why"
         )
     return Baseline(
         run=document.run.id,
