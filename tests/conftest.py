@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 import tiny
+from slurm import Slurm, missing
 
 from asdbench import RunDocument
 
@@ -50,3 +53,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Pat
 def copied(finished: tuple[Path, RunDocument], tmp_path: Path) -> Path:
     """A copy of the finished run, to continue from."""
     return Path(shutil.copytree(finished[0], tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """A real SLURM on loopback; the test is skipped where its programs are absent, or fails where CI demands them."""
+    if absent := missing():
+        reason = f"SLURM is not installed: {', '.join(absent)} (Debian: slurm-wlm and munge)"
+        if os.environ.get("ASDBENCH_REQUIRE_CLUSTER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # Not pytest's folder: the path of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
+        cluster = Slurm(folder=Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.close()

@@ -16,7 +16,8 @@ from asdbench.core.files import Hold, is_held, locked, locked_if_free
 from asdbench.core.memory import recall, remember
 from asdbench.data.cached import contents, prune, summed
 from asdbench.data.origin import ORIGIN
-from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.prepare import prepare
+from asdbench.data.prepared import Prepared
 from asdbench.messages.progress import ignore_progress
 from asdbench.plugin.registry import load_registry
 from asdbench.runs.request import open_dataset
@@ -211,3 +212,13 @@ def test_a_wrong_age_is_a_usage_error(age: str, message: str, full: Path, capsys
 def test_an_age_of_zero_needs_no_unit(full: Path) -> None:
     assert status_of(["cache", "prune", "--cache", str(full), "--unused-for", "0"]) == 0
     assert list(full.glob("packs/*/pack.json")) == []
+
+
+def test_the_rows_of_jobs_go_with_their_pack(full: Path) -> None:
+    [pack] = full.glob("packs/*")
+    for name in (pack.name, "synthetic-gone"):
+        (full / "rows" / name).mkdir(parents=True)
+        (full / "rows" / name / "table.msgpack").write_bytes(b"1234")
+    assert pruned(full) == [("rows", "belongs to no pack")]
+    assert kinds(pruned(full, unused_s=0.0))[:3] == ["packs", "vaults", "rows"]
+    assert list((full / "rows").iterdir()) == []

@@ -21,7 +21,8 @@ from torch import Tensor
 from asdbench import Card, Config, DamagedFiles, DataError, Fold, Info, Items, Row, RunError, new_folder
 from asdbench.core.files import check_writable, locked, write_bytes
 from asdbench.data.pack import Pack, build_pack
-from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.prepare import prepare
+from asdbench.data.prepared import Prepared
 from asdbench.data.vault import open_vault
 from asdbench.detector.items import ItemSource, gather
 from asdbench.messages.progress import ignore_progress

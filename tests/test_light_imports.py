@@ -17,8 +17,13 @@ LIGHT = {
     "asdbench plugins": "from asdbench.cli import status_of; status_of(['plugins'])",
     "asdbench datasets list": "from asdbench.cli import status_of; status_of(['datasets', 'list'])",
     "asdbench run --help": "from asdbench.cli import status_of; status_of(['run', '--help'])",
+    "asdbench tune --help": "from asdbench.cli import status_of; status_of(['tune', '--help'])",
     "asdbench figures --help": "from asdbench.cli import status_of; status_of(['figures', '--help'])",
     "asdbench runs list --help": "from asdbench.cli import status_of; status_of(['runs', 'list', '--help'])",
+    "asdbench status": (
+        "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
+        "from asdbench.cli import status_of; assert status_of(['status', '--out', 'none']) == 2"
+    ),
     "asdbench compare --help": "from asdbench.cli import status_of; status_of(['compare', '--help'])",
     "asdbench check --help": "from asdbench.cli import status_of; status_of(['check', '--help'])",
     "asdbench check without a run": (
@@ -44,7 +49,19 @@ LIGHT = {
 }
 
 
-TORCH_FREE = ("errors", "core", "metrics", "plugin", "recipes", "messages", "data", "results", "runs", "cli")
+TORCH_FREE = (
+    "errors",
+    "core",
+    "metrics",
+    "plugin",
+    "recipes",
+    "messages",
+    "data",
+    "results",
+    "runs",
+    "tuning",
+    "cli",
+)
 """Wings that a process without torch can import whole."""
 WITHOUT_TORCH = {
     f"asdbench.{wing}": [

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tiny
+import torch
+import toy_plugin
 
+from asdbench import ItemView, run_to_end
 from asdbench.cli import status_of
-from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.jobs.executors.local import Local, LocalExecutor, _visible
 from asdbench.jobs.executors.memory import MemoryWatch, held_bytes, living
 from asdbench.jobs.executors.scratch import PREFIX, Scratch
-from asdbench.messages.capacity import Capacity
-from asdbench.messages.progress import Event
+from asdbench.jobs.job import run_job
+from asdbench.messages.capacity import Capacity, Needs
+from asdbench.messages.progress import Event, ignore_progress
+from asdbench.results.store import Store
+from asdbench.runs.needs import KnownNeeds
+from asdbench.runs.plan import Planned, plan_run
 from asdbench.testing.executors import statuses
 from asdbench.testing.jobs import ToyJobs
 
@@ -112,6 +123,124 @@ def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(temporary: P
     used.remove()
     second.remove()
     assert list(temporary.iterdir()) == [other]
+
+
+def pretending(folder: Path, gpus: int) -> LocalExecutor:
+    """Return an executor that places jobs as on GPUs of 16 GB."""
+    return Local(pretended_gpus=gpus).open(Capacity(slots=2, folder=str(folder)))
+
+
+def test_a_job_that_lacks_memory_beside_another_on_a_gpu_runs_again_alone(tmp_path: Path) -> None:
+    jobs, marker, executor = ToyJobs(tmp_path), tmp_path / "marker", pretending(tmp_path, 1)
+    failing, other = jobs.fit("full_once", file=marker), jobs.fit("wait", file=marker)
+    try:
+        for job in (failing, other):
+            executor.submit(job, Needs(gpu_bytes=10**9))
+        ends = [(event.job_id, event.status) for event in statuses(executor)]
+    finally:
+        executor.close()
+    assert ends == [(other.job_id, "ok"), (failing.job_id, "ok")]
+    assert marker.read_text() == "0"
+
+
+def test_a_job_that_was_alone_on_its_gpu_is_out_of_memory_at_once_and_every_gpu_is_used(
+    tmp_path: Path,
+) -> None:
+    jobs, executor = ToyJobs(tmp_path), pretending(tmp_path, 2)
+    markers = [tmp_path / "first", tmp_path / "second"]
+    try:
+        for marker in markers:
+            executor.submit(jobs.fit("full_once", file=marker))
+        assert [(event.status, event.fault) for event in statuses(executor)] == [("oom", "gpu_memory")] * 2
+    finally:
+        executor.close()
+    assert sorted(marker.read_text() for marker in markers) == ["0", "1"]
+
+
+def test_of_the_gpus_that_the_user_allows_each_is_named_as_the_user_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7a")
+    assert [_visible(gpu) for gpu in range(2)] == ["5", "GPU-7a"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert _visible(3) == "3"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "fault"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "oom", "gpu_memory"),
+        (RuntimeError("CUDA error: out of memory"), "oom", "gpu_memory"),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), "oom", "gpu_memory"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "error", "gpu"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "error", "gpu"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "oom", None),
+        (MemoryError("no more"), "oom", None),
+        (ValueError("too few items"), "error", None),
+    ],
+)
+def test_a_fault_of_the_gpu_is_distinguished_from_one_of_the_job(
+    error: Exception, status: str, fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(job: object, on_progress: object) -> None:
+        raise error
+
+    monkeypatch.setattr("asdbench.jobs.worker.run_job", failing)
+    event = run_to_end(ToyJobs(tmp_path).fit())
+    assert (event.status, event.fault) == (status, fault)
+
+
+def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = toy_plugin.Toy.outputs
+
+    def scarce(most: int) -> Any:
+        def outputs(self: toy_plugin.Toy, items: ItemView) -> Any:
+            if len(items) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return whole(self, items)
+
+        return outputs
+
+    [case] = plan_run(tiny.request(tmp_path, cache=cache), tiny.registry(), observer=tiny.Silent()).cases
+    run_job(case.fit, ignore_progress)
+    tables, rules = [], []
+    for most in (16, 5):
+        monkeypatch.setattr(toy_plugin.Toy, "outputs", scarce(most))
+        run_job(case.score, ignore_progress)
+        tables.append(Store(tmp_path).scores(case.score.job_id))
+        record = Store(tmp_path).score_record(case.score.job_id)
+        assert record is not None
+        rules.append([rule for rule in record.rules if "at a time" in rule])
+        shutil.rmtree(tmp_path / "scores")
+    assert rules == [[], ["outputs of 4 items at a time, for want of memory on the GPU"]]
+    np.testing.assert_allclose(tables[1]["score"], tables[0]["score"], rtol=1e-6)
+    monkeypatch.setattr(toy_plugin.Toy, "outputs", scarce(0))
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        run_job(case.score, ignore_progress)
+
+
+def test_what_jobs_used_is_remembered_for_jobs_like_them(cache: Path, tmp_path: Path) -> None:
+    def planned(folder: str, **options: Any) -> Planned:
+        request = tiny.request(tmp_path / folder, cache=cache, **options)
+        return plan_run(request, tiny.registry(), observer=tiny.Silent())
+
+    first = planned("first")
+    [case] = first.cases
+    unknown = KnownNeeds(first).of(case.fit)
+    assert (unknown.seconds, unknown.memory_bytes, unknown.gpu_bytes) == (None, None, None)
+    for job in (case.fit, case.score):
+        run_job(job, ignore_progress)
+    KnownNeeds(first).remember([case.fit.job_id])
+    fitted = Store(tmp_path / "first").fit_record(case.fit.job_id)
+    assert fitted is not None
+    [other] = planned("other", seeds=[7]).cases
+    known = KnownNeeds(planned("other")).of(other.fit)
+    usage = fitted.usage
+    assert (known.seconds, known.memory_bytes, known.gpu_bytes) == (usage.seconds, usage.peak_memory_bytes, 0)
+    assert known.alike == unknown.alike
+    assert KnownNeeds(first).of(case.score).seconds is None  # it was not among those to remember
 
 
 @pytest.mark.parametrize("words", ["8", "8 bananas", "0GB", "GB"])

@@ -13,7 +13,8 @@ import tiny
 from plant_folders import RATE, noise, record
 
 from asdbench import ConfigError, DataError, Row, Selector, configure, read_wave
-from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.prepare import prepare
+from asdbench.data.prepared import Prepared
 from asdbench.runs.plan import plan_run
 from asdbench_datasets.folder import Folder
 from asdbench_datasets.recordings.notes import told_apart

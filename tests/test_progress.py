@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from asdbench.cli.eta import TimeLeft, share_of
 from asdbench.cli.output import for_screen, wrapped
 from asdbench.cli.progress import ProgressBars, clock_text, shortened
 from asdbench.messages.progress import Progress
+from asdbench.runs.eta import TimeLeft, share_of
 
 TITLE = "fit waspp[variant=offapexnet,epochs=12,batch_size=16] loso:casme2/sub07 seed 42"
 

@@ -270,11 +270,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
     monkeypatch.setattr(environment_module, "__file__", str(package / "environment.py"))
+    environment_module.software.cache_clear()
     return tmp_path
 
 
 def commit_here() -> tuple[str | None, bool | None]:
     here = environment.__wrapped__()
+    environment_module.software.cache_clear()
     return here.commit, here.uncommitted_changes
 
 
@@ -291,6 +293,7 @@ def test_uncommitted_changes_of_the_code_are_recorded(checkout: Path) -> None:
 
 def test_an_installed_package_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment_module, "__file__", str(tmp_path / "environment.py"))
+    environment_module.software.cache_clear()
     assert commit_here() == (None, None)
 
 

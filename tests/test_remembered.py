@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from asdbench import ConfigError, Registry, Selector
 from asdbench.core.config import configure
-from asdbench.data.pack import Pack
 from asdbench.jobs.processes import ask
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure, MeasureTask
@@ -148,7 +147,7 @@ def test_a_model_that_ends_its_process_while_it_is_built_costs_the_others_nothin
     plan = planned(cache, Selector("toy"), Selector("toy", {"trouble": "gone"}))
     assert [case.inapplicable for case in plan.cases] == [None, None]
     assert asked == [["toy", "toy[trouble=gone]"], ["toy"], ["toy[trouble=gone]"]]
-    sound, gone = measures(plan.cases, cache=cache, pack=Pack(plan.prepared.pack)).values()
+    sound, gone = measures(plan.cases, cache=cache).values()
     assert sound.broken is None
     assert gone.broken is not None
     assert "asdbench.jobs.measure:measure failed in its process with exit status 7" in gone.broken

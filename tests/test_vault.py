@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from asdbench import Card, Config, DataError, Row
 from asdbench.data.pack import Pack
-from asdbench.data.prepare import Prepared, prepare
+from asdbench.data.prepare import prepare
+from asdbench.data.prepared import Prepared
 from asdbench.data.vault import open_vault, read_ids, write_vault
 from asdbench.messages.progress import ignore_progress
 from asdbench.testing import DatasetContract

@@ -36,27 +36,40 @@ from asdbench.errors import (
 )
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.plugin.entries import (
+    Between,
     Ensemble,
     Entry,
     Lazy,
     Method,
+    OneOf,
     Preset,
     PresetRun,
     Printed,
     Selector,
     Setting,
+    Space,
     lazy,
 )
 from asdbench.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from asdbench.cli.output import print_json
-    from asdbench.cli.settings import FOLDER, SELECTOR, data_root, json_option, out_option, run_option
+    from asdbench.cli.settings import (
+        FOLDER,
+        SELECTOR,
+        data_options,
+        data_root,
+        json_option,
+        out_option,
+        run_option,
+    )
     from asdbench.core.files import new_folder, write_json
     from asdbench.core.seeding import seed_for
     from asdbench.data.audio import read_wave, wave_info
     from asdbench.data.completeness import completeness
     from asdbench.data.folds import by_part, leave_one_out
+    from asdbench.data.prepare import labelled_rows
+    from asdbench.data.prepared import LabelledRows
     from asdbench.data.release import fetch_command, truth_hint
     from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
     from asdbench.detector.items import Items, ItemView
@@ -66,22 +79,45 @@ if TYPE_CHECKING:
     from asdbench.jobs.worker import run_to_end
     from asdbench.messages.jobs import JobSpec
     from asdbench.messages.progress import EpochLog, Event
+    from asdbench.messages.results import Outcome
     from asdbench.plugin.registry import Registry, load_registry
     from asdbench.recipes.recipe import EnsembleRecipe, Recipe
+    from asdbench.results.graded import results_on
     from asdbench.results.pairing import grade_together
-    from asdbench.results.record import RecordedMethod, RecordedRun, find_run, read_method, read_run
+    from asdbench.results.record import (
+        RecordedMethod,
+        RecordedRun,
+        find_run,
+        read_folder,
+        read_method,
+        read_record,
+        read_run,
+    )
     from asdbench.results.schema import (
         Confusion,
         Cost,
+        DataSummary,
         MethodRecord,
         MethodSummary,
+        PrintedSource,
         Reported,
         ResultRow,
         RunDocument,
+        RunInfo,
         listed,
     )
 
 _LATER = {
+    "Outcome": "asdbench.messages.results",
+    "data_options": "asdbench.cli.settings",
+    "RunInfo": "asdbench.results.schema",
+    "PrintedSource": "asdbench.results.schema",
+    "DataSummary": "asdbench.results.schema",
+    "LabelledRows": "asdbench.data.prepared",
+    "labelled_rows": "asdbench.data.prepare",
+    "results_on": "asdbench.results.graded",
+    "read_record": "asdbench.results.record",
+    "read_folder": "asdbench.results.record",
     "Confusion": "asdbench.results.schema",
     "Cost": "asdbench.results.schema",
     "EnsembleRecipe": "asdbench.recipes.recipe",
@@ -142,6 +178,7 @@ __all__ = [
     "NORMAL",
     "SELECTOR",
     "AsdbenchError",
+    "Between",
     "Capacity",
     "Card",
     "Config",
@@ -151,6 +188,7 @@ __all__ = [
     "Count",
     "DamagedFiles",
     "DataError",
+    "DataSummary",
     "Dataset",
     "Ensemble",
     "EnsembleRecipe",
@@ -167,6 +205,7 @@ __all__ = [
     "ItemView",
     "Items",
     "JobSpec",
+    "LabelledRows",
     "Lazy",
     "Method",
     "MethodRecord",
@@ -174,11 +213,14 @@ __all__ = [
     "MetricError",
     "Model",
     "Needs",
+    "OneOf",
+    "Outcome",
     "Outputs",
     "PluginError",
     "Preset",
     "PresetRun",
     "Printed",
+    "PrintedSource",
     "Recipe",
     "RecordedMethod",
     "RecordedRun",
@@ -190,9 +232,11 @@ __all__ = [
     "Row",
     "RunDocument",
     "RunError",
+    "RunInfo",
     "Scorer",
     "Selector",
     "Setting",
+    "Space",
     "Stage",
     "State",
     "Trainer",
@@ -200,12 +244,14 @@ __all__ = [
     "completeness",
     "config_of",
     "configure",
+    "data_options",
     "data_root",
     "fetch_command",
     "find_run",
     "grade_together",
     "hookimpl",
     "json_option",
+    "labelled_rows",
     "lazy",
     "leave_one_out",
     "listed",
@@ -213,9 +259,12 @@ __all__ = [
     "new_folder",
     "out_option",
     "print_json",
+    "read_folder",
     "read_method",
+    "read_record",
     "read_run",
     "read_wave",
+    "results_on",
     "run_option",
     "run_to_end",
     "seed_for",

@@ -74,7 +74,7 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer commands that compare methods, check runs, grade scores, write challenge files and list the papers' systems."""
+    """Offer commands that compare methods, check runs, grade scores, write challenge files and build leaderboards."""
     return [
         Entry(
             name="compare",
@@ -95,6 +95,11 @@ def asdbench_commands() -> Iterable[Entry]:
             name="submission",
             build=lazy("asdbench_leaderboards.challenge.commands:submission"),
             summary="Write the official challenge files of a run.",
+        ),
+        Entry(
+            name="leaderboard",
+            build=lazy("asdbench_leaderboards.board.commands:leaderboard"),
+            summary="Build, verify and serve leaderboards.",
         ),
         Entry(
             name="systems",

@@ -121,6 +121,11 @@ def _title(document: RunDocument, label: str) -> Iterator[str]:
     yield f"{label} on {run.selector}, {seeds}, {SELECTION[summary.selection]}"
     if summary.reduced:
         yield "[REDUCED setting, not the paper's]"
+    if tuned := summary.tuned:
+        yield (
+            f"[options chosen from {tuned.trials} trials, selection={tuned.selection}, objective {tuned.objective} "
+            f"{tuned.value:.4f}, on {tuned.dataset}]"
+        )
     if summary.approximate:
         yield f"[APPROXIMATE: {summary.approximate}]"
     if summary.batch_dependent:

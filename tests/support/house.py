@@ -33,8 +33,11 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "runs": (
         "core", "data", "detector", "errors", "jobs", "messages", "metrics", "plugin", "recipes", "results",
     ),
+    "tuning": (
+        "core", "data", "errors", "messages", "plugin", "recipes", "results", "runs",
+    ),
     "testing": ("core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs"),
-    "cli": ("core", "data", "errors", "jobs", "messages", "plugin", "results", "runs"),
+    "cli": ("core", "data", "errors", "jobs", "messages", "plugin", "results", "runs", "tuning"),
     "__main__": ("cli",),
 }  # fmt: skip
 """A row names only wings of rows above it, so no import can run up."""

@@ -13,7 +13,7 @@ from made_runs import run_info
 
 from asdbench import Card, Printed, Registry, Row, RunDocument, Selector
 from asdbench.data.completeness import Completeness
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.messages.results import Outcome
 from asdbench.metrics import ClassTable, Result, ScoreTable, classification, dcase2020, holdout
 from asdbench.recipes.resolve import resolve

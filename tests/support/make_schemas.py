@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of run documents, method records, comparisons and baselines to ``docs/schemas``.
+"""Writes the JSON Schemas of what commands write to ``docs/schemas``.
 
 python tests/support/make_schemas.py
 """
@@ -10,7 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
+from asdbench.runs.status import RunStatus
+from asdbench_leaderboards.board.schema import Board, BoardIndex
 from asdbench_leaderboards.regression.baseline import Baseline
 from asdbench_leaderboards.regression.gate import GateReport
 from asdbench_leaderboards.statistics.compare import Comparison
@@ -19,7 +22,11 @@ FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 TYPES: dict[str, type] = {
     "run": RunDocument,
     "record": MethodRecord,
+    "event": RunEvent,
+    "status": RunStatus,
     "compare": Comparison,
+    "board": Board,
+    "boards": BoardIndex,
     "baseline": Baseline,
     "check": GateReport,
 }

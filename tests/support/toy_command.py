@@ -5,12 +5,14 @@ from __future__ import annotations
 import tiny
 
 import asdbench.cli.run
+import asdbench.cli.tune
 from asdbench import cli
 
 
 def main() -> None:
     """Run the command line."""
-    asdbench.cli.run.load_registry = tiny.registry  # type: ignore[attr-defined]
+    for command in (asdbench.cli.run, asdbench.cli.tune):
+        command.load_registry = tiny.registry  # type: ignore[attr-defined]
     cli.main()
 
 

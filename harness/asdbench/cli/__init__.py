@@ -18,6 +18,8 @@ from asdbench.plugin.registry import NotOffered, load_registry
 OK, FAILED, USAGE, PLUGIN_INVALID, INTERRUPTED = 0, 1, 2, 4, 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("asdbench.cli.run:run", "Run methods on a dataset and show their results."),
+    "tune": ("asdbench.cli.tune:tune", "Choose a method's options without test labels."),
+    "status": ("asdbench.cli.status:status", "Show how far a run is, while it runs or afterwards."),
     "figures": ("asdbench.cli.figures:figures", "Draw the figures of a finished run."),
     "runs": ("asdbench.cli.runs:runs", "List past runs, show their tables again, remove one."),
     "cache": ("asdbench.cli.cache:cache", "Show what is in the cache, remove what no run needs."),

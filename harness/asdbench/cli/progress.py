@@ -22,9 +22,10 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
-from asdbench.cli.eta import TimeLeft, share_of
+from asdbench.runs.eta import TimeLeft, share_of
 
 if TYPE_CHECKING:
+    from asdbench.messages.happenings import RunEvent
     from asdbench.messages.progress import Progress
 
 FIXED = 48
@@ -47,6 +48,8 @@ class ProgressBars:
         self._said: dict[str, float] = {}
         self._time_left = TimeLeft()
         self._counts = (0, 0)
+        self._failed = ""
+        """How many jobs have failed, and why the last one did."""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -89,6 +92,18 @@ class ProgressBars:
         self._show(title, min(share_of(progress), UNFINISHED), state=state, note=note, left=left)
         self._show_jobs()  # the time left follows from the progress of every job
 
+    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
+        """Show how many trials of a study have ended, and the best value so far."""
+        note = "" if best is None else f"best {best:.4f}"
+        self._said.pop("trials", None)  # a round is worth a line of its own
+        self._show("trials", done / total, state=f"{done}/{total}", note=note, left=clock_text(left_s))
+
+    def event(self, event: RunEvent) -> None:
+        """Show how many jobs have failed, and why the last one did."""
+        if event.event == "job_ended" and event.status not in ("ok", "cancelled"):
+            self._failed = f"{event.jobs.failed} failed, the last: {event.status}: {event.message}"
+            self._show_jobs()
+
     def download(self, progress: Progress) -> None:
         """Show how much of a file has been downloaded, in MiB."""
         done, total = progress.step, progress.steps or progress.step
@@ -100,7 +115,13 @@ class ProgressBars:
     def _show_jobs(self) -> None:
         done, total = self._counts
         seconds = self._time_left.seconds() if done < total else 0.0
-        self._show("jobs", done / total if total else 1.0, state=f"{done}/{total}", left=clock_text(seconds))
+        self._show(
+            "jobs",
+            done / total if total else 1.0,
+            state=f"{done}/{total}",
+            note=self._failed,
+            left=clock_text(seconds),
+        )
 
     def _show(self, what: str, share: float, *, state: str, note: str = "", left: str = "") -> None:
         # Without a terminal the bars are disabled; a log file gets plain lines.

@@ -26,7 +26,9 @@ from asdbench.cli.settings import (
     json_option,
     out_option,
 )
+from asdbench.cli.shards import refuse_results, run_share, shard_option
 from asdbench.core.files import check_writable
+from asdbench.core.shard import Shard
 from asdbench.errors import ConfigError
 from asdbench.jobs.executors.base import executor_options
 from asdbench.plugin.entries import PresetRun, Selector
@@ -154,6 +156,13 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     default=None,
     help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
 )
+@shard_option
+@click.option(
+    "--log-json",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=None,
+    help="Add one event a line, as JSON, to this file; - for standard error, in place of the progress bars.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
@@ -178,6 +187,8 @@ def run(
     resume_every_s: float,
     figure: Path | None,
     scores: Path | None,
+    shard: Shard | None,
+    log_json: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -188,12 +199,10 @@ def run(
     """
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
-    runs = _runs(registry, methods, datasets=datasets, preset=preset)
-    executor_options(registry, executor)
-    _check_files(out, figure=figure, scores=scores)
+    runs = _runs(registry, methods, datasets=datasets, preset=preset, cache=cache)
+    _check_means(registry, executor, out=out, figure=figure, scores=scores, shard=shard)
     from asdbench.runs.request import Request  # imports numpy, which would delay the report of a wrong option
 
-    _check_preset(preset, registry, cache=cache)
     first = Request(
         methods=runs[0].methods,
         dataset=runs[0].dataset,
@@ -215,17 +224,28 @@ def run(
     )
     requests = [_with(first, each) for each in runs]
     if dry_run:
-        return _dry_run(registry, requests, as_json=as_json)
-    documents = _documents(registry, requests)
+        return _dry_run(registry, requests, shard=shard, as_json=as_json)
+    if shard is not None:
+        return run_share(registry, requests, shard=shard, log=log_json, as_json=as_json)
+    documents = _documents(registry, requests, log=log_json)
     _write(registry, documents, out=out, figure=figure, scores=scores)
-    tables = [] if as_json else _tables(registry, documents, by=by)
-    _show(documents, tables=tables, as_json=as_json, preset=preset, out=out)
-    return _status(documents)
+    return _show(registry, documents, by=by, as_json=as_json, preset=preset, out=out)
 
 
-def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None:
-    """Check that everything can be written that a run is to write."""
+def _check_means(
+    registry: Registry,
+    executor: Selector,
+    *,
+    out: Path,
+    figure: Path | None,
+    scores: Path | None,
+    shard: Shard | None,
+) -> None:
+    """Check the executor and its options, and that everything can be written that a run is to write."""
+    executor_options(registry, executor)
     check_writable(out)
+    if shard is not None:
+        refuse_results(shard, figure=figure, scores=scores)
     if figure is not None:
         check_file(figure)
     if scores is not None:
@@ -235,13 +255,18 @@ def _check_files(out: Path, *, figure: Path | None, scores: Path | None) -> None
 
 
 def _runs(
-    registry: Registry, methods: tuple[Selector, ...], *, datasets: Sequence[Selector], preset: str | None
+    registry: Registry,
+    methods: tuple[Selector, ...],
+    *,
+    datasets: Sequence[Selector],
+    preset: str | None,
+    cache: Path,
 ) -> Sequence[PresetRun]:
     """Return the dataset and methods of every requested run."""
     if preset is not None:
         if methods or datasets:
             raise click.UsageError("--preset already names the methods and the dataset; leave out -p and -d")
-        return registry.preset(preset).runs
+        return _preset_runs(preset, registry, cache=cache)
     if not methods or not datasets:
         missing = "-p METHOD" if not methods else "-d DATASET"
         raise click.UsageError(f"{missing} is missing; give -p METHOD -d DATASET, or --preset NAME")
@@ -252,13 +277,13 @@ def _runs(
     return [PresetRun(dataset=dataset, methods=methods) for dataset in datasets]
 
 
-def _check_preset(name: str | None, registry: Registry, *, cache: Path) -> None:
-    if name is None:
-        return
+def _preset_runs(name: str, registry: Registry, *, cache: Path) -> Sequence[PresetRun]:
+    runs = registry.preset(name).runs  # an unknown name is reported before the imports
     from asdbench.runs.plan import check_preset
 
     with contextlib.redirect_stdout(sys.stderr):
         check_preset(name, registry, cache=cache)
+    return runs
 
 
 def _with(first: Request, run: PresetRun) -> Request:
@@ -267,8 +292,8 @@ def _with(first: Request, run: PresetRun) -> Request:
     return replace(first, dataset=run.dataset, methods=run.methods, selection=selection)
 
 
-def _dry_run(registry: Registry, requests: Sequence[Request], *, as_json: bool) -> int:
-    rows, refused = _estimates(registry, requests)
+def _dry_run(registry: Registry, requests: Sequence[Request], *, shard: Shard | None, as_json: bool) -> int:
+    rows, refused = _estimates(registry, requests, shard=shard)
     _show_plan(rows, as_json=as_json)
     for label, why in refused.items():
         click.echo(f"not run: {label}: {why}", err=True)
@@ -281,27 +306,33 @@ def _status(documents: Sequence[RunDocument]) -> int:
     return FAILED if any(document.failed for document in documents) else OK
 
 
-def _estimates(registry: Registry, requests: Sequence[Request]) -> tuple[list[CaseEstimate], dict[str, str]]:
+def _estimates(
+    registry: Registry, requests: Sequence[Request], *, shard: Shard | None
+) -> tuple[list[CaseEstimate], dict[str, str]]:
     """Return the estimate of every case, and the methods that cannot be planned with the reason."""
     from asdbench.cli.progress import ProgressBars
     from asdbench.runs.estimate import estimate
     from asdbench.runs.plan import plan_run
+    from asdbench.runs.shards import divided
 
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # standard output is for the plan
         plans = [plan_run(request, registry, observer=bars) for request in requests]
+        plans = plans if shard is None else divided(plans, shard)
         rows = [row for planned in plans for row in estimate(planned)]
     return rows, {label: why for planned in plans for label, why in planned.refused.items()}
 
 
-def _documents(registry: Registry, requests: Sequence[Request]) -> list[RunDocument]:
+def _documents(registry: Registry, requests: Sequence[Request], *, log: Path | None) -> list[RunDocument]:
+    from asdbench.cli.log import STANDARD_ERROR, JsonLog
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.processes import start_server
     from asdbench.runs.run import run_all
 
+    logs = [] if log is None else [JsonLog(log)]
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
-    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        return run_all(requests, registry, observer=bars)
+    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
+        return run_all(requests, registry, observer=bars, listeners=[bars, *logs])
 
 
 def _write(
@@ -322,10 +353,17 @@ def _tables(registry: Registry, documents: list[RunDocument], *, by: str) -> lis
 
 
 def _show(
-    documents: list[RunDocument], *, tables: list[str], as_json: bool, preset: str | None, out: Path
-) -> None:
+    registry: Registry,
+    documents: list[RunDocument],
+    *,
+    by: str,
+    as_json: bool,
+    preset: str | None,
+    out: Path,
+) -> int:
+    """Print the results and return the exit status."""
     if not as_json:
-        click.echo(for_screen("\n\n".join(tables)))
+        click.echo(for_screen("\n\n".join(_tables(registry, documents, by=by))))
     elif preset is None and len(documents) == 1:
         print_json(documents[0])
     else:
@@ -335,6 +373,7 @@ def _show(
     for document in documents:
         for line in _afterword(document, out=out, as_json=as_json):
             click.echo(line, err=True)
+    return _status(documents)
 
 
 def _afterword(document: RunDocument, *, out: Path, as_json: bool) -> Iterator[str]:

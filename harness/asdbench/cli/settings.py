@@ -13,6 +13,7 @@ import platformdirs
 from click.core import ParameterSource
 
 from asdbench.errors import ConfigError, unknown
+from asdbench.plugin.chosen import selector_of
 from asdbench.plugin.entries import Selector
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -23,7 +24,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SelectorType(click.ParamType[Selector]):
-    """``NAME`` or ``NAME[key=value,...]``; a value with a comma or a bracket needs double quotes."""
+    """``NAME``, ``NAME[key=value,...]`` or ``METHOD@best.toml``; a value with a comma or a bracket needs double quotes."""
 
     name = "NAME[key=value,...]"
 
@@ -32,7 +33,7 @@ class SelectorType(click.ParamType[Selector]):
         if isinstance(value, Selector):
             return value
         try:
-            return Selector.parse(value)
+            return selector_of(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
 

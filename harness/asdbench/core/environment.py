@@ -48,7 +48,7 @@ class Environment(Config, frozen=True, kw_only=True):
 @functools.cache
 def environment() -> Environment:
     """Return the versions and hardware of this process, without loading torch."""
-    commit, changed = _checkout()
+    libraries, commit, changed = software()
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -58,10 +58,19 @@ def environment() -> Environment:
         gpus=_gpus(),
         cuda=built_for("cuda"),
         cudnn=_cudnn(),
-        libraries={DISTRIBUTION: version_of(DISTRIBUTION), **required_by(DISTRIBUTION)},
+        libraries=libraries,
         commit=commit,
         uncommitted_changes=changed,
     )
+
+
+@functools.cache
+def software() -> tuple[dict[str, str], str | None, bool | None]:
+    """Return the libraries, commit and uncommitted changes of an ``Environment``.
+
+    Reading them takes as long as a short job, so the server that workers are forked from does it once for all of them.
+    """
+    return {DISTRIBUTION: version_of(DISTRIBUTION), **required_by(DISTRIBUTION)}, *_checkout()
 
 
 def cores() -> list[int]:

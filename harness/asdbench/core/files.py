@@ -6,8 +6,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import platform
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,11 @@ from typing import Any
 import msgspec
 
 from asdbench.errors import RunError
+
+PART = ".part"
+"""Suffix of files and folders that are being written."""
+ABANDONED_S = 86_400.0
+"""After how long what another machine has begun to write counts as abandoned: writing a result takes seconds."""
 
 
 def sizes_of(folder: Path) -> dict[str, int]:
@@ -64,8 +71,10 @@ def writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
-        # Flushed before the rename, or a power cut could leave an empty file under the final name.
-        _flush(temporary)
+        # Flushed before the rename, or a power cut could leave an empty file under the final name. A folder that is being
+        # filled is flushed as a whole, file by file, and flushing takes milliseconds.
+        if not any(folder.suffix == PART for folder in path.parents):
+            _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         if _is_elsewhere(path, error):
@@ -86,22 +95,63 @@ def new_folder(path: Path) -> Iterator[Path]:
         RunError: The disk is full or not writable; nothing appears at ``path``.
         OSError: The block could not read a file elsewhere.
     """
+    with folder_beside(path) as temporary:
+        yield temporary
+        with contextlib.suppress(FileExistsError):
+            settle(temporary, path)
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``, for ``settle``; it is deleted at the end.
+
+    Raises:
+        RunError: The disk is full or not writable.
+        OSError: The block could not read a file elsewhere.
+    """
     temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        with contextlib.suppress(FileExistsError):
-            _rename_folder(temporary, path)
     except OSError as error:
         if _is_elsewhere(path, error):
             raise
         raise write_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Give a temporary folder its final name in one step, so that of several writers one alone succeeds.
+
+    Raises:
+        FileExistsError: There is a folder at ``path``; both are untouched.
+    """
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            _flush(file)
+    _rename_folder(temporary, path)
+
+
+def writer_id() -> str:
+    """Return a name for what this process writes: machine, process and a random number, without dots."""
+    return f"{_host()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def is_abandoned(temporary: Path) -> bool:
+    """Return whether the process that wrote a temporary file or folder is gone.
+
+    Of a process on another machine that is unknown: what it writes counts as abandoned after a day.
+    """
+    words = temporary.name.removesuffix(PART).rpartition(".")[2].rsplit("-", 2)
+    if len(words) != 3 or not words[1].isdecimal():
+        return True  # named by an earlier version, which let a single process at a time write
+    if words[0] == _host():
+        return not Path("/proc", words[1]).exists()
+    with contextlib.suppress(FileNotFoundError):  # it is finished by now
+        return time.time() - temporary.stat().st_mtime > ABANDONED_S
+    return False
 
 
 @contextlib.contextmanager
@@ -221,9 +271,13 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _beside(path: Path) -> Path:
     """Return a unique hidden name in the same folder, since only a rename within one file system is atomic.
 
-    Not from ``tempfile``, whose files only their owner may read.
+    Not from ``tempfile``, whose files only their owner may read. The name tells who writes, for ``is_abandoned``.
     """
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    return path.with_name(f".{path.name}.{writer_id()}{PART}")
+
+
+def _host() -> str:
+    return platform.node().replace(".", "_")
 
 
 def _rename_folder(temporary: Path, path: Path) -> None:

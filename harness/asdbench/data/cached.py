@@ -17,13 +17,22 @@ from typing import Literal
 import msgspec
 
 from asdbench.core.config import Config
-from asdbench.core.files import is_held, locked_if_free, write_error
+from asdbench.core.files import PART, is_held, locked_if_free, write_error
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.origin import GENERATED, ORIGIN, Origin
 from asdbench.data.pack import VERSION, pack_card
 
 Kind = Literal[
-    "packs", "vaults", "generated", "hashes", "recipes", "measures", "licences", "temporary", "downloads"
+    "packs",
+    "vaults",
+    "rows",
+    "generated",
+    "hashes",
+    "recipes",
+    "measures",
+    "licences",
+    "temporary",
+    "downloads",
 ]
 DAY_S = 86400.0
 SMALL = ("hashes", "recipes", "measures")
@@ -32,7 +41,6 @@ SMALL_DAYS = 30
 CHANGED = "made by code that has changed"
 ORPHAN = "belongs to no pack"
 LEFT = "left by a killed command"
-PART = ".part"
 ABANDONED_S = 3600.0
 """Age of what no lock protects while it is written, for example a temporary file; that takes seconds."""
 
@@ -67,7 +75,7 @@ class Piece:
     lock: Path | None = None
     """Held while it is made; None: it appears whole."""
     owner: Path | None = None
-    """The pack that a vault belongs to, and is removed with."""
+    """The pack that a vault or rows belong to, and are removed with."""
 
 
 def contents(cache: Path) -> list[Piece]:
@@ -86,6 +94,7 @@ def contents(cache: Path) -> list[Piece]:
     return [
         *packs,
         *vaults,
+        *(_rows(place, packs) for place in _folders(cache / "rows")),
         *map(_generated, _folders(cache / "generated")),
         *(_file(kind, file) for kind, pattern in files.items() for file in _present(cache, pattern)),
         *_temporary(cache),
@@ -128,9 +137,9 @@ def prune(cache: Path, *, unused_s: float | None = None, dry_run: bool = False) 
     for piece in pieces:
         reason = piece.reason or _too_old(piece, now - piece.used, unused_s=unused_s)
         # A vault without its pack would only cost room; a pack without its vault is decoded again.
-        vaults = [other for other in pieces if other.owner == piece.path]
-        if reason and _remove(piece, vaults=vaults, dry_run=dry_run):
-            removed += [replace(each, reason=reason) for each in (piece, *vaults)]
+        belongings = [other for other in pieces if other.owner == piece.path]
+        if reason and _remove(piece, belongings=belongings, dry_run=dry_run):
+            removed += [replace(each, reason=reason) for each in (piece, *belongings)]
     return removed
 
 
@@ -148,8 +157,8 @@ def _too_old(piece: Piece, age_s: float, *, unused_s: float | None) -> str:
     return f"not used for {limit / DAY_S:g} days" if limit >= DAY_S else f"not used for {limit:g} s"
 
 
-def _remove(piece: Piece, *, vaults: Sequence[Piece], dry_run: bool) -> bool:
-    """Remove a piece with the vaults that belong to it; return False if a command is making or using it."""
+def _remove(piece: Piece, *, belongings: Sequence[Piece], dry_run: bool) -> bool:
+    """Remove a piece with what belongs to it; return False if a command is making or using it."""
     if dry_run:
         return not any(_is_busy(file) for file in (piece.lock, piece.marker))
     with contextlib.ExitStack() as locks:
@@ -158,7 +167,7 @@ def _remove(piece: Piece, *, vaults: Sequence[Piece], dry_run: bool) -> bool:
         if _is_busy(piece.marker):
             return False
         try:
-            for each in (piece, *vaults):
+            for each in (piece, *belongings):
                 _delete(each.path)
         except OSError as error:
             raise write_error(piece.path, error) from error
@@ -194,6 +203,14 @@ def _vault(place: Path, origin: Origin | None, *, packs: Sequence[Piece], named:
     owners = [pack.path for pack in packs if _identity(pack.path) == (origin.pack, origin.ids)]
     piece = _folder("vaults", place, dataset=_dataset_of(origin.pack), reason="" if owners else orphan)
     return replace(piece, owner=owners[0] if owners else None)
+
+
+def _rows(place: Path, packs: Sequence[Piece]) -> Piece:
+    """Return the tables of rows that the jobs of a pack share."""
+    owners = [pack.path for pack in packs if pack.path.name == place.name]
+    return replace(
+        _folder("rows", place, reason="" if owners else ORPHAN), owner=owners[0] if owners else None
+    )
 
 
 def _generated(place: Path) -> Piece:
@@ -235,7 +252,7 @@ def _temporary(cache: Path) -> Iterator[Piece]:
             yield replace(
                 _file("temporary", rest), bytes=_size(rest), reason=LEFT, lock=place / f"{name}.lock"
             )
-    for pattern in (".", "vaults", "vaults/*", "recipes", "measures"):
+    for pattern in (".", "vaults", "vaults/*", "rows/*", "recipes", "measures"):
         for rest in _present(cache, f"{pattern}/.*{PART}"):
             piece = replace(_file("temporary", rest), bytes=_size(rest))
             yield replace(piece, reason=LEFT if _is_abandoned(piece.used) else "")

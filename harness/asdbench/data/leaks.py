@@ -8,7 +8,7 @@ import numpy as np
 
 from asdbench.data.dataset import Fold
 from asdbench.data.folds import twins
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 
 
 def known_leak(prepared: Prepared, folds: Sequence[Fold]) -> str | None:

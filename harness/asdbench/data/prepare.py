@@ -9,8 +9,6 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,12 +20,13 @@ from numpy.typing import NDArray
 
 from asdbench.core.files import Hold, locked, mark_used, new_folder, write_json
 from asdbench.core.fingerprints import source_hash_of
-from asdbench.data.completeness import Completeness, completeness
+from asdbench.data.completeness import completeness
 from asdbench.data.dataset import Card, Dataset, ExaminedDataset, GeneratedDataset, LocatedDataset, Row
 from asdbench.data.declared import check_card, check_rows
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
-from asdbench.data.pack import VERSION, Pack, build_pack, digest_of, pack_card
+from asdbench.data.pack import VERSION, build_pack, digest_of, pack_card
+from asdbench.data.prepared import LabelledRows, Prepared
 from asdbench.data.vault import (
     RESERVED,
     SCORES,
@@ -40,45 +39,9 @@ from asdbench.data.vault import (
     write_vault,
 )
 from asdbench.errors import DataError, blamed_on
-from asdbench.messages.progress import OnProgress, Progress
+from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A dataset that is ready to run on."""
-
-    dataset: Dataset
-    card: Card
-    rows: tuple[Row, ...]
-    """In the order of their content, so that the same data gives the same order everywhere."""
-    ids: NDArray[np.int64]
-    """Secret item id of each row."""
-    decoded: list[str]
-    """SHA-256 of each row's decoded source, whatever options it was read with."""
-    pack: Path
-    """Folder of the pack, the only one that jobs know."""
-    vault: Path
-    """Folder of the vault, for the evaluator; it is elsewhere, under a name that the pack does not reveal."""
-    samples: str
-    """Hash of all decoded samples, whatever options they were read with."""
-    manifest: str
-    """Hash of all contents, columns and labels: equal for equal data, wherever it is stored."""
-    completeness: Completeness
-    holds: tuple[Hold, ...] = ()
-    """Keep ``asdbench cache prune`` from removing the pack and generated data as long as this value lives."""
-
-    @cached_property
-    def opened(self) -> Pack:
-        """The open pack; all of planning shares it."""
-        return Pack(self.pack)
-
-    @cached_property
-    def outermost(self) -> tuple[str, frozenset[str]]:
-        """The outermost result column and its values; the name is empty if results have no groups."""
-        column = next(iter(self.card.groups), "")
-        return column, frozenset(row.columns.get(column, "") for row in self.rows)
 
 
 def prepare(
@@ -192,6 +155,28 @@ def indexed(dataset: Dataset, root: Path) -> list[Row]:
     """Return the rows of a dataset; raises the errors of ``calling``."""
     with calling(dataset.card.name, to=f"list its items under {root}"):
         return list(dataset.index(root))
+
+
+def labelled_rows(
+    dataset: Dataset, root: Path, *, cache: Path, on_progress: OnProgress = ignore_progress
+) -> LabelledRows:
+    """Return what a dataset publishes of its items, labels included; nothing is decoded.
+
+    Args:
+        dataset: The dataset.
+        root: Folder of datasets.
+        cache: Gets generated data and the hashes of files.
+        on_progress: Gets how much is generated and hashed.
+
+    Raises:
+        DataError: The data are absent or damaged.
+        PluginError: The dataset's own code fails.
+    """
+    dataset, root = placed(dataset, root, cache=cache, on_progress=on_progress)
+    found = indexed(dataset, root)
+    hashes = content_hashes(root, (str(row.source) for row in found), cache=cache, on_progress=on_progress)
+    rows = _in_order(found, hashes)
+    return LabelledRows(card=dataset.card, rows=tuple(rows), manifest=_manifest(rows))
 
 
 @contextlib.contextmanager

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from asdbench.core.info import Info
 from asdbench.core.seeding import seed_for
 from asdbench.data.pack import Pack
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items, ItemSource
-from asdbench.messages.jobs import JobSpec, RowSet
+from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import OnProgress, Progress
+from asdbench.messages.rows import RowSet
 
 
 @contextlib.contextmanager
@@ -29,8 +31,17 @@ def arithmetic(*, threads: int) -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     # The last bits of a matrix product depend on the number of threads, in numpy and scikit-learn too.
-    with threadpool_limits(threads):
+    with thread_pools().limit(limits=threads):
         yield
+
+
+@functools.cache
+def thread_pools() -> ThreadpoolController:
+    """Return the libraries with threads of their own that this process, or the one it was forked from, has loaded.
+
+    To look for them among hundreds of files takes as long as a short job.
+    """
+    return ThreadpoolController()
 
 
 def detector_of(spec: JobSpec, *, device: str | None = None) -> Detector:
@@ -43,10 +54,8 @@ def detector_of(spec: JobSpec, *, device: str | None = None) -> Detector:
     Raises:
         ConfigError: The method's options do not fit the shapes of the data.
     """
-    # The first axis is cut to one length for all items; the others are the same for every item of a pack.
-    trailing = Pack(Path(spec.pack)).shape_of(spec.train.ids[0])[1:]
     info = Info(
-        item_shape=(spec.length, *trailing),
+        item_shape=(spec.length, *spec.trailing),
         sample_rate=spec.sample_rate,
         device=device or spec.device,
         classes=tuple(spec.classes),
@@ -88,7 +97,7 @@ def items_of(
     )
     if on_gpu:
         source.keep_on_device_if_it_fits()
-    first = np.cumsum([0] + [len(rows.ids) for rows in sets])
+    first = np.cumsum([0] + [rows.count for rows in sets])
     return [
         _view(source, rows, positions=np.arange(start, stop))
         for rows, start, stop in zip(sets, first[:-1], first[1:], strict=True)

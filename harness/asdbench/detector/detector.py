@@ -58,6 +58,9 @@ class Detector:
         # Names in saved files; what ``root`` does not reach is in no checkpoint.
         self.root = nn.ModuleDict({"featurizer": self.featurizer, "model": self.model})
         self.state: State = {}
+        self.rules: list[str] = []
+        """Concessions to this machine, one sentence each, for the record."""
+        self._batch = BATCH.get(torch.device(self.info.device).type, 16)
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Fit the featurizer and the model; ``fit_scorer`` fits the scorer on the outputs."""
@@ -69,13 +72,26 @@ class Detector:
     def outputs(self, items: Items) -> dict[str, NDArray[Any]]:
         """Return all outputs of the model: name -> ``[n, segments, ...]``, float32.
 
+        Where a GPU lacks the memory, batches are halved: row i of an output depends on item i alone.
+
         Raises:
             PluginError: An output has fewer than two axes, its first axis is not the items, or its segments are wrong.
         """
+        while True:
+            try:
+                return self._outputs(items)
+            except torch.OutOfMemoryError:
+                if self._batch == 1:
+                    raise
+                self._batch //= 2
+                self.rules = [f"outputs of {self._batch} items at a time, for want of memory on the GPU"]
+            torch.cuda.empty_cache()  # here, where the error and with it the failed batch are gone
+
+    def _outputs(self, items: Items) -> dict[str, NDArray[Any]]:
         self.root.eval()
         pieces: dict[str, list[NDArray[Any]]] = {}
         with torch.no_grad(), self._precision():
-            for batch in items.batches(BATCH.get(torch.device(self.info.device).type, 16)):
+            for batch in items.batches(self._batch):
                 found = checked_outputs(self.model.outputs(batch), model=self.recipe.model, items=len(batch))
                 if fault := self.breach({name: tuple(value.shape[1:]) for name, value in found.items()}):
                     raise Breach(self.recipe.model, fault)
@@ -86,9 +102,12 @@ class Detector:
     def fit_scorer(self, items: Items) -> None:
         """Fit the scorer on the outputs for normal items; does nothing if the scorer learns nothing."""
         if self.scorer.learns:
-            outputs = self.outputs(items)
-            state = self.scorer.fit(self._readable(outputs), _context(items))
-            self.state = checked_state(state, scorer=self.recipe.scorer)
+            self.state = self.state_of(self.outputs(items), context_of(items))
+
+    def state_of(self, outputs: Outputs, context: ItemContext) -> State:
+        """Return what the scorer learns from the outputs for normal items."""
+        state = self.scorer.fit(self._readable(outputs), context)
+        return checked_state(state, scorer=self.recipe.scorer)
 
     def score(self, items: Items) -> NDArray[np.float64]:
         """Return one anomaly score per item, ``[n]``, float64, higher = more anomalous; of a classifier ``[n, classes]``.
@@ -97,10 +116,16 @@ class Detector:
             PluginError: The scorer returns the wrong shape or a score that is not finite, or reads an output that the
                 model does not give.
         """
-        outputs = self.outputs(items)
-        found = self.scorer.score(self.state, self._readable(outputs), _context(items))
+        return self.scores_of(self.outputs(items), context_of(items))
+
+    def scores_of(
+        self, outputs: Outputs, context: ItemContext, *, state: State | None = None
+    ) -> NDArray[np.float64]:
+        """Return the scores of n items with given outputs, like ``score``; with another state than the detector's own."""
+        own = self.state if state is None else state
+        found = self.scorer.score(own, self._readable(outputs), context)
         scores = checked_scores(
-            found, scorer=self.recipe.scorer, items=len(items), targets=len(self.info.targets)
+            found, scorer=self.recipe.scorer, items=len(context.claim), targets=len(self.info.targets)
         )
         return aggregate(scores, self.recipe.common.aggregate)
 
@@ -216,7 +241,8 @@ def aggregate(scores: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64
     return np.asarray(chosen.mean(axis=1))
 
 
-def _context(items: Items) -> ItemContext:
+def context_of(items: Items) -> ItemContext:
+    """Return what a scorer may know about items besides the outputs."""
     return ItemContext(claim=items.claim.cpu().numpy(), columns=items.columns)
 
 

@@ -22,9 +22,11 @@ from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
 from asdbench.jobs.probe import RULE, depends_on_batch
-from asdbench.messages.jobs import JobSpec, RowSet
+from asdbench.jobs.pseudo import imitated
+from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import OnProgress, Progress
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
+from asdbench.messages.rows import RowSet
 from asdbench.results.store import Store
 
 TIMED_ITEMS = 64
@@ -34,21 +36,26 @@ TIMED_ALONE = 8
 
 
 def run_job(spec: JobSpec, on_progress: OnProgress) -> None:
-    """Run one job; its result is in the store when this returns."""
-    with arithmetic(threads=spec.threads):
-        if spec.kind == "fit":
-            _fit(spec, on_progress)
-        else:
-            _score(spec, on_progress)
-
-
-def _fit(spec: JobSpec, on_progress: OnProgress) -> None:
+    """Run one job unless its result is in the store, where it is when this returns."""
     store = Store(Path(spec.store))
-    work = store.work_folder(spec.model_id)
-    # The worker of a killed run may still be alive and writing here; the kernel frees its lock when it dies.
-    with locked(work.with_name(f"{work.name}.lock")):
-        if store.fit_record(spec.model_id) is None:  # that worker may have finished while this one waited
-            _fit_alone(spec, store, work=work, on_progress=on_progress)
+    # The worker of a killed run or of another shard may be at the same job; the kernel frees its lock when it dies.
+    with locked(store.lock_file(spec.job_id)), arithmetic(threads=spec.threads):
+        if store.has_result(spec):  # that worker may have finished while this one waited
+            return
+        if spec.kind == "fit":
+            _fit(spec, store, on_progress=on_progress)
+        else:
+            _score(spec, store, on_progress=on_progress)
+
+
+def _fit(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
+    try:
+        _fit_alone(spec, store, work=store.work_folder(spec.model_id), on_progress=on_progress)
+    except FileNotFoundError:
+        # Some network file systems lose locks. Another worker then trained the same model in the same folder, stored it,
+        # and removed the checkpoints of both.
+        if not store.has_result(spec):
+            raise
 
 
 def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgress) -> None:
@@ -74,7 +81,7 @@ def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgre
     kept = [entry.epoch for entry in log if entry.checkpoint and entry.stage == stage] or [0]
     spent = time.monotonic() - started
     size = size_of(detector)
-    with store.filling(store.model_folder(spec.model_id)) as folder:
+    with store.new_model(spec.model_id) as folder:
         detector.save(folder / "model.safetensors")  # the last checkpoint
         for epoch in kept[:-1]:
             link_or_copy(
@@ -102,8 +109,7 @@ def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgre
     shutil.rmtree(work, ignore_errors=True)  # last, so that a kill before the model is stored loses nothing
 
 
-def _score(spec: JobSpec, on_progress: OnProgress) -> None:
-    store = Store(Path(spec.store))
+def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
     fitted = store.fit_record(spec.model_id)
     if fitted is None:
         raise RunError(
@@ -113,10 +119,11 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
     started = time.monotonic()
     names = ("held", "validation", "test")
     learnt = spec.train if detector.scorer.learns else RowSet()
-    sets = (learnt, spec.held, spec.validation, spec.test)
-    train, *parts = items_of(spec, detector, sets=sets, on_progress=on_progress)
+    foreign = spec.imitation.others if spec.imitation else RowSet()
+    sets = (learnt, spec.held, spec.validation, spec.test, foreign)
+    train, *parts, others = items_of(spec, detector, sets=sets, on_progress=on_progress)
     roles = dict(zip(names, parts, strict=True))
-    pieces = []
+    pieces, pseudo = [], []
     # Every checkpoint is scored, so that the evaluator can apply any selection rule later without running jobs. They
     # come in order: afterwards the detector holds the last one, which is what is saved.
     for number, epoch in enumerate(fitted.checkpoints):
@@ -124,13 +131,19 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
         detector.fit_scorer(train)
         scores = {role: _scores(detector, items) for role, items in roles.items()}
         pieces += [_table(spec, values, role=role, epoch=epoch) for role, values in scores.items()]
+        if spec.imitation is not None:
+            kinds = spec.imitation.kinds
+            made = imitated(detector, roles["held"], learnt=train, others=others, kinds=kinds, seed=spec.seed)
+            pseudo.append(made.assign(checkpoint=epoch))
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
-    with store.filling(store.score_folder(spec.job_id)) as folder:
+    with store.new_scores(spec.job_id) as folder:
         detector.save(folder / "detector.safetensors")
         pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+        if pseudo:
+            pd.concat(pseudo, ignore_index=True).to_parquet(folder / "pseudo.parquet", index=False)
         record = ScoreRecord(
             score_id=spec.job_id,
             model_id=spec.model_id,
@@ -142,6 +155,7 @@ def _score(spec: JobSpec, on_progress: OnProgress) -> None:
             environment=environment(),
             rules=[
                 *spec.rules,
+                *detector.rules,
                 *detector.scorer.rules(detector.state),
                 *([_probed(fitted)] if dependent else []),
             ],
@@ -163,7 +177,7 @@ def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) 
 
     No features are cached. A first pass that does not count loads what is loaded on first use.
     """
-    if not spec.test.ids:
+    if not spec.test.count:
         return 0.0, None
     [items] = items_of(spec, detector, sets=(spec.test,), on_progress=on_progress, keep_features=False)
     some = items[:TIMED_ITEMS]
@@ -194,7 +208,7 @@ def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:
 
 
 def _table(spec: JobSpec, scores: NDArray[np.float64], *, role: str, epoch: int) -> pd.DataFrame:
-    items = len(getattr(spec, role).ids)
+    items = getattr(spec, role).count
     # A classifier has a column for each class; the evaluator renames all of them by seed and class.
     names = [f"score_{k}" for k in range(len(spec.targets))] or ["score"]
     table = pd.DataFrame(scores.reshape(items, len(names)), columns=names)

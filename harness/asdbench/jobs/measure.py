@@ -44,6 +44,12 @@ def has_cuda(message: bytes) -> bytes:
     return msgspec.msgpack.encode(torch.cuda.is_available())
 
 
+def gpu_memory(message: bytes) -> bytes:
+    """Return the memory of each CUDA device in bytes; the message is empty."""
+    count = range(torch.cuda.device_count())
+    return msgspec.msgpack.encode([torch.cuda.get_device_properties(each).total_memory for each in count])
+
+
 def _measure(spec: JobSpec) -> Measure:
     try:
         detector = detector_of(spec, device="cpu")

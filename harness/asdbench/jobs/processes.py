@@ -20,7 +20,6 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import cast
 
-from asdbench.core.environment import cores
 from asdbench.errors import RunError
 
 WORKER = "asdbench.jobs.worker"
@@ -44,8 +43,9 @@ def start_server() -> None:
     # The server must import the same code as this process, wherever that was found. glibc reads its settings at start
     # only, so they have to be in the environment of the server itself.
     path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # As many as a job can ask for; the command line has set it to one for the process that plans.
-    threads = {"OPENBLAS_NUM_THREADS": str(len(cores()))}
+    # A worker asks for as many threads as its job has. Those that the server has itself would be started again in every
+    # worker, whatever it asks for, and wait for work in a loop that takes more time than a short job.
+    threads = {"OPENBLAS_NUM_THREADS": "1"}
     # The server starts the tracker if nobody has, which would unblock Ctrl-C again just before the server itself starts.
     resource_tracker.ensure_running()
     with _environment(HEAP | path | threads), _interrupts_later():

@@ -16,18 +16,24 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
+import torch
 
 from asdbench.errors import AsdbenchError
 from asdbench.jobs.job import run_job
 from asdbench.jobs.processes import die_with
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Event, OnProgress, Progress, Status, ignore_progress
+from asdbench.messages.progress import Event, GpuFault, OnProgress, Progress, Status, ignore_progress
 
-OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
-"""Out-of-memory messages of torch on the CPU, and of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
+GPU_OUT_OF_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+"""Out-of-memory messages of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
+OUT_OF_MEMORY = ("can't allocate memory", *GPU_OUT_OF_MEMORY)
+"""The same, and that of torch on the CPU."""
+GPU_ERRORS = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "CUFFT_")
 
 
-def work(message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, command: int) -> None:
+def work(
+    message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, gpu: str | None, command: int
+) -> None:
     """Run the job that ``message`` describes and report through ``pipe``.
 
     Args:
@@ -35,6 +41,7 @@ def work(message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, c
         pipe: Where its events go.
         pinned: The cores that it may use; empty: all.
         scratch: Folder for temporary files.
+        gpu: The only GPU that it may see; None: all that there are.
         command: The process that it must not outlive.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
@@ -42,6 +49,8 @@ def work(message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, c
     die_with(command)
     if pinned:
         os.sched_setaffinity(0, pinned)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # CUDA, which has not been started yet, reads it once
     _use_scratch(scratch)
     # Standard output carries results; what a plugin prints goes to standard error, even from C code.
     os.dup2(2, 1)
@@ -74,9 +83,14 @@ def run_to_end(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Event
     # The border of the worker: whatever a method raises, even SystemExit, fails its own job and not the run.
     except BaseException as error:  # noqa: BLE001
         return Event(
-            job_id=job.job_id, status=_status(error), message=_message(error), detail=traceback.format_exc()
+            job_id=job.job_id,
+            status=_status(error),
+            message=_message(error),
+            detail=traceback.format_exc(),
+            fault=_fault(error),
         )
-    return Event(job_id=job.job_id, status="ok")
+    peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
+    return Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
 
 
 def _send(pipe: Connection, event: Event) -> None:
@@ -89,6 +103,14 @@ def _status(error: BaseException) -> Status:
     # By name, which covers the class of torch and those of other libraries alike.
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return "oom" if named or any(words in str(error) for words in OUT_OF_MEMORY) else "error"
+
+
+def _fault(error: BaseException) -> GpuFault | None:
+    text = str(error)
+    # torch raises this class for the memory of GPUs alone.
+    if type(error).__name__ == "OutOfMemoryError" or any(words in text for words in GPU_OUT_OF_MEMORY):
+        return "gpu_memory"
+    return "gpu" if any(words in text for words in GPU_ERRORS) else None
 
 
 def _message(error: BaseException) -> str:

@@ -13,7 +13,9 @@ class Needs(Config, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     """Largest memory on the host."""
     gpu_bytes: int | None = None
-    """Largest memory on the GPU."""
+    """Largest memory on the GPU, as torch counts what it has allocated."""
+    alike: str = ""
+    """Jobs with the same text are expected to need the same; empty: no other job is like it."""
 
 
 UNKNOWN = Needs()

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asdbench.core.config import Config
+from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Recipe
 
+PseudoKind = Literal["shuffled", "other_domain", "other_class", "other_attribute", "fault"]
+"""How a pseudo-anomaly is made of normal items; see ``asdbench.jobs.pseudo``."""
 
-class RowSet(Config, frozen=True, kw_only=True):
-    """Rows of a fold, reduced to what a job may know about them; all lists have one value per row."""
 
-    ids: list[int] = []
-    """Item ids in the pack, a secret permutation: they reveal neither name nor order of the files."""
-    claim: list[int] = []
-    """Index of the claimed class in ``JobSpec.classes``; -1: outside the unit."""
-    own: list[bool] = []
-    """False: an auxiliary negative from another unit."""
-    target: list[int] = []
-    """Index of the true class in ``JobSpec.targets``, for training items of a classification task; else -1."""
-    columns: dict[str, list[str]] = {}
-    """Public columns: in training all of them, otherwise those known at run time."""
+class Imitation(Config, frozen=True, kw_only=True):
+    """What a score job makes of held-out normal items, to be scored beside them."""
+
+    kinds: list[PseudoKind]
+    """Kinds that the data do not allow are left out."""
+    others: RowSet = RowSet()
+    """Normal items of other units, for a unit of one class."""
 
 
 class JobSpec(Config, frozen=True, kw_only=True):
@@ -44,6 +42,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """Classes to tell apart in a classification task."""
     length: int
     """Length along the first axis that every item is cut to."""
+    trailing: tuple[int, ...] = ()
+    """Shape of every item after the first axis."""
     sample_rate: int | None
     """In Hz."""
     scaled: bool = False
@@ -56,6 +56,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """The protocol's own validation items; a fit job has none."""
     test: RowSet = RowSet()
     """A fit job has none: a model cannot depend on the items it will be tested on."""
+    imitation: Imitation | None = None
+    """Pseudo-anomalies that a score job makes for tuning; None: none."""
     seed: int
     device: str
     threads: int
@@ -66,11 +68,7 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """Memory for features; see ``ItemSource``."""
 
 
-WHOLE = "all"
-"""Name of the unit that comprises a whole fold."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One method on one unit of one fold with one seed."""
 
@@ -83,7 +81,7 @@ class Case:
     seed: int
     fit: JobSpec
     score: JobSpec
-    content: list[str]
+    content: tuple[bytes, ...]
     """Hashes of what the model learns from, one for each use."""
     inapplicable: str | None = None
     """Why the method cannot be run on this unit; None: it can."""

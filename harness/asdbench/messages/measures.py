@@ -35,4 +35,4 @@ class MeasureTask(Config, frozen=True, kw_only=True):
     """Detectors to measure, or to time."""
 
     specs: list[JobSpec]
-    """One job for each detector to build; its first row is enough."""
+    """One job for each detector to build."""

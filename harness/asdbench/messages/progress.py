@@ -53,6 +53,10 @@ class EpochLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """True: a checkpoint was saved after this epoch."""
 
 
+GpuFault = Literal["gpu_memory", "gpu"]
+"""What can go wrong on a GPU: it has no memory left, or CUDA reports any other error."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A message from a running job: progress, or how it ended."""
 
@@ -64,3 +68,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Why it failed, in one line."""
     detail: str = ""
     """The traceback, if there is one."""
+    fault: GpuFault | None = None
+    """What went wrong on the GPU, if that ended the job; perhaps through another job there."""
+    gpu_bytes: int = 0
+    """Largest memory that torch allocated on the GPU, when the job has ended; 0 on a CPU."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -13,18 +14,45 @@ from asdbench.errors import ConfigError
 
 Selection = Literal["last", "validation", "test"]
 Aggregate = Literal["mean", "max", "upper_half", "lower_half"]
+ObjectiveName = Literal["validation", "pseudo", "faults"]
+"""What ``asdbench tune`` grades options by."""
 
 
+UNIT = ":"
+"""Between a unit and an option of it, as in ``fan:lr=0.002``."""
 _SELECTOR = re.compile(r'(?P<name>[\w.-]+)(?:\[(?P<options>(?:[^\[\]"]|"[^"]*")*)\])?')
 _NEEDS_QUOTES = re.compile(r"[,\[\]\s]")
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*")+')
 
 
+class Tuned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How options were chosen by ``asdbench tune``: on which data, by which objective. No test label was part of it."""
+
+    study: str
+    """Name of the study."""
+    selection: Literal["validation"] = "validation"
+    objective: ObjectiveName
+    value: float
+    """Objective of the chosen options, in [0, 1]."""
+    default: float | None
+    """Objective of the method's own options; None: it has none."""
+    trials: int
+    """Number of trials that the options were chosen from."""
+    sampler: str
+    dataset: str
+    """The dataset with its options."""
+
+
 class Selector(msgspec.Struct, frozen=True):
-    """How users name a method or dataset: a name with options as text, for example ``stgram_afpa[epochs=5]``."""
+    """How users name a method or dataset: a name with options as text, for example ``stgram_afpa[epochs=5]``.
+
+    An option of a method may be of a single unit: ``serial_oe[fan:lr=0.002]``.
+    """
 
     name: str
     options: Mapping[str, str] = {}
+    tuned: Tuned | None = None
+    """How the options were chosen; None: by the user."""
 
     def __str__(self) -> str:
         """Return the text a user would type, with the options in alphabetical order."""
@@ -127,6 +155,63 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Which checkpoint counts there; None: the method's own rule."""
 
 
+class Between(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="between"):
+    """A range of numbers, both ends included; whole numbers if both ends are.
+
+    Example:
+        ``Between(low=1e-4, high=1e-2, log=True)``
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    """True: values are spread evenly on a logarithmic scale."""
+    when: Mapping[str, tuple[Any, ...]] = {}
+    """The option is searched only where each of these earlier options has one of the values; empty: always."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ConfigError(f"a range needs low < high, got {self.low}..{self.high}")
+        if self.log and self.low <= 0:
+            raise ConfigError(f"a logarithmic range needs low > 0, got {self.low}..{self.high}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the values are whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values by which a declaration is checked."""
+        return (self.low, self.high)
+
+
+class OneOf(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="one_of"):
+    """A choice among values, for example of a paper's grid.
+
+    Example:
+        ``OneOf(values=("gmm", "lof"))``
+    """
+
+    values: tuple[Any, ...]
+    when: Mapping[str, tuple[Any, ...]] = {}
+    """See ``Between.when``."""
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError("a choice needs at least one value, got none")
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values by which a declaration is checked."""
+        return self.values
+
+
+Span = Between | OneOf
+Space = Mapping[str, Span]
+"""Option -> its values, in the order of choosing: a span may depend on those before it."""
+
+
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """A paper's method: which featurizer, model and scorer it combines, and with which options. Holds no code.
 
@@ -185,6 +270,10 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing. Every table marks the row."""
     presets: Mapping[str, Mapping[str, Any]] = {}
     """Named sets of options, chosen with ``NAME[preset=...]``."""
+    space: Space = {}
+    """Option -> the values that ``asdbench tune`` searches, named as in ``defaults``; empty: those of ``--param`` alone."""
+    grids: Mapping[str, Space] = {}
+    """Further search spaces by name, for example the values that the paper tried; chosen with ``--space NAME``."""
     reduced_presets: tuple[str, ...] = ()
     """Presets with a smaller training budget than the paper's. Every table marks them."""
     requires: Mapping[str, str] = {}

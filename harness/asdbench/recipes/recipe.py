@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from asdbench.core.config import Config
 from asdbench.errors import unknown
-from asdbench.plugin.entries import Aggregate, Selection
+from asdbench.plugin.entries import Aggregate, Selection, Tuned
 
 PartName = Literal["featurizer", "model", "scorer"]
 PARTS: tuple[PartName, ...] = ("featurizer", "model", "scorer")
@@ -96,6 +96,8 @@ class Recipe(Config, frozen=True, kw_only=True, tag_field="kind", tag="method"):
     """What public sources do not state about the method; empty: nothing."""
     changed: dict[str, Any]
     """Options that the user set."""
+    tuned: Tuned | None = None
+    """How these were chosen by tuning; None: they were not."""
     units: dict[str, Recipe] = {}
     """Recipes of single units that the method has its own options for."""
 

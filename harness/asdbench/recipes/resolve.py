@@ -13,7 +13,7 @@ from asdbench.core.config import Config, convert
 from asdbench.core.environment import DISTRIBUTION, required_by
 from asdbench.core.fingerprints import file_hash_of, identifier
 from asdbench.errors import ConfigError, PluginError, unknown
-from asdbench.plugin.entries import Ensemble, Method, Selector, Setting
+from asdbench.plugin.entries import UNIT, Ensemble, Method, Selector, Setting
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.parts import check_offered, part_config
 from asdbench.recipes.recipe import PARTS, CommonOptions, EnsembleRecipe, Part, PartName, Recipe
@@ -27,6 +27,7 @@ COMPUTING = (
     "asdbench.dsp",
     "asdbench.jobs.job",
     "asdbench.jobs.probe",
+    "asdbench.jobs.pseudo",
 )
 """The harness code that computes results; a change of it makes results stale."""
 PLANNING = (
@@ -125,14 +126,14 @@ def resolve(registry: Registry, selector: Selector, *, dataset: str) -> Recipe:
             owner = registry.owner("method", method.name)
             raise PluginError(f"method {method.name!r} of plugin {owner} is wrong in its {fault}") from error
         raise
-    return msgspec.structs.replace(whole, units=dict(zip(method.units, units, strict=True)))
+    return msgspec.structs.replace(whole, units=dict(zip(_units(method, selector), units, strict=True)))
 
 
 def _own_fault(registry: Registry, selector: Selector, *, dataset: str) -> str | None:
     """Return what is wrong with the options that a method sets itself; None: only the user's can be."""
     method = registry.method(selector.name)
     own = Selector(selector.name, {key: value for key, value in selector.options.items() if key == "preset"})
-    for unit, each in zip(["", *method.units], layers_of(registry, own, dataset=dataset), strict=True):
+    for unit, each in zip(["", *_units(method, own)], layers_of(registry, own, dataset=dataset), strict=True):
         *layers, _ = each
         faults = [
             _fault(registry, own, dataset=dataset, layers=layers[:count]) for count in range(len(layers) + 1)
@@ -184,6 +185,7 @@ def _resolve(registry: Registry, selector: Selector, *, dataset: str, layers: La
         selection=setting.selection or method.selection,
         approximate=method.approximate,
         changed=dict(selector.options),
+        tuned=selector.tuned,
         units={},
         **parts,
     )
@@ -226,14 +228,27 @@ def layers_of(registry: Registry, selector: Selector, *, dataset: str) -> list[L
         ConfigError: The preset is unknown.
     """
     method = registry.method(selector.name)
-    return [_layers(method, selector, dataset=dataset, unit=unit) for unit in ({}, *method.units.values())]
+    return [_layers(method, selector, dataset=dataset, unit=unit) for unit in ("", *_units(method, selector))]
 
 
-def _layers(method: Method, selector: Selector, *, dataset: str, unit: Mapping[str, Any]) -> Layers:
-    user = dict(selector.options)
+def _units(method: Method, selector: Selector) -> list[str]:
+    """Return the units with options of their own, the method's and the user's."""
+    users = (key.partition(UNIT)[0] for key in selector.options if UNIT in key)
+    return list(dict.fromkeys([*method.units, *users]))
+
+
+def _layers(method: Method, selector: Selector, *, dataset: str, unit: str) -> Layers:
+    user = {key: value for key, value in selector.options.items() if UNIT not in key}
     preset = _preset(method, user.pop("preset", None))
     setting = method.on.get(dataset, Setting(options={}))
-    return [method.defaults, unit, setting.options, preset, user]
+    # As ``Recipe.on_unit`` does: ``fan/00`` takes the options of ``fan`` unless it has its own.
+    own = method.units.get(unit) or method.units.get(unit.partition("/")[0]) or {}
+    of_unit = {
+        key.partition(UNIT)[2]: value
+        for key, value in selector.options.items()
+        if unit and key.partition(UNIT)[0] == unit and UNIT in key
+    }
+    return [method.defaults, own, setting.options, preset, user | of_unit]
 
 
 @functools.cache

@@ -159,6 +159,7 @@ def _own(store: Store, document: RunDocument) -> Mapping[str, list[Path]]:
         "failures": [out / "failures" / f"{job}.json" for job in jobs],
         "unfinished": [store.work_folder(job) for job in jobs],
         "figures": [out / "figures" / run],
+        "status": [out / "status" / f"{run}.{kind}" for kind in ("json", "lock")],
         "document": [out / "runs" / f"{run}.json"],
     }
     return {kind: [path for path in paths if path.exists()] for kind, paths in places.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asdbench.data.dataset import Card
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.data.vault import open_vault
 from asdbench.messages.jobs import Case
 
@@ -26,12 +26,10 @@ class LabelledItems:
 def labelled_items(prepared: Prepared, cases: Sequence[Case]) -> LabelledItems:
     """Join the public columns of all items that the cases score with the vault."""
     # Most items of a release are only trained on: a table of them all would take four times as long.
-    scored = {
-        item
-        for case in cases
-        for rows in (case.score.held, case.score.validation, case.score.test)
-        for item in rows.ids
-    }
+    sets = {
+        rows for case in cases for rows in (case.score.held, case.score.validation, case.score.test)
+    }  # seeds share them
+    scored = {item for rows in sets for item in rows.ids}
     used = [k for k, item in enumerate(prepared.ids.tolist()) if item in scored]
     columns = pd.DataFrame(
         [dict(prepared.rows[k].columns) for k in used], index=prepared.ids[np.array(used, dtype=np.int64)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.metrics.table import Result, main_metric
 from asdbench.plugin.entries import Method, Printed, Selector
 from asdbench.plugin.registry import Registry

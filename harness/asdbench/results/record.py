@@ -173,10 +173,31 @@ def read_method(out: Path, run: RunDocument, *, label: str) -> RecordedMethod:
         raise RunError(
             f"the record {folder} of {label} is missing; run its command again, no retraining is needed"
         )
-    record = _read(folder / "record.json", MethodRecord)
-    _check_sizes(folder, record.sizes, label=label)
+    return read_folder(folder)
+
+
+def read_folder(folder: Path) -> RecordedMethod:
+    """Return the record in a folder with the tables of its items.
+
+    Raises:
+        RunError: A file is missing, damaged or of a version that is not supported; the message names it.
+    """
+    record = read_record(folder)
     items, validation, held = (_table(folder / f"{name}.parquet") for name in TABLES)
-    return RecordedMethod(label=label, record=record, items=items, validation=validation, held=held)
+    return RecordedMethod(
+        label=record.method.recipe.label, record=record, items=items, validation=validation, held=held
+    )
+
+
+def read_record(folder: Path) -> MethodRecord:
+    """Return the record in a folder; of the tables of its items, only the sizes are checked.
+
+    Raises:
+        RunError: A file is missing, damaged or of a version that is not supported; the message names it.
+    """
+    record = _read(folder / "record.json", MethodRecord)
+    _check_sizes(folder, record.sizes, label=record.method.recipe.label)
+    return record
 
 
 def decode(text: bytes, kind: type[T]) -> T:

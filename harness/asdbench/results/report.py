@@ -11,7 +11,7 @@ import pandas as pd
 
 from asdbench.core.environment import Environment, differences
 from asdbench.core.fingerprints import identifier
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.messages.results import Outcome, ScoreRecord
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
@@ -121,7 +121,7 @@ def _score_ms(cases: Sequence[Finished], time_of: Callable[[ScoreRecord], float 
     tested = [
         (time, count)
         for found in cases
-        if (count := len(found.case.score.test.ids)) and (time := time_of(found.score)) is not None
+        if (count := found.case.score.test.count) and (time := time_of(found.score)) is not None
     ]
     items = sum(count for _, count in tested)
     return sum(time * count for time, count in tested) / items if items else None
@@ -233,7 +233,7 @@ def _ungraded(prepared: Prepared, evaluation: Evaluation) -> str | None:
     cases = [*(found.case for found in evaluation.finished), *evaluation.unfinished]
     if evaluation.results:
         return None
-    if cases and not any(case.score.test.ids for case in cases):
+    if cases and not any(case.score.test.count for case in cases):
         return (
             f"{prepared.card.name} has only training items ({len(prepared.rows)}); add test items where its layout "
             "has them, and run the same command again"
@@ -254,8 +254,8 @@ def _untested(prepared: Prepared, evaluation: Evaluation) -> list[str]:
         return {rows[k].columns.get(group, "") for k in set(ids)}
 
     # From the cases and not from the rows, which a protocol need not use in full.
-    trained = values(k for case in cases for k in case.fit.train.ids)
-    tested = values(k for case in cases for k in case.score.test.ids)
+    trained = values(k for rows in {case.fit.train for case in cases} for k in rows.ids)
+    tested = values(k for rows in {case.score.test for case in cases} for k in rows.ids)
     names = sorted(trained - tested)
     return [f"no test items of {listed(names)}, only training items"] if names else []
 

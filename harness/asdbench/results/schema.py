@@ -13,7 +13,7 @@ from asdbench.core.config import Config
 from asdbench.core.environment import Environment
 from asdbench.messages.progress import EpochLog
 from asdbench.messages.results import Outcome, Usage
-from asdbench.plugin.entries import Printed, Selection, Selector
+from asdbench.plugin.entries import Printed, Selection, Selector, Tuned
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.traces import shown_place
 
@@ -295,10 +295,16 @@ class MethodSummary(Config, frozen=True, kw_only=True):
         return epochs_text(self.best_checkpoints)
 
     @property
+    def tuned(self) -> Tuned | None:
+        """How tuning chose the options; None: it did not, or the method is an ensemble."""
+        return self.recipe.tuned if isinstance(self.recipe, Recipe) else None
+
+    @property
     def flags(self) -> list[str]:
         """What must stand beside the method's name wherever its results are compared."""
         marks = {
             "reduced": self.reduced,
+            "tuned": self.tuned is not None,
             "approximate": bool(self.approximate),
             "batch-dependent": self.batch_dependent,
         }

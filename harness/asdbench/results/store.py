@@ -8,11 +8,13 @@
     score.json                  ``ScoreRecord``
     scores.parquet              ``place`` (of the item in its role's list of the job), ``role`` (held, validation, test),
                                 ``checkpoint`` (epoch) and ``score``; a classifier has ``score_<k>`` for each target k
+    pseudo.parquet              scores of pseudo-anomalies, of a trial of ``asdbench tune`` only: ``place`` (of the held
+                                item it stands beside), ``kind``, ``checkpoint`` and ``score``
     detector.safetensors        featurizer, model and fitted scorer of the last checkpoint, whichever one counts
 <root>/work/<model_id>/         an unfinished fit; removed when it is finished
     resume.safetensors
     checkpoints/<stage>-<epoch>.safetensors
-<root>/work/<model_id>.lock     held while the fit runs
+<root>/work/<job_id>.lock       held while the job runs
 <root>/failures/<job_id>.json   ``Failure``: why the job had no result when it last ran; removed when it succeeds
 <root>/records/<record_id>/     the results of one method in one run
     record.json                 ``MethodRecord``
@@ -20,37 +22,38 @@
     validation.parquet          the same for validation items, if the protocol has any
     held.parquet                the same for held-out items, if there are any
 <root>/runs/<run_id>.json       ``RunDocument``: the request, the outcomes of its jobs and the results
+<root>/status/<run_id>.json     ``RunStatus``, rewritten while the run goes on; with a lock that it holds
 <root>/figures/<run_id>/        default folder of ``asdbench figures``; never read here
-<root>/.lock                    held while a run uses the store
+<root>/conflicts/<id>.<writer>/ a model or scores that differ from those stored before under the same id; never read here
+<root>/.lock                    held while a run uses the store; shards of a run share it
 
 Only these files say what is finished: a job whose result is here and whole is not run again. Files and folders are
 written under a temporary name, which ends in ``.part``, and then renamed, so that a kill leaves nothing half-written.
+Models and scores are written once; see ``results.once``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from asdbench.core.config import Config
 from asdbench.core.files import new_folder, write_bytes
-from asdbench.errors import RunError
+from asdbench.messages.jobs import JobSpec
 from asdbench.messages.results import Failure, FitRecord, ScoreRecord
+from asdbench.results.occupied import OLD, check_lock, locked_folder, sweep
+from asdbench.results.once import written_once
 
 if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T", bound=Config)
-
-
-OLD = ".old.part"
-"""Suffix of a folder that was moved aside for its replacement."""
 
 
 class _Threads(msgspec.Struct):
@@ -77,6 +80,16 @@ class Store:
         """Return the folder where an unfinished fit keeps what it resumes from."""
         return self.root / "work" / model_id
 
+    def lock_file(self, job_id: str) -> Path:
+        """Return the file that is locked while a job runs."""
+        return self.root / "work" / f"{job_id}.lock"
+
+    def has_result(self, job: JobSpec) -> bool:
+        """Return whether the result of a job is here and whole."""
+        if job.kind == "fit":
+            return self.fit_record(job.model_id) is not None
+        return self.score_record(job.job_id) is not None
+
     def fit_record(self, model_id: str) -> FitRecord | None:
         """Return the record of a finished model; None if there is none, or a file of it is missing or damaged."""
         return _read(self.model_folder(model_id), "fit.json", kind=FitRecord)
@@ -85,21 +98,42 @@ class Store:
         """Return the record of finished scores; None if there is none, or a file of it is missing or damaged."""
         return _read(self.score_folder(score_id), "score.json", kind=ScoreRecord)
 
-    def threads_of_models(self) -> dict[str, int]:
-        """Return the number of threads that each finished model was trained with, by model id."""
-        found = {}
-        for file in (self.root / "models").glob("*/fit.json"):
-            with contextlib.suppress(
-                OSError, msgspec.DecodeError
-            ):  # removed meanwhile, or damaged: counts as absent
-                found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
-        return found
+    def models(self) -> set[str]:
+        """Return the ids of all models, in one listing; ``fit_record`` says whether one is whole."""
+        return _names(self.root / "models")
+
+    def scored(self) -> set[str]:
+        """Return the ids of all scores, in one listing; ``score_record`` says whether they are whole."""
+        return _names(self.root / "scores")
+
+    def failed(self) -> set[str]:
+        """Return the ids of all jobs with a ``failure``, in one listing."""
+        return {name.removesuffix(".json") for name in _names(self.root / "failures")}
 
     def scores(self, score_id: str) -> pd.DataFrame:
         """Return scores: ``place``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
         import pandas as pd  # a dry run asks only what is there
 
         return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
+
+    def pseudo_scores(self, score_id: str) -> pd.DataFrame:
+        """Return scores of pseudo-anomalies: ``place``, ``kind``, ``checkpoint`` and ``score``; empty: there are none."""
+        import pandas as pd
+
+        file = self.score_folder(score_id) / "pseudo.parquet"
+        return pd.read_parquet(file) if file.exists() else pd.DataFrame()
+
+    def new_model(self, model_id: str) -> AbstractContextManager[Path]:
+        """Yield a temporary folder that becomes a finished model when the block succeeds; see ``written_once``.
+
+        Raises:
+            RunError: Another process has stored another model under this id, or the disk is full or not writable.
+        """
+        return self._once(self.model_folder(model_id), record="fit.json", kind=FitRecord)
+
+    def new_scores(self, score_id: str) -> AbstractContextManager[Path]:
+        """The same for finished scores."""
+        return self._once(self.score_folder(score_id), record="score.json", kind=ScoreRecord)
 
     @contextlib.contextmanager
     def filling(self, folder: Path) -> Iterator[Path]:
@@ -135,51 +169,63 @@ class Store:
         """Lock the folder against other runs while the block runs, and clean up after killed runs.
 
         Raises:
-            RunError: Another run is using the folder, or it cannot be written to.
+            RunError: Another run or a shard is using the folder, or it cannot be written to.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("a+")
-        except OSError as error:
-            raise RunError(
-                f"cannot write to {self.root}: {error.strerror}; choose another folder with --out"
-            ) from error
-        with lock:
-            _lock(lock, self.root)
-            self._sweep()  # under the lock, or it would delete what another run is writing
+        with locked_folder(self.root, shared=False):
+            sweep(self.root)  # under the lock, or it would delete what another run is writing
             yield
 
-    def check_free(self) -> None:
-        """Check that no other run is using the folder now, without changing anything in it.
+    def shared(self) -> AbstractContextManager[None]:
+        """Lock the folder against runs while the block runs, but not against other shards.
+
+        Raises:
+            RunError: A run is using the folder, or it cannot be written to.
+        """
+        return locked_folder(self.root, shared=True)
+
+    def check_free(self, *, shared: bool = False) -> None:
+        """Check that nobody excludes a run, or a shard, from the folder now, without changing anything in it.
 
         For the beginning of a run: data may take long to prepare, and only then does ``exclusive`` lock the folder.
 
-        Raises:
-            RunError: Another run is using the folder.
-        """
-        with contextlib.suppress(FileNotFoundError), (self.root / ".lock").open() as lock:
-            _lock(lock, self.root)
+        Args:
+            shared: Other shards may use the folder.
 
-    def _sweep(self) -> None:
-        for place in ("models", "scores", "records", "work", "runs", "failures"):
-            for old in list((self.root / place).glob(f"**/.*{OLD}")):
-                folder = old.with_name(old.name.removeprefix(".").removesuffix(OLD))
-                if not folder.exists():  # killed between the two renames of ``filling``
-                    old.rename(folder)
-            for rest in list((self.root / place).glob("**/.*.part")):
-                shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+        Raises:
+            RunError: Another run is using the folder, or a shard if it is not to be shared.
+        """
+        check_lock(self.root, shared=shared)
+
+    def _once(
+        self, folder: Path, *, record: str, kind: type[FitRecord | ScoreRecord]
+    ) -> AbstractContextManager[Path]:
+        return written_once(
+            folder,
+            record=record,
+            whole=lambda place: _read(place, record, kind=kind) is not None,
+            conflicts=self.root / "conflicts",
+        )
 
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"
 
 
-def _lock(lock: IO[str], root: Path) -> None:
+def threads_of_models(store: Store) -> dict[str, int]:
+    """Return the number of threads that each finished model was trained with, by model id."""
+    found = {}
+    for file in (store.root / "models").glob("*/fit.json"):
+        with contextlib.suppress(
+            OSError, msgspec.DecodeError
+        ):  # removed meanwhile, or damaged: counts as absent
+            found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
+    return found
+
+
+def _names(folder: Path) -> set[str]:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise RunError(
-            f"another run is using {root}; wait for it, or choose another folder with --out"
-        ) from error
+        return {each.name for each in folder.iterdir()}
+    except FileNotFoundError:
+        return set()
 
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:

@@ -6,6 +6,7 @@ on, so that planning the same jobs again starts no process.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,11 @@ import msgspec
 
 from asdbench.core.fingerprints import identifier
 from asdbench.core.memory import recall, remember
-from asdbench.data.pack import Pack
 from asdbench.errors import ConfigError, PluginError, RunError
 from asdbench.jobs.processes import ask
-from asdbench.messages.jobs import Case, JobSpec, RowSet
+from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.measures import Measure, MeasureTask
+from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import unread_message
 from asdbench.recipes.resolve import planning_hash
 
@@ -44,17 +45,16 @@ def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> tuple[list[C
     return marked, broken
 
 
-def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, Measure]:
+def measures(cases: Sequence[Case], *, cache: Path) -> Mapping[str, Measure]:
     """Return the measure of each applicable case by the ``job_id`` of its scores: cases with one fit may differ in scorers.
 
     Args:
         cases: The planned cases.
         cache: Folder where measures are kept.
-        pack: The data of the cases.
     """
     specs = {case.score.job_id: case.fit for case in cases if case.inapplicable is None}
     # Units of the same shape share a key, so one detector is built for all of them.
-    keys = {job_id: shape_key(spec, pack) for job_id, spec in specs.items()}
+    keys = {job_id: shape_key(spec) for job_id, spec in specs.items()}
     found = {
         key: measure
         for key in set(keys.values())
@@ -62,7 +62,7 @@ def measures(cases: Sequence[Case], *, cache: Path, pack: Pack) -> Mapping[str, 
     }
     missing = {key: specs[job_id] for job_id, key in keys.items() if key not in found}
     if missing:
-        measured = _measured([first_row(spec) for spec in missing.values()])
+        measured = _measured(list(missing.values()))
         for key, measure in zip(missing, measured, strict=True):
             found[key] = measure
             # What failed may work next time, for example with another library, and costs little to try again.
@@ -97,7 +97,7 @@ def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
         raise kind(f"{case.recipe.label}: {message}")
     misfit = measure.misfit
     if misfit is None:
-        unclaimed = measure.needs_claims and any(claim < 0 for claim in case.score.test.claim)
+        unclaimed = measure.needs_claims and _without_claim(case.score.test)
         return replace(case, inapplicable=_unclaimed(case)) if unclaimed else case
     # With options of the user's own, the user can fix it; a method as shipped is just not meant for such data.
     if case.recipe.changed:
@@ -106,30 +106,28 @@ def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
 
 
 def _unclaimed(case: Case) -> str:
-    claims = case.score.test.claim
+    rows = case.score.test
     return (
-        f"scorer {case.fit.recipe.scorer.name!r} compares items of the claimed class, but {sum(k < 0 for k in claims)} of "
-        f"{len(claims)} test items claim one without training items; use a scorer that pools all classes, for example "
+        f"scorer {case.fit.recipe.scorer.name!r} compares items of the claimed class, but {_without_claim(rows)} of "
+        f"{rows.count} test items claim one without training items; use a scorer that pools all classes, for example "
         f"{case.recipe.method}[scorer=knn,per=pool]"
     )
 
 
-def shape_key(spec: JobSpec, pack: Pack) -> str:
+@functools.lru_cache
+def _without_claim(rows: RowSet) -> int:
+    """Return how many rows claim a class that is not trained on; seeds share their rows."""
+    return sum(claim < 0 for claim in rows.claim)
+
+
+def shape_key(spec: JobSpec) -> str:
     """Return a hash of what building depends on: the recipe and the shapes, but not the rows."""
     return identifier(
         planning_hash(),
         spec.recipe.trained(),
         spec.recipe.scored(),
-        [spec.length, *pack.shape_of(spec.train.ids[0])[1:]],
+        [spec.length, *spec.trailing],
         [spec.sample_rate, len(spec.classes), spec.targets, spec.scaled],
-    )
-
-
-def first_row(spec: JobSpec) -> JobSpec:
-    """Return a job without its rows except one: shapes need only that, and the message stays small."""
-    empty = RowSet()
-    return msgspec.structs.replace(
-        spec, train=RowSet(ids=spec.train.ids[:1]), held=empty, validation=empty, test=empty
     )
 
 

@@ -82,8 +82,8 @@ def _seconds(case: Case, measure: Measure, *, pace: Pace | None, is_trained: boo
     if measure.broken is not None or pace is None:
         return None
     # Scoring computes the outputs of the test items, and of the items that the scorer learns from.
-    learnt = len(case.score.train.ids) if measure.learns else 0
-    scored = operations(measure, len(case.score.test.ids) + learnt)
+    learnt = case.score.train.count if measure.learns else 0
+    scored = operations(measure, case.score.test.count + learnt)
     if is_trained:
         return pace.seconds * scored
     items = items_trained_on(case, measure)
@@ -106,8 +106,8 @@ def _row(
         unit=case.unit,
         fold=case.fold,
         seed=case.seed,
-        train=len(case.fit.train.ids),
-        test=len(case.score.test.ids),
+        train=case.fit.train.count,
+        test=case.score.test.count,
         classes=len(case.fit.classes),
         fit=fit.status if is_possible else "inapplicable",
         score=score.status if is_possible else "inapplicable",

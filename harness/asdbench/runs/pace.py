@@ -22,7 +22,7 @@ from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.measures import Measure, MeasureTask
 from asdbench.messages.results import FitRecord
 from asdbench.results.store import Store
-from asdbench.runs.buildable import first_row, shape_key
+from asdbench.runs.buildable import shape_key
 from asdbench.runs.cases import Resources
 from asdbench.runs.plan import Planned
 
@@ -77,7 +77,7 @@ def operations(measure: Measure, items: float) -> float:
 
 def items_trained_on(case: Case, measure: Measure) -> float | None:
     """Return how many items a case's model sees in training, repetitions included; None: unknown."""
-    train = len(case.fit.train.ids)
+    train = case.fit.train.count
     if case.fit.recipe.auxiliary:
         train = min(train, 2 * sum(case.fit.train.own))  # as many negatives as items of its own
     return items_seen(measure, case.fit.recipe.model.options, train=train)
@@ -131,12 +131,9 @@ def _measured_paces(
 
 def _timed(planned: Planned, cases: Sequence[Case]) -> dict[str, Pace]:
     """Time the forward passes of cases, each shape once per machine and torch version."""
-    pack = planned.prepared.opened
-    files = {
-        case.score.job_id: _file(planned, kind="forward", name=shape_key(case.fit, pack)) for case in cases
-    }
+    files = {case.score.job_id: _file(planned, kind="forward", name=shape_key(case.fit)) for case in cases}
     found = {file: seconds for file in set(files.values()) if (seconds := recall(file, float)) is not None}
-    missing = {file: first_row(case.fit) for case in cases if (file := files[case.score.job_id]) not in found}
+    missing = {file: case.fit for case in cases if (file := files[case.score.job_id]) not in found}
     for (file, _), seconds in zip(missing.items(), _ask(list(missing.values())), strict=True):
         if seconds is not None:
             found[file] = seconds
@@ -162,7 +159,8 @@ def _ask(specs: list[JobSpec]) -> list[float | None]:
 
 
 def _hardware(place: Environment) -> list[str]:
-    return [place.processor, *place.gpus]
+    # Each model of GPU once: a job sees one GPU of a machine that may have many.
+    return [place.processor, *dict.fromkeys(place.gpus)]
 
 
 def _file(planned: Planned, *, kind: str, name: str) -> Path:

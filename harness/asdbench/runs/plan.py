@@ -16,16 +16,18 @@ from asdbench.core.fingerprints import identifier
 from asdbench.data.dataset import Card, Fold, TruthDataset
 from asdbench.data.folds import leave_one_out
 from asdbench.data.leaks import known_leak
-from asdbench.data.prepare import Prepared, calling, prepare
-from asdbench.errors import ConfigError, DataError, PluginError
+from asdbench.data.prepare import calling, prepare
+from asdbench.data.prepared import Prepared
+from asdbench.errors import ConfigError, DataError, PluginError, unknown
 from asdbench.jobs.processes import ask, start_server
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
 from asdbench.messages.progress import OnProgress, Progress
+from asdbench.plugin.entries import UNIT
 from asdbench.plugin.registry import NotOffered, Registry
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
-from asdbench.results.store import Store
+from asdbench.results.store import Store, threads_of_models
 from asdbench.runs.buildable import checked, measures
 from asdbench.runs.cases import Resources, make_cases, model_id_with
 from asdbench.runs.observer import Observer
@@ -97,9 +99,11 @@ def plan_run(request: Request, registry: Registry, *, observer: Observer) -> Pla
         folds=folds,
         seeds=request.seeds,
         resources=resources,
+        rows=(request.cache / "rows" / prepared.pack.name).resolve(),
         unseen=by is not None,
     )
-    known = measures(cases, cache=request.cache, pack=prepared.opened)
+    _check_units(recipes, cases)
+    known = measures(cases, cache=request.cache)
     cases, broken = checked(cases, known)
     recipes, refused = _without(recipes, broken, refused=refused)
     _warn_of_other_threads(cases, store=Store(request.out))
@@ -271,6 +275,19 @@ def _check_labels(recipes: Sequence[Recipe | EnsembleRecipe]) -> None:
             raise ConfigError(f"{label} is given twice; to repeat a run, give --seed several times instead")
 
 
+def _check_units(recipes: Sequence[Recipe | EnsembleRecipe], cases: Sequence[Case]) -> None:
+    """Check that options of single units are of units that the data have."""
+    for recipe in recipes:
+        units = {case.unit for case in cases if case.recipe.label == recipe.label}
+        known = units | {unit.partition("/")[0] for unit in units}
+        for key in recipe.changed:
+            unit, colon, option = key.partition(UNIT)
+            if colon and unit not in known:
+                raise ConfigError(
+                    f"{recipe.label}: {unknown(f'unit of option {option!r}', unit, known=known)}"
+                )
+
+
 def resources_of(request: Request) -> Resources:
     """Return what each job of a request may use."""
     device = _device(request.device)
@@ -287,14 +304,11 @@ def resources_of(request: Request) -> Resources:
 
 def _warn_of_other_threads(cases: Sequence[Case], *, store: Store) -> None:
     """Warn if models are trained again only because jobs have another number of threads, for example through --jobs."""
-    missing = [
-        case
-        for case in cases
-        if case.inapplicable is None and not store.model_folder(case.fit.model_id).exists()
-    ]
+    present = store.models()
+    missing = [case for case in cases if case.inapplicable is None and case.fit.model_id not in present]
     if not missing or missing[0].fit.device != "cpu":  # on a GPU threads make no difference
         return
-    threads, known = missing[0].fit.threads, store.threads_of_models()
+    threads, known = missing[0].fit.threads, threads_of_models(store)
     finished = {
         other: known.keys() & {model_id_with(case, threads=other) for case in missing}
         for other in sorted(set(known.values()) - {threads})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from asdbench.core.shard import Shard
 from asdbench.errors import Interrupted
 from asdbench.jobs.executors.base import Executor, open_executor
 from asdbench.messages.capacity import Capacity
@@ -19,12 +20,16 @@ from asdbench.results.report import document_of, record_of
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.cases import Resources
+from asdbench.runs.journal import Journal, Listener
+from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
 from asdbench.runs.pace import remember_paces
 from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
 from asdbench.runs.scheduler import execute
+from asdbench.runs.shards import ShardDocument, ShardDocuments, divided, models_of
+from asdbench.runs.status import StatusFile
 
 
 def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocument:
@@ -38,8 +43,12 @@ def run(request: Request, registry: Registry, *, observer: Observer) -> RunDocum
     return document
 
 
-def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observer) -> list[RunDocument]:
+def run_all(
+    requests: Sequence[Request], registry: Registry, *, observer: Observer, listeners: Sequence[Listener] = ()
+) -> list[RunDocument]:
     """Run several requests, one after another, and return their documents; see ``run`` for errors.
+
+    Listeners receive the events of all of them.
 
     All are planned before the first runs, so that an error in the last one does not come up after hours.
     """
@@ -48,10 +57,63 @@ def run_all(requests: Sequence[Request], registry: Registry, *, observer: Observ
     for request in requests:  # what an executor lacks is reported before data are prepared
         _executor(request, resources_of(request), registry=registry).close()
     plans = [plan_run(request, registry, observer=observer) for request in requests]
-    return [run_planned(planned, registry, observer=observer) for planned in plans]
+    return [run_planned(planned, registry, observer=observer, listeners=listeners) for planned in plans]
 
 
-def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> RunDocument:
+def run_shard(
+    requests: Sequence[Request],
+    registry: Registry,
+    *,
+    shard: Shard,
+    observer: Observer,
+    listeners: Sequence[Listener] = (),
+) -> ShardDocuments:
+    """Run a shard's jobs of several requests and return their state; nothing is evaluated.
+
+    Raises:
+        Interrupted: The user interrupted the shard; finished jobs are kept, and the same request resumes it.
+        AsdbenchError: A request cannot be run at all, or a run that is no shard is using its folder.
+    """
+    for out in {request.out for request in requests}:
+        Store(out).check_free(shared=True)
+    for request in requests:
+        _executor(request, resources_of(request), registry=registry).close()
+    plans = [plan_run(request, registry, observer=observer) for request in requests]
+    shares = divided(plans, shard)
+    return ShardDocuments(
+        shard=str(shard),
+        runs=[
+            _run_share(share, registry, whole=whole, observer=observer, listeners=listeners)
+            for share, whole in zip(shares, plans, strict=True)
+        ],
+    )
+
+
+def _run_share(
+    share: Planned,
+    registry: Registry,
+    *,
+    whole: Planned,
+    observer: Observer,
+    listeners: Sequence[Listener],
+) -> ShardDocument:
+    store, journal = Store(share.request.out), Journal(whole.run_id, listeners)
+    with store.shared():
+        jobs = run_jobs(share, registry, store=store, observer=observer, journal=journal)
+    _remember(share, jobs)
+    return ShardDocument(
+        run=whole.run_id,
+        dataset=str(share.request.dataset),
+        models=models_of(share.cases),
+        of=models_of(whole.cases),
+        jobs=list(jobs),
+        refused=dict(share.refused),
+    )
+
+
+def run_planned(
+    planned: Planned, registry: Registry, *, observer: Observer, listeners: Sequence[Listener] = ()
+) -> RunDocument:
     """Run what was planned and return its document.
 
     Raises:
@@ -60,9 +122,9 @@ def run_planned(planned: Planned, registry: Registry, *, observer: Observer) -> 
     """
     store = Store(planned.request.out)
     with store.exclusive():
-        jobs = _execute(planned, registry, store=store, observer=observer)
-        fitted = [job.id for job in jobs if job.new and job.kind == "fit" and job.status == "ok"]
-        remember_paces(planned, fitted=fitted)
+        journal = Journal(planned.run_id, [_status_file(planned), *listeners])
+        jobs = run_jobs(planned, registry, store=store, observer=observer, journal=journal)
+        _remember(planned, jobs)
         evaluations = evaluations_of(planned, registry)
         document = document_of(
             registry,
@@ -89,16 +151,48 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _execute(planned: Planned, registry: Registry, *, store: Store, observer: Observer) -> Sequence[Outcome]:
+def _status_file(planned: Planned) -> StatusFile:
+    request = planned.request
+    return StatusFile(
+        request.out,
+        dataset=str(request.dataset),
+        methods=[recipe.label for recipe in planned.recipes],
+        seeds=request.seeds,
+    )
+
+
+def run_jobs(
+    planned: Planned,
+    registry: Registry,
+    *,
+    store: Store,
+    observer: Observer,
+    journal: Journal | None = None,
+) -> Sequence[Outcome]:
+    """Run the missing jobs of a plan, whose store the caller holds, and return the outcomes of all of them.
+
+    Raises:
+        Interrupted: The user interrupted the run; finished jobs are kept.
+    """
     executor = _executor(planned.request, planned.resources, registry=registry)
+    needs = KnownNeeds(planned)
     try:
-        return execute(planned.cases, executor, store=store, observer=observer)
+        return execute(
+            planned.cases, executor, store=store, observer=observer, needs=needs.of, journal=journal
+        )
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             "interrupted; finished jobs are kept, run the same command to resume"
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
+
+
+def _remember(planned: Planned, jobs: Sequence[Outcome]) -> None:
+    """Remember what finished jobs took, for the estimates and reservations of later plans."""
+    new = [job for job in jobs if job.new and job.status == "ok"]
+    remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
+    KnownNeeds(planned).remember(job.id for job in new)
 
 
 def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:

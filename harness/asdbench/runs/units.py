@@ -9,12 +9,14 @@ from functools import cached_property
 
 import msgspec
 
+from asdbench.core.labels import WHOLE
 from asdbench.data.dataset import Card, Fold, Row
 from asdbench.data.pack import Pack
-from asdbench.data.prepare import Prepared
+from asdbench.data.prepared import Prepared
 from asdbench.errors import ConfigError, DataError, unknown
-from asdbench.messages.jobs import WHOLE
 from asdbench.recipes.recipe import Recipe
+
+NOTHING = hashlib.sha256().digest()
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ class Data:
             groups.setdefault(str(row.source) if by == "source" else row.columns[by], []).append(k)
         return list(groups.values())
 
-    def hash_of(self, rows: Sequence[int]) -> str:
+    def hash_of(self, rows: Sequence[int]) -> bytes:
         """Return a hash of what a model learns from some rows: samples, columns, and labels if training sees them."""
-        return hashlib.sha256(b"".join(self._content[k] for k in rows)).hexdigest()
+        return hashlib.sha256(b"".join(self._content[k] for k in rows)).digest() if rows else NOTHING
 
     @cached_property
     def _content(self) -> list[bytes]:

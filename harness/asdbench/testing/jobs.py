@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 from msgspec import Meta
@@ -25,8 +26,9 @@ from asdbench.data.pack import build_pack
 from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
 from asdbench.detector.items import Items, ItemView
 from asdbench.detector.trainer import Trainer
-from asdbench.messages.jobs import JobSpec, RowSet
+from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import ignore_progress
+from asdbench.messages.rows import RowSet, RowTable, packed
 from asdbench.recipes.recipe import CommonOptions, Part, Recipe
 
 ITEMS, SAMPLES = 4, 16
@@ -34,14 +36,21 @@ PATIENCE_S = 60.0
 """How long one job waits for what another one does."""
 STEP_BYTES, MOST = 16 << 20, 256
 """How a job grows, in steps of 16 MiB to 4 GiB."""
-Trouble = Literal["", "raise", "exit", "segfault", "memory", "hang", "print", "child", "wait", "grow"]
+Trouble = Literal[
+    "", "raise", "exit", "segfault", "memory", "hang", "print", "child", "wait", "grow", "full_once"
+]
 
 
 class TroubleConfig(Config, frozen=True, kw_only=True):
     """Options of the troubled model."""
 
     trouble: Annotated[Trouble, Meta(description="what its fit does instead of training")] = ""
-    file: Annotated[str, Meta(description="where hang and child write process ids; what wait waits for")] = ""
+    file: Annotated[
+        str,
+        Meta(
+            description="where hang and child write process ids, and full_once its GPU; what wait waits for"
+        ),
+    ] = ""
 
 
 class Samples(Featurizer):
@@ -77,6 +86,9 @@ class Troubled(Model):
             case "child":
                 tempfile.mkdtemp()  # which nobody removes
                 write_ids(file, _child())
+            case "full_once" if not file.exists():
+                file.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+                raise torch.OutOfMemoryError("CUDA out of memory")
             case "grow":
                 kept: list[NDArray[np.uint8]] = []
                 while len(kept) < MOST:
@@ -111,6 +123,7 @@ class ToyJobs:
     def __init__(self, folder: Path) -> None:
         self.store = folder / "out"
         self._pack = folder / "pack"
+        self._rows = folder / "rows.msgpack"
         self._made = 0
         samples = np.linspace(-1, 1, ITEMS * SAMPLES, dtype=np.float32)
         rows = [
@@ -125,6 +138,8 @@ class ToyJobs:
             folder=self._pack,
             on_progress=ignore_progress,
         )
+        table = RowTable(ids=list(range(ITEMS)), claim=["one"] * ITEMS, target=[-1] * ITEMS, columns={})
+        self._rows.write_bytes(msgspec.msgpack.encode(table))
 
     def fit(self, trouble: Trouble = "", *, file: Path | None = None) -> JobSpec:
         """Return a fit job, each with an identifier of its own."""
@@ -141,7 +156,7 @@ class ToyJobs:
             classes=["one"],
             length=SAMPLES,
             sample_rate=None,
-            train=RowSet(ids=list(range(ITEMS)), claim=[0] * ITEMS, own=[True] * ITEMS, target=[-1] * ITEMS),
+            train=RowSet(table=str(self._rows), places=packed(range(ITEMS)), count=ITEMS, classes=("one",)),
             held=RowSet(),
             seed=1,
             device="cpu",

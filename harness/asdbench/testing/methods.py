@@ -16,6 +16,7 @@ from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry, load_registry
+from asdbench.plugin.space import check_space, text_of
 from asdbench.recipes.recipe import PARTS, Recipe
 from asdbench.recipes.resolve import resolve
 from asdbench.runs.describe import expected_info
@@ -132,3 +133,14 @@ class MethodContract:
         for preset in registry.method(method).presets:
             chosen = resolve(registry, Selector(method, {"preset": preset}), dataset=dataset)
             assert chosen.label == f"{method}[preset={preset}]"
+
+    def test_every_search_space_is_understood(self, registry: Registry, method: str, dataset: str) -> None:
+        """Every option that tuning searches exists, and takes the ends of its range or each of its choices."""
+        declared = registry.method(method)
+        for name, space in {"": declared.space, **declared.grids}.items():
+            check_space(space, of=f"{method} {name}")
+            for option, span in space.items():
+                needed = {other: text_of(values[0]) for other, values in span.when.items()}
+                for value in span.ends:
+                    options = {**needed, option: text_of(value)}
+                    assert resolve(registry, Selector(method, options), dataset=dataset).changed == options

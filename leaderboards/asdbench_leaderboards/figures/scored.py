@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from asdbench import ANOMALY, NORMAL, RecordedMethod, RecordedRun, RunDocument
+from asdbench import ANOMALY, NORMAL, MethodRecord, RecordedMethod, RecordedRun, RunDocument
 from asdbench.metrics import DOMAIN
 
 AREAS = ("pauc", "auc")
@@ -34,7 +34,7 @@ def is_classifier(run: RecordedRun) -> bool:
     return bool(run.document.data.targets)
 
 
-def measured_levels(document: RunDocument) -> tuple[str, ...]:
+def measured_levels(document: RunDocument | MethodRecord) -> tuple[str, ...]:
     """Return the result columns of a section, within which scores are comparable.
 
     They are the columns of the pAUC, which from DCASE 2022 on covers both domains of a section, else those of the

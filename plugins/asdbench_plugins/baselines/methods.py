@@ -6,6 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from asdbench import Method, Setting
+from asdbench_plugins.baselines.space import (
+    AUTOENCODER,
+    CLASSIFIER,
+    FLOW,
+    SPECTRUM,
+    STANDARDISED,
+    WINDOWS,
+)
+from asdbench_plugins.baselines.space import (
+    BACKENDS as SPACES,
+)
+from asdbench_plugins.baselines.space import (
+    NEAREST as OF_NEAREST,
+)
 
 BASELINE_FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
 """librosa's mel spectrogram with the DCASE baselines' arguments; the floor is the epsilon that they add."""
@@ -50,6 +64,7 @@ def _statistics(features: str, scorer: str) -> Method:
         model="statistics",
         scorer=scorer,
         defaults={"take": "flat" if modulations else "mean_std", **options},
+        space={**({} if modulations else SPECTRUM), **STANDARDISED, **SPACES[scorer]},
         home="dcase2020_modspec" if modulations else "dcase2020",
         scope="machine",
     )
@@ -61,6 +76,7 @@ METHODS = (
         title="DCASE 2020 baseline: autoencoder of frame windows",
         paper="arXiv:2006.05822",
         model="autoencoder",
+        space=AUTOENCODER,
         home="dcase2020",
         printed=("contrastive_ensemble", "AE"),
     ),
@@ -69,6 +85,7 @@ METHODS = (
         title="DCASE 2023 baseline: autoencoder of frame windows, squared error",
         paper="arXiv:2303.00455",
         model="selective_autoencoder",
+        space=AUTOENCODER,
         home="dcase2023",
     ),
     _reconstruction(
@@ -77,6 +94,7 @@ METHODS = (
         paper="arXiv:2303.00455",
         model="selective_autoencoder",
         reads="mahalanobis",
+        space=AUTOENCODER,
         home="dcase2023",
         presets={"public_code": {"select": "clip"}},
     ),
@@ -86,6 +104,7 @@ METHODS = (
         paper="arXiv:2005.09234",
         model="idnn",
         defaults={},
+        space=WINDOWS,
         home="dcase2020",
         printed=("asd_afpa", "IDNN"),
     ),
@@ -96,6 +115,7 @@ METHODS = (
         featurizer="logmel",
         model="patch_classifier",
         scorer="claim_log_odds",
+        space=CLASSIFIER,
         defaults=BASELINE_FEATURES,
         on=_reduced(
             n_mels=64, frames=32, frames_hop=8, momentum=0.05, lr=1e-3, epochs=10, checkpoint_every=5
@@ -113,6 +133,7 @@ METHODS = (
         paper="arXiv:2103.08801",
         featurizer="logmel",
         model="flow_density",
+        space=FLOW,
         scorer="negative_log_probability",
         on=_reduced(
             n_mels=64,
@@ -167,6 +188,7 @@ METHODS = (
         featurizer="raw",
         model="frozen_encoder",
         scorer="knn",
+        space=OF_NEAREST,
         requires={"encoder": "give the path of a TorchScript encoder, for example encoder=encoder.pt"},
         home="dcase2020",
         scope="machine",

@@ -7,6 +7,7 @@ from typing import Any
 
 from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
 from asdbench_plugins.contrastive_ensemble import compared
+from asdbench_plugins.contrastive_ensemble.space import ABLATIONS, SPACE
 
 PACKAGE = "asdbench_plugins.contrastive_ensemble"
 CITES = "contrastive_ensemble2025"
@@ -124,6 +125,8 @@ def asdbench_methods() -> Iterable[Method]:
             length_s=10.0,
             presets=PRESETS,
             reduced_presets=("small",),
+            space=SPACE,
+            grids={"ablations": ABLATIONS},
             home="dcase2020",
             printed=("contrastive_ensemble", "This research"),
         ),

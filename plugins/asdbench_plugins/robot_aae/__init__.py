@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
+from asdbench_plugins.robot_aae.space import ADVERSARIAL, COMPONENTS, FOREST, SPACE, TABLE_1, TABLE_2
 
 PAPER = (
     "Zakhireh, Karimi, Lahijaniamiri, Mahdavi: Detection of anomalous behaviour in industrial robot, course report, "
@@ -136,6 +137,8 @@ def _autoencoder() -> Method:
         on=_reduced(),
         items=2,
         presets={**{f"L{latent}": {"latent": latent} for latent in LATENTS}, **SHARED},
+        space=SPACE,
+        grids={"table1": TABLE_1},
         home="kuka",
         printed=("robot_aae", "AE L=30"),
     )
@@ -157,6 +160,8 @@ def _adversarial() -> Method:
             "reference_r1": {"gamma": 20.0},
             **SHARED,
         },
+        space=ADVERSARIAL,
+        grids={"table2": TABLE_2},
         home="kuka",
         printed=("robot_aae", "AAE lambda=1e-3"),
     )
@@ -170,6 +175,7 @@ def _pca() -> Method:
         featurizer="minmax",
         model="window_pca",
         scorer="reconstruction_error",
+        space=COMPONENTS,
         on=_whole(),
         items=2,
         home="kuka",
@@ -185,6 +191,7 @@ def _forest() -> Method:
         model="window_forest",
         scorer="reconstruction_error",
         defaults={"scorer.on": "isolation"},
+        space=FOREST,
         on=_whole(),
         items=2,
         home="kuka",

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from asdbench import Ensemble, Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
+from asdbench_plugins.serial_oe.space import INLIER_MODEL, LOSSES, SPACE, TRAINING
+from asdbench_plugins.serial_oe.space import TABLE_1 as TRIED
 
 PAPER = "arXiv:2206.05929"
 CITES = "kuroyagi2022serial"
@@ -194,6 +196,8 @@ def _proposed(name: str, printed: str, *, title: str, **changed: Any) -> Method:
         aggregate="upper_half",
         selection="validation",
         presets={**VARIANTS, **OF_BOTH_LOSSES, **INLIER_MODELS},
+        space=SPACE,
+        grids={"table1": TRIED},
         home="dcase2021",
         printed=("serial_oe", printed),
     )
@@ -218,6 +222,7 @@ def _only_product() -> Method:
         aggregate="upper_half",
         selection="validation",
         presets={**WITHOUT_MIXUP, **VARIANTS, **INLIER_MODELS},
+        space={**TRAINING, **INLIER_MODEL},
         home="dcase2021",
         printed=("serial_oe", "Only product IDs classification"),
     )
@@ -247,6 +252,7 @@ def _serial_method() -> Method:
             **INLIER_MODELS,
             "gmm": {**GAUSSIANS, **INLIER_MODELS["gmm"]},
         },
+        space={**TRAINING, **INLIER_MODEL},
         home="dcase2021",
         printed=("serial_oe", "Serial method"),
     )
@@ -269,6 +275,7 @@ def _without_inlier_model() -> Method:
         held=0.1,
         selection="validation",
         presets={"own_logit": {"scorer.on": "claim_negative_logit"}, **OF_BOTH_LOSSES},
+        space={**TRAINING, **LOSSES},
         home="dcase2021",
         printed=("serial_oe", "w/o h"),
     )
@@ -295,6 +302,7 @@ def _ddcsad() -> Method:
             "distance": {"scorer.on": "distance"},
             **WITHOUT_MIXUP,
         },
+        space=TRAINING,
         home="dcase2021",
         printed=("serial_oe", "DDCSAD"),
     )

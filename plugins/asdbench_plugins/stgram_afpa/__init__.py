@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
+from asdbench import Entry, Method, OneOf, Preset, PresetRun, Selector, Setting, hookimpl, lazy
+from asdbench_plugins.stgram_afpa.space import MARGINS, SPACE
 
 CITES = "liu2022stgram, zhang2023afpa"
 
@@ -92,6 +93,8 @@ def _asd_afpa() -> Method:
         classes=2,
         length_s=10.0,
         presets={**{f"heads_{heads}": {"heads": heads} for heads in HEADS}, **VARIANTS},
+        space=SPACE,
+        grids={"heads": {"heads": OneOf(values=HEADS)}, "margins": MARGINS},
         home="dcase2020",
         printed=("asd_afpa", "ASD-AFPA"),
     )
@@ -111,6 +114,8 @@ def _stgram_mfn() -> Method:
         classes=2,
         length_s=10.0,
         presets={"strict_ablation": {"margin": 1.0, "drop_last_frame": True, "epochs": 200}, **VARIANTS},
+        space=SPACE,
+        grids={"margins": MARGINS},
         home="dcase2020",
         printed=("asd_afpa", "STgram-MFN"),
     )

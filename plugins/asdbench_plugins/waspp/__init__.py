@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from asdbench import Entry, Method, Preset, PresetRun, Selector, Setting, hookimpl, lazy
+from asdbench_plugins.waspp.space import MODULES, SPACE
 from asdbench_plugins.waspp.systems import NUMERALS, SYSTEMS
 
 CITES = "stofa2022waspp"
@@ -76,6 +77,8 @@ def asdbench_methods() -> Iterable[Method]:
                 **_grid(),
                 "ststnet_python": {"variant": "ststnet", "epochs": 800},
             },
+            space=SPACE,
+            grids={"modules": MODULES},
             home=DATASET,
             printed=("waspp_net", "WASPP-Net"),
         )

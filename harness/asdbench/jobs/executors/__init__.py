@@ -17,5 +17,10 @@ def asdbench_executors() -> Iterable[Entry]:
             name="local",
             build=lazy("asdbench.jobs.executors.local:Local"),
             summary="processes on this machine",
-        )
+        ),
+        Entry(
+            name="slurm",
+            build=lazy("asdbench.jobs.executors.slurm:Slurm"),
+            summary="job arrays on a SLURM cluster",
+        ),
     ]

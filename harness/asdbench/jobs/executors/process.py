@@ -29,17 +29,16 @@ PATIENCE_S = 5.0
 class JobProcess:
     """One job in a fresh process, which leads a process group of its own, so that what a plugin starts ends with it."""
 
-    def __init__(self, job: JobSpec, *, slot: int, pinned: list[int], scratch: Path) -> None:
+    def __init__(self, job: JobSpec, *, pinned: list[int], scratch: Path, gpu: str | None = None) -> None:
         """Start the process.
 
         Args:
             job: The message to it.
-            slot: The slot that it takes until all its processes are gone.
             pinned: The cores that it may use; empty: all.
             scratch: Folder for its temporary files, which is removed when all its processes are gone.
+            gpu: The GPU that it sees, as ``CUDA_VISIBLE_DEVICES`` names it; None: all.
         """
         self.job = job
-        self.slot = slot
         self._scratch = scratch
         self.started = time.monotonic()
         self._oom_kills = _oom_kills()
@@ -53,7 +52,7 @@ class JobProcess:
         self.process: ForkServerProcess = context.Process(
             target=_work,
             args=(msgspec.msgpack.encode(job), theirs),
-            kwargs={"pinned": pinned, "scratch": str(scratch), "command": os.getpid()},
+            kwargs={"pinned": pinned, "scratch": str(scratch), "gpu": gpu, "command": os.getpid()},
             name=f"asdbench-{job.job_id}",
         )
         self.process.start()

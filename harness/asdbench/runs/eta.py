@@ -34,7 +34,8 @@ class TimeLeft:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._running: dict[str, _Running] = {}
-        self._ended: dict[str, list[float]] = {}
+        self._ended: dict[str, tuple[int, float]] = {}
+        """Number of ended jobs of each kind, and their seconds together."""
         self._free: deque[float] = deque()
         self._left: Mapping[str, int] = {}
         self._start = clock()
@@ -53,7 +54,8 @@ class TimeLeft:
         )
         if progress is None:
             self._running.pop(title, None)
-            self._ended.setdefault(_kind(title), []).append(now - running.began)
+            count, seconds = self._ended.get(_kind(title), (0, 0.0))
+            self._ended[_kind(title)] = count + 1, seconds + now - running.began
             self._free.append(now)
             return
         self._running[title] = running
@@ -85,8 +87,9 @@ class TimeLeft:
         return None if whole is None else whole * (1 - running.share) / (1 - running.first)
 
     def _mean(self, kind: str) -> float | None:
-        if ended := self._ended.get(kind):
-            return statistics.fmean(ended)
+        count, total = self._ended.get(kind, (0, 0.0))
+        if count:
+            return total / count
         now = self._clock()
         expected = [
             running.stage_began - running.began + seconds

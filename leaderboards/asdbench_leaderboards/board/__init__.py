@@ -1,0 +1,1 @@
+"""Leaderboards: built from records, published as static pages, verified from the scores of items."""

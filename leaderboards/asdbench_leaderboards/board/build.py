@@ -1,0 +1,153 @@
+"""Builds the folder of leaderboards that is published: boards, pages, and the records behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from asdbench import RunError, read_folder
+from asdbench_leaderboards.board.grouping import boards_of
+from asdbench_leaderboards.board.items import check_scores
+from asdbench_leaderboards.board.page import board_page, index_page, method_page
+from asdbench_leaderboards.board.proof import Labels, record_problems
+from asdbench_leaderboards.board.ranking import RANKED, with_ranks
+from asdbench_leaderboards.board.schema import INDEX, Board, BoardEntry, BoardIndex
+from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
+from asdbench_leaderboards.board.tables import csv_of, markdown_of
+
+PAGES = 200
+"""Methods of a board that get a page of their own, the best ones."""
+
+
+def build(
+    places: Sequence[Path],
+    *,
+    out: Path,
+    pages: int = PAGES,
+    ranked: int = RANKED,
+    labels: Labels | None = None,
+) -> BoardIndex:
+    """Build the leaderboards of some records in ``out``; a leaderboard that is there is replaced if nothing is wrong.
+
+    Args:
+        places: Folders of results, of records, or published leaderboards.
+        out: The folder to publish.
+        pages: How many methods of each board get a page of their own.
+        ranked: How many methods of each board are ranked in groups, the best ones.
+        labels: Given, every figure is computed again from the scores and these labels before anything is written.
+
+    Raises:
+        RunError: A record is damaged, contradicts another or its own scores and labels, or ``out`` holds something
+            else than leaderboards.
+    """
+    _check_ours(out)
+    sources = read_sources(places)
+    folders = {source.record.record_id: source.folder for source in sources}
+    for source in sources:
+        check_scores(source)
+        if labels is not None:
+            _prove(source, labels)
+    recomputed = frozenset(folders) if labels else frozenset()
+    boards = [
+        with_ranks(board, folders, limit=ranked)
+        for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)
+    ]
+    with _replacing(out) as temporary:
+        _copy_records(sources, temporary)
+        for board in boards:
+            _write_board(board, temporary / board.name, folders=folders, pages=pages)
+        entries = [_entry(board) for board in boards]
+        (temporary / "index.html").write_text(index_page(entries), "utf-8")
+        index = BoardIndex(boards=entries, files=_hashes(temporary))
+        (temporary / INDEX).write_bytes(json_of(index))
+    return index
+
+
+def json_of(value: BoardIndex | Board) -> bytes:
+    """Return a board or an index as its file holds it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+
+
+def _write_board(board: Board, folder: Path, *, folders: dict[str, Path], pages: int) -> None:
+    paged = [row for row in board.rows if row.record][:pages]
+    for name in ("methods", "items"):
+        (folder / name).mkdir(parents=True)
+    for row in paged:
+        method = read_folder(folders[row.record])
+        (folder / "methods" / f"{row.record}.html").write_text(
+            method_page(board, row, method=method), "utf-8"
+        )
+        method.items.to_csv(folder / "items" / f"{row.record}.csv", index=False, lineterminator="\n")
+    page = board_page(board, paged=frozenset(row.record for row in paged))
+    (folder / "index.html").write_text(page, "utf-8")
+    (folder / "board.json").write_bytes(json_of(board))
+    (folder / "board.csv").write_text(csv_of(board), "utf-8")
+    (folder / "board.md").write_text(markdown_of(board), "utf-8")
+
+
+def _entry(board: Board) -> BoardEntry:
+    failures = sum(row.failure is not None for row in board.rows)
+    return BoardEntry(
+        name=board.name, title=board.title, kind=board.kind, rows=len(board.rows), failures=failures
+    )
+
+
+def _prove(source: Source, labels: Labels) -> None:
+    """Raise what is wrong with the figures of a record."""
+    problem = next(record_problems(read_folder(source.folder), source.folder, labels=labels), None)
+    if problem is not None:
+        raise RunError(problem)
+
+
+def _copy_records(sources: Sequence[Source], folder: Path) -> None:
+    for source in sources:
+        target = folder / "records" / source.record.record_id
+        target.mkdir(parents=True)
+        for name in ("record.json", *source.record.sizes):
+            shutil.copyfile(source.folder / name, target / name)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file by its path in a folder."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _check_ours(out: Path) -> None:
+    """Refuse to replace a folder that holds something else."""
+    if out.exists() and not (out / INDEX).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(
+            f"{out} exists and has no {INDEX}, so it is no leaderboard; give a new or an empty folder"
+        )
+
+
+@contextlib.contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder; if the block succeeds, it takes the place of ``out``, else ``out`` stays as it is."""
+    mark = secrets.token_hex(6)
+    temporary, old = (out.with_name(f".{out.name}.{mark}.{end}") for end in ("part", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if out.exists():
+            out.rename(old)
+        try:
+            temporary.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        for each in (temporary, old):
+            shutil.rmtree(each, ignore_errors=True)

@@ -1,0 +1,74 @@
+"""The curves of a method's page: mean ROC and score histograms of each outermost group, as points of an SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asdbench import RecordedMethod
+from asdbench_leaderboards.figures.curves import mean_roc, section_share
+from asdbench_leaderboards.figures.scored import EVERYTHING, Scored, measured_levels, scored
+
+SIZE = 100
+"""Width and height of a plot in units of the SVG."""
+BINS = 20
+_RATES = np.linspace(0, 1, 51)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """The plots of one group."""
+
+    group: str
+    roc: str
+    """Points of the mean curve, ``x,y`` each; empty: no section has both classes."""
+    area: float | None
+    normal: Sequence[tuple[float, float]]
+    """Left edge and height of each bar of normal items, in units of the SVG."""
+    anomaly: Sequence[tuple[float, float]]
+
+
+def panels_of(method: RecordedMethod) -> list[Panel]:
+    """Return the plots of a method's test items; none for a classifier or without labelled items."""
+    if method.record.data.targets or method.items.empty:
+        return []
+    levels = measured_levels(method.record)
+    outermost = next((level for level in levels if level in method.items.columns), None)
+    tables = (
+        [(EVERYTHING, method.items)]
+        if outermost is None
+        else [(str(name), table) for name, table in method.items.groupby(outermost, sort=True)]
+    )
+    return [
+        _panel(name, [scored(table, seed, levels=levels) for seed in method.seeds]) for name, table in tables
+    ]
+
+
+def _panel(group: str, parts: Sequence[Scored]) -> Panel:
+    curve = mean_roc(parts, _RATES)
+    # The scale of scores differs between sections and seeds, their order within a section is comparable.
+    shares = [section_share(part) for part in parts if part.scores.size]
+    return Panel(
+        group=group,
+        roc=" ".join(
+            f"{SIZE * rate:.1f},{SIZE * (1 - height):.1f}"
+            for rate, height in zip(_RATES, curve.values if curve else (), strict=False)
+        ),
+        area=curve.area if curve else None,
+        normal=_bars([part.scores[~part.is_anomaly] for part in shares]),
+        anomaly=_bars([part.scores[part.is_anomaly] for part in shares]),
+    )
+
+
+def _bars(scores: Sequence[NDArray[np.float64]]) -> list[tuple[float, float]]:
+    """Return a bar for each bin; the highest possible, with half of all items in one bin, fills the plot."""
+    values = np.concatenate(scores) if scores else np.zeros(0)
+    counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
+    shares = counts / max(1, values.size)
+    return [
+        (float(SIZE * edge), float(min(SIZE, SIZE * share * 2)))
+        for edge, share in zip(edges[:-1], shares, strict=True)
+    ]

@@ -1,0 +1,121 @@
+"""Renders boards, their index and the methods' pages as self-contained HTML: nothing is loaded from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+
+import jinja2
+import msgspec
+
+from asdbench import RecordedMethod
+from asdbench_leaderboards.board.curves import SIZE, panels_of
+from asdbench_leaderboards.board.rows import figure_of
+from asdbench_leaderboards.board.schema import Board, BoardEntry, Row
+from asdbench_leaderboards.board.tables import (
+    SELECTIONS,
+    costs_of,
+    difference_of,
+    flags_of,
+    measures_of,
+    printed_of,
+    value_of,
+)
+from asdbench_leaderboards.cells import metric_name, percent
+
+TEMPLATES = files("asdbench_leaderboards.board") / "templates"
+
+
+def index_page(boards: Sequence[BoardEntry]) -> str:
+    """Return the page that lists the boards of a folder."""
+    return _render("index.html", boards=boards)
+
+
+def board_page(board: Board, *, paged: frozenset[str]) -> str:
+    """Return the page of a board.
+
+    Args:
+        board: The board.
+        paged: Records of the methods that have a page of their own.
+    """
+    return _render(
+        "board.html",
+        board=board,
+        paged=paged,
+        measures=measures_of(board),
+        families=sorted({row.family for row in board.rows}),
+        selections=sorted({row.selection for row in board.rows}),
+        verified=sorted({row.verified for row in board.rows}),
+        has_printed=any(figure.printed is not None for row in board.rows for figure in row.figures),
+        has_ranks=any(row.rank is not None for row in board.rows),
+        figures={id(row): _by_place(row) for row in board.rows},
+    )
+
+
+def method_page(board: Board, row: Row, *, method: RecordedMethod) -> str:
+    """Return the page of one method of a board."""
+    record = method.record
+    return _render(
+        "method.html",
+        board=board,
+        row=row,
+        record=record,
+        panels=panels_of(method),
+        size=SIZE,
+        main=figure_of(row, board.main),
+        configuration=_json(record.method.recipe),
+        environments=_json(record.environments),
+        confusion=record.method.confusion,
+    )
+
+
+def _by_place(row: Row) -> dict[tuple[str, str | None, str | None], object]:
+    return {(figure.metric, figure.domain, figure.group): figure for figure in row.figures}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (TEMPLATES / name).read_text("utf-8")),
+        # Names and messages come from plugins and from strangers' records.
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "identity": id,
+        "value": value_of,
+        "printed": printed_of,
+        "difference": difference_of,
+        "flags": flags_of,
+        "costs": costs_of,
+        "metric": metric_name,
+        "percent": percent,
+        "selection": lambda rule: SELECTIONS.get(rule, rule),
+    }
+    return environment
+
+
+def _render(template: str, **values: object) -> str:
+    script = (TEMPLATES / "board.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            style=(TEMPLATES / "board.css").read_text("utf-8"),
+            script=script,
+            # The page may load nothing and run this script alone, whatever text a record brings.
+            policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+            "base-uri 'none'; form-action 'none'",
+        )
+    )

@@ -1,0 +1,146 @@
+"""What a record claims, compared with what follows from its item scores and the labels of the public dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from asdbench import (
+    Dataset,
+    LabelledRows,
+    MethodRecord,
+    RecordedMethod,
+    Registry,
+    ResultRow,
+    config_of,
+    configure,
+    labelled_rows,
+)
+from asdbench.metrics import Result
+from asdbench_leaderboards.board.recompute import recomputed
+from asdbench_leaderboards.board.sources import SAME, place_of
+
+SHOWN = 3
+"""How many problems of one kind in one record are named; the others are counted."""
+WITHDRAWN = "no scores for"
+"""Begins the reason of a result that was withdrawn because a job failed."""
+
+
+class Labels:
+    """The public labels of datasets, read once each.
+
+    Args:
+        registry: Offers the datasets.
+        data_root: Folder of datasets.
+        cache: Gets generated data and hashes.
+    """
+
+    def __init__(self, registry: Registry, *, data_root: Path, cache: Path) -> None:
+        self._registry = registry
+        self._data_root = data_root
+        self._cache = cache
+        self._known: dict[tuple[str, str], LabelledRows] = {}
+
+    @property
+    def registry(self) -> Registry:
+        """Where the datasets come from."""
+        return self._registry
+
+    def of(self, record: MethodRecord) -> LabelledRows:
+        """Return the items of a record's dataset under its options.
+
+        Raises:
+            AsdbenchError: There is no such dataset, or its data are not here.
+        """
+        run = record.run
+        key = (run.dataset, str(sorted(run.dataset_options.items())))
+        if key not in self._known:
+            config = config_of(self._registry.build("dataset", run.dataset))
+            dataset: Dataset = configure(config, run.dataset_options, of=run.dataset)
+            self._known[key] = labelled_rows(dataset, self._data_root, cache=self._cache)
+        return self._known[key]
+
+
+def record_problems(method: RecordedMethod, folder: Path, *, labels: Labels) -> Iterator[str]:
+    """Yield what is wrong with a record: items and labels against the public dataset, figures against the scores.
+
+    Raises:
+        AsdbenchError: The dataset or the metric set is not here, or the scores cannot be graded.
+    """
+    yield from _limited(_label_problems(method, folder, public=labels.of(method.record)))
+    yield from _limited(_figure_problems(method, folder, registry=labels.registry))
+
+
+def _label_problems(method: RecordedMethod, folder: Path, *, public: LabelledRows) -> Iterator[str]:
+    file, data = folder / "items.parquet", method.record.data
+    if data.complete and public.manifest != data.manifest:
+        yield (
+            f"{folder / 'record.json'}: data.manifest is {data.manifest}, but {data.dataset} here has {public.manifest}"
+        )
+    known = {(str(row.source), row.start): row for row in public.rows}
+    for number, item in enumerate(method.items.to_dict("records")):
+        where = f"{file}, item {number} ({item['source']})"
+        row = known.get((str(item["source"]), int(item["start"])))
+        if row is None:
+            yield f"{where}: {data.dataset} has no such item"
+            continue
+        if row.sha256 != item["sha256"]:
+            yield f"{where}: sha256 is {item['sha256']}, but the public item has {row.sha256}"
+        label = None if pd.isna(item["label"]) else item["label"]
+        if row.label is None and label is not None:
+            yield f"{where}: label is {label!r}, but the ground truth of {data.dataset} is missing here"
+        elif row.label != label:
+            yield f"{where}: label is {label!r}, but the public label is {row.label!r}"
+        for column in data.groups:
+            if column in item and column in row.columns and item[column] != row.columns[column]:
+                yield f"{where}: {column} is {item[column]!r}, but the public one is {row.columns[column]!r}"
+
+
+def _figure_problems(method: RecordedMethod, folder: Path, *, registry: Registry) -> Iterator[str]:
+    file = folder / "record.json"
+    again = {_key(result, method): result for result in recomputed(method, registry)}
+    claimed = {_key(row, method): (number, row) for number, row in enumerate(method.record.results)}
+    for key, (number, row) in claimed.items():
+        where = f"{file}: results[{number}] ({row.metric} of {place_of(row)})"
+        if row.why is not None and row.why.startswith(WITHDRAWN) and row.value is None:
+            continue
+        if key not in again:
+            yield f"{where} does not follow from the scores"
+            continue
+        found = again[key]
+        for field in ("value", "low", "high"):
+            if not _same(value := getattr(row, field), expected := getattr(found, field)):
+                yield f"{where}.{field} is {value}, but the scores give {expected}"
+        for seed, (value, expected) in enumerate(zip(row.per_seed, found.per_seed, strict=False)):
+            if not _same(value, expected):
+                yield f"{where}.per_seed[{seed}] is {value}, but the scores give {expected}"
+    yield from (
+        f"{file}: results lacks {found.metric} of {dict(found.groups)}, which the scores give"
+        for key, found in again.items()
+        if key not in claimed
+    )
+
+
+def _key(row: ResultRow | Result, method: RecordedMethod) -> tuple[str, tuple[str | None, ...]]:
+    return row.metric, tuple(row.groups.get(column) for column in method.record.data.groups)
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= SAME
+
+
+def _limited(problems: Iterator[str]) -> Iterator[str]:
+    """Yield the first problems, and how many more there are."""
+    more = 0
+    for number, problem in enumerate(problems):
+        if number < SHOWN:
+            yield problem
+        else:
+            more += 1
+            last = problem
+    if more:
+        yield f"{last.partition(':')[0]}: and {more} more problems of this kind"

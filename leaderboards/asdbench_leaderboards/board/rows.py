@@ -1,0 +1,111 @@
+"""From records to the rows of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asdbench import EnsembleRecipe, MethodRecord, ResultRow
+from asdbench.metrics import DOMAIN
+from asdbench_leaderboards.board.schema import UNKNOWN, Figure, Licences, Row, Verified
+from asdbench_leaderboards.board.sources import Refused, Source, failure_of
+
+
+def row_of(source: Source, *, recomputed: bool = False) -> Row:
+    """Return the row of a record.
+
+    Args:
+        source: The record.
+        recomputed: Whether its figures were recomputed from the scores of its items.
+    """
+    record, summary = source.record, source.record.method
+    verified: Verified = "rerun" if source.rerun else "recomputed" if recomputed else "claimed"
+    return Row(
+        record=record.record_id,
+        method=source.label,
+        family=_family(record),
+        failure=failure_of(source),
+        seeds=summary.seeds,
+        failed_seeds=summary.failed_seeds,
+        selection=summary.selection,
+        verified=verified,
+        complete=not summary.partial_data,
+        size=record.data.size,
+        members=len(summary.recipe.members) if isinstance(summary.recipe, EnsembleRecipe) else 1,
+        reduced=summary.reduced,
+        approximate=summary.approximate,
+        batch_dependent=summary.batch_dependent,
+        pretraining=UNKNOWN,
+        cost=summary.cost,
+        hardware=_hardware(record),
+        licences=Licences(data=record.data.licence or UNKNOWN),
+        printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
+        rules=summary.rules,
+        time=record.run.time,
+        figures=[figure for row in record.results if (figure := _figure(row, record.data.groups))],
+    )
+
+
+def refused_row(refused: Refused) -> Row:
+    """Return the row of a method that could not start."""
+    data = refused.beside.data
+    return Row(
+        record="", method=refused.method, family=UNKNOWN, failure=f"not run: {refused.why}", seeds=[],
+        failed_seeds=refused.beside.run.seeds, selection=UNKNOWN, verified="claimed", complete=data.complete,
+        size=data.size, members=1, reduced=False, approximate="", batch_dependent=False, pretraining=UNKNOWN,
+        cost=None, hardware=[], licences=Licences(), printed_in=[], rules=[], time=refused.beside.run.time,
+        figures=[],
+    )  # fmt: skip
+
+
+def figure_of(row: Row, metric: str, *, group: str | None = None, domain: str | None = None) -> Figure | None:
+    """Return a figure of a row; None: it has none."""
+    wanted = (metric, group, domain)
+    return next((each for each in row.figures if (each.metric, each.group, each.domain) == wanted), None)
+
+
+def ordered(rows: Sequence[Row], *, main: str) -> list[Row]:
+    """Return rows best first: complete data before partial data, failures last, equal values by name."""
+
+    def key(row: Row) -> tuple[bool, bool, float, str, str]:
+        figure = figure_of(row, main)
+        value = figure.value if figure else None
+        return row.failure is not None, not row.complete, -(value or 0.0), row.method, row.record
+
+    return sorted(rows, key=key)
+
+
+def _figure(row: ResultRow, groups: Sequence[str]) -> Figure | None:
+    """Return a result as a figure of a board; None: its group is finer than a board shows."""
+    shown = {*groups[:1], DOMAIN}
+    if any(value is not None for column, value in row.groups.items() if column not in shown):
+        return None
+    return Figure(
+        metric=row.metric,
+        group=row.groups.get(groups[0]) if groups else None,
+        domain=row.groups.get(DOMAIN),
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        printed=row.printed,
+        why=row.why,
+        per_seed=row.per_seed,
+    )
+
+
+def _family(record: MethodRecord) -> str:
+    name = record.method.recipe.method
+    kinds = ("method", "ensemble")
+    return next(
+        (each.plugin for each in record.run.plugins if each.kind in kinds and each.name == name), UNKNOWN
+    )
+
+
+def _hardware(record: MethodRecord) -> list[str]:
+    found: dict[str, None] = {}
+    models = [(model.environment, model.device, model.threads) for model in record.models.values()]
+    scores = [(score.environment, score.device, score.threads) for score in record.scores.values()]
+    for key, device, threads in models + scores:
+        environment = record.environments[key]
+        gpu = environment.gpus[:1] if device != "cpu" else []
+        found[", ".join([f"{environment.processor}, {threads} threads", *gpu])] = None
+    return list(found)

@@ -1,0 +1,183 @@
+"""Finds the records that a board is built from, and checks them before anything is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from asdbench import MethodRecord, ResultRow, RunError, find_run, read_record
+
+SAME = 1e-9
+"""Figures closer than this are equal; other machines may add floating-point numbers in another order."""
+_NAME = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A record in its folder."""
+
+    folder: Path
+    record: MethodRecord
+    rerun: bool = False
+    """True: a second training elsewhere among the sources gave equal figures."""
+
+    @property
+    def label(self) -> str:
+        """The method with its options."""
+        return self.record.method.recipe.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A method that a run was asked for and could not start."""
+
+    method: str
+    why: str
+    run: str
+    """Identifier of the run."""
+    beside: MethodRecord
+    """A record of the same run, which gives the protocol."""
+
+
+class _Document(msgspec.Struct, frozen=True):
+    """What a board reads of a run's document."""
+
+    refused: dict[str, str] = {}
+    records: dict[str, str] = {}
+
+
+def read_sources(places: Sequence[Path]) -> list[Source]:
+    """Return the records in some folders, each once, in the order of their identifiers.
+
+    Args:
+        places: Folders of results (``--out`` of runs), published leaderboards, records, or folders of records.
+
+    Raises:
+        RunError: A folder has no record; a record is damaged, of another version, has an impossible value, or claims to
+            be the same as another one; the message names file and field.
+    """
+    found: dict[str, Source] = {}
+    for folder in (folder for place in places for folder in record_folders(place)):
+        source = Source(folder=folder, record=read_record(folder))
+        _check(source)
+        name = source.record.record_id
+        found[name] = _merged(found[name], source) if name in found else source
+    return [found[name] for name in sorted(found)]
+
+
+def record_folders(place: Path) -> list[Path]:
+    """Return the folders of the records at a place.
+
+    Raises:
+        RunError: There is none.
+    """
+    if (place / "record.json").is_file():
+        return [place]
+    above = place / "records" if (place / "records").is_dir() else place
+    folders = sorted(file.parent for file in above.glob("*/record.json"))
+    if not folders:
+        raise RunError(
+            f"there is no record in {place}; give a folder of results (--out of `asdbench run`) or of records"
+        )
+    return folders
+
+
+def refused_in(places: Sequence[Path], sources: Sequence[Source]) -> list[Refused]:
+    """Return the methods that runs of these folders refused, once per run; a refused run without a record is left out.
+
+    Raises:
+        RunError: A document of a run is damaged.
+    """
+    known = {source.record.record_id: source.record for source in sources}
+    found: list[Refused] = []
+    for file in (file for place in places for file in sorted((place / "runs").glob("*.json"))):
+        try:
+            document = msgspec.json.decode(file.read_bytes(), type=_Document)
+        except msgspec.MsgspecError as error:
+            raise RunError(f"{file} cannot be read: {error}") from error
+        beside = next((known[name] for name in document.records.values() if name in known), None)
+        if beside is not None:
+            found += [
+                Refused(method=method, why=why, run=file.stem, beside=beside)
+                for method, why in document.refused.items()
+            ]
+    return found
+
+
+def failure_of(source: Source) -> str | None:
+    """Return why a method has no result, with the messages of its failed jobs where the run's document is there."""
+    summary = source.record.method
+    if summary.ungraded is None and any(
+        row.is_whole and row.value is not None for row in source.record.results
+    ):
+        return None
+    root, run = source.folder.parent.parent, source.record.run.id
+    lines = [
+        summary.ungraded or next((row.why for row in source.record.results if row.is_whole and row.why), "")
+    ]
+    if (root / "runs" / f"{run}.json").is_file():
+        lines += find_run(root, run).failure_lines(source.label)
+    return "; ".join(filter(None, lines)) or "no value on the whole dataset"
+
+
+def _check(source: Source) -> None:
+    file = source.folder / "record.json"
+    if not _NAME.fullmatch(source.record.record_id):
+        raise RunError(
+            f"{file}: record_id is {source.record.record_id!r}, which is no identifier of a record"
+        )
+    for number, row in enumerate(source.record.results):
+        for field, value in _numbers(row):
+            # A mean of ones may round to slightly more than one.
+            if value is not None and not -SAME <= value <= 1 + SAME:
+                raise RunError(f"{file}: results[{number}].{field} is {value}, outside [0, 1]")
+
+
+def _numbers(row: ResultRow) -> Iterator[tuple[str, float | None]]:
+    yield from (("value", row.value), ("low", row.low), ("high", row.high), ("printed", row.printed))
+    yield from ((f"per_seed[{seed}]", value) for seed, value in enumerate(row.per_seed))
+
+
+def _merged(first: Source, second: Source) -> Source:
+    """Return one of two records of the same identifier.
+
+    Raises:
+        RunError: Their figures differ.
+    """
+    if difference := first_difference(first.record.results, second.record.results):
+        raise RunError(
+            f"{first.folder / 'record.json'} and {second.folder / 'record.json'} claim to be the same record "
+            f"{first.record.record_id}, but {difference}"
+        )
+    latest = max(first, second, key=lambda source: source.record.run.time)
+    # Equal seconds mean a copy of the same training, which proves nothing.
+    is_rerun = first.record.models != second.record.models and bool(first.record.models)
+    return Source(folder=latest.folder, record=latest.record, rerun=first.rerun or second.rerun or is_rerun)
+
+
+def first_difference(first: Sequence[ResultRow], second: Sequence[ResultRow]) -> str | None:
+    """Return the first field in which two lists of results differ, with both values; None: they agree."""
+    if len(first) != len(second):
+        return f"results has {len(first)} entries in one and {len(second)} in the other"
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        if (one.groups, one.metric) != (other.groups, other.metric):
+            return f"results[{number}] is {one.metric} of {one.groups} in one and {other.metric} of {other.groups}"
+        for (field, value), (_, again) in zip(_numbers(one), _numbers(other), strict=False):
+            if not _same(value, again):
+                return f"results[{number}].{field} ({one.metric} of {place_of(one)}) is {value} and {again}"
+    return None
+
+
+def place_of(row: ResultRow) -> str:
+    """Return a result's group for people, for example ``fan, 00``."""
+    return ", ".join(value for value in row.groups.values() if value) or "the whole dataset"
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= SAME

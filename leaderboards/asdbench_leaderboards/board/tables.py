@@ -1,0 +1,191 @@
+"""A board as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from asdbench_leaderboards.board.rows import figure_of
+from asdbench_leaderboards.board.schema import UNKNOWN, Board, Figure, Row
+from asdbench_leaderboards.cells import METRICS, metric_name, percent
+
+SELECTIONS = {
+    "members": "each member's own",
+    "last": "last checkpoint",
+    "validation": "held-out loss",
+    "test": "TEST LABELS (not for comparison)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A metric over all domains or of one, which a page shows for each outermost group."""
+
+    metric: str
+    domain: str | None
+
+    @property
+    def name(self) -> str:
+        """Its name in tables, for example ``AUC (source) %``."""
+        name = metric_name(self.metric)
+        return name if self.domain is None else f"{name.removesuffix(' %')} ({self.domain}) %"
+
+
+def measures_of(board: Board) -> list[Measure]:
+    """Return what a board measures, the metric that orders its rows first."""
+    found = {(figure.metric, figure.domain) for row in board.rows for figure in row.figures}
+    order = [board.main, *METRICS]
+
+    def place(key: tuple[str, str | None]) -> tuple[int, str, str]:
+        return order.index(key[0]) if key[0] in order else len(order), key[0], key[1] or ""
+
+    return [Measure(metric=metric, domain=domain) for metric, domain in sorted(found, key=place)]
+
+
+def markdown_of(board: Board) -> str:
+    """Return a board as Markdown: the metric that orders it for each group, then flags and costs."""
+    whole = [measure for measure in measures_of(board) if measure.domain is None]
+    headers = [
+        "#", "rank", "method", *(measure.name for measure in whole), "printed", "difference",
+        *(f"{group} {metric_name(board.main)}" for group in board.outermost),
+        "verified", "selection", "data", "flags", "seeds", "parameters", "GFLOP per item", "train s", "score ms",
+        "peak MiB", "hardware",
+    ]  # fmt: skip
+    rows = [
+        _markdown_row(board, row, place=place, whole=whole) for place, row in enumerate(board.rows, start=1)
+    ]
+    table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    notes = "".join(f"- {_one_line(note)}\n" for note in [*board.known_leaks, *board.notes])
+    return f"# {_one_line(board.title)}\n\n{_about(board)}\n\n{table}\n" + (f"\n{notes}" if notes else "")
+
+
+def csv_of(board: Board) -> str:
+    """Return a board as CSV with a line for every figure of every method, and one for each failure."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["method", "record", "rank", "family", "failure", "verified", "selection", "complete", "metric", "group", "domain",
+         "value", "low", "high", "printed", "difference", "seeds", "why"]
+    )  # fmt: skip
+    for row in board.rows:
+        about = [
+            row.method,
+            row.record,
+            row.rank or "",
+            row.family,
+            row.failure or "",
+            row.verified,
+            row.selection,
+            row.complete,
+        ]
+        for figure in row.figures:
+            writer.writerow([*about, figure.metric, figure.group or "", figure.domain or "", *_numbers(figure),
+                             "+".join(map(str, row.seeds)), figure.why or ""])  # fmt: skip
+        if not row.figures:
+            writer.writerow([*about, *[""] * 10])
+    return text.getvalue()
+
+
+def rank_of(row: Row) -> str:
+    """Return a rank with the range of ranks that the data allow; empty: not ranked."""
+    return "" if row.rank is None else f"{row.rank} ({row.rank_best}-{row.rank_worst})"
+
+
+def value_of(figure: Figure | None) -> str:
+    """Return a figure in percent with its interval; empty: there is none."""
+    if figure is None:
+        return ""
+    if figure.value is None:
+        return "undefined"
+    interval = ""
+    if figure.low is not None and figure.high is not None:
+        interval = f" [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    return percent(figure.value) + interval
+
+
+def difference_of(figure: Figure | None) -> str:
+    """Return the measured value minus the printed one in percentage points; empty: one of them is missing."""
+    if figure is None or figure.value is None or figure.printed is None:
+        return ""
+    return f"{100 * (figure.value - figure.printed):+.2f}"
+
+
+def printed_of(figure: Figure | None) -> str:
+    """Return the printed value in percent; empty: the paper prints none."""
+    return "" if figure is None or figure.printed is None else percent(figure.printed)
+
+
+def flags_of(row: Row) -> list[str]:
+    """Return what must stand beside a method's name."""
+    marks = {
+        "reduced": row.reduced,
+        "approximate": bool(row.approximate),
+        "batch-dependent": row.batch_dependent,
+        "partial data": not row.complete,
+        "ensemble": row.members > 1,
+        "failed seeds": bool(row.failed_seeds) and row.failure is None,
+    }
+    return [mark for mark, is_set in marks.items() if is_set]
+
+
+def costs_of(row: Row) -> list[str]:
+    """Return parameters, GFLOP per item, training seconds, milliseconds per item and peak memory, main and GPU."""
+    cost = row.cost
+    if cost is None:
+        return [UNKNOWN] * 5
+    device = f" + {cost.peak_device_bytes / 2**20:.0f} GPU" if cost.peak_device_bytes else ""
+    return [
+        f"{cost.parameters:,}",
+        f"{cost.flops / 1e9:.3f}",
+        f"{cost.fit_s:.1f}",
+        UNKNOWN if cost.score_ms is None else f"{cost.score_ms:.2f}",
+        f"{cost.peak_memory_bytes / 2**20:.0f}{device}",
+    ]
+
+
+def _markdown_row(board: Board, row: Row, *, place: int, whole: Sequence[Measure]) -> list[str]:
+    main = figure_of(row, board.main)
+    cells = [
+        str(place) if row.failure is None else "",
+        rank_of(row),
+        row.method if row.failure is None else f"{row.method} (FAILED: {row.failure})",
+        *(value_of(figure_of(row, measure.metric)) for measure in whole),
+        printed_of(main),
+        difference_of(main),
+        *(value_of(figure_of(row, board.main, group=group)) for group in board.outermost),
+        row.verified,
+        SELECTIONS.get(row.selection, row.selection),
+        "complete" if row.complete else f"PARTIAL, {row.size}",
+        ", ".join(flags_of(row)),
+        ", ".join(map(str, row.seeds)),
+        *costs_of(row),
+        "; ".join(row.hardware) or UNKNOWN,
+    ]
+    return [_one_line(cell) for cell in cells]
+
+
+def _about(board: Board) -> str:
+    protocol = board.protocol
+    return (
+        f"Metric set {protocol.metric_set} (evaluator {protocol.evaluator}). Values are means over seeds in percent, "
+        "with 95 % intervals."
+    )
+
+
+def _one_line(text: str) -> str:
+    """Return a text for one cell of Markdown; a bar, a tag or a link in a name shows as typed."""
+    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    for sign in "\\|`*_":
+        flat = flat.replace(sign, f"\\{sign}")
+    # Intervals have brackets too, which only a following parenthesis would make a link.
+    return flat.replace("](", "]\\(")
+
+
+def _numbers(figure: Figure) -> Iterator[str]:
+    for value in (figure.value, figure.low, figure.high, figure.printed):
+        yield "" if value is None else repr(value)
+    yield difference_of(figure)

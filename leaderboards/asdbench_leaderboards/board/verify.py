@@ -1,0 +1,182 @@
+"""Verifies a published leaderboard on a machine that never saw the runs.
+
+Every figure is computed again from the published scores of single items and the labels of the public dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from asdbench import AsdbenchError, Config, MethodRecord, Registry, RunError, read_folder
+from asdbench_leaderboards.board.grouping import boards_of
+from asdbench_leaderboards.board.items import check_scores
+from asdbench_leaderboards.board.proof import Labels, record_problems
+from asdbench_leaderboards.board.ranking import with_ranks
+from asdbench_leaderboards.board.schema import BOARD_VERSION, INDEX, Board, BoardIndex, Row
+from asdbench_leaderboards.board.sources import Source, record_folders
+
+T = TypeVar("T", bound=Config)
+_CLAIMED = ("title", "protocol", "main", "outermost", "known_leaks", "notes")
+"""Fields of a board that follow from its records."""
+
+
+class Verification(Config, frozen=True, kw_only=True):
+    """What ``asdbench leaderboard verify --json`` prints."""
+
+    ok: bool
+    boards: int
+    records: int
+    figures: int
+    """Values that were computed again."""
+    problems: list[str]
+    """What is wrong, with file and field."""
+    notes: list[str]
+    """What differs here without being wrong, for example versions of plugins."""
+
+
+def verify(folder: Path, *, labels: Labels) -> Verification:
+    """Verify a published leaderboard.
+
+    Raises:
+        RunError: The folder is no leaderboard, or is of another version.
+    """
+    index = _read(folder / INDEX, BoardIndex)
+    problems = list(_file_problems(folder, index))
+    notes: dict[str, None] = {}
+    sources: list[Source] = []
+    for place in record_folders(folder) if (folder / "records").is_dir() else ():
+        try:
+            method = read_folder(place)
+            source = Source(folder=place, record=method.record)
+            check_scores(source)
+            problems += record_problems(method, place, labels=labels)
+        except (AsdbenchError, ValueError) as error:  # ValueError: pandas cannot read the table
+            problems.append(f"{place}: {error}")
+            continue
+        notes |= dict.fromkeys(_version_notes(method.record, labels.registry))
+        sources.append(source)
+    problems += _all_board_problems(folder, index, sources=sources)
+    return Verification(
+        ok=not problems,
+        boards=len(index.boards),
+        records=len(sources),
+        figures=sum(len(source.record.results) for source in sources),
+        problems=list(dict.fromkeys(problems)),
+        notes=list(notes),
+    )
+
+
+def board_at(file: Path) -> Board:
+    """Return the board in a file.
+
+    Raises:
+        RunError: It is damaged, or of another version.
+    """
+    return _read(file, Board)
+
+
+def _version_notes(record: MethodRecord, registry: Registry) -> Iterator[str]:
+    """Yield which plugins behind a record have another version or source here."""
+    for each in record.run.plugins:
+        if each.source_hash is None:
+            continue
+        try:
+            here = registry.source_hash(each.kind, each.name)  # type: ignore[arg-type]
+        except AsdbenchError:
+            yield f"{each.kind} {each.name} is not installed here (recorded: {each.distribution} {each.version})"
+            continue
+        if here != each.source_hash:
+            yield f"{each.kind} {each.name} has source {here} here and {each.source_hash} in the records"
+
+
+def _file_problems(folder: Path, index: BoardIndex) -> Iterator[str]:
+    for name, expected in index.files.items():
+        file = folder / name
+        if not file.is_file():
+            yield f"{file} is missing"
+        elif (found := hashlib.sha256(file.read_bytes()).hexdigest()) != expected:
+            yield f"{file}: its SHA-256 is {found}, but {INDEX} has {expected}"
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        if (name := file.relative_to(folder).as_posix()) not in index.files and name != INDEX:
+            yield f"{file} is not listed in {INDEX}"
+
+
+def _all_board_problems(folder: Path, index: BoardIndex, *, sources: Sequence[Source]) -> Iterator[str]:
+    # Built again from the valid records alone; what the published boards have beyond that is named.
+    again = boards_of(sources)
+    folders = {source.record.record_id: source.folder for source in sources}
+    for entry in index.boards:
+        file = folder / entry.name / "board.json"
+        try:
+            board = board_at(file)
+        except RunError as error:
+            yield str(error)
+            continue
+        # A foreign record may have given the boards other names, so the protocol counts first.
+        alike = [each for each in again if each.protocol == board.protocol]
+        alike += [each for each in again if each.name == entry.name]
+        if not alike:
+            yield f"{file}: no valid record belongs to this board"
+            continue
+        expected = with_ranks(alike[0], folders, limit=board.ranked)
+        yield from _board_problems(file, board, expected=expected)
+
+
+def _board_problems(file: Path, board: Board, *, expected: Board) -> Iterator[str]:
+    for field in _CLAIMED:
+        if getattr(board, field) != getattr(expected, field):
+            yield f"{file}: {field} is {getattr(board, field)!r}, but its records give {getattr(expected, field)!r}"
+    rows = {row.record: row for row in expected.rows}
+    for number, row in enumerate(board.rows):
+        where = f"{file}: rows[{number}] ({row.method})"
+        if not row.record and row.figures:
+            yield f"{where} has figures but no record"
+        elif row.record and row.record not in rows:
+            yield f"{where}: no valid record {row.record} of this protocol"
+        elif row.record:
+            yield from _row_problems(where, row, expected=rows[row.record])
+    listed = [row.record for row in board.rows if row.record]
+    if sorted(listed) == sorted(rows) and listed != [row.record for row in expected.rows]:
+        yield f"{file}: rows are not in the order of their values"
+    yield from (f"{file}: the record {name} has no row" for name in rows if name not in listed)
+
+
+def _row_problems(where: str, row: Row, *, expected: Row) -> Iterator[str]:
+    """Yield the fields of a row that do not follow from its record."""
+    figures: Mapping[object, object] = {
+        (figure.metric, figure.group, figure.domain): figure for figure in expected.figures
+    }
+    for figure in row.figures:
+        given = figures.get((figure.metric, figure.group, figure.domain))
+        if given != figure:
+            place = ", ".join(filter(None, [figure.group, figure.domain])) or "the whole dataset"
+            yield f"{where}: {figure.metric} of {place} is not what its record gives ({figure.value})"
+    # A rerun, and messages of failed jobs, are known from the runs alone.
+    free = {"verified", "figures"} | ({"failure"} if row.failure and expected.failure else set())
+    for field in Row.__struct_fields__:
+        if field not in free and getattr(row, field) != getattr(expected, field):
+            yield f"{where}.{field} is {getattr(row, field)!r}, but its record gives {getattr(expected, field)!r}"
+    if len(row.figures) != len(expected.figures):
+        yield f"{where} has {len(row.figures)} figures, but its record gives {len(expected.figures)}"
+
+
+def _read(file: Path, kind: type[T]) -> T:
+    try:
+        content = file.read_bytes()
+        version = msgspec.json.decode(content, type=_Versioned).schema_version
+        if version != BOARD_VERSION:
+            raise RunError(
+                f"{file}: schema_version is {version}, but this version of asdbench reads {BOARD_VERSION}"
+            )
+        return msgspec.json.decode(content, type=kind)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int

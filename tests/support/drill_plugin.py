@@ -1,0 +1,104 @@
+"""A plugin for fault drills: the toy, with trouble that is not part of its recipe and comes only once.
+
+A file in the drill's folder, named after a trouble, makes the first fit that finds it go wrong. The same command
+afterwards runs the same jobs undisturbed, so their results must equal those of a run without any trouble.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+from toy_plugin import Toy, ToyConfig
+
+from asdbench import Entry, Items, Method, Trainer, hookimpl, lazy
+from asdbench.testing.jobs import TroubleConfig, Troubled, write_ids
+
+
+class DrilledConfig(ToyConfig, frozen=True, kw_only=True):
+    """Options of the drilled toy."""
+
+    folder: Annotated[str, Meta(description="folder of the troubles to come")] = ""
+
+
+class Drilled(Toy):
+    """The toy, which first goes wrong as a file in its folder says."""
+
+    Config = DrilledConfig
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Train, after the trouble."""
+        folder = Path(self.config.folder)
+        if (trouble := _taken(folder)) is not None:
+            _suffer(trouble, folder, (train, held, trainer))
+        super().fit(train, held, trainer)
+
+
+def _taken(folder: Path) -> str | None:
+    """Take one trouble, which no other job then finds; None: there is none."""
+    for file in sorted(folder.glob("*.trouble")):
+        try:
+            file.rename(file.with_suffix(".taken"))
+        except FileNotFoundError:  # another job was faster
+            continue
+        return file.stem
+    return None
+
+
+def _suffer(trouble: str, folder: Path, args: tuple[Items, Items, Trainer]) -> None:
+    tempfile.mkdtemp()  # nobody removes it
+    if trouble == "killed":
+        SharedMemory(create=True, size=1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        write_ids(folder / "killed.ids", os.getpid())
+        time.sleep(600)
+    elif trouble == "disk":
+        fill(folder.parent / "disk" / "filler")
+    else:
+        config = TroubleConfig(trouble=trouble, file=str(folder / f"{trouble}.ids"))  # type: ignore[arg-type]
+        Troubled.fit(_Stub(config), *args)  # type: ignore[arg-type]
+
+
+class _Stub:
+    """What ``Troubled.fit`` reads of a model."""
+
+    def __init__(self, config: TroubleConfig) -> None:
+        self.config = config
+
+
+def fill(file: Path) -> None:
+    """Write to a file until its disk is full."""
+    with file.open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(1024))
+        except OSError:
+            return
+
+
+@hookimpl
+def asdbench_models() -> list[Entry]:
+    """Offer the model."""
+    return [Entry(name="drilled", build=lazy("drill_plugin:Drilled"), summary="a toy with trouble to come")]
+
+
+@hookimpl
+def asdbench_methods() -> list[Method]:
+    """Offer the method."""
+    return [
+        Method(
+            name="drilled",
+            title="a toy with trouble to come",
+            paper="none",
+            featurizer="logmel",
+            model="drilled",
+            scorer="negative_log_probability",
+            defaults={"n_mels": 16, "epochs": 2, "pause_s": 0.05},
+        )
+    ]
