@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import make_schemas
@@ -13,8 +14,9 @@ import pytest
 import tiny
 from numpy.typing import NDArray
 
-from asdbench import RunDocument, Selector
+from asdbench import RunDocument, Selector, grade_together
 from asdbench.cli import status_of
+from asdbench.metrics import Result
 from asdbench_leaderboards.statistics.compare import Comparison, MethodRank, Pair, compare_methods
 from asdbench_leaderboards.statistics.contrast import Contrast, contrast, judged
 from asdbench_leaderboards.statistics.pairwise import pairwise
@@ -106,6 +108,27 @@ def test_the_first_method_is_compared_with_each_other_on_the_same_resamples(
     assert found.ranks[0].rank == 1
     two = compare_methods(tiny.registry(), out, methods=["logmel_knn", "toy[epochs=1]"], run=document.run.id)
     assert two.pairs[0].whole.difference == pytest.approx(-pair.whole.difference)  # type: ignore[operator]
+
+
+def test_undefined_resamples_are_a_reason_for_no_interval_and_no_rank(
+    runs: tuple[Path, RunDocument, RunDocument], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, document, _ = runs
+
+    def undefined(*arguments: Any) -> list[Result]:
+        found = grade_together(*arguments)
+        for result in found:
+            if result.draws is not None:
+                result.draws[-1, 2:] = np.nan
+        return found
+
+    monkeypatch.setattr("asdbench_leaderboards.statistics.compare.grade_together", undefined)
+    found = compare_methods(tiny.registry(), out, methods=[], run=document.run.id)
+    assert {(pair.whole.better, pair.whole.why) for pair in found.pairs} == {
+        ("unknown", "too few items to resample")
+    }
+    assert found.pairs[0].whole.difference is not None
+    assert found.ranks == []
 
 
 def test_methods_of_two_runs_are_compared_by_their_names_and_runs(

@@ -74,12 +74,17 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer commands that grade scores, compare methods, write challenge files, build leaderboards and list systems."""
+    """Offer commands that compare methods, check runs, grade scores, write challenge files and build leaderboards."""
     return [
         Entry(
             name="compare",
             build=lazy("asdbench_leaderboards.statistics.commands:compare"),
             summary="Compare methods on the same items: which is better, and how sure is that?",
+        ),
+        Entry(
+            name="check",
+            build=lazy("asdbench_leaderboards.regression.commands:check"),
+            summary="Check that a run is not worse than a baseline; status 3 if it is.",
         ),
         Entry(
             name="evaluate",

@@ -14,6 +14,8 @@ from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
 from asdbench.runs.status import RunStatus
 from asdbench_leaderboards.board.schema import Board, BoardIndex
+from asdbench_leaderboards.regression.baseline import Baseline
+from asdbench_leaderboards.regression.gate import GateReport
 from asdbench_leaderboards.statistics.compare import Comparison
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
@@ -25,6 +27,8 @@ TYPES: dict[str, type] = {
     "compare": Comparison,
     "board": Board,
     "boards": BoardIndex,
+    "baseline": Baseline,
+    "check": GateReport,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

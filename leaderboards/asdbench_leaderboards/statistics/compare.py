@@ -137,7 +137,7 @@ def _chosen(out: Path, methods: Sequence[str], *, run: str) -> list[Named]:
         chosen.append((document, _label(document, match["method"] if match else text)))
     if not methods:
         document = find_run(out, run)
-        chosen = [(document, label) for label in document.run.methods if document.methods[label].seeds]
+        chosen = [(document, label) for label, method in document.methods.items() if method.seeds]
     if len(chosen) < 2:
         raise ConfigError(
             f"a comparison needs two methods or more, got {' and '.join(label for _, label in chosen) or 'none'}"
@@ -178,7 +178,8 @@ def _level(result: Result) -> int:
 
 def _parts(chosen: Sequence[Named], result: Result) -> list[Floats] | None:
     """Return the draws of each method; None: the items are too few, or cannot be resampled."""
-    if result.draws is None or result.draws.shape[1] < 3:
+    # A resample may leave a metric undefined; two that do not are the least that shows any noise.
+    if result.draws is None or np.isfinite(result.draws[:, 1:]).all(axis=0).sum() < 2:
         return None
     return list(np.split(result.draws, np.cumsum([len(each.method.seeds) for each in chosen])[:-1]))
 
