@@ -17,5 +17,10 @@ def asdbench_executors() -> Iterable[Entry]:
             name="local",
             build=lazy("asdbench.jobs.executors.local:Local"),
             summary="processes on this machine",
-        )
+        ),
+        Entry(
+            name="ray",
+            build=lazy("asdbench.jobs.executors.ray:Ray"),
+            summary="a Ray cluster (pip install 'asdbench[ray]')",
+        ),
     ]
