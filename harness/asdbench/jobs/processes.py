@@ -48,7 +48,7 @@ def start_server() -> None:
     threads = {"OPENBLAS_NUM_THREADS": "1"}
     # The server starts the tracker if nobody has, which would unblock Ctrl-C again just before the server itself starts.
     resource_tracker.ensure_running()
-    with _environment(HEAP | path | threads), _interrupts_later():
+    with changed_environment(HEAP | path | threads), _interrupts_later():
         forkserver.ensure_running()
 
 
@@ -135,7 +135,8 @@ def _interrupts_later() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def changed_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give this process other environment variables while the block runs, for a process that it starts."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

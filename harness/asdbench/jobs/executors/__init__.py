@@ -23,4 +23,9 @@ def asdbench_executors() -> Iterable[Entry]:
             build=lazy("asdbench.jobs.executors.slurm:Slurm"),
             summary="job arrays on a SLURM cluster",
         ),
+        Entry(
+            name="ray",
+            build=lazy("asdbench.jobs.executors.ray:Ray"),
+            summary="a Ray cluster (pip install 'asdbench[ray]')",
+        ),
     ]

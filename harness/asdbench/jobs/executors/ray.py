@@ -1,0 +1,280 @@
+"""The executor ``ray``: jobs on a Ray cluster, or on a Ray of its own on this machine.
+
+A task of Ray runs one job with the local executor, so limits, kill ladder and statuses are the same as there. Ray chooses
+the node. What dies with a worker or a node is run again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import math
+import os
+import socket
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from asdbench.core.config import Config
+from asdbench.core.gpus import gpu_use
+from asdbench.errors import ConfigError
+from asdbench.jobs.executors.carried import Carrier, Files, keep, result_of, unpacked
+from asdbench.jobs.executors.local import LocalExecutor
+from asdbench.jobs.executors.slots import CONTEXT_BYTES, MARGIN
+from asdbench.jobs.processes import changed_environment
+from asdbench.messages.capacity import UNKNOWN, Capacity, Needs
+from asdbench.messages.jobs import JobSpec
+from asdbench.messages.progress import Event, Status
+
+LOOK_EVERY_S = 0.5
+"""Longest time between two looks at what was submitted or cancelled meanwhile."""
+LOOPBACK = "127.0.0.1"
+
+
+class Ray(Config, frozen=True, kw_only=True):
+    """Options of the executor."""
+
+    address: Annotated[
+        str, Meta(description="of the cluster, host:port; empty: a Ray of its own on this machine")
+    ] = ""
+    retries: Annotated[
+        int, Meta(ge=0, description="how often a job is run again after its worker or node has died")
+    ] = 3
+    shared: Annotated[
+        bool,
+        Meta(
+            description="whether all nodes reach the folders of results and cache; false: data and results are sent"
+        ),
+    ] = True
+    gpu_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="share of a GPU for each job; 0: by its memory, a whole one if that is unknown",
+        ),
+    ] = 0.0
+
+    def open(self, capacity: Capacity) -> RayExecutor:
+        """Return the executor.
+
+        Raises:
+            ConfigError: Ray is not installed.
+        """
+        if not _is_installed():
+            raise ConfigError(
+                "executor ray needs Ray, which is not installed: pip install 'asdbench[ray]', or use --executor local"
+            )
+        return RayExecutor(self, capacity)
+
+
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec("ray") is not None
+    except ValueError:  # something else bears its name
+        return False
+
+
+@dataclass(kw_only=True, eq=False)
+class _Attempt:
+    job: JobSpec
+    needs: Needs
+    deaths: int = 0
+    """How often its worker or node has died."""
+    cancelled: bool = False
+
+
+class RayExecutor:
+    """Keeps at most ``slots`` jobs with Ray at a time; Ray is started or joined for the first one."""
+
+    def __init__(self, options: Ray, capacity: Capacity) -> None:
+        self._options = options
+        self._capacity = capacity
+        self._waiting: deque[_Attempt] = deque()
+        self._running: dict[Any, _Attempt] = {}
+        """By the reference of the task's answer."""
+        self._unstarted: deque[Event] = deque()
+        """How jobs ended that never started."""
+        self._ray: Any = None
+        self._carrier: Carrier | None = None
+
+    def submit(self, job: JobSpec, needs: Needs = UNKNOWN) -> None:
+        """Queue a job."""
+        self._waiting.append(_Attempt(job=job, needs=needs))
+
+    def cancel(self, job_id: str) -> None:
+        """End a job, queued or running, with one event of status ``cancelled``; ignore unknown and ended ids."""
+        for attempt in [each for each in self._waiting if each.job.job_id == job_id]:
+            self._waiting.remove(attempt)
+            self._unstarted.append(_cancelled(job_id))
+        for task, attempt in self._running.items():
+            if attempt.job.job_id == job_id:
+                attempt.cancelled = True
+                self._ray.cancel(task, force=False)  # interrupts the local executor, which ends the job
+
+    def events(self) -> Iterator[Event]:
+        """Yield the final events until nothing is queued or running; Ray reports no progress."""
+        while self._waiting or self._running or self._unstarted:
+            while self._unstarted:
+                yield self._unstarted.popleft()
+            while self._waiting and len(self._running) < self._capacity.slots:
+                self._start(self._waiting.popleft())
+            if not self._running:
+                continue
+            ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK_EVERY_S)
+            for task in ended:
+                event = self._ended(task, self._running.pop(task))
+                if event is not None:
+                    yield event
+
+    def close(self) -> None:
+        """End all jobs and leave Ray, which ends with it if it was started here."""
+        self._waiting.clear()
+        self._unstarted.clear()
+        if self._ray is None:
+            return
+        for task in self._running:
+            self._ray.cancel(task, force=True)  # a job ends when the worker that started it is gone
+        self._running.clear()
+        self._ray.shutdown()
+        self._ray = None
+
+    def _start(self, attempt: _Attempt) -> None:
+        ray = self._ray = self._ray or self._joined()
+        if self._carrier is None:
+            self._carrier = Carrier(ray.put)
+        inputs = [] if self._options.shared else self._carrier.sent(attempt.job)
+        limits = msgspec.structs.replace(self._capacity, slots=1, device="cpu")  # Ray has chosen the GPU
+        # Not Ray's own retries: of a worker that died for memory there would be no end.
+        task = ray.remote(
+            num_cpus=self._capacity.threads, num_gpus=self._share_of_gpu(attempt.needs), max_retries=0
+        )(run_one)
+        messages = [msgspec.msgpack.encode(each) for each in (attempt.job, limits)]
+        self._running[task.remote(*messages, *inputs)] = attempt
+
+    def _joined(self) -> Any:
+        """Start Ray or join the cluster; return Ray.
+
+        Raises:
+            ConfigError: There is no such cluster, or none of its nodes can run a job.
+        """
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        ray: Any = importlib.import_module("ray")  # takes seconds, and only this executor needs it
+
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        address, capacity = self._options.address, self._capacity
+        if address:
+            options["address"] = address
+        else:
+            cpus = capacity.slots * capacity.threads
+            options |= {
+                "address": "local",
+                "num_cpus": cpus,
+                "include_dashboard": False,
+                "_node_ip_address": LOOPBACK,
+            }
+        # Workers of our own Ray must import the same code as this process, wherever that was found.
+        with changed_environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+            try:
+                ray.init(**options)
+            except ConnectionError as error:
+                raise ConfigError(
+                    f"no Ray cluster answers at {address}; start one with `ray start --head`, or leave out address"
+                ) from error
+        try:
+            self._check_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]])
+        except ConfigError:
+            ray.shutdown()
+            raise
+        return ray
+
+    def _check_nodes(self, resources: Sequence[Mapping[str, float]]) -> None:
+        # Ray would wait for a node that fits, forever.
+        threads = self._capacity.threads
+        most = int(max((each.get("CPU", 0) for each in resources), default=0))
+        if threads > most:
+            raise ConfigError(
+                f"a job has {threads} threads, but no node of the cluster has more than {most} cores"
+            )
+        if self._capacity.device == "cuda" and not any(each.get("GPU", 0) for each in resources):
+            raise ConfigError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu")
+
+    def _share_of_gpu(self, needs: Needs) -> float:
+        if self._capacity.device != "cuda":
+            return 0.0
+        if self._options.gpu_share:
+            return self._options.gpu_share
+        smallest = min((gpu.memory_bytes for gpu in gpu_use()), default=0)
+        if not smallest or needs.gpu_bytes is None:
+            return 1.0
+        return share_of(needs.gpu_bytes, smallest)
+
+    def _ended(self, task: Any, attempt: _Attempt) -> Event | None:
+        """Return how a job ended; None: it runs again."""
+        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+        job = attempt.job
+        try:
+            message, files = self._ray.get(task)
+        except RayError as error:
+            why = str(error).strip().splitlines()[0]
+            if attempt.cancelled:
+                return _cancelled(job.job_id)
+            if isinstance(error, RayTaskError):  # ours, not the job's: those are in its event
+                return Event(job_id=job.job_id, status="error", message=why, detail=str(error))
+            attempt.deaths += 1
+            if attempt.deaths <= self._options.retries:
+                self._waiting.appendleft(attempt)
+                return None
+            status: Status = "oom" if isinstance(error, OutOfMemoryError) else "crashed"
+            times = f"{attempt.deaths} times" if attempt.deaths > 1 else "once"
+            return Event(job_id=job.job_id, status=status, message=f"its worker died {times}: {why}")
+        event = msgspec.msgpack.decode(message, type=Event)
+        if files:
+            keep(job, files)
+        return event
+
+
+def run_one(message: bytes, limits: bytes, *inputs: Files) -> tuple[bytes, Files]:
+    """Run one job in a worker of Ray; return the event that ends it and, if its inputs were sent, its result."""
+    # A fresh process would otherwise run the program of Ray's worker first, as far as its guard lets it.
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    job = msgspec.msgpack.decode(message, type=JobSpec)
+    if inputs:
+        with unpacked(job, inputs) as here:
+            event = _end_of(here, limits)
+            return msgspec.msgpack.encode(event), result_of(here) if event.status == "ok" else {}
+    if not Path(job.pack).exists():
+        why = (
+            f"{socket.gethostname()} does not reach {job.pack}; share that folder and {job.store} between the nodes, "
+            "or use --executor 'ray[shared=false]'"
+        )
+        event = Event(job_id=job.job_id, status="error", message=why)
+        return msgspec.msgpack.encode(event), {}
+    return msgspec.msgpack.encode(_end_of(job, limits)), {}
+
+
+def _end_of(job: JobSpec, limits: bytes) -> Event:
+    executor = LocalExecutor(msgspec.msgpack.decode(limits, type=Capacity))
+    try:
+        executor.submit(job)
+        [event] = [event for event in executor.events() if event.status is not None]
+        return event
+    finally:
+        executor.close()  # also when Ray interrupts this task, because the job was cancelled
+
+
+def share_of(needed: int, memory: int) -> float:
+    """Return which share of a GPU's memory a job needs, in steps of a hundredth, at most 1; all in bytes."""
+    return min(1.0, math.ceil(100 * (needed * MARGIN + CONTEXT_BYTES) / memory) / 100)
+
+
+def _cancelled(job_id: str) -> Event:
+    return Event(job_id=job_id, status="cancelled", message="cancelled")
