@@ -19,6 +19,9 @@ LIGHT = {
     "asdbench run --help": "from asdbench.cli import status_of; status_of(['run', '--help'])",
     "asdbench figures --help": "from asdbench.cli import status_of; status_of(['figures', '--help'])",
     "asdbench runs list --help": "from asdbench.cli import status_of; status_of(['runs', 'list', '--help'])",
+    "asdbench leaderboard build --help": (
+        "from asdbench.cli import status_of; status_of(['leaderboard', 'build', '--help'])"
+    ),
     "asdbench cache info": "from asdbench.cli import status_of; status_of(['cache', 'info', '--cache', 'none'])",
     "asdbench run with a wrong option": (
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
