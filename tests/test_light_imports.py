@@ -22,6 +22,12 @@ LIGHT = {
     "asdbench leaderboard build --help": (
         "from asdbench.cli import status_of; status_of(['leaderboard', 'build', '--help'])"
     ),
+    "asdbench compare --help": "from asdbench.cli import status_of; status_of(['compare', '--help'])",
+    "asdbench check --help": "from asdbench.cli import status_of; status_of(['check', '--help'])",
+    "asdbench check without a run": (
+        "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
+        "from asdbench.cli import status_of; assert status_of(['check', '--baseline', 'x', '--out', 'none']) == 2"
+    ),
     "asdbench cache info": "from asdbench.cli import status_of; status_of(['cache', 'info', '--cache', 'none'])",
     "asdbench run with a wrong option": (
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "

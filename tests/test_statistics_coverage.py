@@ -16,6 +16,7 @@ from scipy import stats
 
 from asdbench.metrics import bootstrap_areas, roc_by_section
 from asdbench_leaderboards.statistics.groups import rank_groups
+from asdbench_leaderboards.statistics.hierarchical import hierarchical
 from asdbench_leaderboards.statistics.pairwise import pairwise
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,26 @@ def test_equal_methods_seldom_get_different_ranks(setting: Setting) -> None:
     )
     # The standard error of 5 % in 400 tables is 1.1.
     assert max(shares) <= 5 + 2.2
+
+
+@pytest.mark.parametrize(("sections", "stated"), [(6, 92), (12, 95), (25, 96)])
+def test_the_interval_over_other_sections_contains_the_truth(sections: int, stated: int) -> None:
+    generator = np.random.default_rng(7)
+    held = 0
+    for _ in range(TABLES):
+        # Sections are easy or hard for both methods, and suit the first better by 0.05 on average.
+        shared = generator.normal(0.8, 0.05, size=(sections, 1))
+        own = [generator.normal(mean, 0.03, size=(sections, 1)) for mean in (0.05, 0.0)]
+        leaves = [
+            np.repeat((shared + each + generator.normal(0, 0.02, size=(sections, 3)))[..., None], 301, axis=2)
+            for each in own
+        ]
+        first, second = hierarchical(leaves, sections=True)
+        low, high = np.quantile((first - second)[1:], [0.025, 0.975])
+        held += bool(low <= 0.05 <= high)
+    share = 100 * held / TABLES
+    show(f"{sections} sections: {share:.1f} %")
+    assert share == pytest.approx(stated, abs=2)
 
 
 def show(line: str) -> None:

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from asdbench.plugin.registry import Registry, load_registry
     from asdbench.recipes.recipe import EnsembleRecipe, Recipe
     from asdbench.results.graded import results_on
+    from asdbench.results.pairing import grade_together
     from asdbench.results.record import (
         RecordedMethod,
         RecordedRun,
@@ -145,6 +146,7 @@ _LATER = {
     "completeness": "asdbench.data.completeness",
     "data_root": "asdbench.cli.settings",
     "find_run": "asdbench.results.record",
+    "grade_together": "asdbench.results.pairing",
     "json_option": "asdbench.cli.settings",
     "leave_one_out": "asdbench.data.folds",
     "listed": "asdbench.results.schema",
@@ -239,6 +241,7 @@ __all__ = [
     "data_root",
     "fetch_command",
     "find_run",
+    "grade_together",
     "hookimpl",
     "json_option",
     "labelled_rows",

@@ -74,8 +74,18 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer commands that grade scores, write challenge files, build leaderboards and list the papers' systems."""
+    """Offer commands that compare, check and grade methods, write challenge files, build leaderboards and list systems."""
     return [
+        Entry(
+            name="compare",
+            build=lazy("asdbench_leaderboards.statistics.commands:compare"),
+            summary="Compare methods on the same items: which is better, and how sure is that?",
+        ),
+        Entry(
+            name="check",
+            build=lazy("asdbench_leaderboards.regression.commands:check"),
+            summary="Check that a run is not worse than a baseline; status 3 if it is.",
+        ),
         Entry(
             name="evaluate",
             build=lazy("asdbench_leaderboards.challenge.commands:evaluate"),

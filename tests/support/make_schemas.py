@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of run documents, method records and leaderboards to ``docs/schemas``.
+"""Writes the JSON Schemas of runs, records, comparisons, baselines and leaderboards to ``docs/schemas``.
 
 python tests/support/make_schemas.py
 """
@@ -12,9 +12,20 @@ import msgspec
 
 from asdbench.results.schema import MethodRecord, RunDocument
 from asdbench_leaderboards.board.schema import Board, BoardIndex
+from asdbench_leaderboards.regression.baseline import Baseline
+from asdbench_leaderboards.regression.gate import GateReport
+from asdbench_leaderboards.statistics.compare import Comparison
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
-TYPES: dict[str, type] = {"run": RunDocument, "record": MethodRecord, "board": Board, "boards": BoardIndex}
+TYPES: dict[str, type] = {
+    "run": RunDocument,
+    "record": MethodRecord,
+    "board": Board,
+    "boards": BoardIndex,
+    "compare": Comparison,
+    "baseline": Baseline,
+    "check": GateReport,
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

@@ -17,7 +17,7 @@ from asdbench.results.differences import ResultPair, RunComparison, compare, sid
 from asdbench.results.evaluator import RESAMPLES
 from asdbench.results.graded import MetricSet, results_on, score_columns, whole
 from asdbench.results.record import RecordedMethod, read_method
-from asdbench.results.schema import RunDocument
+from asdbench.results.schema import DataSummary, RunDocument
 
 IDENTITY = ["source", "start", "length"]
 """Columns that name an item."""
@@ -106,47 +106,78 @@ def _graded(
     registry: Registry, out: Path, *, labels: tuple[str, str], runs: tuple[RunDocument, RunDocument]
 ) -> Mapping[Key, Result]:
     """Return the results of both methods together, as if the seeds of the second followed those of the first."""
-    names = [run.run.metric_set for run in runs]
-    layouts = [(run.data.groups, run.data.targets, run.data.resample_by) for run in runs]
-    if names[0] != names[1] or layouts[0] != layouts[1]:
-        raise RunError(f"their data are graded in different ways, by {names[0]} and by {names[1]}")
-    metric_set: MetricSet = registry.build("metrics", names[0])
-    first, second = (read_method(out, run, label=label) for run, label in zip(runs, labels, strict=True))
-    data = first.record.data
-    items = _side_by_side(first, second, tables=(first.items, second.items), targets=data.targets)
+    _check_alike(*((run.run.metric_set, run.data) for run in runs))
+    methods = [read_method(out, run, label=label) for run, label in zip(runs, labels, strict=True)]
+    return {
+        (tuple((name, value) for name, value in each.groups.items() if value is not None), each.metric): each
+        for each in grade_together(registry, methods)
+    }
+
+
+def grade_together(registry: Registry, methods: Sequence[RecordedMethod]) -> list[Result]:
+    """Return the results of several methods on the same items, as if the seeds of each followed those of the one before.
+
+    So the draws of all are on the same resamples, and their differences are paired; see ``Result.draws``.
+
+    Args:
+        registry: Offers the metric set of the methods.
+        methods: At least one, with a seed or more each; they may be of different runs.
+
+    Raises:
+        RunError: The methods scored different items, items with other content or labels, or are graded differently.
+        PluginError: No plugin offers the metric set.
+    """
+    first = methods[0].record
+    for method in methods[1:]:
+        _check_alike(*((each.run.metric_set, each.data) for each in (first, method.record)))
+    metric_set: MetricSet = registry.build("metrics", first.run.metric_set)
+    items = _side_by_side(methods, [method.items for method in methods], targets=first.data.targets)
     validation = None
-    if len(first.validation) or len(second.validation):
-        validation = _side_by_side(first, second, tables=(first.validation, second.validation), targets=())
-    results = results_on(
+    if any(len(method.validation) for method in methods):
+        validation = _side_by_side(methods, [method.validation for method in methods], targets=())
+    return results_on(
         items,
-        range(len(first.seeds) + len(second.seeds)),
-        layout=data,
+        range(sum(len(method.seeds) for method in methods)),
+        layout=first.data,
         metric_set=metric_set,
         resamples=RESAMPLES,
         validation=validation,
     )
-    return {
-        (tuple((name, value) for name, value in each.groups.items() if value is not None), each.metric): each
-        for each in results
-    }
+
+
+def _check_alike(first: tuple[str, DataSummary], second: tuple[str, DataSummary]) -> None:
+    layouts = [(data.groups, data.targets, data.resample_by) for _, data in (first, second)]
+    if first[0] != second[0] or layouts[0] != layouts[1]:
+        raise RunError(f"their data are graded in different ways, by {first[0]} and by {second[0]}")
 
 
 def _side_by_side(
-    first: RecordedMethod,
-    second: RecordedMethod,
-    *,
-    tables: tuple[pd.DataFrame, pd.DataFrame],
-    targets: Sequence[str],
+    methods: Sequence[RecordedMethod], tables: Sequence[pd.DataFrame], *, targets: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the items with the scores of both methods, whose seeds are numbered from 0 on.
+    """Return the items with the scores of all methods, whose seeds are numbered from 0 on.
 
     Raises:
         RunError: The methods scored different items, or items with other content or labels.
     """
-    one, two = (
-        _by_identity(table, method, targets=targets)
-        for table, method in zip(tables, (first, second), strict=True)
+    one, *others = (
+        _by_identity(table, method, targets=targets) for table, method in zip(tables, methods, strict=True)
     )
+    numbers = iter(range(sum(len(method.seeds) for method in methods)))
+    scores = []
+    for method, table in zip(methods, (one, *(_same_items(one, two) for two in others)), strict=True):
+        names = [name for seed in method.seeds for name in score_columns(seed, targets)]
+        numbered = [name for _ in method.seeds for name in score_columns(next(numbers), targets)]
+        scores.append(table[names].set_axis(numbered, axis=1))
+    own = [name for seed in methods[0].seeds for name in score_columns(seed, targets)]
+    return one.drop(columns=own).join(pd.concat(scores, axis=1)).reset_index()
+
+
+def _same_items(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    """Return the second table in the order of the first, both by what identifies the items.
+
+    Raises:
+        RunError: They hold different items, or items with other content or labels.
+    """
     shared = one.index.intersection(two.index)
     if not len(one) == len(two) == len(shared):
         raise RunError(
@@ -156,17 +187,7 @@ def _side_by_side(
     for column in CONTENT:
         if changed := int((one[column].fillna("") != two[column].fillna("")).sum()):
             raise RunError(f"{changed} of {len(one)} items have another {column} in the second run")
-    names = [
-        name for method in (first, second) for seed in method.seeds for name in score_columns(seed, targets)
-    ]
-    numbered = [
-        name
-        for number in range(len(first.seeds) + len(second.seeds))
-        for name in score_columns(number, targets)
-    ]
-    cut = len(first.seeds) * max(1, len(targets))
-    scores = pd.concat([one[names[:cut]], two[names[cut:]]], axis=1).set_axis(numbered, axis=1)
-    return one.drop(columns=names[:cut]).join(scores).reset_index()
+    return two
 
 
 def _by_identity(table: pd.DataFrame, method: RecordedMethod, *, targets: Sequence[str]) -> pd.DataFrame:

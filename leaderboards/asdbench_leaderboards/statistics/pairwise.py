@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from asdbench import ConfigError, MetricError
 
@@ -48,7 +48,7 @@ class Differences:
         """Two-sided p-value of no difference; 0 where a difference has no noise, 1 where there is none."""
         error = self.error
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = 2 * stats.t.sf(np.abs(self.value) / error, self.freedom)
+            found = 2 * special.stdtr(self.freedom, -np.abs(self.value) / error)
         exact = np.where(np.abs(self.value) > ROUNDING, 0.0, 1.0)
         return np.where(error > ROUNDING, found, exact)
 
@@ -59,7 +59,7 @@ class Differences:
             ConfigError: ``level`` is not between 0 and 1.
         """
         check_level(level)
-        half = stats.t.ppf((1 + level) / 2, self.freedom) * self.error
+        half = special.stdtrit(self.freedom, (1 + level) / 2) * self.error
         return self.value - half, self.value + half
 
 
