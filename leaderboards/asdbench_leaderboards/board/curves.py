@@ -14,7 +14,9 @@ from asdbench_leaderboards.figures.scored import EVERYTHING, Scored, measured_le
 
 SIZE = 100
 """Width and height of a plot in units of the SVG."""
-BINS = 20
+BINS = 10
+_FULL = 0.25
+"""Share of the items of a class in one bin that fills the height of a plot."""
 _RATES = np.linspace(0, 1, 51)
 
 
@@ -76,11 +78,12 @@ def _panel(group: str, parts: Sequence[Scored]) -> Panel:
 
 
 def _bars(scores: Sequence[NDArray[np.float64]]) -> list[tuple[float, float]]:
-    """Return a bar for each bin; the highest possible, with half of all items in one bin, fills the plot."""
+    """Return a bar for each bin."""
     values = np.concatenate(scores) if scores else np.zeros(0)
-    counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
+    # Shares like 3 / 10 round to either side of an edge; a little more puts all of them to its right.
+    counts, edges = np.histogram(values + 1e-9, bins=BINS, range=(0, 1))
     shares = counts / max(1, values.size)
     return [
-        (float(SIZE * edge), float(min(SIZE, SIZE * share * 2)))
+        (float(SIZE * edge), float(min(SIZE, SIZE * share / _FULL)))
         for edge, share in zip(edges[:-1], shares, strict=True)
     ]
