@@ -1,4 +1,4 @@
-.PHONY: check format lint types test bench figures-of-readmes mutants
+.PHONY: check format lint types test bench figures-of-readmes mutants boards
 
 check: lint types test
 
@@ -26,3 +26,7 @@ figures-of-readmes:
 # Changes one setting of a paper at a time; a test must fail for each. ONLY=serial_oe for some of them.
 mutants:
 	python tests/mutants/run.py "$(ONLY)"
+
+# Builds the published leaderboards again from the records in them; every figure is computed again first.
+boards:
+	python -m asdbench leaderboard build leaderboards/boards --out leaderboards/boards --recompute

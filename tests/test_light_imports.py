@@ -24,6 +24,9 @@ LIGHT = {
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
         "from asdbench.cli import status_of; assert status_of(['status', '--out', 'none']) == 2"
     ),
+    "asdbench leaderboard build --help": (
+        "from asdbench.cli import status_of; status_of(['leaderboard', 'build', '--help'])"
+    ),
     "asdbench compare --help": "from asdbench.cli import status_of; status_of(['compare', '--help'])",
     "asdbench check --help": "from asdbench.cli import status_of; status_of(['check', '--help'])",
     "asdbench check without a run": (

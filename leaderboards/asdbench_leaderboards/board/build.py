@@ -21,7 +21,7 @@ from asdbench_leaderboards.board.schema import INDEX, Board, BoardEntry, BoardIn
 from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
 from asdbench_leaderboards.board.tables import csv_of, markdown_of
 
-PAGES = 200
+PAGES = 100
 """Methods of a board that get a page of their own, the best ones."""
 
 

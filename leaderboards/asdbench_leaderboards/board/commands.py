@@ -26,14 +26,14 @@ def leaderboard() -> None:
 @click.option(
     "--pages",
     type=click.IntRange(0),
-    default=200,
+    default=100,
     show_default=True,
     help="How many methods of each board get a page of their own, the best ones.",
 )
 @click.option(
     "--ranked",
     type=click.IntRange(0),
-    default=50,
+    default=30,
     show_default=True,
     help="How many methods of each board are ranked in groups, the best ones; 0: no ranks.",
 )

@@ -14,7 +14,7 @@ from asdbench_leaderboards.board.recompute import recomputed
 from asdbench_leaderboards.board.schema import Board, Row
 from asdbench_leaderboards.statistics.groups import Rank, rank_groups
 
-RANKED = 50
+RANKED = 30
 """Methods of a board that are ranked: each pair is tested, on resamples that cost as much as an evaluation."""
 _IDENTITY = ("source", "start", "sha256", "label")
 

@@ -89,7 +89,7 @@ def _private(value: Any, place: str) -> Iterator[str]:
 
 def _note(method: str, record: str) -> str:
     return (
-        f"Adds the record `{record}` of {method}. Copy `records/{record}` into `leaderboards/records`, run `make boards`, "
-        "and open a pull request with both. Every figure below was computed again from the scores of single items and the "
-        "labels of the public dataset.\n\n"
+        f"Adds the record `{record}` of {method}. Copy `records/{record}` into `leaderboards/boards/records`, run "
+        "`make boards`, and open a pull request with what has changed. Every figure below was computed again from the "
+        "scores of single items and the labels of the public dataset.\n\n"
     )
