@@ -106,16 +106,12 @@ def tasks(slurm: Slurm, *words: str) -> list[str]:
     return slurm.run("squeue", "--noheader", "--array", "--format=%F_%K", *words).split()
 
 
-def test_a_restarted_controller_a_cancelled_task_and_a_killed_job_lose_nothing(
+def test_a_cancelled_task_and_a_killed_job_lose_nothing(
     slurm: Slurm, start: Start, cache: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     first, second = [job.id for job in undisturbed[0].jobs if job.kind == "fit"]
     process = start(tmp_path)
     wait_for(lambda: len(tasks(slurm)) == 2, "two tasks were not submitted", seconds=120)
-    # The controller first: what it has cancelled it forgets at a restart.
-    slurm.stop_controller()
-    slurm.start_controller()
-    wait_for(lambda: len(tasks(slurm)) == 2, "the controller did not come back", seconds=120)
     slurm.run("scancel", max(tasks(slurm)))
     wait_for(lambda: is_training(tmp_path, first), "no training started", seconds=120)
     kill(max(slurm.processes()))  # the youngest runs the job
@@ -129,6 +125,18 @@ def test_a_restarted_controller_a_cancelled_task_and_a_killed_job_lose_nothing(
         cancelled
     )
     check_equal(tmp_path, cache, undisturbed, jobs_per_task="2")
+
+
+def test_a_controller_that_is_restarted_is_waited_for(
+    slurm: Slurm, start: Start, cache: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: is_training(tmp_path), "no training started", seconds=120)
+    slurm.stop_controller()
+    slurm.start_controller()
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    check_equal(tmp_path, cache, undisturbed)
 
 
 def test_ctrl_c_cancels_and_what_runs_after_a_kill_is_waited_for(
