@@ -397,8 +397,11 @@ COMPUTES_NOTHING = {
     "asdbench.messages.jobs",
     "asdbench.messages.progress",
     "asdbench.messages.results",
+    "asdbench.messages.rows",
     "asdbench.plugin.entries",
     "asdbench.recipes.recipe",
+    "asdbench.results.occupied",
+    "asdbench.results.once",
     "asdbench.results.store",
 }
 """Modules of the harness that jobs use and that state what is computed, or keep it; no identifier holds their hash."""

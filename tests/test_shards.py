@@ -202,6 +202,7 @@ def finished(folder: Path, cache: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.faults
 def test_two_shards_one_started_twice_and_one_killed_and_restarted_give_what_one_run_gives(
     cache: Path, tmp_path: Path
 ) -> None:

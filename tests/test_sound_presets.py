@@ -102,7 +102,7 @@ def test_the_command_line_overrides_the_rule_of_a_preset(
 ) -> None:
     seen: list[Request] = []
     monkeypatch.setattr(
-        "asdbench.cli.run._estimates", lambda registry, requests: (seen.extend(requests) or [], {})
+        "asdbench.cli.run._estimates", lambda registry, requests, shard: (seen.extend(requests) or [], {})
     )
     place = ["--data-root", str(tmp_path), "--out", str(tmp_path), "--dry-run"]
     assert status_of(["run", "--preset", "asd_afpa/table1_selected_on_test", *place, *words]) == 0

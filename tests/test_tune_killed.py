@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 import tiny
 
 from asdbench import Selector
@@ -55,6 +56,7 @@ def count(folder: Path) -> int:
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
+@pytest.mark.faults
 def test_a_study_killed_at_five_moments_ends_with_the_same_trials_and_best(tmp_path: Path) -> None:
     out, cache = tmp_path / "killed", tmp_path / "cache"
     whole = finished(tmp_path / "whole", jobs=1, cache=cache)

@@ -371,7 +371,7 @@ def _show(
 
         print_json(RunDocuments(preset=preset, runs=documents))
     for document in documents:
-        for line in _afterword(document, out=out, as_json=by is None):
+        for line in _afterword(document, out=out, as_json=as_json):
             click.echo(line, err=True)
     return _status(documents)
 

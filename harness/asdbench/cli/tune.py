@@ -37,9 +37,7 @@ SHOWN = 10
 """Trials in the table."""
 
 
-@click.command(
-    epilog="Example: asdbench tune -p serial_oe -d synthetic --trials 20 -j 2; docs/tuning.md explains objectives."
-)
+@click.command(epilog="Example: asdbench tune -p serial_oe -d synthetic --trials 20 -j 2")
 @click.option("-p", "--plugin", "method", type=SELECTOR, required=True, help="Method to tune.")
 @click.option("-d", "--dataset", type=SELECTOR, required=True, help="Dataset to tune on.")
 @data_options

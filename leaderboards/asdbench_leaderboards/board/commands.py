@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asdbench_leaderboards.board.schema import BoardIndex
 
 
-@click.group()
+@click.group(epilog="Example: asdbench leaderboard build asdbench-runs --out boards")
 def leaderboard() -> None:
     """Build, verify and serve leaderboards."""
 
