@@ -13,6 +13,7 @@ import math
 import os
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from asdbench.messages.progress import Event, Status
 
 LOOK_EVERY_S = 0.5
 """Longest time between two looks at what was submitted or cancelled meanwhile."""
+PATIENCE_S = 10.0
+"""How long a cancelled job may take to end, longer than the local executor waits, before its worker is killed."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -88,7 +91,10 @@ class _Attempt:
     needs: Needs
     deaths: int = 0
     """How often its worker or node has died."""
-    cancelled: bool = False
+    cancelled_at: float | None = None
+    """When Ray was asked to end it."""
+    forced: bool = False
+    """Whether its worker was to be killed, because it had not ended."""
 
 
 class RayExecutor:
@@ -116,7 +122,7 @@ class RayExecutor:
             self._unstarted.append(_cancelled(job_id))
         for task, attempt in self._running.items():
             if attempt.job.job_id == job_id:
-                attempt.cancelled = True
+                attempt.cancelled_at = time.monotonic()
                 self._ray.cancel(task, force=False)  # interrupts the local executor, which ends the job
 
     def events(self) -> Iterator[Event]:
@@ -133,6 +139,15 @@ class RayExecutor:
                 event = self._ended(task, self._running.pop(task))
                 if event is not None:
                     yield event
+            self._insist()
+
+    def _insist(self) -> None:
+        """Kill the workers of cancelled jobs that go on: Ray loses an interrupt that reaches a worker between two tasks."""
+        for task, attempt in self._running.items():
+            since = attempt.cancelled_at
+            if since is not None and not attempt.forced and time.monotonic() > since + PATIENCE_S:
+                attempt.forced = True
+                self._ray.cancel(task, force=True)  # a job ends when the worker that started it is gone
 
     def close(self) -> None:
         """End all jobs and leave Ray, which ends with it if it was started here."""
@@ -225,7 +240,7 @@ class RayExecutor:
             message, files = self._ray.get(task)
         except RayError as error:
             why = str(error).strip().splitlines()[0]
-            if attempt.cancelled:
+            if attempt.cancelled_at is not None:
                 return _cancelled(job.job_id)
             if isinstance(error, RayTaskError):  # ours, not the job's: those are in its event
                 return Event(job_id=job.job_id, status="error", message=why, detail=str(error))
