@@ -204,22 +204,11 @@ class RayExecutor:
                     f"no Ray cluster answers at {address}; start one with `ray start --head`, or leave out address"
                 ) from error
         try:
-            self._check_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]])
+            _check_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], capacity)
         except ConfigError:
             ray.shutdown()
             raise
         return ray
-
-    def _check_nodes(self, resources: Sequence[Mapping[str, float]]) -> None:
-        # Ray would wait for a node that fits, forever.
-        threads = self._capacity.threads
-        most = int(max((each.get("CPU", 0) for each in resources), default=0))
-        if threads > most:
-            raise ConfigError(
-                f"a job has {threads} threads, but no node of the cluster has more than {most} cores"
-            )
-        if self._capacity.device == "cuda" and not any(each.get("GPU", 0) for each in resources):
-            raise ConfigError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu")
 
     def _share_of_gpu(self, needs: Needs) -> float:
         if self._capacity.device != "cuda":
@@ -255,6 +244,17 @@ class RayExecutor:
         if files:
             keep(job, files)
         return event
+
+
+def _check_nodes(resources: Sequence[Mapping[str, float]], capacity: Capacity) -> None:
+    # Ray would wait for a node that fits, forever.
+    most = int(max((each.get("CPU", 0) for each in resources), default=0))
+    if capacity.threads > most:
+        raise ConfigError(
+            f"a job has {capacity.threads} threads, but no node of the cluster has more than {most} cores"
+        )
+    if capacity.device == "cuda" and not any(each.get("GPU", 0) for each in resources):
+        raise ConfigError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu")
 
 
 def run_one(message: bytes, limits: bytes, *inputs: Files) -> tuple[bytes, Files]:
