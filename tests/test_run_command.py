@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -186,6 +187,22 @@ def test_ctrl_c_while_the_workers_server_starts_is_one_line(tmp_path: Path) -> N
     assert run.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("asdbench: interrupted")
+
+
+def test_ctrl_c_during_an_import_is_raised_after_it(tmp_path: Path) -> None:
+    (tmp_path / "pressed.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhole = True\n"
+    )
+    program = (
+        "import sys, time; from asdbench.cli.interrupts import wait_for_imports; wait_for_imports()\n"
+        "try:\n    import pressed\n    time.sleep(30)\n"
+        "except KeyboardInterrupt:\n    print(sys.modules['pressed'].whole)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=tiny.environment(), capture_output=True, text=True, check=True,
+        timeout=20,
+    )  # fmt: skip
+    assert done.stdout == "True\n"
 
 
 def starts_a_server(command: int) -> bool:

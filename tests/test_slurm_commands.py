@@ -75,6 +75,18 @@ def test_the_fate_of_a_task_names_its_cause_and_its_log(
     assert f"log: {log})" in found[1]
 
 
+@pytest.mark.parametrize(
+    "answer", ["echo 'Job 7_0 not found'; exit 1", "echo 'Invalid job id specified' >&2; exit 1"]
+)
+def test_a_task_that_slurm_does_not_know_and_that_has_no_log_was_cancelled_before_it_started(
+    answer: str, commands: Path, tmp_path: Path
+) -> None:
+    pretend(commands, "scontrol", answer)
+    status, message = fate_of(Task("7", 0), log=tmp_path / "0.log")
+    assert status == "cancelled"
+    assert "was cancelled with scancel before it started (SLURM task 7_0" in message
+
+
 @pytest.mark.parametrize(("code", "writes_log"), [("66:0", True), ("0:53", False)])
 def test_a_task_that_does_not_see_the_folder_is_an_error_of_the_request(
     code: str, writes_log: bool, commands: Path, tmp_path: Path

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from asdbench.cli.interrupts import wait_for_imports
 from asdbench.errors import AsdbenchError, Interrupted, PluginError, unknown
 from asdbench.plugin.registry import NotOffered, load_registry
 
@@ -94,6 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(100_000, 50, 50)
     # numpy would start a thread for every core, and this process has no linear algebra for them: jobs have their own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    wait_for_imports()
     sys.exit(status_of(arguments))
 
 

@@ -122,15 +122,17 @@ def fate_of(task: Task, *, log: Path) -> tuple[Status, str]:
     status, what = STATES.get(state, ("crashed", f"died with exit status {code} on {node}"))
     if text is not None and MEMORY.search(text):
         status, what = STATES["OUT_OF_MEMORY"]
-    if not state:
+    if not state and text is None:  # SLURM keeps nothing of a task that is cancelled while it waits
+        status, what = "cancelled", "was cancelled with scancel before it started"
+    elif not state:
         what = f"died; SLURM has forgotten task {task}"
     return status, f"{what} (SLURM task {task}, {state or 'unknown'}; log: {log})"
 
 
 def _described(task: Task) -> dict[str, str]:
     done = _run(["scontrol", "--oneliner", "show", "job", str(task)])
-    # A finished task is forgotten after a while (MinJobAge, five minutes by default).
-    if done.returncode and "invalid job id" not in done.stderr.lower():
+    # A finished task is forgotten after a while (MinJobAge, five minutes by default), and one that never started at once.
+    if done.returncode and not re.search("invalid job id|job .* not found", done.stdout + done.stderr, re.I):
         raise Unreachable(f"scontrol: {done.stderr.strip()}")
     words = done.stdout.split() if not done.returncode else []
     return {name: value for name, _, value in (word.partition("=") for word in words)}
