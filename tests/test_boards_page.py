@@ -116,6 +116,8 @@ def test_a_click_on_a_column_sorts_and_a_second_one_reverses(watched: Watched, s
 
 
 def test_each_filter_leaves_the_rows_that_match(watched: Watched, small: Path) -> None:
+    from playwright.sync_api import expect
+
     page = watched.page
     page.goto(address(small))
     for field, value, expected in (
@@ -126,7 +128,7 @@ def test_each_filter_leaves_the_rows_that_match(watched: Watched, small: Path) -
         page.locator(f"[name={field}]").select_option(value)
         assert watched.shown() == expected
         page.get_by_role("button", name="Reset").click()
-        page.wait_for_function("document.getElementById('count').textContent === '4 of 4 methods'")
+        expect(page.get_by_role("status")).to_have_text("4 of 4 methods")
     page.get_by_role("searchbox", name="Method").fill("LPH")
     assert watched.shown() == ["alpha"]
     page.get_by_role("searchbox", name="Method").fill("")
