@@ -52,12 +52,19 @@ def run_all(
 
     All are planned before the first runs, so that an error in the last one does not come up after hours.
     """
+    plans = _plans(requests, registry, observer=observer, shared=False)
+    return [run_planned(planned, registry, observer=observer, listeners=listeners) for planned in plans]
+
+
+def _plans(
+    requests: Sequence[Request], registry: Registry, *, observer: Observer, shared: bool
+) -> list[Planned]:
+    """Plan all requests; ``shared``: other shards may use their folders."""
     for out in {request.out for request in requests}:
-        Store(out).check_free()
+        Store(out).check_free(shared=shared)
     for request in requests:  # what an executor lacks is reported before data are prepared
         _executor(request, resources_of(request), registry=registry).close()
-    plans = [plan_run(request, registry, observer=observer) for request in requests]
-    return [run_planned(planned, registry, observer=observer, listeners=listeners) for planned in plans]
+    return [plan_run(request, registry, observer=observer) for request in requests]
 
 
 def run_shard(
@@ -74,11 +81,7 @@ def run_shard(
         Interrupted: The user interrupted the shard; finished jobs are kept, and the same request resumes it.
         AsdbenchError: A request cannot be run at all, or a run that is no shard is using its folder.
     """
-    for out in {request.out for request in requests}:
-        Store(out).check_free(shared=True)
-    for request in requests:
-        _executor(request, resources_of(request), registry=registry).close()
-    plans = [plan_run(request, registry, observer=observer) for request in requests]
+    plans = _plans(requests, registry, observer=observer, shared=True)
     shares = divided(plans, shard)
     return ShardDocuments(
         shard=str(shard),
