@@ -50,14 +50,16 @@ def packed_items(root: Path, clips: int, *, keep_features: bool, device: str = "
     return items_of(Pack(root / "pack"), clips, feature_bytes=1 << 34 if keep_features else 0, device=device)
 
 
-def items_of(pack: Pack, clips: int, *, feature_bytes: int, device: str = "cpu") -> Items:
+def items_of(
+    pack: Pack, clips: int, *, feature_bytes: int, device: str = "cpu", samples: int = SAMPLES
+) -> Items:
     """Return the first ``clips`` items of a pack with log-mel features, as a job has them."""
     featurizer = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE).to(device)
     source = ItemSource(
         pack=pack,
         ids=np.arange(clips),
-        info=info(device),
-        length=SAMPLES,
+        info=info(device, samples=samples),
+        length=samples,
         featurizer=featurizer,
         feature_bytes=feature_bytes,
     )
@@ -73,15 +75,15 @@ def items_of(pack: Pack, clips: int, *, feature_bytes: int, device: str = "cpu")
     )
 
 
-def silent_pack(folder: Path, clips: int) -> Pack:
+def silent_pack(folder: Path, clips: int, *, samples: int = SAMPLES) -> Pack:
     """Return a pack of clips of zeros, made at once: a file of holes, which takes no disk but is read like any other."""
     with (folder / "array-0.bin").open("wb") as array:
-        array.truncate(clips * SAMPLES * 2)
-    card = ArrayCard(file="array-0.bin", dtype="<i2", shape=(clips * SAMPLES,))
+        array.truncate(clips * samples * 2)
+    card = ArrayCard(file="array-0.bin", dtype="<i2", shape=(clips * samples,))
     whole = PackCard(version=VERSION, items=clips, samples="", ids="", arrays=(card,))
     (folder / "pack.json").write_bytes(msgspec.json.encode(whole))
-    starts = SAMPLES * np.arange(clips)
-    places = np.stack([np.zeros_like(starts), starts, np.full_like(starts, SAMPLES)], axis=1)
+    starts = samples * np.arange(clips)
+    places = np.stack([np.zeros_like(starts), starts, np.full_like(starts, samples)], axis=1)
     np.save(folder / "items.npy", places)
     return Pack(folder)
 
@@ -120,15 +122,15 @@ def log_mel_cost() -> tuple[float, float]:
     return frames * (transform + mel), frames * config.n_mels * 4
 
 
-def info(device: str = "cpu") -> Info:
+def info(device: str = "cpu", *, samples: int = SAMPLES) -> Info:
     """Return what models of these items are built for."""
     features = LogMelSpectrogram(LogMelConfig(), sample_rate=SAMPLE_RATE)
     return Info(
-        item_shape=(SAMPLES,),
+        item_shape=(samples,),
         sample_rate=SAMPLE_RATE,
         device=device,
         classes=tuple(f"machine/{k:02d}" for k in range(CLASSES)),
-        feature_shape=(features.config.n_mels, features.frames_of(SAMPLES)),
+        feature_shape=(features.config.n_mels, features.frames_of(samples)),
     )
 
 
