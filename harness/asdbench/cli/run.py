@@ -118,6 +118,13 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     help="Memory limit of one job with all its processes, for example 8GB.",
 )
 @click.option(
+    "--isolation",
+    type=click.Choice(["auto", "required", "none"]),
+    default="auto",
+    show_default=True,
+    help="Keep jobs from labels, other results and the network: as far as the machine can, by the kernel or not at all.",
+)
+@click.option(
     "--selection",
     type=click.Choice(["last", "validation", "test"]),
     default=None,
@@ -180,6 +187,7 @@ def run(
     device: Any,
     timeout: float | None,
     memory: int | None,
+    isolation: Any,
     selection: Any,
     by_selection: bool,
     allow_partial: bool,
@@ -216,6 +224,7 @@ def run(
         device=device,
         timeout_s=timeout,
         memory_bytes=memory,
+        isolation=isolation,
         allow_partial=allow_partial,
         selection=selection,
         by_selection=by_selection,

@@ -122,6 +122,18 @@ def folder_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        RunError: The disk is full or not writable.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def settle(temporary: Path, path: Path) -> None:
     """Give a temporary folder its final name in one step, so that of several writers one alone succeeds.
 

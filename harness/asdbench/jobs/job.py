@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import statistics
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from asdbench.core.environment import environment
-from asdbench.core.files import link_or_copy, locked, sizes_of, write_json
+from asdbench.core.files import link_or_copy, sizes_of, write_json
 from asdbench.detector.assembly import arithmetic, detector_of, items_of
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
@@ -23,8 +23,9 @@ from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
 from asdbench.jobs.probe import RULE, depends_on_batch
 from asdbench.jobs.pseudo import imitated
+from asdbench.messages.isolation import Isolated
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import OnProgress, Progress
+from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
 from asdbench.messages.rows import RowSet
 from asdbench.results.store import Store
@@ -35,35 +36,48 @@ TIMED_ALONE = 8
 """Test items that are timed one by one."""
 
 
-def run_job(spec: JobSpec, on_progress: OnProgress) -> None:
-    """Run one job unless its result is in the store, where it is when this returns."""
-    store = Store(Path(spec.store))
-    # The worker of a killed run or of another shard may be at the same job; the kernel frees its lock when it dies.
-    with locked(store.lock_file(spec.job_id)), arithmetic(threads=spec.threads):
-        if store.has_result(spec):  # that worker may have finished while this one waited
-            return
+def compute(
+    spec: JobSpec, folder: Path, *, isolated: Isolated = "none", on_progress: OnProgress = ignore_progress
+) -> None:
+    """Run one job and write its result into a folder.
+
+    It reads what ``inputs`` lists, and writes besides only to the folder of an unfinished fit, which it resumes.
+
+    Args:
+        spec: The job.
+        folder: Empty; the store takes it over.
+        isolated: How this process is kept from everything else, for the record.
+        on_progress: Receives the progress.
+    """
+    with arithmetic(threads=spec.threads):
         if spec.kind == "fit":
-            _fit(spec, store, on_progress=on_progress)
+            record: FitRecord | ScoreRecord = _fit(spec, folder, on_progress=on_progress)
         else:
-            _score(spec, store, on_progress=on_progress)
+            record = _score(spec, folder, on_progress=on_progress)
+    complete = msgspec.structs.replace(record, isolated=isolated, sizes=sizes_of(folder))
+    write_json(folder / ("fit.json" if spec.kind == "fit" else "score.json"), complete)
 
 
-def _fit(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
-    try:
-        _fit_alone(spec, store, work=store.work_folder(spec.model_id), on_progress=on_progress)
-    except FileNotFoundError:
-        # Some network file systems lose locks. Another worker then trained the same model in the same folder, stored it,
-        # and removed the checkpoints of both.
-        if not store.has_result(spec):
-            raise
+def inputs(spec: JobSpec) -> list[Path]:
+    """Return the files and folders that a job reads: the pack, the tables of its rows, the model that it scores with."""
+    sets = (
+        spec.train,
+        spec.held,
+        spec.validation,
+        spec.test,
+        spec.imitation.others if spec.imitation else RowSet(),
+    )
+    tables = [Path(rows.table) for rows in sets if rows.table]
+    model = [Store(Path(spec.store)).model_folder(spec.model_id)] if spec.kind == "score" else []
+    return [Path(spec.pack), *tables, *model]
 
 
-def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgress) -> None:
+def _fit(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> FitRecord:
     detector = detector_of(spec)
     started = time.monotonic()  # building it imports its modules, which is not the method's cost
     settings = TrainerSettings(
         seed=spec.seed,
-        folder=work,
+        folder=Store(Path(spec.store)).work_folder(spec.model_id),
         device=spec.device,
         precision=spec.recipe.common.precision,
         compile=spec.recipe.common.compile,
@@ -81,35 +95,33 @@ def _fit_alone(spec: JobSpec, store: Store, *, work: Path, on_progress: OnProgre
     kept = [entry.epoch for entry in log if entry.checkpoint and entry.stage == stage] or [0]
     spent = time.monotonic() - started
     size = size_of(detector)
-    with store.new_model(spec.model_id) as folder:
-        detector.save(folder / "model.safetensors")  # the last checkpoint
-        for epoch in kept[:-1]:
-            link_or_copy(
-                trainer.checkpoint_file(stage, epoch), folder / "checkpoints" / f"{epoch:05d}.safetensors"
-            )
-        record = FitRecord(
-            model_id=spec.model_id,
-            log=log,
-            checkpoints=kept,
-            stage=stage,
-            parameters=size.parameters,
-            stored=size.stored,
-            flops=size.flops,
-            feature_shape=list(size.feature_shape),
-            # The log holds the epochs of all processes that a resumed fit ran in, ``spent`` only this one's.
-            usage=_usage(spec, max(spent, sum(entry.seconds for entry in log))),
-            resumed=resumed,
-            device=spec.device,
-            threads=spec.threads,
-            environment=environment(),
-            rules=[*spec.rules, *trainer.rules],
-            sizes=sizes_of(folder),
+    detector.save(folder / "model.safetensors")  # the last checkpoint
+    for epoch in kept[:-1]:
+        link_or_copy(
+            trainer.checkpoint_file(stage, epoch), folder / "checkpoints" / f"{epoch:05d}.safetensors"
         )
-        write_json(folder / "fit.json", record)
-    shutil.rmtree(work, ignore_errors=True)  # last, so that a kill before the model is stored loses nothing
+    return FitRecord(
+        model_id=spec.model_id,
+        log=log,
+        checkpoints=kept,
+        stage=stage,
+        parameters=size.parameters,
+        stored=size.stored,
+        flops=size.flops,
+        feature_shape=list(size.feature_shape),
+        # The log holds the epochs of all processes that a resumed fit ran in, ``spent`` only this one's.
+        usage=_usage(spec, max(spent, sum(entry.seconds for entry in log))),
+        resumed=resumed,
+        device=spec.device,
+        threads=spec.threads,
+        environment=environment(),
+        rules=[*spec.rules, *trainer.rules],
+        sizes={},
+    )
 
 
-def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
+def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreRecord:
+    store = Store(Path(spec.store))
     fitted = store.fit_record(spec.model_id)
     if fitted is None:
         raise RunError(
@@ -139,30 +151,28 @@ def _score(spec: JobSpec, store: Store, *, on_progress: OnProgress) -> None:
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
-    with store.new_scores(spec.job_id) as folder:
-        detector.save(folder / "detector.safetensors")
-        pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
-        if pseudo:
-            pd.concat(pseudo, ignore_index=True).to_parquet(folder / "pseudo.parquet", index=False)
-        record = ScoreRecord(
-            score_id=spec.job_id,
-            model_id=spec.model_id,
-            ms_per_item=batched,
-            ms_alone=alone,
-            usage=_usage(spec, time.monotonic() - started),
-            device=spec.device,
-            threads=spec.threads,
-            environment=environment(),
-            rules=[
-                *spec.rules,
-                *detector.rules,
-                *detector.scorer.rules(detector.state),
-                *([_probed(fitted)] if dependent else []),
-            ],
-            batch_dependent=dependent,
-            sizes=sizes_of(folder),
-        )
-        write_json(folder / "score.json", record)
+    detector.save(folder / "detector.safetensors")
+    pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+    if pseudo:
+        pd.concat(pseudo, ignore_index=True).to_parquet(folder / "pseudo.parquet", index=False)
+    return ScoreRecord(
+        score_id=spec.job_id,
+        model_id=spec.model_id,
+        ms_per_item=batched,
+        ms_alone=alone,
+        usage=_usage(spec, time.monotonic() - started),
+        device=spec.device,
+        threads=spec.threads,
+        environment=environment(),
+        rules=[
+            *spec.rules,
+            *detector.rules,
+            *detector.scorer.rules(detector.state),
+            *([_probed(fitted)] if dependent else []),
+        ],
+        batch_dependent=dependent,
+        sizes={},
+    )
 
 
 def _probed(fitted: FitRecord) -> str:

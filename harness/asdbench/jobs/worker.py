@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,11 +19,16 @@ from pathlib import Path
 import msgspec
 import torch
 
+from asdbench.core.environment import environment
+from asdbench.core.files import locked, make_folder
 from asdbench.errors import AsdbenchError
-from asdbench.jobs.job import run_job
+from asdbench.jobs.isolation import isolate
+from asdbench.jobs.job import compute, inputs
 from asdbench.jobs.processes import die_with
+from asdbench.jobs.sealed import in_child
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, GpuFault, OnProgress, Progress, Status, ignore_progress
+from asdbench.results.store import Store
 
 GPU_OUT_OF_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """Out-of-memory messages of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
@@ -74,23 +80,90 @@ def _use_scratch(folder: str) -> None:
 
 
 def run_to_end(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Event:
-    """Run a job in this process and return the event that ends it; if its status is ``ok``, the result is in the store.
+    """Run a job in a child process and return the event that ends it; if its status is ``ok``, the result is in the store.
 
     A job may hang, print, leave threads and child processes behind or end the process, so it needs one of its own.
     """
     try:
-        run_job(job, on_progress)
-    # The border of the worker: whatever a method raises, even SystemExit, fails its own job and not the run.
+        return _stored(job, on_progress)
+    # The border of the worker: whatever goes wrong fails this job and not the run.
     except BaseException as error:  # noqa: BLE001
-        return Event(
-            job_id=job.job_id,
-            status=_status(error),
-            message=_message(error),
-            detail=traceback.format_exc(),
-            fault=_fault(error),
+        return _failed(job, error)
+
+
+def _stored(job: JobSpec, on_progress: OnProgress) -> Event:
+    """Have the result of a job computed, unless it is in the store, and put it there."""
+    store, done = Store(Path(job.store)), Event(job_id=job.job_id, status="ok")
+    environment()  # asks other programs, which the child must not; it inherits the answer
+    # The worker of a killed run or of another shard may be at the same job; the kernel frees its lock when it dies.
+    with locked(store.lock_file(job.job_id)):
+        if store.has_result(job):  # that worker may have finished while this one waited
+            return done
+        work = store.work_folder(job.model_id)
+        if job.kind == "fit":
+            make_folder(work)
+        with contextlib.suppress(_NoResultError), store.new_result(job) as folder:
+            answer = in_child(lambda: _inside(job, folder, work=work, on_progress=on_progress))
+            done = msgspec.msgpack.decode(answer, type=Event)
+            if done.status != "ok":
+                raise _NoResultError  # so that the folder is not stored
+        # Some network file systems lose locks. Another worker then trained the same model in the same folder, stored it,
+        # and removed the checkpoints of both.
+        if done.status != "ok" and store.has_result(job):
+            done = Event(job_id=job.job_id, status="ok")
+        if done.status == "ok" and job.kind == "fit":
+            # Last, so that a kill before the model is stored loses nothing.
+            shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            work.rmdir()  # if there is nothing in it to resume from
+    return done
+
+
+class _NoResultError(Exception):
+    """The child has no result."""
+
+
+def _inside(job: JobSpec, folder: Path, *, work: Path, on_progress: OnProgress) -> bytes:
+    """Shut this process in, run the job, and return the encoded event that ends it."""
+    try:
+        isolated = isolate(
+            job.isolation,
+            readable=inputs(job),
+            writable=[
+                folder,
+                Path(tempfile.gettempdir()),
+                *_kept(job),
+                *([work] if job.kind == "fit" else []),
+            ],
+            hidden=[Path(place) for place in job.hidden],
         )
-    peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
-    return Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
+        compute(job, folder, isolated=isolated, on_progress=on_progress)
+    # The border to a plugin: whatever a method raises, even SystemExit, fails its own job and not the run.
+    except BaseException as error:  # noqa: BLE001
+        event = _failed(job, error)
+    else:
+        peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
+        event = Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
+    return msgspec.msgpack.encode(event)
+
+
+def _kept(job: JobSpec) -> list[Path]:
+    """Return the folder of compiled code that jobs share, for a job that compiles."""
+    if not job.recipe.common.compile:
+        return []
+    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return [folder]
+
+
+def _failed(job: JobSpec, error: BaseException) -> Event:
+    return Event(
+        job_id=job.job_id,
+        status=_status(error),
+        message=_message(error),
+        detail=traceback.format_exc(),
+        fault=_fault(error),
+    )
 
 
 def _send(pipe: Connection, event: Event) -> None:

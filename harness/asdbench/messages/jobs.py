@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asdbench.core.config import Config
+from asdbench.messages.isolation import Isolation
 from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Recipe
 
@@ -66,6 +67,10 @@ class JobSpec(Config, frozen=True, kw_only=True):
     resume_every_s: float = 10.0
     feature_bytes: int = 0
     """Memory for features; see ``ItemSource``."""
+    isolation: Isolation = "none"
+    """How its process is kept from everything else, before it imports a plugin."""
+    hidden: list[str] = []
+    """Folders that a job must not see even where modules are imported from a folder above them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asdbench.core.config import Config
 from asdbench.core.environment import Environment
+from asdbench.messages.isolation import Isolated
 from asdbench.messages.progress import EpochLog, Status
 
 
@@ -42,6 +43,8 @@ class FitRecord(Config, frozen=True, kw_only=True):
     threads: int
     environment: Environment
     """Versions and hardware of the training."""
+    isolated: Isolated = "none"
+    """How its process was kept from labels and other results."""
     rules: list[str] = []
     """Concessions to small data, in planning and training."""
     sizes: dict[str, int]
@@ -67,6 +70,8 @@ class ScoreRecord(Config, frozen=True, kw_only=True):
     threads: int
     environment: Environment
     """Versions and hardware of the scoring."""
+    isolated: Isolated = "none"
+    """How its process was kept from labels and other results."""
     rules: list[str] = []
     """Concessions to small data, in planning and in the scorer."""
     batch_dependent: bool = False

@@ -12,6 +12,7 @@ import pandas as pd
 from asdbench.core.environment import Environment, differences
 from asdbench.core.fingerprints import identifier
 from asdbench.data.prepared import Prepared
+from asdbench.messages.isolation import weakest
 from asdbench.messages.results import Outcome, ScoreRecord
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
@@ -157,6 +158,7 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
         reduced=evaluation.recipe.reduced,
         approximate=evaluation.recipe.approximate,
         batch_dependent=any(found.score.batch_dependent for found in evaluation.finished),
+        isolated=weakest(way for found in evaluation.finished for way in (found.fit.isolated, found.score.isolated)),
         partial_data=not prepared.completeness.complete,
         changed=evaluation.recipe.changed,
         selection=evaluation.selection,

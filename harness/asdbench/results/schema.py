@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from asdbench.core.config import Config
 from asdbench.core.environment import Environment
+from asdbench.messages.isolation import Isolated
 from asdbench.messages.progress import EpochLog
 from asdbench.messages.results import Outcome, Usage
 from asdbench.plugin.entries import Printed, Selection, Selector, Tuned
@@ -250,6 +251,8 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing."""
     batch_dependent: bool = False
     """True: an item scores differently alone than in its batch, which breaks the contract of models and scorers."""
+    isolated: Isolated = "none"
+    """How the least isolated of its jobs was kept from labels and other results."""
     partial_data: bool
     """True: the dataset is incomplete."""
     changed: dict[str, Any]

@@ -123,13 +123,15 @@ class Store:
         file = self.score_folder(score_id) / "pseudo.parquet"
         return pd.read_parquet(file) if file.exists() else pd.DataFrame()
 
-    def new_model(self, model_id: str) -> AbstractContextManager[Path]:
-        """Yield a temporary folder that becomes a finished model when the block succeeds; see ``written_once``.
+    def new_result(self, job: JobSpec) -> AbstractContextManager[Path]:
+        """Yield a temporary folder that becomes a job's result when the block succeeds; see ``written_once``.
 
         Raises:
-            RunError: Another process has stored another model under this id, or the disk is full or not writable.
+            RunError: Another process has stored another result under this id, or the disk is full or not writable.
         """
-        return self._once(self.model_folder(model_id), record="fit.json", kind=FitRecord)
+        if job.kind == "fit":
+            return self._once(self.model_folder(job.model_id), record="fit.json", kind=FitRecord)
+        return self.new_scores(job.job_id)
 
     def new_scores(self, score_id: str) -> AbstractContextManager[Path]:
         """The same for finished scores."""

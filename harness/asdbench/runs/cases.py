@@ -18,6 +18,7 @@ from asdbench.core.labels import WHOLE
 from asdbench.data.dataset import Card, Fold
 from asdbench.data.prepared import Prepared
 from asdbench.errors import DataError
+from asdbench.messages.isolation import Isolation
 from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Recipe
@@ -40,6 +41,10 @@ class Resources:
     """Seconds between saves of the training state."""
     feature_bytes: int
     """Memory for features; see ``ItemSource``."""
+    isolation: Isolation = "none"
+    """How its process is kept from everything else."""
+    hidden: tuple[str, ...] = ()
+    """Folders that no job may see."""
 
 
 def make_cases(
@@ -187,6 +192,8 @@ class _CaseBuilder:
             threads=resources.threads,
             resume_every_s=resources.resume_every_s,
             feature_bytes=resources.feature_bytes,
+            isolation=resources.isolation,
+            hidden=list(resources.hidden),
         )
 
     def _fit(self, use: Use, seed: int) -> JobSpec:

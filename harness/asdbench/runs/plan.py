@@ -301,6 +301,8 @@ def resources_of(request: Request) -> Resources:
         store=str(request.out.resolve()),
         resume_every_s=request.resume_every_s,
         feature_bytes=min(share, FEATURE_BYTES) if device == "cpu" else share,
+        isolation=request.isolation,
+        hidden=tuple(str(folder.resolve()) for folder in (request.data_root, request.cache, request.out)),
     )
 
 

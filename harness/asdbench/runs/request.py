@@ -11,6 +11,7 @@ from asdbench.core.config import config_of, configure
 from asdbench.core.options import OptionDescription
 from asdbench.data.dataset import Card, Dataset
 from asdbench.errors import ConfigError, unknown
+from asdbench.messages.isolation import Isolation
 from asdbench.plugin.entries import Selection, Selector
 from asdbench.plugin.registry import Registry
 
@@ -45,6 +46,8 @@ class Request:
     """Time limit of each job; None: none."""
     memory_bytes: int | None = None
     """Limit of the host's memory for each job with all its processes; None: none."""
+    isolation: Isolation = "auto"
+    """How the processes of jobs are kept from labels and other results."""
     allow_partial: bool = False
     """True: accept an incomplete dataset."""
     selection: Selection | None = None

@@ -1,0 +1,142 @@
+"""What a job's process may open, before it imports a plugin: Python and its libraries, what the job reads, its own folders.
+
+Labels, official names, other results and the network stay out of reach. Landlock of the Linux kernel enforces it; where
+there is none, a hook of Python does, which code outside of Python (libraries in C, ``ctypes``) does not pass.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from asdbench.errors import RunError
+from asdbench.jobs import landlock
+from asdbench.messages.isolation import Isolated, Isolation
+
+SYSTEM = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/lib32",
+    "/bin",
+    "/sbin",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/proc",
+    "/sys",
+    "/run/nvidia-persistenced",
+)
+"""Programs, libraries, and what the kernel tells. Landlock closes the memory of other processes in /proc."""
+DEVICES = ("/dev",)
+"""Null, random numbers, shared memory, GPUs."""
+READING = frozenset({"os.listdir", "os.scandir", "os.chdir", "ctypes.dlopen"})
+WRITING = frozenset({
+    "os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
+    "os.utime", "sqlite3.connect",
+})  # fmt: skip
+"""Events of Python whose first one or two arguments are paths; ``open`` can be either kind."""
+LEAVING = frozenset({
+    "socket.connect", "socket.bind", "socket.sendto", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
+    "os.spawn",
+})  # fmt: skip
+"""Events of Python that use the network, or start a program that the hook would not follow."""
+
+
+def isolate(
+    isolation: Isolation, *, readable: Iterable[Path], writable: Iterable[Path], hidden: Sequence[Path] = ()
+) -> Isolated:
+    """Shut this process in, as far as the machine can, and return how; the way out is closed for good.
+
+    To be called before a thread is started: Landlock binds the calling thread and what it starts.
+
+    Args:
+        isolation: ``none`` leaves it open; ``required`` accepts nothing below Landlock.
+        readable: Files and folders that the job reads, beside Python and its libraries.
+        writable: Its own folders.
+        hidden: Folders that no entry of the path for imports may open up, though they are below it.
+
+    Raises:
+        RunError: Landlock is required and the kernel has none.
+    """
+    if isolation == "none":
+        return "none"
+    own = [path.resolve() for path in writable]
+    code = [*map(Path, SYSTEM), *_python(hidden=[path.resolve() for path in hidden])]
+    inputs = [path.resolve() for path in readable]
+    try:
+        landlock.restrict(readable=[*code, *inputs], writable=[*map(Path, DEVICES), *own])
+    except OSError as error:
+        if isolation == "required":
+            raise RunError(
+                f"--isolation required: this kernel cannot shut jobs in ({error}); Landlock needs Linux 5.13 or later with "
+                "landlock among its security modules. --isolation auto falls back to a hook of Python"
+            ) from error
+        _watch(readable=[*code, *inputs], writable=[*map(Path, DEVICES), *own])
+        return "audit"
+    return "landlock"
+
+
+def available() -> Isolated:
+    """Return the best way to shut in a process that this machine has."""
+    return "landlock" if landlock.version() else "audit"
+
+
+def _python(*, hidden: Sequence[Path]) -> Iterator[Path]:
+    """Yield where modules are imported from, without the hidden folders that are below."""
+    places = {Path(place).resolve() for place in (sys.prefix, sys.base_prefix, *sys.path) if place}
+    places |= {Path(place).resolve() for place in _editable()}
+    for place in sorted(places):
+        if place.exists():
+            yield from _without(place, hidden)
+
+
+def _editable() -> Iterator[str]:
+    """Yield the folders of packages that an editable installation finds elsewhere than on the path."""
+    for finder in sys.meta_path:
+        mapping = getattr(sys.modules.get(getattr(finder, "__module__", "")), "MAPPING", {})
+        yield from mapping.values()
+
+
+def _without(place: Path, hidden: Sequence[Path]) -> Iterator[Path]:
+    if place in hidden:
+        return
+    if not any(folder.is_relative_to(place) for folder in hidden):
+        yield place
+        return
+    for child in place.iterdir():
+        yield from _without(child, hidden)
+
+
+def _watch(*, readable: Sequence[Path], writable: Sequence[Path]) -> None:
+    """Let Python refuse whatever would open another path; a hook cannot be taken away again."""
+    own = tuple(map(str, writable))
+    known = (*map(str, readable), *own)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in LEAVING:
+            raise PermissionError(errno.EACCES, f"a job must not start programs or use the network ({event})")
+        if event in READING or event in WRITING or event == "open":
+            allowed = own if event in WRITING or (event == "open" and _writes(*arguments[1:])) else known
+            for argument in arguments[:2]:
+                if isinstance(argument, str | bytes | os.PathLike):
+                    _check(os.fsdecode(argument), allowed=allowed)
+
+    sys.addaudithook(hook)
+
+
+def _writes(mode: str | None, flags: int) -> bool:
+    return bool(flags & (os.O_WRONLY | os.O_RDWR)) or bool(mode and set(mode) & set("wax+"))
+
+
+def _check(path: str, *, allowed: Sequence[str]) -> None:
+    # A relative path starts from a folder that was opened, or changed to, under this hook; unless it climbs.
+    if not Path(path).is_absolute() and ".." not in Path(path).parts:
+        return
+    real = os.path.realpath(path)
+    if not any(real == place or real.startswith(place.rstrip(os.sep) + os.sep) for place in allowed):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
