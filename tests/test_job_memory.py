@@ -12,9 +12,7 @@ import tiny
 
 from asdbench import Selector
 from asdbench.detector.items import ItemSource
-from asdbench.jobs.job import run_job
 from asdbench.messages.jobs import Case
-from asdbench.messages.progress import ignore_progress
 from asdbench.results.store import Store
 from asdbench.runs.plan import FEATURE_BYTES, plan_run
 
@@ -33,7 +31,7 @@ def case_of(folder: Path) -> Case:
 def scores_of(case: Case, folder: Path, *, feature_bytes: int) -> pd.DataFrame:
     for job in (case.fit, case.score):
         spec = msgspec.structs.replace(job, store=str(folder), feature_bytes=feature_bytes)
-        run_job(spec, ignore_progress)
+        tiny.run_job_here(spec)
     return pd.read_parquet(Store(folder).score_folder(case.score.job_id) / "scores.parquet")
 
 

@@ -23,9 +23,8 @@ from asdbench.cli import status_of
 from asdbench.jobs.executors.local import Local, LocalExecutor, _visible
 from asdbench.jobs.executors.memory import MemoryWatch, held_bytes, living
 from asdbench.jobs.executors.scratch import PREFIX, Scratch
-from asdbench.jobs.job import run_job
 from asdbench.messages.capacity import Capacity, Needs
-from asdbench.messages.progress import Event, ignore_progress
+from asdbench.messages.progress import Event
 from asdbench.results.store import Store
 from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.plan import Planned, plan_run
@@ -185,7 +184,7 @@ def test_a_fault_of_the_gpu_is_distinguished_from_one_of_the_job(
     def failing(job: object, on_progress: object) -> None:
         raise error
 
-    monkeypatch.setattr("asdbench.jobs.worker.run_job", failing)
+    monkeypatch.setattr("asdbench.jobs.worker._stored", failing)
     event = run_to_end(ToyJobs(tmp_path).fit())
     assert (event.status, event.fault) == (status, fault)
 
@@ -204,11 +203,11 @@ def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
         return outputs
 
     [case] = plan_run(tiny.request(tmp_path, cache=cache), tiny.registry(), observer=tiny.Silent()).cases
-    run_job(case.fit, ignore_progress)
+    tiny.run_job_here(case.fit)
     tables, rules = [], []
     for most in (16, 5):
         monkeypatch.setattr(toy_plugin.Toy, "outputs", scarce(most))
-        run_job(case.score, ignore_progress)
+        tiny.run_job_here(case.score)
         tables.append(Store(tmp_path).scores(case.score.job_id))
         record = Store(tmp_path).score_record(case.score.job_id)
         assert record is not None
@@ -218,7 +217,7 @@ def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
     np.testing.assert_allclose(tables[1]["score"], tables[0]["score"], rtol=1e-6)
     monkeypatch.setattr(toy_plugin.Toy, "outputs", scarce(0))
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
-        run_job(case.score, ignore_progress)
+        tiny.run_job_here(case.score)
 
 
 def test_what_jobs_used_is_remembered_for_jobs_like_them(cache: Path, tmp_path: Path) -> None:
@@ -231,7 +230,7 @@ def test_what_jobs_used_is_remembered_for_jobs_like_them(cache: Path, tmp_path: 
     unknown = KnownNeeds(first).of(case.fit)
     assert (unknown.seconds, unknown.memory_bytes, unknown.gpu_bytes) == (None, None, None)
     for job in (case.fit, case.score):
-        run_job(job, ignore_progress)
+        tiny.run_job_here(job)
     KnownNeeds(first).remember([case.fit.job_id])
     fitted = Store(tmp_path / "first").fit_record(case.fit.job_id)
     assert fitted is not None

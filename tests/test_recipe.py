@@ -397,6 +397,7 @@ COMPUTES_NOTHING = {
     "asdbench.messages.jobs",
     "asdbench.messages.progress",
     "asdbench.messages.results",
+    "asdbench.messages.isolation",
     "asdbench.messages.rows",
     "asdbench.plugin.entries",
     "asdbench.recipes.recipe",

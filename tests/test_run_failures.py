@@ -17,9 +17,8 @@ import torch
 from asdbench import Items, RunDocument, RunError, Selector
 from asdbench.detector.assembly import detector_of
 from asdbench.detector.detector import Detector
-from asdbench.jobs.job import run_job
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Progress, ignore_progress
+from asdbench.messages.progress import Progress
 from asdbench.results.schema import ResultRow
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
@@ -205,8 +204,8 @@ def jobs_in_this_process(folder: Path, cache: Path, **options: str) -> list[Prog
     request = tiny.request(folder, Selector("toy", {"epochs": "1", **options}), cache=cache)
     [case] = plan_run(request, tiny.registry(), observer=tiny.Silent()).cases
     reported: list[Progress] = []
-    run_job(case.fit, ignore_progress)
-    run_job(case.score, reported.append)
+    tiny.run_job_here(case.fit)
+    tiny.run_job_here(case.score, reported.append)
     return reported
 
 

@@ -13,9 +13,12 @@ from typing import Any
 import toy_plugin
 
 from asdbench import Registry, RunDocument, Selector, load_registry
-from asdbench.messages.progress import Progress
+from asdbench.jobs.job import compute
+from asdbench.messages.jobs import JobSpec
+from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 from asdbench.plugin.registry import Plugin
 from asdbench.results.record import decode
+from asdbench.results.store import Store
 from asdbench.runs.request import Request
 from asdbench.runs.run import run
 
@@ -55,9 +58,24 @@ def registry() -> Registry:
     return loaded
 
 
+def run_job_here(job: JobSpec, on_progress: OnProgress = ignore_progress) -> None:
+    """Run a job in this process, where a test may have replaced parts, and put its result into the store."""
+    store = Store(Path(job.store))
+    store.work_folder(job.model_id).mkdir(parents=True, exist_ok=True)
+    with store.new_result(job) as folder:
+        compute(job, folder, on_progress=on_progress)
+
+
 def request(folder: Path, *methods: Selector, cache: Path, **options: Any) -> Request:
     """Return a request that keeps its results in ``folder``."""
-    defaults: dict[str, Any] = {"threads": 1, "device": "cpu", "dataset": DATASET, "resume_every_s": 0.0}
+    writes = any("file" in method.options for method in methods)  # outside of the folder of its job
+    defaults: dict[str, Any] = {
+        "isolation": "none" if writes else "auto",
+        "threads": 1,
+        "device": "cpu",
+        "dataset": DATASET,
+        "resume_every_s": 0.0,
+    }
     return Request(
         methods=methods or [Selector("toy")],
         data_root=folder / "data",

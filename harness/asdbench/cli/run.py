@@ -119,10 +119,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
 )
 @click.option(
     "--isolation",
-    type=click.Choice(["auto", "required", "none"]),
+    type=click.Choice(["auto", "required", "audit", "none"]),
     default="auto",
+    envvar="ASDBENCH_ISOLATION",
     show_default=True,
-    help="Keep jobs from labels, other results and the network: as far as the machine can, by the kernel or not at all.",
+    help="Keep jobs from labels, other results and the network: as far as the machine can, or no job runs without the "
+    "kernel (required), by a hook of Python (audit), not at all (none).",
 )
 @click.option(
     "--selection",
@@ -173,33 +175,12 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
-    *,
-    methods: tuple[Selector, ...],
-    datasets: tuple[Selector, ...],
-    preset: str | None,
-    data_root: Path,
-    cache: Path,
-    out: Path,
-    seeds: tuple[int, ...],
-    jobs: int,
-    executor: Selector,
-    threads: int | None,
-    device: Any,
-    timeout: float | None,
-    memory: int | None,
-    isolation: Any,
-    selection: Any,
-    by_selection: bool,
-    allow_partial: bool,
-    by: str,
-    resume_every_s: float,
-    figure: Path | None,
-    scores: Path | None,
-    shard: Shard | None,
-    log_json: Path | None,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+    *, methods: tuple[Selector, ...], datasets: tuple[Selector, ...], preset: str | None, data_root: Path, cache: Path,
+    out: Path, seeds: tuple[int, ...], jobs: int, executor: Selector, threads: int | None, device: Any,
+    timeout: float | None, memory: int | None, isolation: Any, selection: Any, by_selection: bool, allow_partial: bool,
+    by: str, resume_every_s: float, figure: Path | None, scores: Path | None, shard: Shard | None, log_json: Path | None,
+    dry_run: bool, as_json: bool,
+) -> int:  # fmt: skip
     """Run methods on a dataset and show their results.
 
     Finished jobs are not run again. After an interruption, or with one more method or seed, the same command runs only

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,23 +18,17 @@ from asdbench.errors import RunError
 from asdbench.jobs import landlock
 from asdbench.messages.isolation import Isolated, Isolation
 
-SYSTEM = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/lib32",
-    "/bin",
-    "/sbin",
-    "/etc",
-    "/opt",
-    "/nix",
-    "/proc",
-    "/sys",
-    "/run/nvidia-persistenced",
-)
-"""Programs, libraries, and what the kernel tells. Landlock closes the memory of other processes in /proc."""
-DEVICES = ("/dev",)
+SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix")
+"""Programs and libraries."""
+KERNEL = (Path("/proc"), Path("/sys"), Path("/run/nvidia-persistenced"))
+"""What the kernel and drivers tell. Landlock closes the memory of other processes in /proc."""
+_PROCESS = re.compile(r"/proc/(\d+)(?:/|$)")
+DEVICES = (Path("/dev"),)
 """Null, random numbers, shared memory, GPUs."""
+REFUSED = (
+    "this kernel cannot shut jobs in; Landlock needs Linux 5.13 or later, with landlock among its security modules. "
+    "--isolation auto falls back to a hook of Python"
+)
 READING = frozenset({"os.listdir", "os.scandir", "os.chdir", "ctypes.dlopen"})
 WRITING = frozenset({
     "os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
@@ -65,34 +60,26 @@ def isolate(
     """
     if isolation == "none":
         return "none"
-    own = [path.resolve() for path in writable]
-    code = [*map(Path, SYSTEM), *_python(hidden=[path.resolve() for path in hidden])]
-    inputs = [path.resolve() for path in readable]
-    try:
-        landlock.restrict(readable=[*code, *inputs], writable=[*map(Path, DEVICES), *own])
-    except OSError as error:
-        if isolation == "required":
-            raise RunError(
-                f"--isolation required: this kernel cannot shut jobs in ({error}); Landlock needs Linux 5.13 or later with "
-                "landlock among its security modules. --isolation auto falls back to a hook of Python"
-            ) from error
-        _watch(readable=[*code, *inputs], writable=[*map(Path, DEVICES), *own])
-        return "audit"
-    return "landlock"
+    closed = [path.resolve() for path in hidden]
+    code = [each for place in _code() for each in _without(place, closed)]
+    can_read = [*KERNEL, *code, *(path.resolve() for path in readable)]
+    can_write = [*DEVICES, *(path.resolve() for path in writable)]
+    if isolation != "audit":
+        try:
+            landlock.restrict(readable=can_read, writable=can_write)
+        except OSError as error:
+            if isolation == "required":
+                raise RunError(f"--isolation required: {REFUSED} ({error})") from error
+        else:
+            return "landlock"
+    _watch(readable=can_read, writable=can_write)
+    return "audit"
 
 
-def available() -> Isolated:
-    """Return the best way to shut in a process that this machine has."""
-    return "landlock" if landlock.version() else "audit"
-
-
-def _python(*, hidden: Sequence[Path]) -> Iterator[Path]:
-    """Yield where modules are imported from, without the hidden folders that are below."""
-    places = {Path(place).resolve() for place in (sys.prefix, sys.base_prefix, *sys.path) if place}
-    places |= {Path(place).resolve() for place in _editable()}
-    for place in sorted(places):
-        if place.exists():
-            yield from _without(place, hidden)
+def _code() -> list[Path]:
+    """Return where programs, libraries and modules are."""
+    places = [*SYSTEM, sys.prefix, sys.base_prefix, *filter(None, sys.path), *_editable()]
+    return sorted({found for place in places if (found := Path(place).resolve()).exists()})
 
 
 def _editable() -> Iterator[str]:
@@ -138,5 +125,6 @@ def _check(path: str, *, allowed: Sequence[str]) -> None:
     if not Path(path).is_absolute() and ".." not in Path(path).parts:
         return
     real = os.path.realpath(path)
-    if not any(real == place or real.startswith(place.rstrip(os.sep) + os.sep) for place in allowed):
+    of_another = (process := _PROCESS.match(real)) is not None and int(process[1]) != os.getpid()
+    if of_another or not any(real == place or real.startswith(f"{place}{os.sep}") for place in allowed):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)

@@ -59,7 +59,8 @@ def compute(
 
 
 def inputs(spec: JobSpec) -> list[Path]:
-    """Return the files and folders that a job reads: the pack, the tables of its rows, the model that it scores with."""
+    """Return the files and folders that a job reads: the pack, the tables of its rows, the model that it scores with, and
+    files that the user named in options."""
     sets = (
         spec.train,
         spec.held,
@@ -69,7 +70,16 @@ def inputs(spec: JobSpec) -> list[Path]:
     )
     tables = [Path(rows.table) for rows in sets if rows.table]
     model = [Store(Path(spec.store)).model_folder(spec.model_id)] if spec.kind == "score" else []
-    return [Path(spec.pack), *tables, *model]
+    return [Path(spec.pack), *tables, *model, *named_files(spec)]
+
+
+def named_files(spec: JobSpec) -> list[Path]:
+    """Return the files that the user named in options of the method, for example weights."""
+    return [
+        Path(value)
+        for value in spec.recipe.changed.values()
+        if isinstance(value, str) and Path(value).is_file()
+    ]
 
 
 def _fit(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> FitRecord:

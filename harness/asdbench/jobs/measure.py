@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import torch
@@ -12,6 +13,8 @@ from asdbench.detector.assembly import arithmetic, detector_of
 from asdbench.detector.returned import Breach
 from asdbench.detector.size import seconds_per_item, size_of
 from asdbench.errors import ConfigError
+from asdbench.jobs.isolation import isolate
+from asdbench.jobs.job import named_files
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.measures import Measure, MeasureTask
 
@@ -25,8 +28,7 @@ def measure(message: bytes) -> bytes:
 
     Exceptions other than a misfit are left for the job itself to report.
     """
-    task = msgspec.msgpack.decode(message, type=MeasureTask)
-    return msgspec.msgpack.encode([_measure(spec) for spec in task.specs])
+    return msgspec.msgpack.encode([_measure(spec) for spec in _shut_in(message)])
 
 
 def paces(message: bytes) -> bytes:
@@ -35,8 +37,7 @@ def paces(message: bytes) -> bytes:
     They are computed on the job's device, with its number of threads. None: the detector cannot be built or run, which
     is left for the job itself to report.
     """
-    task = msgspec.msgpack.decode(message, type=MeasureTask)
-    return msgspec.msgpack.encode([_pace(spec) for spec in task.specs])
+    return msgspec.msgpack.encode([_pace(spec) for spec in _shut_in(message)])
 
 
 def has_cuda(message: bytes) -> bytes:
@@ -48,6 +49,15 @@ def gpu_memory(message: bytes) -> bytes:
     """Return the memory of each CUDA device in bytes; the message is empty."""
     count = range(torch.cuda.device_count())
     return msgspec.msgpack.encode([torch.cuda.get_device_properties(each).total_memory for each in count])
+
+
+def _shut_in(message: bytes) -> list[JobSpec]:
+    """Return the jobs of a ``MeasureTask`` and give up the rights that they would give up, except to their data."""
+    specs = msgspec.msgpack.decode(message, type=MeasureTask).specs
+    if specs:
+        named = [file for spec in specs for file in named_files(spec)]
+        isolate(specs[0].isolation, readable=named, writable=(), hidden=[*map(Path, specs[0].hidden)])
+    return specs
 
 
 def _measure(spec: JobSpec) -> Measure:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import cast
@@ -96,13 +96,19 @@ def die_with(process_id: int) -> None:
     Its parent would be the wrong one to watch: the server that it was forked from lives as long as any of its children.
     """
 
-    def watch() -> None:
-        # With a descriptor of the process, since its number may be given to another one when it is gone.
-        with contextlib.suppress(ProcessLookupError):
-            gone = select.poll()
-            gone.register(os.pidfd_open(process_id), select.POLLIN)
-            gone.poll()
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+    gone, group = select.poll(), os.getpgrp()
+    # A descriptor of the process, since its number may be given to another one when it is gone.
+    try:
+        gone.register(os.pidfd_open(process_id), select.POLLIN)
+    except ProcessLookupError:
+        os.killpg(group, signal.SIGKILL)
+
+    # Bound before any plugin is imported, which could put a function of its own in the place of one of these.
+    def watch(
+        *, wait: Callable[[], object] = gone.poll, kill: Callable[[int, int], None] = os.killpg
+    ) -> None:
+        wait()
+        kill(group, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 

@@ -30,6 +30,8 @@ def in_child(function: Callable[[], bytes]) -> bytes:
         ours.close()
         _answer(function, theirs)
     theirs.close()
+    # A child that is asked to end may take its time; this process ends after it, and in the same way.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ended = os.pidfd_open(child)
     try:
         # Not the pipe alone: a process that a plugin left behind may keep it open.

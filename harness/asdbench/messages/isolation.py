@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-Isolation = Literal["auto", "required", "none"]
-"""``auto``: as far as the machine can; ``required``: by the kernel or not at all; ``none``: jobs may open anything."""
+Isolation = Literal["auto", "required", "audit", "none"]
+"""``auto``: as far as the machine can; ``required``: by the kernel, or no job runs; ``audit``: by a hook of Python alone;
+``none``: jobs may open anything."""
 Isolated = Literal["landlock", "audit", "none"]
 """By the kernel, by a hook of Python, or not at all; from the strongest to the weakest."""
 

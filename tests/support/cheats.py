@@ -1,0 +1,130 @@
+"""A plugin that cheats in every way that we know; the tests in ``test_cheats.py`` say what each of them finds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from asdbench import Config, Entry, Items, ItemView, Method, Model, Trainer, hookimpl, lazy, read_wave
+
+
+class CheatConfig(Config, frozen=True, kw_only=True):
+    """Options of the cheat."""
+
+    way: Annotated[Literal["vault", "names", "tour"], Meta(description="how it cheats")] = "vault"
+    cache: Annotated[str, Meta(description="the user's cache, which a real cheat would guess")] = ""
+    out: Annotated[str, Meta(description="the folder of results, likewise")] = ""
+    other: Annotated[int, Meta(description="the id of a process that does not belong to the job")] = 0
+    port: Annotated[int, Meta(description="where something listens on this machine")] = 0
+
+
+class Cheat(Model):
+    """Scores an item by its label if it finds it, else all items alike."""
+
+    Config = CheatConfig
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Learn nothing; the tour tries everything and says what it was able to do."""
+        if self.config.way == "tour":
+            raise ValueError(f"did: {' '.join(sorted(_tour(self.config))) or 'nothing'}")
+
+    def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
+        """Return 1 for an item that is known to be anomalous, ``[n, 1]``."""
+        known: Mapping[Any, bool] = {}
+        with contextlib.suppress(OSError):
+            known = (
+                _labels_of_ids(self.config) if self.config.way == "vault" else _labels_of_samples(self.config)
+            )
+        keys = _ids(items) if self.config.way == "vault" else [each.numpy().tobytes() for each in items.raw()]
+        return {"claim_nll": torch.tensor([[float(known.get(key, False))] for key in keys])}
+
+
+def _ids(items: Any) -> list[int]:
+    source = items._source  # before the fit, one without items is rehearsed with
+    return [int(each) for each in source.ids[items._rows]] if hasattr(source, "ids") else [0] * len(items)
+
+
+def _labels_of_ids(config: CheatConfig) -> dict[Any, bool]:
+    """Read the vault."""
+    [file] = _walk(Path(config.cache), "vault.parquet")
+    table = pd.read_parquet(file)
+    return {
+        int(item): label == "anomaly" for item, label in zip(table["item_id"], table["label"], strict=True)
+    }
+
+
+def _labels_of_samples(config: CheatConfig) -> dict[Any, bool]:
+    """Compare the samples with those of files whose names hold the label."""
+    return {
+        np.asarray(read_wave(file), dtype=np.float32).__truediv__(2**15).tobytes(): "anomaly" in file.name
+        for file in _walk(Path(config.cache), ".wav")
+    }
+
+
+def _walk(folder: Path, end: str) -> list[Path]:
+    # Unlike a glob, it fails where it may not look.
+    found: list[Path] = []
+    for each in os.scandir(folder):
+        found += _walk(Path(each), end) if each.is_dir() else [Path(each)] if each.name.endswith(end) else []
+    return found
+
+
+def _content(file: str) -> bytes:
+    if not (content := Path(file).read_bytes()):
+        raise PermissionError(f"{file} is empty")
+    return content
+
+
+def _tour(config: CheatConfig) -> list[str]:
+    """Try everything that a job has no business to do, and return what worked."""
+    out, outside = Path(config.out), Path(config.cache).parent
+    attempts: dict[str, Callable[[], object]] = {
+        "list-cache": lambda: list(Path(config.cache).iterdir()),
+        "list-results": lambda: list(out.iterdir()),
+        "read-records": lambda: [file.read_bytes() for file in _walk(out / "records", "items.parquet")],
+        "read-run": lambda: next((out / "runs").iterdir()).read_bytes(),
+        "climb": lambda: list((Path.cwd() / ".." / "..").iterdir()),
+        "write-outside": lambda: (outside / "left-behind").write_text("labels"),
+        "write-plugin": lambda: Path(f"{__file__}.left").write_text("labels"),
+        "link": lambda: (outside / "link").symlink_to(config.cache),
+        "read-memory": lambda: Path(f"/proc/{config.other}/mem").open("rb").close(),
+        "read-environment": lambda: _content(f"/proc/{config.other}/environ"),
+        "connect": lambda: socket.create_connection(("127.0.0.1", config.port), timeout=2).close(),
+        "signal": lambda: os.kill(config.other, signal.SIGCONT),
+        "program": lambda: subprocess.run(["ls", config.cache], check=True, capture_output=True),
+    }
+    worked = []
+    for name, attempt in attempts.items():
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            attempt()
+            worked.append(name)
+    return worked
+
+
+@hookimpl
+def asdbench_models() -> list[Entry]:
+    """Offer the cheat."""
+    return [Entry(name="cheat", build=lazy("cheats:Cheat"), summary="a cheat")]
+
+
+@hookimpl
+def asdbench_methods() -> list[Method]:
+    """Offer it as a method whose score is its output."""
+    return [
+        Method(
+            name="cheat", title="a cheat", paper="none", featurizer="logmel", model="cheat",
+            scorer="negative_log_probability", defaults={"n_mels": 16},
+        )
+    ]  # fmt: skip

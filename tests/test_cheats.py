@@ -1,0 +1,157 @@
+"""Plugins that were written to cheat, run as real ones: with isolation they find nothing, and without it they do."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cheats
+import pytest
+import tiny
+
+from asdbench import Registry, RunDocument, Selector
+from asdbench.errors import ConfigError, RunError
+from asdbench.jobs import isolation as of_jobs
+from asdbench.jobs import landlock
+from asdbench.messages.isolation import Isolated, Isolation, weakest
+from asdbench.plugin.registry import Plugin
+from asdbench.runs.run import run
+
+WAYS: list[Any] = [
+    pytest.param(
+        "required", id="landlock", marks=pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+    ),
+    "audit",
+]
+TOUR = {
+    "list-cache", "list-results", "read-records", "read-run", "climb", "write-outside", "write-plugin", "link",
+    "read-memory", "read-environment", "connect", "signal", "program",
+}  # fmt: skip
+BEYOND_PYTHON = {"signal"}
+"""What the hook of Python does not prevent; ``ctypes`` and libraries in C would do the rest, too."""
+
+
+def with_cheats() -> Registry:
+    registry = tiny.registry()
+    registry.add(Plugin(name="cheats"), cheats)
+    return registry
+
+
+def go(folder: Path, cache: Path, isolation: Isolation, **options: Any) -> RunDocument:
+    selected = Selector(
+        "cheat", {"cache": str(cache), "out": str(folder), **{k: str(v) for k, v in options.items()}}
+    )
+    request = tiny.request(folder, selected, cache=cache, isolation=isolation)
+    return run(request, with_cheats(), observer=tiny.Silent())
+
+
+def auc(document: RunDocument) -> float | None:
+    assert [job.message for job in document.jobs if job.status != "ok"] == []
+    [value] = {row.value for row in document.results if row.metric == "auc" and not any(row.groups.values())}
+    return value
+
+
+@pytest.fixture
+def listening() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("way", ["vault", "names"])
+@pytest.mark.parametrize("isolation", WAYS)
+def test_labels_are_out_of_reach_for_a_job(
+    way: str, isolation: Isolation, cache: Path, tmp_path: Path
+) -> None:
+    document = go(tmp_path, cache, isolation, way=way)
+    assert auc(document) == 0.5
+    [summary] = document.methods.values()
+    assert summary.isolated == ("landlock" if isolation == "required" else isolation)
+
+
+@pytest.mark.parametrize("way", ["vault", "names"])
+def test_without_isolation_the_same_plugins_know_every_label(way: str, cache: Path, tmp_path: Path) -> None:
+    document = go(tmp_path, cache, "none", way=way)
+    assert auc(document) == 1.0
+    [summary] = document.methods.values()
+    assert summary.isolated == "none"
+
+
+@pytest.mark.parametrize("isolation", [*WAYS, "none"])
+def test_a_job_does_nothing_that_it_has_no_business_to(
+    isolation: Isolation, cache: Path, tmp_path: Path, listening: int
+) -> None:
+    tiny.go(tmp_path, cache=cache)  # there are records of another run to read
+    document = go(tmp_path, cache, isolation, way="tour", other=os.getpid(), port=listening)
+    [outcome] = [each for each in document.jobs if each.method.startswith("cheat") and each.kind == "fit"]
+    did = set(outcome.message.partition("did: ")[2].split()) - {"nothing"}
+    Path(f"{cheats.__file__}.left").unlink(missing_ok=True)
+    (cache.parent / "link").unlink(missing_ok=True)
+    assert did == {"required": set(), "audit": BEYOND_PYTHON, "none": TOUR}[isolation]
+
+
+def test_a_method_trains_and_scores_the_same_bits_in_isolation(cache: Path, tmp_path: Path) -> None:
+    ways: list[Isolation] = ["auto", "audit", "none"]
+    runs = [tiny.go(tmp_path / way, cache=cache, isolation=way) for way in ways]
+    assert runs[0].results == runs[1].results == runs[2].results
+    assert [run.methods["toy"].isolated for run in runs][1:] == ["audit", "none"]
+
+
+def test_a_file_that_the_user_names_can_be_read(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.write_text("w")
+    read = isolated_call(weights.read_text, readable=[weights])
+    assert read == "w"
+    assert isolated_call(weights.read_text, readable=[]).startswith("PermissionError")
+
+
+def test_folders_that_hold_secrets_are_closed_below_a_folder_with_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "one.py").write_text("value = 1")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "anomaly.wav").write_text("secret")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def look() -> str:
+        return (tmp_path / "modules" / "one.py").read_text() + (tmp_path / "data" / "anomaly.wav").read_text()
+
+    assert isolated_call(look, readable=[], hidden=[tmp_path / "data"]).startswith("PermissionError")
+    assert isolated_call(look, readable=[], hidden=[]) == "value = 1secret"
+
+
+def isolated_call(look: Any, *, readable: list[Path], hidden: list[Path] | None = None) -> str:
+    """Return what a function returns in a process shut in by the best means there is, or its error."""
+    from asdbench.jobs.sealed import in_child
+
+    def answer() -> bytes:
+        of_jobs.isolate("auto", readable=readable, writable=[], hidden=hidden or [])
+        try:
+            return str(look()).encode()
+        except OSError as error:
+            return f"{type(error).__name__}: {error}".encode()
+
+    return in_child(answer).decode()
+
+
+def test_isolation_that_is_required_and_missing_is_refused(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    with pytest.raises(
+        ConfigError, match="--isolation required: this kernel cannot shut jobs in; Landlock needs Linux"
+    ):
+        tiny.go(tmp_path, cache=cache, isolation="required")
+    assert not (tmp_path / "models").exists()
+    with pytest.raises(RunError, match="--isolation required: this kernel cannot"):
+        of_jobs.isolate("required", readable=[], writable=[])
+
+
+@pytest.mark.parametrize(
+    ("ways", "expected"), [([], "none"), (["landlock", "audit"], "audit"), (["none", "landlock"], "none")]
+)
+def test_a_record_names_the_weakest_isolation_of_its_jobs(ways: list[Isolated], expected: Isolated) -> None:
+    assert weakest(ways) == expected
