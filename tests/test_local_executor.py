@@ -181,10 +181,10 @@ def test_of_the_gpus_that_the_user_allows_each_is_named_as_the_user_names_it(
 def test_a_fault_of_the_gpu_is_distinguished_from_one_of_the_job(
     error: Exception, status: str, fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(job: object, on_progress: object) -> None:
+    def failing(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("asdbench.jobs.worker._stored", failing)
+    monkeypatch.setattr("asdbench.jobs.worker.compute", failing)
     event = run_to_end(ToyJobs(tmp_path).fit())
     assert (event.status, event.fault) == (status, fault)
 

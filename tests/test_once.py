@@ -15,7 +15,7 @@ from two_writers import NAMES, ROUNDS, race, store_scores
 
 from asdbench import RunError, Selector
 from asdbench.core.files import is_abandoned, writer_id
-from asdbench.results.once import written_once
+from asdbench.results.once import keep_once
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
 
@@ -87,11 +87,12 @@ def test_two_fits_of_one_model_at_once_without_locks_leave_what_one_leaves(
 
 def test_tables_are_compared_by_their_values(tmp_path: Path) -> None:
     def write(values: list[float], compression: str) -> None:
-        folder = tmp_path / "result"
-        with written_once(
-            folder, record="r", whole=lambda place: True, conflicts=tmp_path / "other"
-        ) as fresh:
-            pd.DataFrame({"score": values}).to_parquet(fresh / "scores.parquet", compression=compression)  # type: ignore[call-overload]
+        fresh = tmp_path / "fresh"
+        fresh.mkdir(exist_ok=True)
+        pd.DataFrame({"score": values}).to_parquet(fresh / "scores.parquet", compression=compression)  # type: ignore[call-overload]
+        keep_once(
+            fresh, tmp_path / "result", record="r", whole=lambda place: True, conflicts=tmp_path / "other"
+        )
 
     write([1.0, 2.0], "snappy")
     write([1.0, 2.0], "gzip")

@@ -14,8 +14,9 @@ import toy_plugin
 
 from asdbench import Registry, RunDocument, Selector, load_registry
 from asdbench.jobs.job import compute
+from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import OnProgress, Progress, ignore_progress
+from asdbench.messages.progress import Event, OnProgress, Progress, ignore_progress
 from asdbench.plugin.registry import Plugin
 from asdbench.results.record import decode
 from asdbench.results.store import Store
@@ -61,9 +62,11 @@ def registry() -> Registry:
 def run_job_here(job: JobSpec, on_progress: OnProgress = ignore_progress) -> None:
     """Run a job in this process, where a test may have replaced parts, and put its result into the store."""
     store = Store(Path(job.store))
-    store.work_folder(job.model_id).mkdir(parents=True, exist_ok=True)
-    with store.new_result(job) as folder:
-        compute(job, folder, on_progress=on_progress)
+    folder = store.place_for(job)
+    for each in (folder, store.work_folder(job.model_id)):
+        each.mkdir(parents=True, exist_ok=True)
+    compute(job, folder, on_progress=on_progress)
+    assert stored(job, folder, ended=Event(job_id=job.job_id, status="ok")).status == "ok"
 
 
 def request(folder: Path, *methods: Selector, cache: Path, **options: Any) -> Request:

@@ -6,6 +6,7 @@ They wait for each other before every round, in files, so that they really race.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +16,11 @@ import msgspec
 import tiny
 
 from asdbench.core.environment import environment
-from asdbench.core.files import sizes_of, write_json
+from asdbench.core.files import sizes_of, temporary_name, write_json
 from asdbench.errors import RunError
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.results import ScoreRecord, Usage
+from asdbench.results.once import keep_once
 from asdbench.results.store import Store
 
 NAMES = ("first", "second")
@@ -44,21 +46,29 @@ def race(task: str, folder: Path) -> list[list[str]]:
 
 def store_scores(store: Store, score_id: str, content: bytes) -> None:
     """Store made-up scores, with a time in their record that no other process has."""
-    with store.new_scores(score_id) as folder:
-        (folder / "detector.safetensors").write_bytes(content)
-        (folder / "deep").mkdir()
-        (folder / "deep" / "other").write_bytes(b"equal")
-        record = ScoreRecord(
-            score_id=score_id,
-            model_id="m",
-            usage=Usage(seconds=time.monotonic(), peak_memory_bytes=1),
-            ms_per_item=1.0,
-            device="cpu",
-            threads=1,
-            environment=environment(),
-            sizes=sizes_of(folder),
-        )
-        write_json(folder / "score.json", record)
+    final = store.score_folder(score_id)
+    folder = temporary_name(final)
+    (folder / "deep").mkdir(parents=True)
+    (folder / "detector.safetensors").write_bytes(content)
+    (folder / "deep" / "other").write_bytes(b"equal")
+    record = ScoreRecord(
+        score_id=score_id,
+        model_id="m",
+        usage=Usage(seconds=time.monotonic(), peak_memory_bytes=1),
+        ms_per_item=1.0,
+        device="cpu",
+        threads=1,
+        environment=environment(),
+        sizes=sizes_of(folder),
+    )
+    write_json(folder / "score.json", record)
+    try:
+        keep_once(
+            folder, final, record="score.json", whole=lambda place: store.score_record(place.name) is not None,
+            conflicts=store.root / "conflicts",
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def meet(folder: Path, name: str) -> None:

@@ -66,7 +66,7 @@ def writing(path: Path) -> Iterator[Path]:
         RunError: The disk is full or not writable; the old file is untouched.
         OSError: The block could not read a file elsewhere.
     """
-    temporary = _beside(path)
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
@@ -109,7 +109,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
         RunError: The disk is full or not writable.
         OSError: The block could not read a file elsewhere.
     """
-    temporary = _beside(path)
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -280,7 +280,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _beside(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
     """Return a unique hidden name in the same folder, since only a rename within one file system is atomic.
 
     Not from ``tempfile``, whose files only their owner may read. The name tells who writes, for ``is_abandoned``.

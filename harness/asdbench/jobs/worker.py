@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from asdbench.jobs.isolation import isolate
 from asdbench.jobs.job import compute, inputs
 from asdbench.jobs.processes import die_with
 from asdbench.jobs.sealed import in_child
+from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, GpuFault, OnProgress, Progress, Status, ignore_progress
 from asdbench.results.store import Store
@@ -34,17 +34,27 @@ GPU_OUT_OF_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_F
 """Out-of-memory messages of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
 OUT_OF_MEMORY = ("can't allocate memory", *GPU_OUT_OF_MEMORY)
 """The same, and that of torch on the CPU."""
+_locks = contextlib.ExitStack()
+"""Never closed: a lock must last until this process is gone, which the kernel sees to."""
 GPU_ERRORS = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "CUFFT_")
 
 
 def work(
-    message: bytes, pipe: Connection, *, pinned: list[int], scratch: str, gpu: str | None, command: int
+    message: bytes,
+    pipe: Connection,
+    *,
+    folder: str,
+    pinned: list[int],
+    scratch: str,
+    gpu: str | None,
+    command: int,
 ) -> None:
     """Run the job that ``message`` describes and report through ``pipe``.
 
     Args:
         message: The job.
         pipe: Where its events go.
+        folder: A new folder for its result; who started this process puts it into the store.
         pinned: The cores that it may use; empty: all.
         scratch: Folder for temporary files.
         gpu: The only GPU that it may see; None: all that there are.
@@ -66,7 +76,7 @@ def work(
     def on_progress(progress: Progress) -> None:
         _send(pipe, Event(job_id=spec.job_id, progress=progress))
 
-    _send(pipe, run_to_end(spec, on_progress))
+    _send(pipe, _computed(spec, Path(folder), on_progress=on_progress))
     pipe.close()
     sys.stderr.flush()
     os._exit(0)  # does not wait for threads that a plugin left behind
@@ -84,86 +94,54 @@ def run_to_end(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Event
 
     A job may hang, print, leave threads and child processes behind or end the process, so it needs one of its own.
     """
+    folder = Store(Path(job.store)).place_for(job)
+    answer = in_child(lambda: msgspec.msgpack.encode(_computed(job, folder, on_progress=on_progress)))
+    return stored(job, folder, ended=msgspec.msgpack.decode(answer, type=Event))
+
+
+def _computed(job: JobSpec, folder: Path, *, on_progress: OnProgress) -> Event:
+    """Write the result of a job to a new folder, unless it is in the store, and return the event that ends it.
+
+    From the moment that a plugin may be imported, this process has no other rights than the job needs.
+    """
+    store, work = Store(Path(job.store)), []
     try:
-        return _stored(job, on_progress)
-    # The border of the worker: whatever goes wrong fails this job and not the run.
-    except BaseException as error:  # noqa: BLE001
-        return _failed(job, error)
-
-
-def _stored(job: JobSpec, on_progress: OnProgress) -> Event:
-    """Have the result of a job computed, unless it is in the store, and put it there."""
-    store, done = Store(Path(job.store)), Event(job_id=job.job_id, status="ok")
-    environment()  # asks other programs, which the child must not; it inherits the answer
-    # The worker of a killed run or of another shard may be at the same job; the kernel frees its lock when it dies.
-    with locked(store.lock_file(job.job_id)):
+        environment()  # asks other programs, and keeps the answer
+        # The worker of a killed run or of another shard may be at the same job. The lock is held until this process ends.
+        _locks.enter_context(locked(store.lock_file(job.job_id)))
         if store.has_result(job):  # that worker may have finished while this one waited
-            return done
-        work = store.work_folder(job.model_id)
+            return Event(job_id=job.job_id, status="ok")
         if job.kind == "fit":
-            make_folder(work)
-        with contextlib.suppress(_NoResultError), store.new_result(job) as folder:
-            answer = in_child(lambda: _inside(job, folder, work=work, on_progress=on_progress))
-            done = msgspec.msgpack.decode(answer, type=Event)
-            if done.status != "ok":
-                raise _NoResultError  # so that the folder is not stored
-        # Some network file systems lose locks. Another worker then trained the same model in the same folder, stored it,
-        # and removed the checkpoints of both.
-        if done.status != "ok" and store.has_result(job):
-            done = Event(job_id=job.job_id, status="ok")
-        if done.status == "ok" and job.kind == "fit":
-            # Last, so that a kill before the model is stored loses nothing.
-            shutil.rmtree(work, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            work.rmdir()  # if there is nothing in it to resume from
-    return done
-
-
-class _NoResultError(Exception):
-    """The child has no result."""
-
-
-def _inside(job: JobSpec, folder: Path, *, work: Path, on_progress: OnProgress) -> bytes:
-    """Shut this process in, run the job, and return the encoded event that ends it."""
-    try:
+            work = [store.work_folder(job.model_id)]
+        for each in (folder, *work):
+            make_folder(each)
         isolated = isolate(
             job.isolation,
             readable=inputs(job),
-            writable=[
-                folder,
-                Path(tempfile.gettempdir()),
-                *_kept(job),
-                *([work] if job.kind == "fit" else []),
-            ],
+            writable=[folder, *work, Path(tempfile.gettempdir()), *_shared(job)],
             hidden=[Path(place) for place in job.hidden],
         )
         compute(job, folder, isolated=isolated, on_progress=on_progress)
     # The border to a plugin: whatever a method raises, even SystemExit, fails its own job and not the run.
     except BaseException as error:  # noqa: BLE001
-        event = _failed(job, error)
-    else:
-        peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
-        event = Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
-    return msgspec.msgpack.encode(event)
+        return Event(
+            job_id=job.job_id,
+            status=_status(error),
+            message=_message(error),
+            detail=traceback.format_exc(),
+            fault=_fault(error),
+        )
+    peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
+    return Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
 
 
-def _kept(job: JobSpec) -> list[Path]:
+def _shared(job: JobSpec) -> list[Path]:
     """Return the folder of compiled code that jobs share, for a job that compiles."""
     if not job.recipe.common.compile:
         return []
     folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     return [folder]
-
-
-def _failed(job: JobSpec, error: BaseException) -> Event:
-    return Event(
-        job_id=job.job_id,
-        status=_status(error),
-        message=_message(error),
-        detail=traceback.format_exc(),
-        fault=_fault(error),
-    )
 
 
 def _send(pipe: Connection, event: Event) -> None:

@@ -9,47 +9,46 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from asdbench.core.files import PART, folder_beside, settle, sizes_of, writer_id
+from asdbench.core.files import PART, settle, sizes_of, writer_id
 from asdbench.errors import RunError
 
 
-@contextlib.contextmanager
-def written_once(
-    folder: Path, *, record: str, whole: Callable[[Path], bool], conflicts: Path
-) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``folder`` when the block succeeds, unless a whole result is there by then.
+def keep_once(
+    temporary: Path, folder: Path, *, record: str, whole: Callable[[Path], bool], conflicts: Path
+) -> None:
+    """Give a finished temporary folder its final name, unless a whole result is there by then.
 
-    Equal results differ at most in their record, which has times and the machine; ours is then deleted.
+    Equal results differ at most in their record, which has times and the machine; the temporary folder then stays.
 
     Args:
+        temporary: The finished folder, beside the final place.
         folder: The final place.
         record: Name of the file that describes the result.
         whole: Says whether a folder has all that belongs to a result; one that has not is replaced.
         conflicts: Where ours is kept if another process has stored something else.
 
     Raises:
-        RunError: Another process has stored something else, or the disk is full or not writable.
+        RunError: Another process has stored something else.
+        OSError: The disk is full or not writable.
     """
-    with folder_beside(folder) as temporary:
-        yield temporary
-        while True:
-            with contextlib.suppress(FileExistsError):
-                settle(temporary, folder)
-                return
-            if whole(folder):
-                break
-            _move_aside(folder, whole=whole)
-        if different := _differences(temporary, folder, record=record):
-            kept = conflicts / f"{folder.name}.{writer_id()}"
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(kept)
-            raise RunError(
-                f"{folder} was stored by another process meanwhile, with other content ({', '.join(different)}); this "
-                f"result is kept in {kept}. Compare the environments in both {record}, then delete the one that is wrong"
-            )
+    while True:
+        with contextlib.suppress(FileExistsError):
+            settle(temporary, folder)
+            return
+        if whole(folder):
+            break
+        _move_aside(folder, whole=whole)
+    if different := _differences(temporary, folder, record=record):
+        kept = conflicts / f"{folder.name}.{writer_id()}"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary.rename(kept)
+        raise RunError(
+            f"{folder} was stored by another process meanwhile, with other content ({', '.join(different)}); this "
+            f"result is kept in {kept}. Compare the environments in both {record}, then delete the one that is wrong"
+        )
 
 
 def _move_aside(folder: Path, *, whole: Callable[[Path], bool]) -> None:

@@ -44,11 +44,11 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from asdbench.core.config import Config
-from asdbench.core.files import new_folder, write_bytes
+from asdbench.core.files import new_folder, temporary_name, write_bytes, write_error
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.results import Failure, FitRecord, ScoreRecord
 from asdbench.results.occupied import OLD, check_lock, locked_folder, sweep
-from asdbench.results.once import written_once
+from asdbench.results.once import keep_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,19 +123,26 @@ class Store:
         file = self.score_folder(score_id) / "pseudo.parquet"
         return pd.read_parquet(file) if file.exists() else pd.DataFrame()
 
-    def new_result(self, job: JobSpec) -> AbstractContextManager[Path]:
-        """Yield a temporary folder that becomes a job's result when the block succeeds; see ``written_once``.
+    def place_for(self, job: JobSpec) -> Path:
+        """Return a temporary place for the result of a job, for ``keep``; what a killed run leaves there is swept."""
+        return temporary_name(self._result_folder(job))
+
+    def keep(self, job: JobSpec, temporary: Path) -> None:
+        """Make a finished temporary folder the result of a job; see ``keep_once``.
 
         Raises:
             RunError: Another process has stored another result under this id, or the disk is full or not writable.
         """
-        if job.kind == "fit":
-            return self._once(self.model_folder(job.model_id), record="fit.json", kind=FitRecord)
-        return self.new_scores(job.job_id)
-
-    def new_scores(self, score_id: str) -> AbstractContextManager[Path]:
-        """The same for finished scores."""
-        return self._once(self.score_folder(score_id), record="score.json", kind=ScoreRecord)
+        folder = self._result_folder(job)
+        record = "fit.json" if job.kind == "fit" else "score.json"
+        kind: type[FitRecord | ScoreRecord] = FitRecord if job.kind == "fit" else ScoreRecord
+        try:
+            keep_once(
+                temporary, folder, record=record, whole=lambda place: _read(place, record, kind=kind) is not None,
+                conflicts=self.root / "conflicts",
+            )  # fmt: skip
+        except OSError as error:
+            raise write_error(folder, error) from error
 
     @contextlib.contextmanager
     def filling(self, folder: Path) -> Iterator[Path]:
@@ -198,15 +205,8 @@ class Store:
         """
         check_lock(self.root, shared=shared)
 
-    def _once(
-        self, folder: Path, *, record: str, kind: type[FitRecord | ScoreRecord]
-    ) -> AbstractContextManager[Path]:
-        return written_once(
-            folder,
-            record=record,
-            whole=lambda place: _read(place, record, kind=kind) is not None,
-            conflicts=self.root / "conflicts",
-        )
+    def _result_folder(self, job: JobSpec) -> Path:
+        return self.model_folder(job.model_id) if job.kind == "fit" else self.score_folder(job.job_id)
 
     def _failure_file(self, job_id: str) -> Path:
         return self.root / "failures" / f"{job_id}.json"

@@ -19,8 +19,10 @@ import msgspec
 
 from asdbench.jobs.executors.memory import living
 from asdbench.jobs.processes import WORKER, start_server
+from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
+from asdbench.results.store import Store
 
 PATIENCE_S = 5.0
 """How long a job may take to end after SIGTERM before it is killed."""
@@ -40,6 +42,7 @@ class JobProcess:
         """
         self.job = job
         self._scratch = scratch
+        self._folder = Store(Path(job.store)).place_for(job)
         self.started = time.monotonic()
         self._oom_kills = _oom_kills()
         self.has_ended = False
@@ -52,7 +55,13 @@ class JobProcess:
         self.process: ForkServerProcess = context.Process(
             target=_work,
             args=(msgspec.msgpack.encode(job), theirs),
-            kwargs={"pinned": pinned, "scratch": str(scratch), "gpu": gpu, "command": os.getpid()},
+            kwargs={
+                "folder": str(self._folder),
+                "pinned": pinned,
+                "scratch": str(scratch),
+                "gpu": gpu,
+                "command": os.getpid(),
+            },
             name=f"asdbench-{job.job_id}",
         )
         self.process.start()
@@ -91,7 +100,11 @@ class JobProcess:
             self._signal(signal.SIGKILL)
 
     def finish(self) -> Event:
-        """Wait until the process itself is gone, ask those that it left behind to end, and return the job's last event."""
+        """Wait until the process itself is gone, ask those that it left behind to end, and store the job's result.
+
+        Returns:
+            The job's last event.
+        """
         self.process.join(PATIENCE_S)
         if self.process.is_alive():
             self._signal(signal.SIGKILL)
@@ -99,7 +112,7 @@ class JobProcess:
         self.pipe.close()
         self._asked_since = time.monotonic()
         self._signal(signal.SIGTERM)
-        return self._last or self._why or self._death()
+        return stored(self.job, self._folder, ended=self._last or self._why or self._death())
 
     def is_gone(self) -> bool:
         """Return whether none of its processes is left; to be asked after ``finish``."""
