@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from asdbench.errors import ConfigError, MetricError
-from asdbench.metrics import auc, bootstrap, bootstrap_areas, bootstrap_auc, bootstrap_partial_auc, interval
+from asdbench.metrics import (
+    Support,
+    auc,
+    bootstrap,
+    bootstrap_areas,
+    bootstrap_auc,
+    bootstrap_partial_auc,
+    interval,
+)
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -153,11 +161,13 @@ def test_samples_around_the_estimate_keep_their_percentiles_and_nan_is_left_out(
 
 
 def test_samples_that_are_too_high_move_the_interval_down_twice_as_far() -> None:
-    samples = np.linspace(0.5, 0.9, 101)  # odds of the median 7 / 3, of the estimate 3 / 2
+    samples = np.linspace(0.6, 0.8, 101)  # odds of the median 7 / 3, of the estimate 3 / 2
     low, high = interval(samples, 0.6)
     factor = ((3 / 2) / (7 / 3)) ** 2
-    assert low / (1 - low) == pytest.approx(factor * 0.51 / 0.49)
-    assert high / (1 - high) == pytest.approx(factor * 0.89 / 0.11)
+    assert low / (1 - low) == pytest.approx(factor * 0.605 / 0.395)
+    assert high / (1 - high) == pytest.approx(factor * 0.795 / 0.205)
+    biased, _ = interval(samples, 0.6, support=Support(bias=2.0))  # resamples that show half of the bias
+    assert biased / (1 - biased) == pytest.approx(factor**1.5 * 0.605 / 0.395)
     mirrored = interval(1 - samples, 0.4)
     assert mirrored == pytest.approx((1 - high, 1 - low))
 

@@ -1,16 +1,11 @@
 """Metrics: areas under the ROC curve, their bootstrap, and the official metrics of each challenge."""
 
 from asdbench.metrics.aggregate import DOMAIN, harmonic_mean
-from asdbench.metrics.bootstrap import (
-    Support,
-    bootstrap_areas,
-    bootstrap_auc,
-    bootstrap_partial_auc,
-    interval,
-)
+from asdbench.metrics.bootstrap import bootstrap_areas, bootstrap_auc, bootstrap_partial_auc
 from asdbench.metrics.classification import ClassTable, classification
 from asdbench.metrics.detection import Decisions, average_precision, decisions, equal_error, f1_max
 from asdbench.metrics.holdout import holdout
+from asdbench.metrics.intervals import Support, interval
 from asdbench.metrics.official import (
     dcase2020,
     dcase2021,

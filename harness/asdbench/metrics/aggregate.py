@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from asdbench.core.labels import ANOMALY
 from asdbench.core.seeding import seed_for
 from asdbench.errors import ConfigError, MetricError
-from asdbench.metrics.bootstrap import Area, Support, View, bootstrap_views
+from asdbench.metrics.bootstrap import Area, View, bootstrap_views
+from asdbench.metrics.intervals import Support
+from asdbench.metrics.plausible import partial_areas, smallest
 from asdbench.metrics.resampling import BOOTSTRAP_SEED, lone_block
 from asdbench.metrics.roc import MAX_FPR, Bools, Floats, Ints, roc_by_section, standardise
 from asdbench.metrics.table import Metric, Result, ScoreTable, result_of
@@ -48,6 +50,8 @@ class Estimate:
     """Independent items (or blocks) of the rarer class behind it, which bound its variance; see ``interval``."""
     lowest: float = 0.0
     """Smallest possible value."""
+    plausible: Floats | None = None
+    """Values that the truth may have beside the resamples, ``[seeds, resamples]``; see ``asdbench.metrics.plausible``."""
     parts: int = 1
     """Number of measured estimates behind it."""
     left_out: tuple[tuple[str, str], ...] = ()
@@ -261,6 +265,7 @@ def report(table: ScoreTable, estimates: Sequence[tuple[Metric, Estimate]]) -> l
             seeds=table.scores.shape[0],
             why=estimate.note,
             support=Support(independent=estimate.independent, lowest=estimate.lowest),
+            plausible=estimate.plausible,
         )
         for metric, estimate in ordered
     ]
@@ -307,7 +312,12 @@ def _measure(
                     draws = np.concatenate([points[area][:, number, None], next(samples)], axis=1)
                 lone = _lone(known, part, stratum=stratum) if resamples else []
                 leaf = _leaf(part, draws, why=reason, lone=lone)
-                leaf = replace(leaf, independent=_independent(known, part), lowest=LOWEST[area])
+                normals, anomalies = _independent(known, part)
+                leaf = replace(leaf, independent=min(normals, anomalies), lowest=LOWEST[area])
+                if area == "pauc" and leaf.draws is not None and leaf.draws.shape[1] > 1:
+                    seed = seed_for(BOOTSTRAP_SEED, "plausible", *part.path)
+                    beside = partial_areas(leaf.draws, normals=normals, anomalies=anomalies, seed=seed)
+                    leaf = replace(leaf, plausible=beside)
                 estimates.setdefault(metric, []).append(leaf)
             number += 1
     return {metric: sorted(found, key=lambda estimate: estimate.path) for metric, found in estimates.items()}
@@ -366,11 +376,11 @@ def _lone(known: _Known, part: _Part, *, stratum: Ints) -> list[str]:
     ]
 
 
-def _independent(known: _Known, part: _Part) -> int:
-    """Return the number of items of the rarer class of a part, of blocks if the table has them."""
+def _independent(known: _Known, part: _Part) -> tuple[int, int]:
+    """Return the numbers of normal and of anomalous items of a part, of blocks if the table has them."""
     anomalous = known.is_anomaly[part.rows]
     name = part.rows if known.block is None else known.block[part.rows]
-    return min(np.unique(name[kind]).size for kind in (anomalous, ~anomalous))
+    return np.unique(name[~anomalous]).size, np.unique(name[anomalous]).size
 
 
 def _leaf(part: _Part, draws: Floats | None, *, why: str | None, lone: Sequence[str]) -> Estimate:
@@ -414,10 +424,25 @@ def _reduced(
         note="; ".join(notes) or None,
         independent=_independent_below(measured, reduce=reduce) / metrics if measured else 0.0,
         lowest=float(reduce(np.array([part.lowest for part in measured]))) if measured else 0.0,
+        plausible=None if fixed else _plausible(measured, reduce=reduce),
         parts=count,
         left_out=left_out,
         fixed=fixed,
     )
+
+
+def _plausible(parts: Sequence[Estimate], *, reduce: Reduce) -> Floats | None:
+    """Return the plausible values of a mean or minimum of the parts; None: their resamples say all."""
+    draws = [part.draws for part in parts if part.draws is not None]
+    if reduce is minimum and len(draws) > 1 and draws[0].shape[1] > 1:
+        return smallest(np.stack(draws))
+    if all(part.plausible is None for part in parts):
+        return None
+    values = [
+        part.plausible if part.plausible is not None else own[:, 1:]
+        for part, own in zip(parts, draws, strict=True)
+    ]
+    return reduce(np.stack(values))
 
 
 def _independent_below(parts: Sequence[Estimate], *, reduce: Reduce) -> float:

@@ -10,16 +10,12 @@ Conventions:
       sums.
     * The samples depend only on the scores and the seed: not on the order of the items, and not on the size of the
       chunks that keep the work in the processor's cache. The first of many samples are the same as those of few.
-    * Intervals are percentiles of the samples, corrected for bias on the scale of odds; where the items are too few to
-      measure a bias, Wilson's interval replaces the correction. See ``interval``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -39,12 +35,6 @@ from asdbench.metrics.roc import (
 
 CHUNK = 2**16
 """Counts in memory at a time (items times resamples): half a MiB of float64."""
-CERTAIN = 1e-3
-"""Values and medians closer than this to 0 or 1 count as this far away when odds are compared: 0 and 1 have none."""
-FEW = 10
-"""Resamples of up to so many independent items of a class do not show a bias."""
-ROUNDING = 1e-9
-"""Values this close to 0 or 1 are 0 or 1."""
 
 Area = Literal["auc", "pauc"]
 
@@ -56,27 +46,6 @@ class View:
     rows: Bools
     """True for the items that count, shape ``[items]``: of both classes, and whole strata of each class."""
     areas: tuple[Area, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Support:
-    """What an interval needs to know of a value besides its resamples."""
-
-    independent: float | None = None
-    """Number of independent items behind the value: of the rarer class, and blocks if items depend on each other;
-    None: not known."""
-    lowest: float = 0.0
-    """Smallest value that the metric can have; no lower end is below it."""
-    share: bool = False
-    """The value is a share of items, at a threshold that each resample chooses anew."""
-
-    @property
-    def is_few(self) -> bool:
-        """Whether the items are too few to measure a bias by resampling them."""
-        return self.independent is not None and self.independent <= FEW
-
-
-UNKNOWN = Support()
 
 
 def bootstrap_auc(is_anomaly: ArrayLike, scores: ArrayLike, *, resamples: int = 1000, seed: int) -> Floats:
@@ -205,57 +174,6 @@ def bootstrap_views(
     return samples
 
 
-def interval(
-    samples: ArrayLike, point: float, *, level: float = 0.95, support: Support = UNKNOWN
-) -> tuple[float, float]:
-    """Return the lower and upper end of a value's interval, from its bootstrap samples and corrected for bias.
-
-    Resamples are biased against the measured value as that is against the truth: pAUC and F1max are too high twice
-    over, and in a mean of many sections the bias exceeds the spread. So the samples' percentiles are moved by twice
-    the distance from their median to the measured value. Distances are ratios of odds, x / (1 - x), which keeps the
-    ends within [0, 1] and lets the interval grow away from a bound. A metric without such bias, for example AUC, keeps
-    its percentiles except for the skewness of its samples. If the bias is larger than half the interval, the result
-    would exclude the measured value; it is widened to include it.
-
-    Two kinds of samples do not show a bias: those of at most ``FEW`` items, and those with a median of 0 or 1, because
-    most resamples miss the few items in error. A share of items at a threshold has none to show. In these cases the
-    percentiles are not moved, but widened to include Wilson's interval of a share (1927, "Probable inference, the law
-    of succession, and statistical inference") among the independent items. The variance of a share is the largest that
-    an AUC can have, A (1 - A) / min(normals, anomalies): Birnbaum and Klose 1957, "Bounds for the variance of the
-    Mann-Whitney statistic".
-
-    Args:
-        samples: Within [0, 1], shape ``[resamples]``. NaN (undefined on that resample) is left out.
-        point: The measured value, on the items that were resampled.
-        level: Share of the samples between the percentiles.
-        support: What is known of the value besides its samples.
-
-    Raises:
-        MetricError: No sample is defined, a sample or ``point`` is outside [0, 1], or the shape is wrong.
-        ConfigError: ``level`` is not between 0 and 1.
-    """
-    values = np.asarray(samples, dtype=np.float64)
-    if values.ndim != 1:
-        raise MetricError(f"expected samples of shape [resamples], got {list(values.shape)}")
-    if not 0 < level < 1:
-        raise ConfigError(f"level must be between 0 and 1, got {level}")
-    defined = values[~np.isnan(values)]
-    if defined.size == 0:
-        raise MetricError(f"none of {values.size} bootstrap samples is defined")
-    within = _within(np.append(defined, point))
-    estimate = float(within[-1])
-    low, median, high = np.quantile(within[:-1], [(1 - level) / 2, 0.5, (1 + level) / 2]).tolist()
-    if support.share or support.is_few or not ROUNDING < median < 1 - ROUNDING:
-        if support.independent is not None:
-            first, last = _wilson(estimate, support.independent, level=level)
-            low, high = min(low, first), max(high, last)
-    else:
-        # Squared: once for the bias of the samples against the estimate, once for its own bias against the truth.
-        factor = (_odds(estimate) / _odds(median)) ** 2
-        low, high = _moved(low, factor), _moved(high, factor)
-    return min(max(low, support.lowest), estimate), max(high, estimate)
-
-
 def draw_counts(*sizes: int, resamples: int, seed: int) -> Iterator[tuple[Floats, ...]]:
     """Draw resamples chunk by chunk, as counts of how often each item was drawn.
 
@@ -287,34 +205,6 @@ def _count(generator: np.random.Generator, n_items: int, *, resamples: int) -> F
     cells += np.arange(resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=n_items * resamples)
     return counts.reshape(n_items, resamples).astype(np.float64)
-
-
-def _within(values: Floats) -> Floats:
-    """Return values within [0, 1], after removing rounding errors beyond."""
-    strange = values[~((values >= -ROUNDING) & (values <= 1 + ROUNDING))]
-    if strange.size:
-        raise MetricError(f"an interval needs values within [0, 1], found {strange[0]:g}")
-    return np.clip(values, 0, 1)
-
-
-def _wilson(share: float, items: float, *, level: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share among so many independent items, within [0, 1]."""
-    squared = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    middle = share + squared / (2 * items)
-    half = math.sqrt(squared * (share * (1 - share) / items + squared / (4 * items**2)))
-    # Rounding could put the end at a share of 0 or 1 beyond it.
-    low, high = (end / (1 + squared / items) for end in (middle - half, middle + half))
-    return max(low, 0.0), min(high, 1.0)
-
-
-def _odds(value: float) -> float:
-    bounded = min(max(value, CERTAIN), 1 - CERTAIN)
-    return bounded / (1 - bounded)
-
-
-def _moved(end: float, factor: float) -> float:
-    """Return the value whose odds are ``factor`` times those of ``end``; 0 and 1 stay."""
-    return end * factor / (end * factor + 1 - end)
 
 
 def _places(kind: Ints, block: NDArray[np.str_] | None) -> tuple[list[int], Ints]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from asdbench.core.seeding import seed_for
 from asdbench.errors import MetricError
-from asdbench.metrics.bootstrap import Support
+from asdbench.metrics.intervals import Support
 from asdbench.metrics.resampling import BOOTSTRAP_SEED, blocks_of, weights_of
 from asdbench.metrics.roc import Floats, Ints, check_finite
 from asdbench.metrics.table import Metric, Result, result_of

@@ -58,6 +58,7 @@ def plain(estimates: Sequence[Estimate]) -> list[Estimate]:
         else replace(
             estimate,
             draws=plain_share(estimate.draws),
+            plausible=None if estimate.plausible is None else plain_share(estimate.plausible),
             lowest=float(plain_share(np.array([estimate.lowest]))[0]),
         )
         for estimate in estimates

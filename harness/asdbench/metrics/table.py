@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asdbench.core.labels import ANOMALY, NORMAL
 from asdbench.errors import MetricError
-from asdbench.metrics.bootstrap import UNKNOWN, Support, interval
+from asdbench.metrics.intervals import UNKNOWN, Support, interval
 from asdbench.metrics.roc import Floats, check_finite
 
 Metric = Literal[
@@ -101,6 +101,7 @@ def result_of(
     why: str | None = None,
     thresholds: tuple[float, ...] = (),
     support: Support = UNKNOWN,
+    plausible: Floats | None = None,
 ) -> Result:
     """Return the result of a metric: the mean over seeds, with an interval if it was resampled.
 
@@ -114,6 +115,7 @@ def result_of(
         why: Why it is undefined, or what it leaves out.
         thresholds: The threshold of every seed, for metrics at a threshold.
         support: What its interval needs to know besides the draws.
+        plausible: Values that the truth may have beside the resamples, ``[seeds, resamples]``.
     """
     value = low = high = None
     per_seed: tuple[float | None, ...] = (None,) * seeds
@@ -123,7 +125,8 @@ def result_of(
         overall = draws.mean(axis=0)  # [1 + resamples]
         value = float(overall[0])
         if overall.size > 1:
-            low, high = interval(overall[1:], value, support=support)
+            beside = None if plausible is None else plausible.mean(axis=0)
+            low, high = interval(overall[1:], value, support=support, plausible=beside)
     return Result(
         groups=groups,
         metric=metric,
