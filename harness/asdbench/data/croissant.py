@@ -138,13 +138,13 @@ def _columns(card: Card) -> Node:
         {"name": name, "description": meaning, "known": "always" if name in known else "in training"}
         for name, meaning in card.columns.items()
     ]
-    return _record_set("columns", "The public columns of an item.", fields, rows=rows)
+    return _record_set("columns", "The public columns of an item.", fields=fields, rows=rows)
 
 
 def _labels(card: Card) -> Node:
     """Return the record set of the classes."""
     rows = [{"name": name} for name in card.targets or (NORMAL, ANOMALY)]
-    found = _record_set("labels", "The classes of items.", {"name": "name of the class"}, rows=rows)
+    found = _record_set("labels", "The classes of items.", fields={"name": "name of the class"}, rows=rows)
     return found | {"dataType": "sc:Enumeration", "key": {"@id": "labels/name"}}
 
 
@@ -162,7 +162,7 @@ def _counts(card: Card) -> Iterator[Node]:
     ]
     if rows:
         fields |= {"label": "counts items with this label alone; empty: all", "items": "number of items"}
-        yield _record_set("counts", "Official number of items in each group.", fields, rows=rows)
+        yield _record_set("counts", "Official number of items in each group.", fields=fields, rows=rows)
 
 
 def _responsible(card: Card) -> Node:
@@ -190,7 +190,7 @@ def _responsible(card: Card) -> Node:
 
 
 def _record_set(
-    name: str, meaning: str, fields: Mapping[str, str], *, rows: Sequence[Mapping[str, str | int]]
+    name: str, meaning: str, *, fields: Mapping[str, str], rows: Sequence[Mapping[str, str | int]]
 ) -> Node:
     """Return a record set that holds its records.
 
