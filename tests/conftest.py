@@ -25,6 +25,9 @@ from asdbench import RunDocument
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+collect_ignore = ["thirdparty"]
+"""A distribution of its own, whose tests need it installed; ``.ci/run`` does both."""
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
