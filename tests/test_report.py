@@ -92,6 +92,7 @@ def test_a_failed_method_is_shown_with_status_cause_and_the_end_of_its_traceback
 
 def test_a_long_traceback_is_cut_to_its_last_lines() -> None:
     page = report_page(small_run(), NOTHING)
+    assert "1 method, seed 0, 1 job: 1 error." in page
     assert "(28 lines before)" in page
     assert "line 28\n" in page
     assert "line 39" in page

@@ -81,10 +81,7 @@ def croissant_of(card: Card) -> Node:
         "license": LICENCES.get(card.licence, {"@type": "sc:CreativeWork", "name": card.licence}),
         "citeAs": card.citation,
         "url": card.homepage,
-        "keywords": [
-            "anomalous sound detection" if card.modality == "audio" else "anomaly detection",
-            card.modality,
-        ],
+        "keywords": ["anomaly detection", card.modality],
         "distribution": [_file(remote) for remote in _unique(card) if remote.md5],
         "recordSet": [_columns(card), _labels(card), *_counts(card)],
         **_responsible(card),

@@ -56,7 +56,8 @@ def _ends(document: RunDocument) -> str:
     """Return how many jobs ended in which way, for example ``28 jobs: 24 ok, 4 inapplicable``."""
     counts = Counter(job.status for job in document.jobs)
     ends = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return f"{len(document.jobs)} jobs" + (f": {ends}" if ends else "")
+    plural = "s" if len(document.jobs) != 1 else ""
+    return f"{len(document.jobs)} job{plural}" + (f": {ends}" if ends else "")
 
 
 def _memory(cost: Cost) -> str:
