@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,10 +16,17 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
+import browsing
 import tiny
 from slurm import Slurm, missing
 
 from asdbench import RunDocument
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+collect_ignore = ["thirdparty"]
+"""A distribution of its own, whose tests need it installed; ``.ci/run`` does both."""
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +79,17 @@ def slurm() -> Iterator[Slurm]:
             yield cluster
         finally:
             cluster.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with browsing.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[browsing.Watched]:
+    """A page in it that asks for nothing but files of this machine, and logs nothing."""
+    with browsing.watching(browser) as seen:
+        yield seen

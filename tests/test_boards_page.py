@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,68 +11,13 @@ import pytest
 from asdbench_leaderboards.board.page import board_page, index_page, method_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from browsing import Watched
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 MACHINES = 5
 LARGE = 2000
 ANSWER_MS = 100
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium; the tests are skipped where there is none, or fail where CI demands it."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        program = None
-    if program is None:
-        missing = "no Chromium, or no playwright: apt-get install chromium, pip install 'asdbench[test]'"
-        if os.environ.get("ASDBENCH_REQUIRE_BROWSER"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with sync_playwright() as playwright:
-        # Chromium refuses its sandbox to root, which CI is.
-        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-class Watched:
-    """A page that remembers every request, console message, dialog and error."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.noise: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", lambda message: self.noise.append(message.text))
-        page.on("pageerror", lambda error: self.noise.append(str(error)))
-        page.on("dialog", self._dialog)
-        page.on("request", lambda request: self.requests.append(request.url))
-
-    def _dialog(self, dialog: Any) -> None:
-        self.noise.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def shown(self) -> list[str]:
-        """Return the names of the visible methods, in order."""
-        names: list[str] = self.page.eval_on_selector_all(
-            "#board tbody tr:not([hidden]) th",
-            "cells => cells.map(cell => cell.firstChild.textContent.trim())",
-        )
-        return names
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    seen = Watched(context.new_page())
-    yield seen
-    # Whatever a test does: nothing but files of this machine is asked for, and nothing is logged.
-    assert [url for url in seen.requests if not url.startswith(("file://", "data:"))] == []
-    assert seen.noise == []
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +41,29 @@ def address(site: Path, fragment: str = "") -> str:
     return (site / "board" / "index.html").as_uri() + fragment
 
 
+def shown(watched: Watched) -> list[str]:
+    """Return the names of the visible methods, in order."""
+    names: list[str] = watched.page.eval_on_selector_all(
+        "#board tbody tr:not([hidden]) th",
+        "cells => cells.map(cell => cell.firstChild.textContent.trim())",
+    )
+    return names
+
+
 def test_a_click_on_a_column_sorts_and_a_second_one_reverses(watched: Watched, small: Path) -> None:
     watched.page.goto(address(small))
-    assert watched.shown() == ["alpha", "beta", "gamma", "delta"]
+    assert shown(watched) == ["alpha", "beta", "gamma", "delta"]
     watched.page.get_by_role("button", name="Training s").click()
-    assert watched.shown() == ["gamma", "beta", "alpha", "delta"], (
+    assert shown(watched) == ["gamma", "beta", "alpha", "delta"], (
         "largest first, the one without a value last"
     )
     head = watched.page.get_by_role("columnheader", name="Training s")
     assert head.get_attribute("aria-sort") == "descending"
     watched.page.get_by_role("button", name="Training s").press("Enter")
-    assert watched.shown() == ["alpha", "beta", "gamma", "delta"]
+    assert shown(watched) == ["alpha", "beta", "gamma", "delta"]
     assert head.get_attribute("aria-sort") == "ascending"
     watched.page.get_by_role("button", name="Method").click()
-    assert watched.shown() == ["alpha", "beta", "delta", "gamma"]
+    assert shown(watched) == ["alpha", "beta", "delta", "gamma"]
 
 
 def test_each_filter_leaves_the_rows_that_match(watched: Watched, small: Path) -> None:
@@ -126,14 +77,14 @@ def test_each_filter_leaves_the_rows_that_match(watched: Watched, small: Path) -
         ("verified", "recomputed", ["alpha"]),
     ):
         page.locator(f"[name={field}]").select_option(value)
-        assert watched.shown() == expected
+        assert shown(watched) == expected
         page.get_by_role("button", name="Reset").click()
         expect(page.get_by_role("status")).to_have_text("4 of 4 methods")
     page.get_by_role("searchbox", name="Method").fill("LPH")
-    assert watched.shown() == ["alpha"]
+    assert shown(watched) == ["alpha"]
     page.get_by_role("searchbox", name="Method").fill("")
     page.get_by_label("Hide incomplete rows").check()
-    assert watched.shown() == ["alpha", "gamma"], "beta has partial data and delta failed"
+    assert shown(watched) == ["alpha", "gamma"], "beta has partial data and delta failed"
     assert page.get_by_role("status").text_content() == "2 of 4 methods"
 
 
@@ -169,22 +120,22 @@ def test_a_link_keeps_filter_and_order_also_through_the_page_of_a_method(
     page.get_by_role("button", name="Method").click()
     link = page.url
     assert "#" in link
-    assert watched.shown() == ["gamma", "alpha"]
+    assert shown(watched) == ["gamma", "alpha"]
     page.goto("about:blank")
     page.goto(link)
-    assert watched.shown() == ["gamma", "alpha"]
+    assert shown(watched) == ["gamma", "alpha"]
     assert page.get_by_label("Metric and domain").input_value() == "2"
     page.get_by_role("link", name="alpha").click()
     assert page.get_by_role("heading", level=1).text_content() == "alpha"
     assert page.get_by_role("img").count() == 4, "a ROC curve and a histogram for each machine"
     page.get_by_role("link", name="made", exact=True).click()
     assert page.url == link
-    assert watched.shown() == ["gamma", "alpha"]
+    assert shown(watched) == ["gamma", "alpha"]
 
 
 def test_a_link_with_unknown_values_shows_all_rows(watched: Watched, small: Path) -> None:
     watched.page.goto(address(small, "#family=%3Cb%3E&sort=999&measure=x&group=9;}"))
-    assert len(watched.shown()) == 4
+    assert len(shown(watched)) == 4
 
 
 def test_hostile_text_in_any_field_stays_text(watched: Watched, tmp_path: Path) -> None:
@@ -245,11 +196,11 @@ def test_two_thousand_methods_are_filtered_within_a_tenth_of_a_second(
     site = write_site(tmp_path / "site", board_pages.large_board(LARGE, machines=MACHINES))
     page = watched.page
     page.goto(address(site))
-    assert len(watched.shown()) == 100
+    assert len(shown(watched)) == 100
     assert page.get_by_role("status").text_content() == "2000 of 2000 methods, the first 100 are shown"
     # From the change of a field to the layout of the rows that are left; the second run is measured, after a warm-up.
     measured = page.evaluate(board_pages.TIMED_FILTER)
     assert page.get_by_role("status").text_content() == "200 of 2000 methods, the first 100 are shown"
     assert measured <= ANSWER_MS
     page.get_by_role("button", name="Show all rows").click()
-    assert len(watched.shown()) == 200
+    assert len(shown(watched)) == 200

@@ -29,6 +29,11 @@ LIGHT = {
     ),
     "asdbench compare --help": "from asdbench.cli import status_of; status_of(['compare', '--help'])",
     "asdbench check --help": "from asdbench.cli import status_of; status_of(['check', '--help'])",
+    "asdbench report --help": "from asdbench.cli import status_of; status_of(['report', '--help'])",
+    "asdbench report without a run": (
+        "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
+        "from asdbench.cli import status_of; assert status_of(['report', '--out', 'none']) == 2"
+    ),
     "asdbench check without a run": (
         "import contextlib, io; contextlib.redirect_stderr(io.StringIO()).__enter__(); "
         "from asdbench.cli import status_of; assert status_of(['check', '--baseline', 'x', '--out', 'none']) == 2"

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         out_option,
         run_option,
     )
-    from asdbench.core.files import new_folder, write_json
+    from asdbench.core.files import new_folder, write_bytes, write_json
     from asdbench.core.seeding import seed_for
     from asdbench.data.audio import read_wave, wave_info
     from asdbench.data.completeness import completeness
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from asdbench.recipes.recipe import EnsembleRecipe, Recipe
     from asdbench.results.graded import results_on
     from asdbench.results.pairing import grade_together
+    from asdbench.results.plots import draw_one
     from asdbench.results.record import (
         RecordedMethod,
         RecordedRun,
@@ -149,6 +150,7 @@ _LATER = {
     "by_part": "asdbench.data.folds",
     "completeness": "asdbench.data.completeness",
     "data_root": "asdbench.cli.settings",
+    "draw_one": "asdbench.results.plots",
     "find_run": "asdbench.results.record",
     "grade_together": "asdbench.results.pairing",
     "json_option": "asdbench.cli.settings",
@@ -168,6 +170,7 @@ _LATER = {
     "to_device": "asdbench.detector.sending",
     "truth_hint": "asdbench.data.release",
     "wave_info": "asdbench.data.audio",
+    "write_bytes": "asdbench.core.files",
     "write_json": "asdbench.core.files",
 }
 
@@ -246,6 +249,7 @@ __all__ = [
     "configure",
     "data_options",
     "data_root",
+    "draw_one",
     "fetch_command",
     "find_run",
     "grade_together",
@@ -272,6 +276,7 @@ __all__ = [
     "truth_hint",
     "unknown",
     "wave_info",
+    "write_bytes",
     "write_json",
 ]
 

@@ -74,7 +74,7 @@ def asdbench_tables() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_commands() -> Iterable[Entry]:
-    """Offer commands that compare methods, check runs, grade scores, write challenge files and build leaderboards."""
+    """Offer commands that compare, check and report runs, grade scores, write challenge files and build leaderboards."""
     return [
         Entry(
             name="compare",
@@ -100,6 +100,11 @@ def asdbench_commands() -> Iterable[Entry]:
             name="leaderboard",
             build=lazy("asdbench_leaderboards.board.commands:leaderboard"),
             summary="Build, verify and serve leaderboards.",
+        ),
+        Entry(
+            name="report",
+            build=lazy("asdbench_leaderboards.report.commands:report"),
+            summary="Write one HTML page with everything about a run.",
         ),
         Entry(
             name="systems",

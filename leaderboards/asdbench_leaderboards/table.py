@@ -57,11 +57,11 @@ def _block(document: RunDocument, label: str, *, by: By) -> str:
 
 
 def _table(results: Sequence[ResultRow], columns: Sequence[str], *, by: By) -> str:
-    groups = _used(columns, results)
+    groups = used_columns(columns, results)
     shown = groups if by == "id" else groups[:1]
     metrics = shown_metrics(results)
     whole = whole_name(main_metric(metrics))
-    lines = _lines(results, shown)
+    lines = group_lines(results, shown)
     rows = [
         [*_names(line, shown, whole=whole), *(value_text(line.get(metric)) for metric in metrics)]
         for line in lines
@@ -75,12 +75,12 @@ def _table(results: Sequence[ResultRow], columns: Sequence[str], *, by: By) -> s
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
-def _used(columns: Sequence[str], results: Sequence[ResultRow]) -> list[str]:
+def used_columns(columns: Sequence[str], results: Sequence[ResultRow]) -> list[str]:
     """Return the result columns that hold any value."""
     return [column for column in columns if any(row.groups.get(column) is not None for row in results)]
 
 
-def _lines(results: Sequence[ResultRow], shown: Sequence[str]) -> list[Line]:
+def group_lines(results: Sequence[ResultRow], shown: Sequence[str]) -> list[Line]:
     """Return the metrics of each group side by side, without groups finer than the shown columns."""
     lines: dict[tuple[str | None, ...], Line] = {}
     for row in results:

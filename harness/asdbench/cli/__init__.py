@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cache": ("asdbench.cli.cache:cache", "Show what is in the cache, remove what no run needs."),
     "plugins": ("asdbench.cli.catalogue:plugins", "List what the installed plugins offer."),
     "describe": ("asdbench.cli.catalogue:describe", "Show a method's options, shapes and cost."),
+    "new": ("asdbench.cli.new:new", "Write a plugin of your own, ready to install."),
     "datasets": ("asdbench.cli.datasets:datasets", "List, describe, fetch and verify datasets."),
     "sys-info": ("asdbench.cli.catalogue:sys_info", "Show versions, hardware and folders."),
 }

@@ -19,7 +19,7 @@ from asdbench.plugin.registry import load_registry
 
 if TYPE_CHECKING:
     from asdbench.data.card import CardDocument
-    from asdbench.data.dataset import Recordings
+    from asdbench.data.dataset import Card, Recordings
     from asdbench.data.verify import Verified
 
 
@@ -46,10 +46,19 @@ def list_datasets(*, as_json: bool) -> None:
         click.echo(f"{name:<{width}} {summary}")
 
 
-@datasets.command(epilog="Example: asdbench datasets info 'dcase2020[train=dev]'")
+@datasets.command(
+    epilog="Example: asdbench datasets info 'dcase2020[train=dev]' --croissant --out dcase2020.json"
+)
 @click.argument("dataset", type=SELECTOR)
+@click.option("--croissant", is_flag=True, help="Give the card as Croissant JSON-LD (MLCommons).")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="File for --croissant [default: standard output].",
+)
 @json_option
-def info(dataset: Selector, *, as_json: bool) -> None:
+def info(dataset: Selector, *, croissant: bool, out: Path | None, as_json: bool) -> None:
     """Show the card of DATASET.
 
     It gives the licence, citation, counts, classes, columns, archives and options.
@@ -57,11 +66,18 @@ def info(dataset: Selector, *, as_json: bool) -> None:
     from asdbench.data.card import card_document
     from asdbench.runs.request import open_dataset, protocol_options, split_protocol
 
+    if croissant and as_json:
+        raise click.UsageError("--croissant and --json are two documents; leave out one of them")
+    if out and not croissant:
+        raise click.UsageError("--out is the file of --croissant; add it, or leave out --out")
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the card
         registry = load_registry()
         selector, by = split_protocol(registry, dataset)
         opened = open_dataset(registry, selector)
         document = card_document(opened)
+    if croissant:
+        _write_croissant(opened.card, out)
+        return
     document = msgspec.structs.replace(document, options=[*document.options, *protocol_options(opened, by)])
     if as_json:
         print_json(document)
@@ -143,6 +159,18 @@ def verify(dataset: Selector, *, data_root: Path, cache: Path, as_json: bool) ->
         for line in _verified_lines(dataset.name, found):
             click.echo(line)
     return OK if found.ok else FAILED
+
+
+def _write_croissant(card: Card, out: Path | None) -> None:
+    from asdbench.core.files import write_json
+    from asdbench.data.croissant import croissant_of
+
+    described = croissant_of(card)
+    if out is None:
+        print_json(described)
+        return
+    write_json(out, described)
+    click.echo(f"{out}: {card.title}")
 
 
 def _verified(found: Verified) -> dict[str, Any]:

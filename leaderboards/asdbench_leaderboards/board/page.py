@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 
 import jinja2
-import msgspec
 
 from asdbench import RecordedMethod
 from asdbench_leaderboards.board.curves import SIZE, panels_of
@@ -25,8 +21,7 @@ from asdbench_leaderboards.board.tables import (
     value_of,
 )
 from asdbench_leaderboards.cells import metric_name, percent
-
-TEMPLATES = files("asdbench_leaderboards.board") / "templates"
+from asdbench_leaderboards.html import as_json, environment_of, render
 
 
 def index_page(boards: Sequence[BoardEntry]) -> str:
@@ -66,8 +61,8 @@ def method_page(board: Board, row: Row, *, method: RecordedMethod) -> str:
         panels=panels_of(method),
         size=SIZE,
         main=figure_of(row, board.main),
-        configuration=_json(record.method.recipe),
-        environments=_json(record.environments),
+        configuration=as_json(record.method.recipe),
+        environments=as_json(record.environments),
         confusion=record.method.confusion,
     )
 
@@ -76,46 +71,22 @@ def _by_place(row: Row) -> dict[tuple[str, str | None, str | None], object]:
     return {(figure.metric, figure.domain, figure.group): figure for figure in row.figures}
 
 
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode()
-
-
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (TEMPLATES / name).read_text("utf-8")),
-        # Names and messages come from plugins and from strangers' records.
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return environment_of(
+        {
+            "identity": id,
+            "value": value_of,
+            "printed": printed_of,
+            "difference": difference_of,
+            "flags": flags_of,
+            "costs": costs_of,
+            "metric": metric_name,
+            "percent": percent,
+            "selection": lambda rule: SELECTIONS.get(rule, rule),
+        }
     )
-    environment.filters |= {
-        "identity": id,
-        "value": value_of,
-        "printed": printed_of,
-        "difference": difference_of,
-        "flags": flags_of,
-        "costs": costs_of,
-        "metric": metric_name,
-        "percent": percent,
-        "selection": lambda rule: SELECTIONS.get(rule, rule),
-    }
-    return environment
 
 
 def _render(template: str, **values: object) -> str:
-    script = (TEMPLATES / "board.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **values,
-            style=(TEMPLATES / "board.css").read_text("utf-8"),
-            script=script,
-            # The page may load nothing and run this script alone, whatever text a record brings.
-            policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-            "base-uri 'none'; form-action 'none'",
-        )
-    )
+    return render(_environment(), template, values=values, script="board.js")

@@ -36,7 +36,7 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         batch_dependent=summary.batch_dependent,
         pretraining=UNKNOWN,
         cost=summary.cost,
-        hardware=_hardware(record),
+        hardware=hardware_of(record),
         licences=Licences(data=record.data.licence or UNKNOWN),
         printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
         rules=summary.rules,
@@ -74,6 +74,18 @@ def ordered(rows: Sequence[Row], *, main: str) -> list[Row]:
     return sorted(rows, key=key)
 
 
+def hardware_of(record: MethodRecord) -> list[str]:
+    """Return the processor, threads and GPU of every kind of machine that trained or scored."""
+    found: dict[str, None] = {}
+    models = [(model.environment, model.device, model.threads) for model in record.models.values()]
+    scores = [(score.environment, score.device, score.threads) for score in record.scores.values()]
+    for key, device, threads in models + scores:
+        environment = record.environments[key]
+        gpu = environment.gpus[:1] if device != "cpu" else []
+        found[", ".join([f"{environment.processor}, {threads} threads", *gpu])] = None
+    return list(found)
+
+
 def _figure(row: ResultRow, groups: Sequence[str]) -> Figure | None:
     """Return a result as a figure of a board; None: its group is finer than a board shows."""
     shown = {*groups[:1], DOMAIN}
@@ -98,14 +110,3 @@ def _family(record: MethodRecord) -> str:
     return next(
         (each.plugin for each in record.run.plugins if each.kind in kinds and each.name == name), UNKNOWN
     )
-
-
-def _hardware(record: MethodRecord) -> list[str]:
-    found: dict[str, None] = {}
-    models = [(model.environment, model.device, model.threads) for model in record.models.values()]
-    scores = [(score.environment, score.device, score.threads) for score in record.scores.values()]
-    for key, device, threads in models + scores:
-        environment = record.environments[key]
-        gpu = environment.gpus[:1] if device != "cpu" else []
-        found[", ".join([f"{environment.processor}, {threads} threads", *gpu])] = None
-    return list(found)

@@ -1,0 +1,167 @@
+"""``asdbench new``: what it writes is whole, clean and loads; what it cannot write is refused."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+from board_runs import content_of
+
+from asdbench import load_registry
+from asdbench.cli import status_of
+from asdbench.cli.new import KINDS
+from asdbench.plugin.registry import Plugin
+from asdbench.plugin.scaffold import BLUEPRINTS, LONGEST
+
+Capture = pytest.CaptureFixture[str]
+LONG = "n" * LONGEST
+OFFERED = {
+    "method": {("model", "fresh_method"), ("method", "fresh_method")},
+    "dataset": {("dataset", "fresh_dataset")},
+    "scorer": {("scorer", "fresh_scorer")},
+    "featurizer": {("featurizer", "fresh_featurizer"), ("method", "fresh_featurizer_knn")},
+}
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write into a folder of the test."""
+    monkeypatch.chdir(tmp_path)
+
+
+def made(kind: str, name: str) -> Path:
+    """Return the folder of a new distribution."""
+    assert status_of(["new", kind, name]) == 0
+    return Path(f"asdbench-{name.replace('_', '-')}").resolve()
+
+
+def test_the_command_knows_every_blueprint() -> None:
+    assert tuple(BLUEPRINTS) == KINDS
+
+
+def test_the_distribution_in_tests_is_what_the_command_writes_today() -> None:
+    """If this fails: remove the folder and write it again with `asdbench new method third_party --out ...`."""
+    kept = content_of(tiny.ROOT / "tests/thirdparty/asdbench-third-party")
+    new = content_of(made("method", "third_party"))
+    assert {name: kept.get(name) for name in new} == new
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_whole_and_loads(kind: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    name = f"fresh_{kind}"
+    assert status_of(["new", kind, name, "--out", "new", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["files"] == sorted(content_of(Path("new")))
+    assert {"pyproject.toml", "README.md", "tests/test_contract.py", ".github/workflows/tests.yml"} <= set(
+        printed["files"]
+    )
+    texts = [content.decode() for content in content_of(Path("new")).values()]
+    assert not [text for text in texts if "<<" in text or "NAME" in text]
+    monkeypatch.syspath_prepend(Path("new/src").resolve())
+    registry = load_registry()
+    registry.add(Plugin(name=name), importlib.import_module(name))
+    offers = registry.plugins[-1].offers
+    assert set(offers) == OFFERED[kind]
+    built = [registry.build(each, known) for each, known in offers if each != "method"]
+    assert [part.__module__ for part in built] == [f"{name}.{BLUEPRINTS[kind].module}"]
+
+
+def test_the_workflow_is_yaml_that_runs_the_checks_on_every_supported_python() -> None:
+    workflow = yaml.safe_load((made("scorer", "fresh") / ".github/workflows/tests.yml").read_text("utf-8"))
+    job = workflow["jobs"]["tests"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert job["steps"][1]["with"] == {"python-version": "${{ matrix.python }}"}
+    assert [step["run"] for step in job["steps"] if "run" in step][-3:] == [
+        "ruff check",
+        "ruff format --check",
+        "pytest",
+    ]
+
+
+@pytest.mark.parametrize("name", ["z", LONG])
+def test_what_is_written_is_clean(name: str) -> None:
+    ruff = shutil.which("ruff") or shutil.which("ruff", path=str(Path(sys.executable).parent))
+    if ruff is None:
+        pytest.skip("ruff is not installed: pip install 'asdbench[dev]'")
+    for kind in KINDS:
+        assert status_of(["new", kind, name, "--out", kind]) == 0
+        for words in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+            done = subprocess.run([ruff, *words], cwd=kind, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_own_tests(kind: str) -> None:
+    folder = made(kind, f"tested_{kind}")
+    # What pip would write, without pip: the entry point is all that asdbench looks for.
+    about = folder / "src" / f"asdbench_tested_{kind}-0.1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: asdbench-tested-{kind}\nVersion: 0.1.0\n")
+    (about / "entry_points.txt").write_text(f"[asdbench.plugins]\ntested_{kind} = tested_{kind}\n")
+    env = tiny.environment()
+    env["PYTHONPATH"] = os.pathsep.join([str(folder / "src"), env["PYTHONPATH"]])
+    del env["PYTHONWARNINGS"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("My_method", "is no name of a Python package"),
+        ("1st", "is no name of a Python package"),
+        ("a-b", "is no name of a Python package"),
+        ("class", "is no name of a Python package"),
+        (LONG + "n", "has 31 characters; use at most 30"),
+        ("idnn", "method 'idnn' is already offered by baselines"),
+        ("baselines", "there is a plugin baselines"),
+        ("json", "there is a Python module 'json' already"),
+        ("numpy", "there is a Python module 'numpy' already"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(name: str, message: str, capsys: Capture) -> None:
+    assert status_of(["new", "method", name]) == 2
+    assert message in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_name_of_another_kind_is_free() -> None:
+    assert made("scorer", "synthetic").is_dir()
+    assert status_of(["new", "dataset", "synthetic", "--out", "other"]) == 2
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_an_empty_one_filled(capsys: Capture) -> None:
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("mine")
+    assert status_of(["new", "scorer", "fresh", "--out", "full"]) == 2
+    assert "full exists and is not an empty folder" in capsys.readouterr().err
+    assert content_of(Path()) == {"full/notes.txt": b"mine"}
+    Path("empty").mkdir()
+    assert status_of(["new", "scorer", "fresh", "--out", "empty"]) == 0
+    assert Path("empty/pyproject.toml").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_named(capsys: Capture) -> None:
+    Path("file").write_text("")
+    assert status_of(["new", "scorer", "fresh", "--out", "file/inside"]) == 2
+    assert "cannot write file/inside" in capsys.readouterr().err
