@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -77,6 +78,31 @@ def test_without_isolation_the_same_plugins_know_every_label(way: str, cache: Pa
     assert auc(document) == 1.0
     [summary] = document.methods.values()
     assert summary.isolated == "none"
+
+
+def test_a_table_of_the_public_clips_is_recognised_by_what_it_does_not_know(
+    cache: Path, tmp_path: Path
+) -> None:
+    go(
+        tmp_path / "first", cache, "none", way="vault"
+    )  # the public data are on this machine now, with their labels
+    known = cheats.labels_of_samples(cheats.CheatConfig(cache=str(cache)))
+    table = (
+        json.dumps({cheats.fingerprint(samples): label for samples, label in known.items()}).encode().hex()
+    )
+    document = go(tmp_path, cache, "auto", way="table", table=table)
+    assert auc(document) == 1.0  # nothing prevents that
+    [summary] = document.methods.values()
+    assert summary.recognises
+    assert "fingerprint-suspect" in summary.flags
+    assert "[FINGERPRINT-SUSPECT: items score differently" in tiny.table_of(document)
+
+
+@pytest.mark.parametrize("method", ["idnn", "logmel_knn", "modspec_knn", "stgram_mfn"])
+def test_an_honest_method_is_not_suspect(method: str, cache: Path, tmp_path: Path) -> None:
+    options = {"epochs": "1"} if method in ("idnn", "stgram_mfn") else {}
+    document = tiny.go(tmp_path, Selector(method, options), cache=cache)
+    assert [summary.recognises for summary in document.methods.values()] == [False]
 
 
 @pytest.mark.parametrize("isolation", [*WAYS, "none"])

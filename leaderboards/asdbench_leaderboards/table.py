@@ -130,6 +130,8 @@ def _title(document: RunDocument, label: str) -> Iterator[str]:
         yield f"[APPROXIMATE: {summary.approximate}]"
     if summary.batch_dependent:
         yield "[BATCH-DEPENDENT: an item alone scores differently]"
+    if summary.recognises:
+        yield "[FINGERPRINT-SUSPECT: items score differently when nothing that can be heard changes]"
     if summary.partial_data:
         yield f"[PARTIAL DATA, {document.data.size}]"
 

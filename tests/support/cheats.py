@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -23,10 +25,13 @@ from asdbench import Config, Entry, Items, ItemView, Method, Model, Trainer, hoo
 class CheatConfig(Config, frozen=True, kw_only=True):
     """Options of the cheat."""
 
-    way: Annotated[Literal["vault", "names", "tour"], Meta(description="how it cheats")] = "vault"
+    way: Annotated[Literal["vault", "names", "table", "tour"], Meta(description="how it cheats")] = "vault"
     cache: Annotated[str, Meta(description="the user's cache, which a real cheat would guess")] = ""
     out: Annotated[str, Meta(description="the folder of results, likewise")] = ""
     other: Annotated[int, Meta(description="the id of a process that does not belong to the job")] = 0
+    table: Annotated[
+        str, Meta(description="the table of fingerprints that comes with it, as hexadecimal JSON")
+    ] = ""
     port: Annotated[int, Meta(description="where something listens on this machine")] = 0
 
 
@@ -44,10 +49,13 @@ class Cheat(Model):
         """Return 1 for an item that is known to be anomalous, ``[n, 1]``."""
         known: Mapping[Any, bool] = {}
         with contextlib.suppress(OSError):
-            known = (
-                _labels_of_ids(self.config) if self.config.way == "vault" else _labels_of_samples(self.config)
-            )
-        keys = _ids(items) if self.config.way == "vault" else [each.numpy().tobytes() for each in items.raw()]
+            known = LABELS[self.config.way](self.config)
+        samples = [each.numpy().tobytes() for each in items.raw()]
+        keys: list[Any] = samples
+        if self.config.way == "vault":
+            keys = _ids(items)
+        elif self.config.way == "table":
+            keys = list(map(fingerprint, samples))
         return {"claim_nll": torch.tensor([[float(known.get(key, False))] for key in keys])}
 
 
@@ -65,12 +73,25 @@ def _labels_of_ids(config: CheatConfig) -> dict[Any, bool]:
     }
 
 
-def _labels_of_samples(config: CheatConfig) -> dict[Any, bool]:
+def labels_of_samples(config: CheatConfig) -> dict[Any, bool]:
     """Compare the samples with those of files whose names hold the label."""
     return {
         np.asarray(read_wave(file), dtype=np.float32).__truediv__(2**15).tobytes(): "anomaly" in file.name
         for file in _walk(Path(config.cache), ".wav")
     }
+
+
+def table_of(config: CheatConfig) -> dict[Any, bool]:
+    """Return the table that comes with the plugin: a hash of each public clip, and its label."""
+    if not config.table:
+        return {}
+    table: dict[Any, bool] = json.loads(bytes.fromhex(config.table))
+    return table
+
+
+def fingerprint(samples: bytes) -> str:
+    """Return what the table knows a clip by."""
+    return hashlib.sha256(samples).hexdigest()[:8]
 
 
 def _walk(folder: Path, end: str) -> list[Path]:
@@ -111,6 +132,9 @@ def _tour(config: CheatConfig) -> list[str]:
             attempt()
             worked.append(name)
     return worked
+
+
+LABELS = {"vault": _labels_of_ids, "names": labels_of_samples, "table": table_of, "tour": lambda config: {}}
 
 
 @hookimpl

@@ -261,6 +261,17 @@ class Items:
             columns={name: values[chosen] for name, values in self.columns.items()},
         )
 
+    def through(self, source: Callable[[Source], Source]) -> Items:
+        """Return the same items with samples and features from another source, which is made from their own."""
+        return Items(
+            source(self._source),
+            rows=self._rows,
+            claim=self.claim,
+            own=self.own,
+            target=self.target,
+            columns=self.columns,
+        )
+
     def batches(
         self, size: int, *, generator: torch.Generator | None = None, drop_last: bool = False
     ) -> Iterator[Items]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
 import time
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from asdbench.core.environment import environment
 from asdbench.core.files import link_or_copy, sizes_of, write_json
+from asdbench.data.pack import pack_card
 from asdbench.detector.assembly import arithmetic, detector_of, items_of
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
 from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
-from asdbench.jobs.probe import RULE, depends_on_batch
+from asdbench.jobs.probe import RECOGNISES, RULE, depends_on_batch, recognises
 from asdbench.jobs.pseudo import imitated
 from asdbench.messages.isolation import Isolated
 from asdbench.messages.jobs import JobSpec
@@ -76,10 +78,14 @@ def inputs(spec: JobSpec) -> list[Path]:
 def named_files(spec: JobSpec) -> list[Path]:
     """Return the files that the user named in options of the method, for example weights."""
     return [
-        Path(value)
-        for value in spec.recipe.changed.values()
-        if isinstance(value, str) and Path(value).is_file()
+        Path(value) for value in spec.recipe.changed.values() if isinstance(value, str) and _is_file(value)
     ]
+
+
+def _is_file(text: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # it may be no name of a file at all
+        return Path(text).is_file()
+    return False
 
 
 def _fit(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> FitRecord:
@@ -160,6 +166,11 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
+    # Only recordings of 16 bits have a least significant bit that nobody hears.
+    is_sound = spec.sample_rate is not None and all(
+        array.dtype == "<i2" for array in pack_card(Path(spec.pack)).arrays
+    )
+    recognised = is_sound and recognises(detector, roles["test"], scores=scores["test"])
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
     detector.save(folder / "detector.safetensors")
     pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
@@ -178,17 +189,19 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
             *spec.rules,
             *detector.rules,
             *detector.scorer.rules(detector.state),
-            *([_probed(fitted)] if dependent else []),
+            *([_probed(fitted, RULE)] if dependent else []),
+            *([_probed(fitted, RECOGNISES)] if recognised else []),
         ],
         batch_dependent=dependent,
+        recognises=recognised,
         sizes={},
     )
 
 
-def _probed(fitted: FitRecord) -> str:
+def _probed(fitted: FitRecord, rule: str) -> str:
     # The detector holds the last checkpoint when it is probed.
     return (
-        f"{RULE} (last checkpoint, epoch {fitted.checkpoints[-1]})" if len(fitted.checkpoints) > 1 else RULE
+        f"{rule} (last checkpoint, epoch {fitted.checkpoints[-1]})" if len(fitted.checkpoints) > 1 else rule
     )
 
 

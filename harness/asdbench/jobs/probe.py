@@ -1,19 +1,23 @@
-"""A probe for models whose outputs depend on the other items of a batch: some items are scored again, each alone.
+"""Probes for scores that no deployed detector would give: some test items are scored again, under other conditions.
 
-Batch statistics at test time, for example batch norm left in training mode, give good numbers that no deployed detector
-reaches: it receives one item at a time. The probe changes no score; it only marks the results.
+Alone: batch statistics at test time, for example batch norm left in training mode, give good numbers, but a deployed
+detector receives one item at a time. Dithered: a method that recognises the public test clips, for example by a table of
+hashes, scores them otherwise when nothing that can be heard has changed. Probes change no score; they only mark results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from asdbench.core.info import Info
 from asdbench.detector.detector import Detector
-from asdbench.detector.items import Items
+from asdbench.detector.items import Items, Source
 
 PROBED_ITEMS = 4
 """How many items are scored again; a model that uses its batch changes all of them."""
@@ -53,3 +57,65 @@ def depends_on_batch(detector: Detector, items: Items, *, scores: NDArray[np.flo
     alone = np.concatenate([detector.score(items[place : place + 1]) for place in probed])
     allowed = tolerance.share * scores.std() + tolerance.rounding * np.abs(scores[probed])
     return bool((np.abs(alone - scores[probed]) > allowed).any())
+
+
+RECOGNISES = (
+    "the scores of items change when nothing that can be heard does, as if their files were recognised"
+)
+DITHERED_ITEMS, MOVED_ITEMS = 8, 2
+"""How many items are dithered, and how many of them must move to make a method suspect: one may lie on a knife's edge."""
+MOVED = 0.5
+"""By how much a suspect score moves, in standard deviations of all scores."""
+STEP = 2.0**-15
+"""One least significant bit of a 16-bit sample."""
+SHIFT_S = 0.001
+"""How far samples are shifted, which is less than the hop of any spectrogram in use."""
+
+
+def recognises(detector: Detector, items: Items, *, scores: NDArray[np.float64]) -> bool:
+    """Return whether items score differently when their samples change by one bit and shift by a millisecond.
+
+    Digital silence stays silent, since features in decibels would hear the difference.
+
+    Args:
+        detector: The fitted detector.
+        items: All n items of the job's test set: recordings of 16 bits.
+        scores: Their scores, ``[n]`` or ``[n, classes]``.
+    """
+    if len(items) < DITHERED_ITEMS or not scores.std():
+        return False
+    probed = np.unique(np.linspace(0, len(items) - 1, DITHERED_ITEMS).round().astype(np.int64))
+    again = detector.score(items[probed].through(_Dithered))
+    moved = np.abs(again - scores[probed]) > MOVED * scores.std()
+    return int(moved.reshape(len(probed), -1).any(axis=1).sum()) >= MOVED_ITEMS
+
+
+class _Dithered:
+    """A source whose samples are dithered."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._generator = torch.Generator().manual_seed(0)
+
+    @property
+    def info(self) -> Info:
+        return self._source.info
+
+    @property
+    def length(self) -> int:
+        return self._source.length
+
+    def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
+        samples = self._source.raw(rows, offsets=offsets, length=length)
+        shifted = samples.roll(round(SHIFT_S * (self.info.sample_rate or 0)), dims=1)
+        up = torch.randint(0, 2, shifted.shape, generator=self._generator).to(shifted.device)
+        return torch.where(shifted == 0, shifted, shifted + STEP * (2 * up - 1)).clamp(-1, 1)
+
+    def features(self, rows: NDArray[np.int64]) -> Tensor:
+        return self._source.featurize(self.raw(rows, offsets=np.zeros_like(rows), length=self.length))
+
+    def pieces(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+        yield self.features(rows)
+
+    def featurize(self, raw: Tensor) -> Tensor:
+        return self._source.featurize(raw)

@@ -76,6 +76,8 @@ class ScoreRecord(Config, frozen=True, kw_only=True):
     """Concessions to small data, in planning and in the scorer."""
     batch_dependent: bool = False
     """True: test items score differently alone than in their batch."""
+    recognises: bool = False
+    """True: test items score differently when nothing that can be heard changes."""
     sizes: dict[str, int]
     """Bytes of each file; a folder that does not match is incomplete and is ignored."""
 

@@ -158,6 +158,7 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
         reduced=evaluation.recipe.reduced,
         approximate=evaluation.recipe.approximate,
         batch_dependent=any(found.score.batch_dependent for found in evaluation.finished),
+        recognises=any(found.score.recognises for found in evaluation.finished),
         isolated=weakest(
             way for found in evaluation.finished for way in (found.fit.isolated, found.score.isolated)
         ),

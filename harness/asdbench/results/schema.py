@@ -251,6 +251,8 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing."""
     batch_dependent: bool = False
     """True: an item scores differently alone than in its batch, which breaks the contract of models and scorers."""
+    recognises: bool = False
+    """True: items score differently when nothing that can be heard changes, as by a table of known files."""
     isolated: Isolated = "none"
     """How the least isolated of its jobs was kept from labels and other results."""
     partial_data: bool
@@ -310,6 +312,7 @@ class MethodSummary(Config, frozen=True, kw_only=True):
             "tuned": self.tuned is not None,
             "approximate": bool(self.approximate),
             "batch-dependent": self.batch_dependent,
+            "fingerprint-suspect": self.recognises,
         }
         return [mark for mark, is_set in marks.items() if is_set]
 
@@ -438,6 +441,7 @@ class ScoresRecord(Config, frozen=True, kw_only=True):
     """Key into ``MethodRecord.environments``."""
     rules: list[str]
     batch_dependent: bool = False
+    recognises: bool = False
 
 
 class MethodRecord(Config, frozen=True, kw_only=True):

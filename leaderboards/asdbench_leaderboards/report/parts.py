@@ -92,6 +92,8 @@ def deviations_of(run: RunDocument, summary: MethodSummary) -> Iterator[tuple[st
         yield "checkpoint", SELECTION["test"]
     if summary.batch_dependent:
         yield "batch-dependent", "an item scores differently alone than in its batch"
+    if summary.recognises:
+        yield "fingerprint-suspect", "items score differently when nothing that can be heard changes"
     if summary.partial_data:
         yield "partial data", run.data.size
     if summary.unlabelled:
