@@ -67,7 +67,7 @@ def test_the_command_draws_the_requested_figures_in_the_requested_format_and_pri
     words = ["figures", "--out", str(folder), "--to", str(tmp_path), "--format", "svg", "--json"]
     assert status_of([*words, "--only", "roc", "--only", "confusion"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"]}
+    assert printed == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"], "why": {}}
     assert "<!-- autoencoder[epochs=2] (reduced), AUC " in (tmp_path / "roc.svg").read_text("utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["roc.svg"]
 
@@ -89,8 +89,14 @@ def test_impossible_requests_are_usage_errors(
 
 
 def test_the_figures_load_no_pyplot_and_their_plugin_no_matplotlib() -> None:
-    names = ", ".join(f"asdbench_leaderboards.figures.{name}" for name in sorted(ALL))
-    code = f"import sys, asdbench_leaderboards; assert 'matplotlib' not in sys.modules; import {names}; "
+    listed = load_registry()
+    paths = [listed.entry("figure", name).build.path for name in listed.names("figure")]
+    modules = {path.partition(":")[0] for path in paths}
+    assert {f"asdbench_leaderboards.figures.{name}" for name in ALL} <= modules
+    packages, names = (
+        ", ".join(sorted(each)) for each in ({name.rpartition(".")[0] for name in modules}, modules)
+    )
+    code = f"import sys, {packages}; assert 'matplotlib' not in sys.modules; import {names}; "
     code += "assert 'matplotlib.figure' in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env=tiny.environment())
 
@@ -100,7 +106,7 @@ def test_the_figures_load_no_pyplot_and_their_plugin_no_matplotlib() -> None:
 
 def test_the_manual_names_every_figure_and_shows_small_pictures() -> None:
     manual = (DOCS / "figures.md").read_text("utf-8")
-    assert [name for name in sorted(ALL) if f"| `{name}` |" not in manual] == []
+    assert [name for name in load_registry().names("figure") if f"| `{name}` |" not in manual] == []
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", manual)
     assert len(pictures) >= 2
     assert [name for name in pictures if (DOCS / name).stat().st_size >= 150_000] == []
