@@ -8,11 +8,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from made_runs import classification, detection
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from asdbench import NothingToDraw, RecordedMethod, RecordedRun
 from asdbench.cli import status_of
 from asdbench.plugin.registry import Plugin, load_registry
 from asdbench.results.plots import draw_one
@@ -110,6 +116,28 @@ def test_the_manual_names_every_figure_and_shows_small_pictures() -> None:
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", manual)
     assert len(pictures) >= 2
     assert [name for name in pictures if (DOCS / name).stat().st_size >= 150_000] == []
+
+
+class Hidden:
+    """Stands for trained models with four hidden units."""
+
+    def ask(self, asked: str, method: RecordedMethod, *, items: pd.DataFrame, unit: str) -> dict[str, Any]:
+        """Return hidden units of each item."""
+        assert (asked, unit, items["label"].tolist()) == ("explain", "", ["normal"])
+        return {"hidden": np.array([[1.0, 2.0, 0.0, 4.0]])}
+
+
+def test_the_manuals_figure_of_hidden_units_asks_the_model() -> None:
+    manual = (DOCS / "figures.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(def hidden_figure.*?)```", manual, re.DOTALL)
+    names = {"Figure": Figure, "FigureCanvasAgg": FigureCanvasAgg, "NothingToDraw": NothingToDraw}
+    exec(code, names)  # what the manual shows
+    run = detection()
+    asking = RecordedRun(document=run.document, methods=run.methods, insights=Hidden())
+    drawn: Any = names["hidden_figure"]
+    assert [bar.get_height() for bar in drawn(asking).axes[0].patches] == [1, 2, 0, 4]
+    with pytest.raises(NothingToDraw, match="no method has a normal test item"):
+        drawn(RecordedRun(document=run.document))
 
 
 def test_the_manuals_plugin_draws_its_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,13 @@ def test_costs_are_drawn_against_results_and_the_line_joins_what_nothing_beats()
     assert legend(figure) == ["knn", "idnn", "lof"]
 
 
+def test_methods_without_parameters_stand_at_zero() -> None:
+    alone = paid("knn", ms=1, parameters=0)
+    run = run_of(alone, results=[row_of("auc", 0.6)])
+    axes = drawn("cost", run).axes[2]
+    assert (list(axes.get_xticks()), axes.get_xscale()) == ([0.0], "linear")
+
+
 def test_of_equal_results_the_cheapest_is_in_front() -> None:
     row = row_of("auc")
     points = [
@@ -230,6 +238,7 @@ def test_the_model_of_one_machine_type_also_gets_items_of_the_others() -> None:
     [method] = run.methods
     [model] = method.record.models.values()
     models = {unit: msgspec.structs.replace(model, unit=unit) for unit in ("fan", "pump")}
+    folds = {fold: msgspec.structs.replace(model, fold=fold) for fold in ("loso:00", "loso:02")}
     record = msgspec.structs.replace(method.record, models=models)
     machine = RecordedMethod(label=method.label, record=record, items=items)
     both, answers = asking(RecordedRun(document=run.document, methods=[machine]), embedding=vectors_of)
@@ -237,6 +246,13 @@ def test_the_model_of_one_machine_type_also_gets_items_of_the_others() -> None:
     assert answers.asked == [("outputs", 14, "fan"), ("outputs", 14, "pump")]
     assert [len(np.asarray(axes.collections[0].get_offsets())) for axes in figure.axes] == [7, 7]
     assert legend(figure)[-1] == "items of other groups"
+    assert "several models" not in figure.get_suptitle()
+    left_out = dataclasses.replace(machine, record=msgspec.structs.replace(record, models=folds))
+    both, _ = asking(RecordedRun(document=run.document, methods=[left_out]), embedding=vectors_of)
+    title = REGISTRY.build("figure", "embeddings")(both).get_suptitle().replace("\n", " ")
+    assert title.endswith(
+        "items of one panel have vectors of several models (folds or sections), which cannot be compared"
+    )
 
 
 def test_t_sne_repeats_bit_by_bit_and_items_are_spread_evenly() -> None:

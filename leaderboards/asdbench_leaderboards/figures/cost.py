@@ -138,6 +138,8 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.15)
+    elif points:
+        axes.set_xticks([0.0])
     axes.tick_params(labelsize="small")
 
 

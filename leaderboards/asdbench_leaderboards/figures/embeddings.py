@@ -39,6 +39,7 @@ NOTE = (
     "dimensions by t-SNE, for each panel on its own; "
     "distances within a panel have no unit"
 )
+SEVERAL = "; items of one panel have vectors of several models (folds or sections), which cannot be compared"
 OTHER: Style = {"color": "0.75", "marker": "."}
 """Items of other groups, which the model of a single group was given too."""
 UNKNOWN = "unknown"
@@ -97,7 +98,8 @@ def embeddings_figure(run: RecordedRun) -> Figure:
         axes.set_title(short(group, width=22), fontsize="medium")
     for axes in grid[-1]:
         axes.set_xlabel("t-SNE 1", fontsize="small")
-    add_title(figure, run.document, note=NOTE)
+    several = any(_has_several(method, groups) for method in methods)
+    add_title(figure, run.document, note=NOTE + SEVERAL * several)
     every = [found for of_group in points.values() for found in of_group.values()]
     labels = {str(label) for found in every for label in labels_of(found.items)}
     with_others = any(found.others.any() for found in every)
@@ -133,6 +135,13 @@ def labels_of(items: pd.DataFrame) -> NDArray[np.str_]:
 
 def _is_ensemble(method: RecordedMethod) -> bool:
     return isinstance(method.record.method.recipe, EnsembleRecipe)
+
+
+def _has_several(method: RecordedMethod, groups: Collection[str]) -> bool:
+    """Return whether several models of one seed compute the vectors of a panel."""
+    models = method.record.models.values()
+    units = {model.unit for model in models}
+    return len({model.fold for model in models}) > 1 or (len(units) > 1 and not units <= set(groups))
 
 
 def _points(run: RecordedRun, method: RecordedMethod, *, groups: Sequence[str]) -> dict[str, Points]:
