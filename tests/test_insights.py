@@ -13,22 +13,32 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from made_runs import ensemble_of
 from toy_plugin import Toy
 
-from asdbench import Items, NothingToDraw, PluginError, RecordedMethod, RecordedRun, Selector, read_run
+from asdbench import (
+    DataError,
+    Items,
+    NothingToDraw,
+    PluginError,
+    RecordedMethod,
+    RecordedRun,
+    Selector,
+    read_run,
+)
 from asdbench.cli import status_of
 from asdbench.jobs.insight import answer
 from asdbench.results.store import Store, weights_file
 from asdbench.runs.insights import RunInsights
 
-METHODS = ("toy_by_machine[epochs=2,scorer=knn]", "logmel_knn")
+METHOD = Selector.parse("toy_by_machine[epochs=2,scorer=knn]")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two methods, one with a model for each machine."""
+    """A finished run of a method with a model for each machine."""
     folder = tmp_path_factory.mktemp("insights")
-    tiny.go(folder / "out", *map(Selector.parse, METHODS), cache=folder / "cache")
+    tiny.go(folder / "out", METHOD, cache=folder / "cache")
     return folder
 
 
@@ -80,7 +90,7 @@ def test_the_model_of_one_unit_may_be_asked_about_all_items(run: RecordedRun) ->
 
 
 def test_samples_are_those_of_the_items(run: RecordedRun) -> None:
-    method = run.methods[1]
+    method = run.methods[0]
     samples = run.samples(method, method.items.iloc[[2, 5]])
     assert samples.shape == (2, 16_000)
     assert samples == pytest.approx(run.samples(method, method.items)[[2, 5]])
@@ -145,6 +155,17 @@ def changed(method: RecordedMethod, **changes: Any) -> RecordedMethod:
     return dataclasses.replace(method, record=msgspec.structs.replace(method.record, method=summary))
 
 
+def test_an_ensemble_has_no_model_to_ask(run: RecordedRun) -> None:
+    method = run.methods[0]
+    summary = msgspec.structs.replace(method.record.method, recipe=ensemble_of("toys"))
+    record = msgspec.structs.replace(method.record, method=summary)
+    both = dataclasses.replace(method, label="toys", record=record)
+    with pytest.raises(
+        NothingToDraw, match="toys is an ensemble without a model of its own; run its members"
+    ):
+        run.outputs(both, method.items)
+
+
 def test_models_of_other_code_are_not_asked(run: RecordedRun) -> None:
     method = run.methods[0]
     other = msgspec.structs.replace(method.record.method.recipe.model, source="0")
@@ -173,6 +194,15 @@ def test_missing_models_data_and_items_are_named(place: Path, run: RecordedRun, 
         run.outputs(method, method.items.head(0))
     with pytest.raises(NothingToDraw, match="it asks the trained models, which takes the data"):
         read_run(place / "out").outputs(method, method.items)
+
+
+def test_data_that_are_gone_are_named(run: RecordedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*positional: Any, **named: Any) -> None:
+        raise DataError("there is no folder fans")
+
+    monkeypatch.setattr("asdbench.runs.insights.prepare", gone)
+    with pytest.raises(NothingToDraw, match="the data of the run are not at hand: there is no folder fans"):
+        run.samples(run.methods[0], run.methods[0].items)
 
 
 def test_the_checkpoint_that_the_results_are_of_is_asked(run: RecordedRun, place: Path) -> None:

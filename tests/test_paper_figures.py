@@ -276,6 +276,9 @@ def test_models_without_vectors_and_classifiers_have_no_embeddings() -> None:
     run, _ = embedded_run(claim_nll=lambda items: np.zeros((len(items), 1), dtype=np.float32))
     with pytest.raises(NothingToDraw, match="no model of the run has an output with vectors"):
         REGISTRY.build("figure", "embeddings")(run)
+    few, _ = asking(detection(placed(clips(("fan", "00", [1, 2], [3])))), embedding=vectors_of)
+    with pytest.raises(NothingToDraw, match="t-SNE needs 5 items, but the largest group has 3"):
+        REGISTRY.build("figure", "embeddings")(few)
     with pytest.raises(NothingToDraw, match="items of classifiers are neither normal nor anomalous"):
         REGISTRY.build("figure", "embeddings")(classification())
 

@@ -77,11 +77,12 @@ def embeddings_figure(run: RecordedRun) -> Figure:
     if not methods:
         raise NothingToDraw(f"no method of run {run.document.run.id} has scored items and models of its own")
     groups = outer_groups(run)
+    most = max(len(_rows(run, method, group=group)) for method in methods for group in groups)
+    if most < FEWEST:
+        raise NothingToDraw(f"t-SNE needs {FEWEST} items, but the largest group has {most}")
     points = {method.label: _points(run, method, groups=groups) for method in methods}
     if not any(found for found in points.values()):
-        raise NothingToDraw(
-            f"no model of the run has an output with vectors, for example 'embedding', or no group has {FEWEST} items"
-        )
+        raise NothingToDraw("no model of the run has an output with vectors, for example 'embedding'")
     figure = new_figure(max(2.5 * len(groups), 4.6) + 0.8, 2.4 * len(methods))
     grid = figure.subplots(len(methods), len(groups), squeeze=False)
     inner = next(iter(run.document.data.groups[1:]), "")
