@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asdbench.blocks import ArcFace
+from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
+from asdbench_plugins.contrastive_ensemble.examples import examples_of
 from asdbench_plugins.contrastive_ensemble.losses import (
     FinetuneLoss,
     arcface_loss,
@@ -98,6 +100,32 @@ def test_checkerboard_crops_part_both_spectrograms_between_them() -> None:
         assert torch.equal(first[k, :, x:, y:], one[k, :, x:, y:])
         assert torch.equal(first[k, :, :x, y:], other[k, :, :x, y:])
         assert torch.equal(first[k, :, x:, :y], other[k, :, x:, :y])
+
+
+def test_examples_of_a_clip_are_what_training_makes_of_it() -> None:
+    planes = torch.rand(3, 3, 8, 16)
+    found = examples_of(planes, EnsembleConfig())
+    one, other = planes[:, 0], planes[[1, 2, 0], 0]
+    assert torch.equal(found["checkerboard"] + found["complement"], one + other)
+    # The corner is 3/8 of the way along both sides: 3 of 8 mels, 6 of 16 frames.
+    assert torch.equal(found["checkerboard"][:, :3, :6], one[:, :3, :6])
+    assert torch.equal(found["checkerboard"][:, :3, 6:], other[:, :3, 6:])
+    torch.testing.assert_close(found["mixed"], 0.6 * found["checkerboard"] + 0.4 * found["complement"])
+    assert torch.equal(found["flipped"], one.flip(1))
+    assert torch.equal(found["stacked"], 2 * one)
+    assert torch.equal(found["means"], planes[:, 2].mean(dim=2))
+    torch.testing.assert_close(found["weights"].sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(found["gwap"], found["weights"] * found["means"])
+
+
+def test_examples_leave_out_what_the_options_turn_off() -> None:
+    planes = torch.rand(2, 3, 8, 16)
+    kept = examples_of(planes, EnsembleConfig(mix="mixup", pseudo="sp", sp_mode="batch", n_stack=3))
+    assert not kept.keys() & {"checkerboard", "complement", "flipped"}
+    torch.testing.assert_close(kept["mixed"], 0.6 * planes[:, 0] + 0.4 * planes[[1, 0], 0])
+    torch.testing.assert_close(kept["stacked"], 2 * planes[:, 0] + planes[[1, 0], 0])
+    plain = examples_of(planes, EnsembleConfig(mix="none", pseudo="sf"))
+    assert plain.keys() == {"spectrum", "other", "flipped", "means", "weights", "gwap"}
 
 
 def test_every_row_and_column_of_a_crop_holds_both_clips() -> None:

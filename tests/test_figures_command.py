@@ -8,11 +8,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from made_runs import classification, detection
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from asdbench import NothingToDraw, RecordedMethod, RecordedRun
 from asdbench.cli import status_of
 from asdbench.plugin.registry import Plugin, load_registry
 from asdbench.results.plots import draw_one
@@ -67,7 +73,7 @@ def test_the_command_draws_the_requested_figures_in_the_requested_format_and_pri
     words = ["figures", "--out", str(folder), "--to", str(tmp_path), "--format", "svg", "--json"]
     assert status_of([*words, "--only", "roc", "--only", "confusion"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"]}
+    assert printed == {"figures": {"roc": str(tmp_path / "roc.svg")}, "left_out": ["confusion"], "why": {}}
     assert "<!-- autoencoder[epochs=2] (reduced), AUC " in (tmp_path / "roc.svg").read_text("utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["roc.svg"]
 
@@ -89,8 +95,14 @@ def test_impossible_requests_are_usage_errors(
 
 
 def test_the_figures_load_no_pyplot_and_their_plugin_no_matplotlib() -> None:
-    names = ", ".join(f"asdbench_leaderboards.figures.{name}" for name in sorted(ALL))
-    code = f"import sys, asdbench_leaderboards; assert 'matplotlib' not in sys.modules; import {names}; "
+    listed = load_registry()
+    paths = [listed.entry("figure", name).build.path for name in listed.names("figure")]
+    modules = {path.partition(":")[0] for path in paths}
+    assert {f"asdbench_leaderboards.figures.{name}" for name in ALL} <= modules
+    packages, names = (
+        ", ".join(sorted(each)) for each in ({name.rpartition(".")[0] for name in modules}, modules)
+    )
+    code = f"import sys, {packages}; assert 'matplotlib' not in sys.modules; import {names}; "
     code += "assert 'matplotlib.figure' in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env=tiny.environment())
 
@@ -100,10 +112,32 @@ def test_the_figures_load_no_pyplot_and_their_plugin_no_matplotlib() -> None:
 
 def test_the_manual_names_every_figure_and_shows_small_pictures() -> None:
     manual = (DOCS / "figures.md").read_text("utf-8")
-    assert [name for name in sorted(ALL) if f"| `{name}` |" not in manual] == []
+    assert [name for name in load_registry().names("figure") if f"| `{name}` |" not in manual] == []
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", manual)
     assert len(pictures) >= 2
     assert [name for name in pictures if (DOCS / name).stat().st_size >= 150_000] == []
+
+
+class Hidden:
+    """Stands for trained models with four hidden units."""
+
+    def ask(self, asked: str, method: RecordedMethod, *, items: pd.DataFrame, unit: str) -> dict[str, Any]:
+        """Return hidden units of each item."""
+        assert (asked, unit, items["label"].tolist()) == ("explain", "", ["normal"])
+        return {"hidden": np.array([[1.0, 2.0, 0.0, 4.0]])}
+
+
+def test_the_manuals_figure_of_hidden_units_asks_the_model() -> None:
+    manual = (DOCS / "figures.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(def hidden_figure.*?)```", manual, re.DOTALL)
+    names = {"Figure": Figure, "FigureCanvasAgg": FigureCanvasAgg, "NothingToDraw": NothingToDraw}
+    exec(code, names)  # what the manual shows
+    run = detection()
+    asking = RecordedRun(document=run.document, methods=run.methods, insights=Hidden())
+    drawn: Any = names["hidden_figure"]
+    assert [bar.get_height() for bar in drawn(asking).axes[0].patches] == [1, 2, 0, 4]
+    with pytest.raises(NothingToDraw, match="no method has a normal test item"):
+        drawn(RecordedRun(document=run.document))
 
 
 def test_the_manuals_plugin_draws_its_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@
     ├── ConfigError      an option or name on the command line, in a file or in a call is wrong
     ├── MetricError      a metric is undefined on the given scores
     └── RunError         a run cannot continue: its folder, its workers or its results
+        ├── NothingToDraw a run lacks what a figure shows
         └── Interrupted  the user asked to stop; everything finished is kept
 
 A message states what is wrong, the value found, what would be right, and the remedy if there is one.
@@ -75,6 +76,10 @@ class MetricError(AsdbenchError):
 
 class RunError(AsdbenchError):
     """A run cannot start or continue."""
+
+
+class NothingToDraw(RunError):  # noqa: N818 - the run is fine, but it travels as one
+    """A run lacks what a figure shows; the message says what, and what to do about it."""
 
 
 class Interrupted(RunError):  # noqa: N818 - an interruption is not an error, but it travels as one

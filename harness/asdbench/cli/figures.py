@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from pathlib import Path
 
 import click
 
 from asdbench.cli.output import print_json
-from asdbench.cli.settings import FOLDER, json_option, out_option, run_option
+from asdbench.cli.settings import FOLDER, data_options, json_option, out_option, run_option
+from asdbench.errors import NothingToDraw
 from asdbench.plugin.registry import load_registry
 from asdbench.results.plots import FORMATS, draw
 
@@ -37,24 +39,45 @@ from asdbench.results.plots import FORMATS, draw
     show_default=True,
     help="Format of the image files.",
 )
+@data_options
 @json_option
 def figures(
-    *, out: Path, run: str, to: Path | None, names: tuple[str, ...], suffix: str, as_json: bool
+    *,
+    out: Path,
+    run: str,
+    to: Path | None,
+    names: tuple[str, ...],
+    suffix: str,
+    data_root: Path,
+    cache: Path,
+    as_json: bool,
 ) -> None:
     """Draw the figures of a finished run: curves, histograms, confusion matrices and training logs.
 
-    A figure that the run has no data for is left out, for example the confusion matrix of a detector.
+    A figure that the run has no data for is left out, for example the confusion matrix of a detector. Some figures ask
+    the trained models; they need the data of the run and are drawn only if --only names them.
     """
     from asdbench.results.record import read_run  # imports pandas
+    from asdbench.runs.insights import RunInsights
 
-    found = read_run(out, run)
+    found, registry = read_run(out, run), load_registry()
     folder = to or out / "figures" / found.document.run.id
+    if names:
+        insights = RunInsights(
+            document=found.document, out=out.resolve(), data_root=data_root, cache=cache, registry=registry
+        )
+        found = dataclasses.replace(found, insights=insights)
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the list of files
-        drawn = draw(load_registry(), found, to=folder, names=names, suffix=suffix)
-    files = {one.name: str(one.file) for one in drawn if one.file is not None}
-    if as_json:
+        drawn = draw(registry, found, to=folder, names=names, suffix=suffix)
+    missing = [one for one in drawn if one.why]
+    if as_json and not (names and missing):
+        files = {one.name: str(one.file) for one in drawn if one.file is not None}
         left_out = [one.name for one in drawn if one.file is None]
-        print_json({"figures": files, "left_out": left_out})
+        print_json({"figures": files, "left_out": left_out, "why": {one.name: one.why for one in missing}})
         return
     for one in drawn:
-        click.echo(f"{one.name}: {one.file or 'nothing to draw'}")
+        if not (names and one.why):
+            why = f": {one.why}" if one.why else ""
+            click.echo(f"{one.name}: {one.file or f'nothing to draw{why}'}", err=as_json)
+    if names and missing:
+        raise NothingToDraw("\n".join(f"{one.name}: {one.why}" for one in missing))

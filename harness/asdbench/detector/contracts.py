@@ -166,6 +166,24 @@ class Model(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define outputs")
 
+    def explain(self, items: Items) -> Mapping[str, Tensor]:
+        """Return what the trained model does to a few items, for a figure of its method; optional.
+
+        ``RecordedRun.explain`` calls it, in eval mode and without gradients, on all items that the figure chose for
+        this model. Unlike ``outputs``, it may combine these items with one another. It draws no random numbers, so that
+        a figure can be repeated.
+
+        Args:
+            items: The items; their labels are unknown here.
+
+        Returns:
+            Tensors ``[n, ...]`` by name, for example ``{"attention": [n, heads, mels, mels]}``.
+
+        Raises:
+            ConfigError: Subclasses raise it when the options leave nothing to explain.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define explain")
+
 
 class Scorer(Config, frozen=True, kw_only=True):
     """Turns one output of a model into anomaly scores; a frozen configuration whose fields are the users' options.

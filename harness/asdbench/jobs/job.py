@@ -30,7 +30,7 @@ from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 from asdbench.messages.results import FitRecord, ScoreRecord, Usage
 from asdbench.messages.rows import RowSet
-from asdbench.results.store import Store
+from asdbench.results.store import Store, weights_file
 
 TIMED_ITEMS = 64
 """Test items used to time scoring in batches."""
@@ -155,7 +155,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
     # Every checkpoint is scored, so that the evaluator can apply any selection rule later without running jobs. They
     # come in order: afterwards the detector holds the last one, which is what is saved.
     for number, epoch in enumerate(fitted.checkpoints):
-        _load_checkpoint(detector, store, fitted=fitted, epoch=epoch)
+        detector.load(weights_file(store, fitted, epoch=epoch))
         detector.fit_scorer(train)
         scores = {role: _scores(detector, items) for role, items in roles.items()}
         pieces += [_table(spec, values, role=role, epoch=epoch) for role, values in scores.items()]
@@ -225,14 +225,6 @@ def _score_ms(detector: Detector, items: Items) -> float:
     started = time.monotonic()
     _scores(detector, items)
     return 1000 * (time.monotonic() - started)
-
-
-def _load_checkpoint(detector: Detector, store: Store, *, fitted: FitRecord, epoch: int) -> None:
-    folder = store.model_folder(fitted.model_id)
-    last = epoch == fitted.checkpoints[-1]
-    detector.load(
-        folder / "model.safetensors" if last else folder / "checkpoints" / f"{epoch:05d}.safetensors"
-    )
 
 
 def _scores(detector: Detector, items: Items) -> NDArray[np.float64]:

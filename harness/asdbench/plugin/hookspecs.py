@@ -120,7 +120,8 @@ def asdbench_figures() -> Iterable[Entry]:  # type: ignore[empty-body]
 
     Returns:
         One entry per figure. ``build`` is a function ``(run: RecordedRun) -> Figure | None`` that returns a matplotlib
-        figure, or None if the run has no data for it. The harness saves the figure.
+        figure, or None if the run has no data for it. The harness saves the figure. It may ask the trained models
+        (``run.outputs``, ``run.explain``, ``run.samples``), and raise ``NothingToDraw`` to say what the run lacks.
     """
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asdbench.core.files import check_writable, writing
-from asdbench.errors import ConfigError, PluginError, blamed_on
+from asdbench.errors import ConfigError, NothingToDraw, PluginError, blamed_on
 from asdbench.plugin.registry import NotOffered, Registry
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 150
+TIMES: Mapping[str, str] = {".svg": "Date", ".pdf": "CreationDate"}
+"""The entry of a format that holds the time of drawing."""
 
 
 class Plot(Protocol):
@@ -33,6 +35,8 @@ class Drawn:
     name: str
     file: Path | None
     """None: the run has no data for this figure."""
+    why: str = ""
+    """What it lacks; empty: nothing, or the figure does not say."""
 
 
 def draw(
@@ -59,6 +63,8 @@ def draw(
             drawn.append(
                 Drawn(name=name, file=file if draw_one(registry, run, name=name, path=file) else None)
             )
+        except NothingToDraw as error:
+            drawn.append(Drawn(name=name, file=None, why=str(error)))
         except NotOffered:
             raise
         except PluginError as error:
@@ -72,6 +78,7 @@ def draw_one(registry: Registry, run: RecordedRun, *, name: str, path: Path) -> 
     """Draw one figure to a file; return False if the run has no data for it.
 
     Raises:
+        NothingToDraw: The figure says what the run lacks.
         NotOffered: No plugin offers a figure of that name.
         ConfigError: The file's suffix is not a known format.
         PluginError: The figure's own code fails.
@@ -83,8 +90,12 @@ def draw_one(registry: Registry, run: RecordedRun, *, name: str, path: Path) -> 
         plot: Plot | None = build(run)
     if plot is None:
         return False
-    with writing(path) as temporary:
-        plot.savefig(temporary, dpi=DOTS_PER_INCH, format=path.suffix[1:])
+    import matplotlib as mpl  # loaded by now, if the figure is one of its own
+
+    # Equal runs give equal files: without the time, and with names of parts that do not depend on chance.
+    with writing(path) as temporary, mpl.rc_context({"svg.hashsalt": name}):
+        metadata = {TIMES[path.suffix]: None} if path.suffix in TIMES else {}
+        plot.savefig(temporary, dpi=DOTS_PER_INCH, format=path.suffix[1:], metadata=metadata)
     return True
 
 

@@ -6,19 +6,22 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from asdbench.core.config import Config
 from asdbench.core.files import sizes_of, write_json
-from asdbench.errors import RunError, unknown
+from asdbench.errors import NothingToDraw, RunError, unknown
+from asdbench.messages.insights import Asked
 from asdbench.results.schema import SCHEMA_VERSION, MethodRecord, RunDocument
 from asdbench.results.store import Store
 from asdbench.results.upgrade import UPGRADES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 LATEST = "latest"
 TABLES = ("items", "validation", "held")
@@ -57,12 +60,70 @@ class RecordedMethod:
         return self.record.method.seeds
 
 
+class Insights(Protocol):
+    """Answers questions to the trained models of a run; ``asdbench.runs.insights`` has the one that there is."""
+
+    def ask(
+        self, asked: Asked, method: RecordedMethod, *, items: pd.DataFrame, unit: str
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return arrays with a row for each item, in their order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
-    """A run read from its folder: its document, and the records of its methods in the same order."""
+    """A run read from its folder: its document, and the records of its methods in the same order.
+
+    Figures may also ask its trained models about items that they choose from ``RecordedMethod.items``. A process of its
+    own loads the models and the samples; it gets neither names nor labels.
+    """
 
     document: RunDocument
     methods: Sequence[RecordedMethod] = ()
+    insights: Insights | None = None
+    """None: the models cannot be asked."""
+
+    def heading(self, method: RecordedMethod) -> str:
+        """Return a title for a figure of one method: its name, flags and dataset, and whether data are missing."""
+        flags = "".join(f" ({flag})" for flag in self.document.methods[method.label].flags)
+        partial = "" if self.document.data.complete else ", partial data"
+        return f"{method.label}{flags} on {self.document.run.selector}{partial}"
+
+    def samples(self, method: RecordedMethod, items: pd.DataFrame) -> NDArray[np.float32]:
+        """Return the samples of items as the method's models get them, ``[n, *item_shape]``; see ``outputs``."""
+        return self._ask("samples", method, items=items)["samples"]
+
+    def outputs(
+        self, method: RecordedMethod, items: pd.DataFrame, *, unit: str = ""
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Return the outputs of a method's trained models for items, ``[n, segments, ...]`` by name.
+
+        They are the models of the method's first seed, with the checkpoint that the results are of.
+
+        Args:
+            method: The method.
+            items: Rows of ``method.items`` or ``method.validation``.
+            unit: Ask the model of this unit about all items; empty: that of each item's own unit.
+
+        Raises:
+            NothingToDraw: The models, the data or the code are not those of the run, or nobody can ask them.
+        """
+        return self._ask("outputs", method, items=items, unit=unit)
+
+    def explain(self, method: RecordedMethod, items: pd.DataFrame) -> Mapping[str, NDArray[np.float32]]:
+        """Return what ``Model.explain`` of a method's trained models gives for items, ``[n, ...]`` by name.
+
+        See ``outputs``, with a further reason for ``NothingToDraw``: the model defines no ``explain``.
+        """
+        return self._ask("explain", method, items=items)
+
+    def _ask(
+        self, asked: Asked, method: RecordedMethod, *, items: pd.DataFrame, unit: str = ""
+    ) -> Mapping[str, NDArray[Any]]:
+        if self.insights is None:
+            raise NothingToDraw(
+                "it asks the trained models, which takes the data and some time; name it with --only"
+            )
+        return self.insights.ask(asked, method, items=items, unit=unit)
 
 
 def write_document(store: Store, document: RunDocument) -> None:

@@ -212,6 +212,13 @@ class Store:
         return self.root / "failures" / f"{job_id}.json"
 
 
+def weights_file(store: Store, fitted: FitRecord, *, epoch: int) -> Path:
+    """Return the file of a finished model after an epoch that has a checkpoint."""
+    folder = store.model_folder(fitted.model_id)
+    last = epoch == fitted.checkpoints[-1]
+    return folder / "model.safetensors" if last else folder / "checkpoints" / f"{epoch:05d}.safetensors"
+
+
 def threads_of_models(store: Store) -> dict[str, int]:
     """Return the number of threads that each finished model was trained with, by model id."""
     found = {}

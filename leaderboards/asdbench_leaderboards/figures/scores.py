@@ -128,7 +128,7 @@ def _draw(axes: Axes, part: Scored, *, threshold: float | None, why: str) -> Non
         return
     shown = part.scores if threshold is None else np.append(part.scores, threshold)
     # The threshold too, or it could lie outside the axis.
-    bins, is_log = _bins(shown)
+    bins, is_log = bins_of(shown)
     for mask, colour in ((~part.is_anomaly, NORMAL_COLOUR), (part.is_anomaly, ANOMALY_COLOUR)):
         if mask.any():
             counts = np.histogram(part.scores[mask], bins)[0]
@@ -144,7 +144,7 @@ def _draw(axes: Axes, part: Scored, *, threshold: float | None, why: str) -> Non
     axes.tick_params(labelsize="small")
 
 
-def _bins(scores: Floats) -> tuple[Floats, bool]:
+def bins_of(scores: Floats) -> tuple[Floats, bool]:
     """Return the edges of the bins, and whether they are evenly spaced on a logarithmic axis."""
     low, high = float(scores.min()), float(scores.max())
     bins = min(max(FEWEST_BINS, int(1.5 * scores.size**0.5)), MOST_BINS)

@@ -81,6 +81,19 @@ def asdbench_featurizers() -> Iterable[Entry]:
 
 
 @hookimpl
+def asdbench_figures() -> Iterable[Entry]:
+    """Offer the paper's Figs. 1, 3 and 6."""
+    return [
+        Entry(
+            name="mixing_examples",
+            build=lazy(f"{PACKAGE}.figures:examples_figure"),
+            summary="checkerboard, SF, SP and GWAP of contrastive_ensemble for two clips; asks the trained model",
+            cites=CITES,
+        )
+    ]
+
+
+@hookimpl
 def asdbench_models() -> Iterable[Entry]:
     """Offer the networks, and those of approximated systems."""
     return [

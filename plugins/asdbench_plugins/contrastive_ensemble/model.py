@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from asdbench import ConfigError, DataError, Info, Items, ItemView, Model, Trainer
 from asdbench.blocks import ArcFace, claim_nll
 from asdbench_plugins.contrastive_ensemble.config import EnsembleConfig
+from asdbench_plugins.contrastive_ensemble.examples import examples_of
 from asdbench_plugins.contrastive_ensemble.features import PLANES
 from asdbench_plugins.contrastive_ensemble.fitting import Fitting
 from asdbench_plugins.contrastive_ensemble.networks import (
@@ -92,6 +93,10 @@ class EnsembleModel(Model):
             found["fusion"] = fused.float().unsqueeze(1)
             found["claim_nll"] = claim_nll(self.fusion_arcface(fused), items.claim)
         return found
+
+    def explain(self, items: Items) -> Mapping[str, Tensor]:
+        """Return checkerboard, pseudo-anomalies and GWAP of the clips; see ``examples_of``."""
+        return examples_of(items.features(), self.config)
 
     def _passes(self) -> float:
         """Return the length of the training in passes of the outputs; each stage trains a part of the networks."""

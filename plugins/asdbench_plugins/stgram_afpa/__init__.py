@@ -55,6 +55,19 @@ def asdbench_methods() -> Iterable[Method]:
 
 
 @hookimpl
+def asdbench_figures() -> Iterable[Entry]:
+    """Offer the paper's Fig. 2."""
+    return [
+        Entry(
+            name="frequency_pattern",
+            build=lazy("asdbench_plugins.stgram_afpa.figures:frequency_pattern_figure"),
+            summary="log-mel, mean attention and output of stgram_afpa for chosen clips; asks the trained model",
+            cites=CITES,
+        )
+    ]
+
+
+@hookimpl
 def asdbench_presets() -> Iterable[Preset]:
     """Offer the paper's table with both rules for the checkpoint, and the table of STgram-MFN's repository."""
     dataset = Selector("dcase2020")
