@@ -16,6 +16,7 @@ from asdbench import Method, Row, RunDocument, Selector, hookimpl, read_method
 from asdbench.jobs.executors.local import LocalExecutor
 from asdbench.messages.capacity import Capacity
 from asdbench.messages.jobs import JobSpec
+from asdbench.messages.results import Failure
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
 from asdbench.runs.run import run
@@ -141,3 +142,13 @@ def test_a_result_that_is_taken_back_keeps_nothing_of_what_it_was_computed_from(
     assert {row.metric for row in taken_back} == {"auc", "pauc"}
     for row in taken_back:
         assert (row.value, row.per_seed, row.thresholds) == (None, [], [])
+
+
+def test_a_failure_is_forgotten_when_the_result_has_come_from_elsewhere(copied: Path, cache: Path) -> None:
+    store = Store(copied)
+    [model] = store.models()
+    for job_id in (model, "of-another-run"):
+        store.fail(Failure(job_id=job_id, status="crashed", message="died", detail=""))
+    document = tiny.go(copied, cache=cache)
+    assert not any(job.new for job in document.jobs)
+    assert store.failed() == {"of-another-run"}

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ from asdbench.testing import ExecutorContract
 from asdbench.testing.executors import statuses
 from asdbench.testing.jobs import ToyJobs
 
+pytest.register_assert_rewrite("drill")
+
+from drill import FaultDrill  # noqa: E402
+
 MISSING = importlib.util.find_spec("ray") is None and not os.environ.get("ASDBENCH_REQUIRE_CLUSTER")
 needs_ray = [
     pytest.mark.cluster,
@@ -41,10 +46,23 @@ TOY = Selector("toy_by_machine", {"epochs": "10", "pause_s": "0.1"})
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where jobs on the cluster have their temporary files."""
+    return tmp_path_factory.mktemp("tmp")
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_tmp: Path) -> Iterator[Any]:
     """A cluster on this machine: a head that runs nothing, and two nodes of a core."""
     before = dict(os.environ)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": tiny.environment()["PYTHONPATH"]}
+    # Ray's own files are elsewhere, because the path of a socket has at most 107 characters. Its workers
+    # would starve beside other tests at their own niceness of 15.
+    os.environ |= {
+        "TMPDIR": str(cluster_tmp),
+        "RAY_TMPDIR": tempfile.gettempdir(),
+        "RAY_worker_niceness": "0",
+    }
     cluster_utils = (
         pytest.importorskip("ray.cluster_utils") if MISSING else importlib.import_module("ray.cluster_utils")
     )
@@ -86,6 +104,22 @@ class TestRay(ExecutorContract):
     @pytest.fixture
     def options(self, cluster: Any) -> Ray:
         return Ray(address=cluster.address)
+
+
+class TestDrill(FaultDrill):
+    pytestmark = [*needs_ray, pytest.mark.faults]
+    limits_files = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def temporary(cls, cluster_tmp: Path) -> Path:
+        """The folder that the cluster uses."""
+        return cluster_tmp
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def commands(cls, cluster: Any) -> list[list[str]]:
+        return [["--executor", str(selector(cluster)), "-j", "2"]]
 
 
 class TestOnTheCluster:
@@ -134,6 +168,25 @@ class TestOnTheCluster:
         document = tiny.go(tmp_path, TOY, cache=cache, slots=1, executor=selector(cluster))
         killer.join()
         assert items_of(tmp_path, document).equals(undisturbed)
+
+    @pytest.mark.parametrize("lost", ["marker", "pack"])
+    def test_a_folder_that_a_node_does_not_see_is_refused(
+        self, lost: str, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = ToyJobs(tmp_path)
+        executor = Ray(address=cluster.address).open(Capacity(folder=str(tmp_path / "out")))
+        executor.submit(jobs.fit())
+        if lost == "pack":
+            (tmp_path / "pack").rename(tmp_path / "elsewhere")
+        else:
+            monkeypatch.setattr("asdbench.jobs.executors.ray.write_bytes", lambda *_: None)
+        place = tmp_path / ("pack" if lost == "pack" else "out/work")
+        with pytest.raises(
+            ConfigError, match=rf"does not see {place}.*share the folders.*ray\[shared=false\]"
+        ):
+            list(executor.events())
+        executor.close()
+        assert not list(tmp_path.glob("out/work/.ray*"))
 
     def test_threads_that_no_node_has_are_refused(self, cluster: Any, tmp_path: Path) -> None:
         executor = Ray(address=cluster.address).open(Capacity(threads=64, folder=str(tmp_path)))

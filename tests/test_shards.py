@@ -22,6 +22,7 @@ from asdbench.results.store import Store
 from asdbench.runs.plan import Planned, plan_run
 from asdbench.runs.run import run_shard
 from asdbench.runs.shards import ShardDocuments, divided
+from asdbench.runs.status import read_shards
 
 Capture = pytest.CaptureFixture[str]
 METHODS = (Selector("toy_by_machine"), Selector("toy_by_machine", {"scorer": "knn"}))
@@ -114,6 +115,9 @@ def test_a_shard_runs_its_share_alone_and_the_whole_run_only_evaluates(cache: Pa
     jobs = [job for state in states for job in state.runs[0].jobs]
     assert {job.status for job in jobs} == {"ok"}
     assert len({job.id for job in jobs}) == len(jobs) == 12
+    assert [(each.shard, each.state, each.jobs.done) for each in read_shards(tmp_path, *runs)] == [
+        ("1/3", "finished", 6), ("2/3", "finished", 3), ("3/3", "finished", 3),
+    ]  # fmt: skip
     assert not (tmp_path / "records").exists()
     document = tiny.go(tmp_path, *METHODS, cache=cache, seeds=(1, 2))
     assert not any(job.new for job in document.jobs)

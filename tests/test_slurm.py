@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from asdbench.messages.capacity import Capacity
 from asdbench.results.store import Store
 from asdbench.testing import ExecutorContract
 from asdbench.testing.jobs import ToyJobs
+
+pytest.register_assert_rewrite("drill")
+
+from drill import FaultDrill  # noqa: E402
 
 pytestmark = pytest.mark.cluster
 METHOD = Selector("toy_by_machine", {"epochs": "6", "pause_s": "0.1"})
@@ -41,9 +46,15 @@ class TestSlurm(ExecutorContract):
         return Options(poll_s=0.2, grace_s=1.0)
 
 
+@pytest.mark.faults
+class TestDrill(FaultDrill):
+    # Several jobs a task, because each task loads torch.
+    words = (("--executor", "slurm[poll_s=0.2,grace_s=1,memory=8G,jobs_per_task=6]", "-j", "2"),)
+    goes_on = True
+
+
 def words(folder: Path, cache: Path) -> list[str]:
-    # A requeued task would wait for two minutes.
-    options = ",".join(f"{name}={value}" for name, value in (QUICK | {"sbatch": "--no-requeue"}).items())
+    options = ",".join(f"{name}={value}" for name, value in QUICK.items())
     run = ["run", "-p", str(METHOD), "-d", str(tiny.DATASET), "--out", str(folder), "-j", "2"]
     return tiny.command(*run, "--checkpoint-every", "0", "--executor", f"slurm[{options}]", cache=cache)
 
@@ -159,27 +170,54 @@ def test_ctrl_c_cancels_and_what_runs_after_a_kill_is_waited_for(
     assert len(set(tasks(slurm, "--states=all")) - before) == 2  # the scores; no fit was submitted again
 
 
-def test_a_node_that_fails_is_named_and_costs_no_finished_work(
+def lose_a_node(slurm: Slurm) -> str:
+    """Let a node fail on which a task runs; return it."""
+    node = slurm.run("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()[0]
+    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    return node
+
+
+def bring_back(slurm: Slurm, node: str) -> None:
+    """Let a node work again, when nothing of its tasks is left: SLURM refuses to start a task where it still runs."""
+    wait_for(lambda: slurm.processes() == [], f"processes are left on {node}")
+    slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+    wait_for(lambda: slurm.states() == ["idle"] * len(NODES), f"{node} did not come back")
+
+
+def test_the_task_of_a_node_that_fails_is_submitted_again_by_slurm(
     slurm: Slurm, start: Start, cache: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     process = start(tmp_path)
     wait_for(lambda: is_training(tmp_path), "no training started", seconds=120)
-    node = slurm.run("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()[0]
-    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    node = lose_a_node(slurm)
+    wait_for(lambda: tasks(slurm, "--states=PENDING") != [], "nothing was submitted again")
+    for task in tasks(slurm, "--states=PENDING"):
+        slurm.run("scontrol", "update", f"jobid={task}", "starttime=now")  # else it waits for two minutes
     _, errors = process.communicate(timeout=240)
-    slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
-    wait_for(lambda: slurm.states() == ["idle"] * len(NODES), f"{node} did not come back")
-    assert process.returncode == 1, errors
-    failures = [Store(tmp_path).failure(job.id) for job in undisturbed[0].jobs if job.kind == "fit"]
-    lost = [each for each in failures if each is not None]
-    assert [each.status for each in lost] in (
-        ["crashed"],
-        ["crashed"] * 2,
-    )  # SLURM may put both tasks on one node
-    for each in lost:
-        assert "lost its node, which failed (SLURM task" in each.message
-        assert ".log)" in each.message
+    bring_back(slurm, node)
+    assert process.returncode == 0, errors
     check_equal(tmp_path, cache, undisturbed)
+
+
+def test_where_slurm_submits_nothing_again_the_failed_node_is_named(slurm: Slurm, tmp_path: Path) -> None:
+    executor = Options(poll_s=0.2, grace_s=1.0, sbatch="--no-requeue").open(
+        Capacity(slots=1, folder=str(tmp_path / "out"))
+    )
+    executor.submit(ToyJobs(tmp_path).fit("hang", file=tmp_path / "ids"))
+    lost = []
+
+    def lose_it() -> None:
+        wait_for((tmp_path / "ids").exists, "no job started")
+        lost.append(lose_a_node(slurm))
+
+    (loser := threading.Thread(target=lose_it)).start()
+    [end] = [event for event in executor.events() if event.status is not None]
+    loser.join()
+    executor.close()
+    assert end.status == "crashed"
+    assert "lost its node, which failed (SLURM task" in end.message
+    assert ".log)" in end.message
+    bring_back(slurm, *lost)
 
 
 def test_a_task_that_takes_too_much_memory_is_reported_with_its_log(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import subprocess
@@ -21,11 +22,12 @@ from asdbench import RunError, Selector
 from asdbench.cli import status_of
 from asdbench.cli.status import clock_text
 from asdbench.core.gpus import GpuUse, gpu_use
+from asdbench.core.shard import Shard
 from asdbench.messages.happenings import JobCounts, RunEvent
 from asdbench.messages.progress import Event, Progress
 from asdbench.runs.journal import Journal
 from asdbench.runs.run import run_all
-from asdbench.runs.status import RunStatus, StatusFile, read_status
+from asdbench.runs.status import RunStatus, StatusFile, read_shards, read_status
 
 Capture = pytest.CaptureFixture[str]
 
@@ -215,6 +217,32 @@ def test_the_latest_run_is_the_one_that_reported_last(tmp_path: Path) -> None:
     assert read_status(tmp_path, "two").run == "two"
     with pytest.raises(RunError, match=r"unknown run 'too'.*two"):
         read_status(tmp_path, "too")
+
+
+def test_each_shard_has_a_file_of_its_own_and_the_command_shows_the_others(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    files = {name: status_file(tmp_path, shard=Shard.parse(name)) for name in ("10/10", "1/10", "2/10")}
+    journals = {name: Journal("r", [file]) for name, file in files.items()}
+    for name, journal in journals.items():
+        journal.begin(counts(done=len(name) - 4), left={})
+        time.sleep(0.01)
+    journals["1/10"].end(counts(done=3, failed=1, left=0))
+    assert [(each.run, each.shard, each.state) for each in read_shards(tmp_path, "r")] == [
+        ("r", "1/10", "finished"), ("r", "2/10", "running"), ("r", "10/10", "running"),
+    ]  # fmt: skip
+    assert read_status(tmp_path).shard == read_status(tmp_path, "r").shard == "1/10"
+    assert read_status(tmp_path, "r-shard-10-of-10").jobs.done == 1
+    assert status_of(["status", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "run r, shard 1/10: finished"
+    assert lines[-1] == "other shards: 2/10 running (0 of 4 jobs done), 10/10 running (1 of 4 jobs done)"
+    del files["2/10"], journals["2/10"], journal  # its command is gone
+    gc.collect()
+    assert [each.state for each in read_shards(tmp_path, "r")] == ["finished", "interrupted", "running"]
+    validate((tmp_path / "status" / "r-shard-2-of-10.json").read_text(), "status")
+    Journal("r", [status_file(tmp_path)]).begin(counts(), left={})  # the run that evaluates
+    assert read_status(tmp_path, "r").shard == ""
 
 
 def test_a_folder_without_runs_and_a_damaged_file_are_refused(tmp_path: Path, capsys: Capture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ import pytest
 import tiny
 
 from asdbench import Between, ConfigError, OneOf, Selector, Space, read_method
+from asdbench.cli import status_of
 from asdbench.data.vault import FILE
 from asdbench.messages.jobs import Case, RowSet
 from asdbench.plugin.chosen import Chosen, selector_of, write_chosen
 from asdbench.plugin.entries import Tuned
+from asdbench.plugin.space import parse_span, span_text
 from asdbench.runs.plan import plan_run
 from asdbench.tuning.document import Studied, StudyDocument
+from asdbench.tuning.preview import StudyPlan, preview
 from asdbench.tuning.request import TuningRequest
+from asdbench.tuning.storage import keep_identity
 from asdbench.tuning.study import study
 from asdbench.tuning.trials import KINDS, trial_case
 from asdbench.tuning.tune import opened, tune
@@ -193,6 +198,45 @@ def test_json_holds_the_study_alone_and_the_log_its_progress(cache: Path, tmp_pa
     assert [row.number for row in document.trials] == [0, 1]
     assert document.run is None
     assert "trials: 2/2, best" in done.stderr
+
+
+def test_a_dry_run_shows_what_would_be_tried_and_runs_nothing(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ["-d", str(BOTH), "--out", str(tmp_path / "out"), "--cache", str(cache), "--dry-run"]
+    space = ["--param", "scorer.k=1..6:log", "--param", "scorer.metric=cosine|euclidean"]
+    words = ["tune", "-p", "logmel_knn[n_mels=16]", *wanted, "--trials", "9"]
+    assert status_of([*words, *space, "--json"]) == 0
+    plan = msgspec.json.decode(capsys.readouterr().out, type=StudyPlan)
+    assert plan.space == {"scorer.k": "1..6:log", "scorer.metric": "cosine|euclidean"}
+    assert (plan.trials, plan.fits, plan.scores, plan.jobs) == (9, 2, 2, 44)  # and own options, and the test
+    assert (plan.objective, plan.continues) == ("pseudo", False)
+    assert plan.estimate_s is not None
+    assert plan.estimate_s >= 0
+    assert status_of([*words, *space[2:], "--sampler", "grid", "--no-test"]) == 0
+    printed = capsys.readouterr().out
+    assert "logmel_knn-synthetic would start: logmel_knn[n_mels=16] on synthetic" in printed
+    assert (
+        "2 trials of 2 models and 2 score jobs each; with the method's own options at most 12 jobs" in printed
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_of_another_study_of_the_same_name_is_refused(cache: Path, tmp_path: Path) -> None:
+    wanted = request(tmp_path, cache=cache)
+    bench = opened(wanted, tiny.registry(), observer=Watching())
+    keep_identity(tmp_path / "studies/s", bench.identity)
+    assert preview(wanted, tiny.registry(), observer=Watching()).continues
+    with pytest.raises(ConfigError, match="holds another study, with seed 0 instead of 1"):
+        preview(replace(wanted, seed=1), tiny.registry(), observer=Watching())
+
+
+def test_a_range_reads_back_as_it_is_shown() -> None:
+    for text in ("lr=1e-05..0.01:log", "scorer.k=1..16", "scorer=gmm|lof"):
+        option, span = parse_span(text)
+        assert span is not None
+        assert f"{option}={span_text(span)}" == text
+    assert span_text(SPACE["scorer.rescale"]) == "none|density, if scorer.metric=euclidean"
 
 
 def test_a_wrong_sampler_is_a_wrong_request(tmp_path: Path) -> None:

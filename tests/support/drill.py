@@ -1,7 +1,7 @@
 """The fault drill, for any executor: inherit ``FaultDrill`` and set ``words``, the options of ``asdbench run`` for it.
 
 Each fault happens to a plain command, ``python -m asdbench run``. The same command afterwards must end with the results of
-an undisturbed run, bit for bit, and leave no process and no temporary file.
+an undisturbed run on the local executor, bit for bit, and leave no process and no temporary file.
 """
 
 from __future__ import annotations
@@ -12,21 +12,28 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 import tiny
 
 from asdbench import RunDocument
+from asdbench.jobs.executors.memory import living
+from asdbench.messages.results import Outcome
 from asdbench.results.record import decode
 from asdbench.results.store import Store
+from asdbench.runs.shards import ShardDocuments
 
 DATASET = "synthetic[machines=fan,ids=2,train_clips=6,test_clips=4,length_s=1]"
+LIMIT_S = 20
+"""Time limit of a job, enough for all but one on a busy machine."""
 FATES = {
     "raise": ("error", "ValueError: the job broke"),
     "exit": ("crashed", "exit status 3"),
@@ -34,13 +41,16 @@ FATES = {
     "grow": ("oom", "more than the limit of 1 GB"),
     "child": ("ok", ""),
     "print": ("ok", ""),
+    "killed": ("crashed", "signal 9"),
+    "hang": ("timeout", f"exceeded its time limit of {LIMIT_S} s"),
 }
 """What each trouble ends with, and what the message says of it."""
-FEW = 2
-"""Seeds of a run with a single fault."""
-PATIENCE_S = 180.0
+LOCAL = ("--executor", "local", "-j", "2")
+PATIENCE_S = 300.0
 MARK = "ASDBENCH_DRILL"
 """Environment variable that all processes of a drill inherit."""
+OUT = "disk/out"
+"""Folder of the results on a small disk."""
 KEPT = ("torchinductor_", "pymp-")
 """Names of temporary folders that stay: compiled code, for the next job, and Python's own socket of a killed command."""
 Bits = dict[str, str]
@@ -48,50 +58,104 @@ Bits = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A command that has ended."""
+    """A command that has ended, or several that ran at the same time."""
 
     code: int
-    document: RunDocument | None
-    """None: it printed none."""
+    """The highest exit status."""
+    jobs: list[Outcome]
     errors: str
 
 
-class Drill:
-    """A folder with a cache, the troubles to come and the folders of several runs."""
+class Command:
+    """A command that runs, or several at the same time, each with one share of the jobs."""
 
-    def __init__(self, folder: Path, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[Sequence[str]], *, environment: dict[str, str]) -> None:
+        # Files, because a pipe that nobody reads would hold up a job that prints.
+        self._printed = [(tempfile.TemporaryFile(), tempfile.TemporaryFile()) for _ in words]  # noqa: SIM115
+        self._processes = [
+            subprocess.Popen(each, env=environment, stdout=out, stderr=errors)
+            for each, (out, errors) in zip(words, self._printed, strict=True)
+        ]
+
+    def kill(self) -> None:
+        """Kill it, so that it can do nothing any more."""
+        for process in self._processes:
+            process.kill()
+        self.finish()
+
+    def finish(self) -> Finished:
+        """Wait until it has ended."""
+        code = max(process.wait() for process in self._processes)
+        printed: list[list[bytes]] = [[], []]
+        for files in self._printed:
+            for file, texts in zip(files, printed, strict=True):
+                with file:
+                    file.seek(0)
+                    texts.append(file.read())
+        jobs = [job for text in printed[0] if text for job in _jobs_in(text)]
+        return Finished(code=code, jobs=jobs, errors=b"\n".join(printed[1]).decode(errors="replace"))
+
+
+def _jobs_in(document: bytes) -> list[Outcome]:
+    if b'"shard"' not in document:
+        return decode(document, RunDocument).jobs
+    shards = msgspec.json.decode(document, type=ShardDocuments)
+    return [job for each in shards.runs for job in each.jobs]
+
+
+class Drill:
+    """A folder with a cache, the troubles to come and the folders of several runs.
+
+    Args:
+        folder: The folder.
+        words: Options of each of the commands that share a run.
+        temporary: Where jobs have their temporary files.
+    """
+
+    def __init__(self, folder: Path, words: Sequence[Sequence[str]], *, temporary: Path) -> None:
         self.folder = folder
         self.troubles = folder / "troubles"
-        self.temporary = folder / "tmp"
-        self._words = list(words)
+        self.temporary = temporary
+        self._words = words
         site = folder / "site" / "drill-1.0.dist-info"
-        for each in (self.troubles, self.temporary, site):
+        for each in (self.troubles, site):
             each.mkdir(parents=True)
         (site / "METADATA").write_text("Metadata-Version: 2.1\nName: drill\nVersion: 1.0\n")
         (site / "entry_points.txt").write_text("[asdbench.plugins]\ndrill = drill_plugin\n")
 
     def start(
-        self, out: str, *words: str, seeds: int = FEW, prefix: Sequence[str] = ()
-    ) -> subprocess.Popen[bytes]:
-        """Start the run whose results are in the folder ``out`` of the drill, with a fit and a score job for each seed."""
+        self,
+        out: str,
+        *words: str,
+        seeds: int = len(FATES),
+        prefix: Sequence[str] = (),
+        alone: Sequence[str] | None = None,
+    ) -> Command:
+        """Start the run whose results are in the folder ``out`` of the drill, with a fit and a score job for each seed.
+
+        Args:
+            out: Name of the folder.
+            words: Further options.
+            seeds: Number of seeds.
+            prefix: What the command is started with.
+            alone: Options of a single command, instead of those of the drill.
+        """
         command = [
             *prefix, sys.executable, "-m", "asdbench", "run", "-p", f'drilled[folder="{self.troubles}"]', "-d", DATASET,
             "--cache", str(self.folder / "cache"), "--out", str(self.folder / out), "--device", "cpu",
-            "--threads", "1", "--checkpoint-every", "0s", "--json", *self._words, *words,
+            "--threads", "1", "--checkpoint-every", "0s", "--json", "--isolation", "none", *words,
         ]  # fmt: skip
         for seed in range(seeds):
             command += ["--seed", str(seed)]
         environment = tiny.environment()
         path = os.pathsep.join([str(self.folder / "site"), environment["PYTHONPATH"]])
         environment |= {MARK: str(self.folder), "PYTHONPATH": path, "TMPDIR": str(self.temporary)}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        commands = self._words if alone is None else [alone]
+        return Command([[*command, *each] for each in commands], environment=environment)
 
-    def run(self, out: str, *words: str, seeds: int = FEW, prefix: Sequence[str] = ()) -> Finished:
-        """Run the command to its end."""
-        process = self.start(out, *words, seeds=seeds, prefix=prefix)
-        printed, errors = process.communicate()
-        document = decode(printed, RunDocument) if printed else None
-        return Finished(code=process.returncode, document=document, errors=errors.decode(errors="replace"))
+    def run(self, out: str, *words: str, **options: Any) -> Finished:
+        """Run the command to its end; see ``start``."""
+        return self.start(out, *words, **options).finish()
 
     def disturb(self, *troubles: str) -> None:
         """Let each trouble happen to one fit of the next run."""
@@ -112,7 +176,8 @@ class Drill:
     def processes(self) -> list[int]:
         """Return the living processes of this drill on this machine, wherever they hang in the tree."""
         mark = f"{MARK}={self.folder}\0".encode()
-        found = []
+        # Jobs themselves may have the environment of a cluster, which was started before.
+        found = [each for file in self.troubles.glob("*.group") for each in living(int(file.stem))]
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 # Without an environment, it is dead and its parent has not asked about it.
@@ -134,130 +199,111 @@ class Drill:
 
 
 class FaultDrill:
-    """Inherit this class and set ``words``."""
+    """Inherit this class and set ``words``, or the fixture ``commands``."""
 
-    words: ClassVar[Sequence[str]]
+    words: ClassVar[Sequence[Sequence[str]]]
+    """Options of each of the commands that share a run."""
+    goes_on: ClassVar[bool] = False
+    """Whether jobs go on when their command is killed, and the next command waits for them."""
+    limits_files: ClassVar[bool] = True
+    """Whether jobs inherit the limits of their command."""
 
     @pytest.fixture(scope="class")
     @classmethod
-    def drill(cls, tmp_path_factory: pytest.TempPathFactory) -> Drill:
+    def commands(cls) -> Sequence[Sequence[str]]:
+        """Options of each of the commands that share a run."""
+        return cls.words
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def temporary(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Where jobs have their temporary files."""
+        return tmp_path_factory.mktemp("tmp")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def drill(
+        cls, tmp_path_factory: pytest.TempPathFactory, commands: Sequence[Sequence[str]], temporary: Path
+    ) -> Drill:
         """The folders that all faults of one executor share."""
-        return Drill(tmp_path_factory.mktemp("drill"), cls.words)
+        return Drill(tmp_path_factory.mktemp("drill"), commands, temporary=temporary)
 
     @pytest.fixture(scope="class")
     @classmethod
     def undisturbed(cls, drill: Drill) -> Bits:
-        """The results of a run without any fault."""
-        done = drill.run("undisturbed", seeds=len(FATES))
+        """The results of a run without any fault, on this machine."""
+        done = drill.run("undisturbed", alone=LOCAL)
         assert done.code == 0, done.errors
         drill.check_clean()
         bits = drill.bits("undisturbed")
-        assert bits
-        assert len(bits) % len(FATES) == 0
+        assert len({Path(name).parent for name in bits if name.startswith("scores")}) == len(FATES)
         return bits
 
-    def check_made_good(self, drill: Drill, out: str, *, undisturbed: Bits, seeds: int = FEW) -> None:
-        """Check that the same command ends with the results of the undisturbed run and leaves nothing else."""
-        done = drill.run(out, seeds=seeds)
-        assert done.code == 0, done.errors
-        assert done.document is not None
-        assert {job.status for job in done.document.jobs} == {"ok"}
-        self.check_bits(drill.bits(out), undisturbed, seeds=seeds)
-        assert list((drill.folder / out / "failures").glob("*")) == []
-        drill.check_clean()
-
-    def check_bits(self, found: Bits, undisturbed: Bits, *, seeds: int) -> None:
-        """Check that some seeds of the undisturbed run have the same bits, and that none of their files is missing."""
-        assert len(found) == len(undisturbed) // len(FATES) * seeds
-        assert {name: undisturbed[name] for name in found} == found
-
-    def test_every_failed_job_has_its_status_and_log_and_the_others_succeed(
+    def test_whatever_goes_wrong_the_same_command_ends_with_the_undisturbed_results(
         self, drill: Drill, undisturbed: Bits
     ) -> None:
-        """All at once: raises, exits, crashes, allocates without end, leaves a child, prints."""
+        """Jobs go wrong in every way, then the disk is full, then the command is killed; then nothing is wrong."""
+        with small_disk(drill.folder / "disk") as prefix:
+            self.let_jobs_go_wrong(drill)
+            if self.limits_files or not prefix:
+                self.fill_the_disk(drill, prefix)
+            self.kill_the_command(drill)
+            assert len(drill.bits(OUT)) < len(undisturbed)
+            drill.disturb()
+            done = drill.run(OUT)
+            assert done.code == 0, done.errors
+            assert [job.status for job in done.jobs] == ["ok"] * 2 * len(FATES)
+            assert drill.bits(OUT) == undisturbed
+            assert list((drill.folder / OUT / "failures").glob("*")) == []
+            drill.check_clean()
+
+    def let_jobs_go_wrong(self, drill: Drill) -> None:
+        """Each has its status and its log, the others succeed, and nothing of any is left."""
         drill.disturb(*FATES)
-        done = drill.run("faults", "--memory", "1GB", seeds=len(FATES))
+        command = drill.start(OUT, "--memory", "1GB", "--timeout", f"{LIMIT_S}s")
+        ids = drill.troubles / "killed.ids"
+        drill.wait_for(ids.exists, "a job waits to be killed")
+        os.kill(int(ids.read_text()), signal.SIGKILL)
+        done = command.finish()
         assert done.code == 1, done.errors
-        assert done.document is not None, "standard output is for the document alone"
-        fits = [job for job in done.document.jobs if job.kind == "fit"]
+        fits = [job for job in done.jobs if job.kind == "fit"]
         assert Counter(job.status for job in fits) == Counter(status for status, _ in FATES.values())
         for status, message in FATES.values():
             assert any(job.status == status and message in job.message for job in fits), (status, message)
-        store = Store(drill.folder / "faults")
+        store = Store(drill.folder / OUT)
         for job in fits:
             failure = store.failure(job.id)
             assert (failure is None) == (job.status == "ok")
             assert failure is None or (failure.status, failure.message) == (job.status, job.message)
             assert failure is None or ("Traceback" in failure.detail) == (job.status == "error")
         drill.check_clean()
-        self.check_made_good(drill, "faults", undisturbed=undisturbed, seeds=len(FATES))
+        shared = Path("/dev/shm", (drill.troubles / "killed.shm").read_text())
+        drill.wait_for(lambda: not shared.exists(), f"{shared} is freed")
 
-    def test_a_job_that_hangs_ends_at_its_time_limit(self, drill: Drill, undisturbed: Bits) -> None:
-        """It is alone, since on a busy machine others might take longer than the limit."""
-        drill.disturb("hang")
-        done = drill.run("late", "--timeout", "5s", seeds=1)
-        assert done.code == 1, done.errors
-        assert done.document is not None
-        [fit] = [job for job in done.document.jobs if job.kind == "fit"]
-        assert (fit.status, "exceeded its time limit of 5 s" in fit.message) == ("timeout", True)
+    def fill_the_disk(self, drill: Drill, prefix: Sequence[str]) -> None:
+        """That is reported, and nothing is lost."""
+        before = drill.bits(OUT)
+        drill.disturb(*([] if prefix else ["disk"]))
+        done = drill.run(OUT, prefix=prefix)
+        assert done.code in (1, 2)
+        written = done.errors + str(done.jobs)
+        assert "no space to write" in written
+        assert "run the same command to resume" in written
+        (drill.folder / "disk" / "filler").unlink(missing_ok=True)
+        assert before.items() <= drill.bits(OUT).items()
         drill.check_clean()
-        drill.disturb()
-        self.check_made_good(drill, "late", undisturbed=undisturbed, seeds=1)
 
-    def test_a_run_whose_command_is_killed_is_continued(self, drill: Drill, undisturbed: Bits) -> None:
+    def kill_the_command(self, drill: Drill) -> None:
         """No worker outlives it, not even one that ignores requests to end, nor what a job has started."""
-        drill.disturb("hang")
-        process = drill.start("parent")
-        drill.wait_for((drill.troubles / "hang.ids").exists, "a job hangs")
-        drill.wait_for(lambda: list(drill.folder.glob("parent/models/*")), "a model is stored")
-        process.kill()
-        process.communicate()
-        drill.wait_for(lambda: not drill.processes(), "the workers have ended too")
-        assert len(drill.bits("parent")) < len(undisturbed) // len(FATES) * FEW
-        self.check_made_good(drill, "parent", undisturbed=undisturbed)
-
-    def test_a_worker_that_is_killed_fails_its_own_job_alone(self, drill: Drill, undisturbed: Bits) -> None:
-        """Also the shared memory that it had is freed."""
-        drill.disturb("killed")
-        process = drill.start("worker")
-        ids = drill.troubles / "killed.ids"
-        drill.wait_for(ids.exists, "a job waits to be killed")
-        os.kill(int(ids.read_text()), signal.SIGKILL)
-        printed, errors = process.communicate()
-        assert process.returncode == 1, errors
-        [failed] = [job for job in decode(printed, RunDocument).failed if job.kind == "fit"]
-        assert (failed.status, "signal 9" in failed.message) == ("crashed", True)
-        drill.check_clean()
-        assert not Path("/dev/shm", (drill.troubles / "killed.shm").read_text()).exists()
-        self.check_made_good(drill, "worker", undisturbed=undisturbed)
-
-    def test_a_full_disk_is_reported_and_nothing_is_lost(self, drill: Drill, undisturbed: Bits) -> None:
-        """Room made, the same command continues."""
-        with small_disk(drill.folder / "disk") as prefix:
-            drill.disturb(*([] if prefix else ["disk"]))
-            done = drill.run("disk/out", prefix=prefix)
-            assert done.code in (1, 2)
-            written = done.errors + str(done.document.jobs if done.document else "")
-            assert "no space to write" in written
-            assert "run the same command to resume" in written
-            assert len(drill.bits("disk/out")) < len(undisturbed) // len(FATES) * FEW
-            (drill.folder / "disk" / "filler").unlink(missing_ok=True)
-            self.check_made_good(drill, "disk/out", undisturbed=undisturbed)
-
-    def test_a_second_run_of_the_same_folder_is_refused_and_the_first_goes_on(
-        self, drill: Drill, undisturbed: Bits
-    ) -> None:
-        """Two writers of one result."""
-        drill.disturb("wait")
-        first = drill.start("twice")
-        drill.wait_for((drill.troubles / "wait.taken").exists, "the first run trains")
-        second = drill.run("twice")
-        (drill.troubles / "wait.ids").touch()  # what the job waits for
-        assert second.code == 2
-        assert f"another run is using {drill.folder / 'twice'}" in second.errors
-        _, errors = first.communicate()
-        assert first.returncode == 0, errors
-        self.check_bits(drill.bits("twice"), undisturbed, seeds=FEW)
+        drill.disturb("wait" if self.goes_on else "hang")
+        began = drill.troubles / ("wait.taken" if self.goes_on else "hang.ids")
+        command = drill.start(OUT)
+        drill.wait_for(began.exists, "a job has begun")
+        command.kill()
+        if self.goes_on:
+            (drill.troubles / "wait.ids").touch()  # what the job waits for
+        else:
+            drill.wait_for(lambda: not drill.processes(), "the workers have ended too")
 
 
 @contextlib.contextmanager

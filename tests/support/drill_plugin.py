@@ -35,6 +35,7 @@ class Drilled(Toy):
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
         """Train, after the trouble."""
         folder = Path(self.config.folder)
+        (folder / f"{os.getpgrp()}.group").touch()  # all that belongs to this job
         if (trouble := _taken(folder)) is not None:
             _suffer(trouble, folder, (train, held, trainer))
         super().fit(train, held, trainer)

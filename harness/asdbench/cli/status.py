@@ -11,7 +11,7 @@ import click
 from asdbench.cli.output import print_json
 from asdbench.cli.settings import json_option, out_option
 from asdbench.core.gpus import GpuUse
-from asdbench.runs.status import LATEST, RunningJob, RunStatus, read_status
+from asdbench.runs.status import LATEST, RunningJob, RunStatus, read_shards, read_status
 
 
 @click.command(epilog="Example: asdbench status --out asdbench-runs")
@@ -21,7 +21,8 @@ from asdbench.runs.status import LATEST, RunningJob, RunStatus, read_status
 def status(*, run: str, out: Path, as_json: bool) -> None:
     """Show how far RUN is: its jobs by state, the time left, what runs now, and the last failure.
 
-    RUN is an identifier, or `latest`: the run that reported something last. A run whose command is gone before its last job
+    RUN is an identifier, or `latest`: the run that reported something last. Of a run in shards it is the shard that did,
+    with the state of the others; RUN-shard-I-of-N is a certain one. A run whose command is gone before its last job
     has ended is `interrupted`; the same command continues it.
     """
     found = read_status(out, run)
@@ -30,12 +31,16 @@ def status(*, run: str, out: Path, as_json: bool) -> None:
         return
     for line in _lines(found, now=datetime.now(UTC)):
         click.echo(line)
+    others = [each for each in read_shards(out, found.run) if each.shard != found.shard]
+    if found.shard and others:
+        click.echo(f"other shards: {', '.join(map(_share, others))}")
 
 
 def _lines(found: RunStatus, *, now: datetime) -> Iterator[str]:
     jobs = found.jobs
     seeds = f"seed{'s' if len(found.seeds) > 1 else ''} {_listed(found.seeds)}"
-    yield f"run {found.run}: {found.state}"
+    shard = f", shard {found.shard}" if found.shard else ""
+    yield f"run {found.run}{shard}: {found.state}"
     yield f"{', '.join(found.methods)} on {found.dataset}, {seeds}"
     counts = [f"{jobs.done} of {jobs.total} jobs done", f"{jobs.running} running", f"{jobs.failed} failed"]
     counts += [f"{jobs.inapplicable} inapplicable"] if jobs.inapplicable else []
@@ -62,6 +67,10 @@ def _running(job: RunningJob) -> str:
     epoch = f" epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}" if progress.epochs else ""
     step = f" {progress.step}/{progress.steps}" if progress.steps and not progress.epochs else ""
     return f"running: {job.title}: {progress.stage}{epoch}{step}"
+
+
+def _share(found: RunStatus) -> str:
+    return f"{found.shard} {found.state} ({found.jobs.done} of {found.jobs.total} jobs done)"
 
 
 def _gpu(gpu: GpuUse) -> str:

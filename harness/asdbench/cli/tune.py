@@ -144,13 +144,16 @@ SHOWN = 10
 @click.option("--memory", type=Size(), default=None, help="Memory limit of one job, for example 8GB.")
 @click.option("--allow-partial", is_flag=True, help="Tune on an incomplete dataset.")
 @click.option("--no-test", is_flag=True, help="Do not run the chosen configuration on the test items.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be searched and an estimate of its time; run nothing."
+)
 @json_option
 def tune(
     *, method: Selector, dataset: Selector, data_root: Path, cache: Path, out: Path,
     trials: int, sampler: Any, pruner: Any, objective: Any, space: str | None, parameters: tuple[str, ...], per: Any,
     study: str | None, size: int, sampler_seed: int, held: float, timeout: float | None,
     seeds: tuple[int, ...], jobs: int, executor: Selector, threads: int, device: Any, job_timeout: float | None,
-    memory: int | None, allow_partial: bool, no_test: bool, as_json: bool,
+    memory: int | None, allow_partial: bool, no_test: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Choose a method's options by trials that see no test label, then run the chosen ones.
 
@@ -194,9 +197,39 @@ def tune(
         held=held,
         timeout_s=timeout,
     )
+    if dry_run:
+        return _dry_run(registry, request, test=not no_test, as_json=as_json)
     document, tested = _tuned(registry, request, test=not no_test)
     _show(document, tested, registry=registry, out=out, as_json=as_json)
     return FAILED if tested is not None and tested.failed else OK
+
+
+def _dry_run(registry: Registry, request: TuningRequest, *, test: bool, as_json: bool) -> int:
+    from tabulate import tabulate
+
+    from asdbench.cli.progress import ProgressBars
+    from asdbench.tuning.preview import preview
+
+    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):  # standard output is for the plan
+        plan = preview(request, registry, observer=bars, test=test)
+    if as_json:
+        print_json(plan)
+        return OK
+    state = "continues" if plan.continues else "would start"
+    click.echo(
+        f"{plan.study} {state}: {plan.method} on {plan.dataset}, objective {plan.objective}, sampler {plan.sampler}, "
+        f"pruner {plan.pruner}\n"
+    )
+    click.echo(tabulate(plan.space.items(), headers=["option", "values"]))
+    runs = "the method's own options and the test" if test else "the method's own options"
+    click.echo(
+        f"\n{plan.trials} trials of {plan.fits} models and {plan.scores} score jobs each; "
+        f"with {runs} at most {plan.jobs} jobs"
+    )
+    known = plan.estimate_s is not None
+    time = f"about {(plan.estimate_s or 0.0) / 60:.1f} minutes" if known else "an unknown time"
+    click.echo(f"{time} with one job at a time, if a trial takes as long as the method's own options")
+    return OK
 
 
 def _tuned(

@@ -17,6 +17,8 @@ from asdbench.detector.contracts import Model
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
 from asdbench.errors import AsdbenchError, PluginError, blamed_on
+from asdbench.jobs.isolation import isolate
+from asdbench.jobs.job import inputs
 from asdbench.messages.insights import Array, Insight, Question
 from asdbench.messages.progress import ignore_progress
 
@@ -24,6 +26,10 @@ from asdbench.messages.progress import ignore_progress
 def answer(message: bytes) -> bytes:
     """Return an ``Insight`` for each ``Question``."""
     questions = msgspec.msgpack.decode(message, type=list[Question])
+    if questions:
+        first = questions[0].spec
+        files = [file for each in questions for file in (Path(each.weights), *inputs(each.spec))]
+        isolate(first.isolation, readable=files, writable=(), hidden=[Path(place) for place in first.hidden])
     return msgspec.msgpack.encode([_answer(question) for question in questions])
 
 

@@ -52,6 +52,15 @@ def start_server() -> None:
         forkserver.ensure_running()
 
 
+def stop_server() -> None:
+    """End the server when no worker is left, so that shared memory is freed which dead workers had.
+
+    Python's tracker frees it when its last user has ended. Where somebody kills the tracker first, nobody does.
+    """
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+
 def ask(function: str, message: bytes) -> bytes:
     """Call a function on a message in a fresh process with torch, and return its answer.
 

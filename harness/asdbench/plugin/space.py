@@ -94,6 +94,16 @@ def parse_span(text: str) -> tuple[str, Span | None]:
     return option, Between(low=ends[0], high=ends[1], log=scale == "log")
 
 
+def span_text(span: Span) -> str:
+    """Return a span as ``parse_span`` reads it, and where it applies."""
+    if isinstance(span, Between):
+        text = f"{span.low}..{span.high}{':log' if span.log else ''}"
+    else:
+        text = "|".join(str(text_of(value)) for value in span.values)
+    where = " and ".join(f"{option}={'|'.join(map(str, values))}" for option, values in span.when.items())
+    return f"{text}, if {where}" if where else text
+
+
 def _value(text: str) -> Any:
     """Return a number, a truth value, None, or the text itself."""
     if text in ("true", "false"):

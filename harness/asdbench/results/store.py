@@ -22,7 +22,7 @@
     validation.parquet          the same for validation items, if the protocol has any
     held.parquet                the same for held-out items, if there are any
 <root>/runs/<run_id>.json       ``RunDocument``: the request, the outcomes of its jobs and the results
-<root>/status/<run_id>.json     ``RunStatus``, rewritten while the run goes on; with a lock that it holds
+<root>/status/<run_id>.json     ``RunStatus``, rewritten while the run or a shard goes on; with a lock that it holds
 <root>/figures/<run_id>/        default folder of ``asdbench figures``; never read here
 <root>/conflicts/<id>.<writer>/ a model or scores that differ from those stored before under the same id; never read here
 <root>/.lock                    held while a run uses the store; shards of a run share it

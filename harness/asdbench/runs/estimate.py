@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from msgspec import structs
+
 from asdbench.core.config import Config
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
@@ -51,9 +53,16 @@ class PlanDocument(Config, frozen=True, kw_only=True):
     plan: list[CaseEstimate]
 
 
-def estimate(planned: Planned) -> list[CaseEstimate]:
-    """Return the estimate of every case of a plan; runs nothing, but may time models."""
+def estimate(planned: Planned, *, anew: bool = False) -> list[CaseEstimate]:
+    """Return the estimate of every case of a plan; runs nothing, but may time models.
+
+    Args:
+        planned: The plan.
+        anew: As if no job had a result.
+    """
     known = {outcome.id: outcome for outcome in outcomes(planned.cases, Store(planned.request.out))}
+    if anew:
+        known = {name: structs.replace(outcome, status="planned") for name, outcome in known.items()}
     pace_of = paces(planned, unfinished=[case for case in planned.cases if _is_unfinished(case, known)])
     seen: set[str] = set()  # models that an earlier row already counts
     rows = []

@@ -113,6 +113,8 @@ class RunInsights:
                 store=str(self.out),
                 resume_every_s=0.0,
                 feature_bytes=0,
+                isolation="auto",
+                hidden=tuple(str(folder.resolve()) for folder in (self.data_root, self.cache, self.out)),
             ),
             rows=(self.cache / "rows" / prepared.pack.name).resolve(),
             unseen=by is not None,

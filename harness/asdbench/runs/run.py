@@ -86,7 +86,7 @@ def run_shard(
     return ShardDocuments(
         shard=str(shard),
         runs=[
-            _run_share(share, registry, whole=whole, observer=observer, listeners=listeners)
+            _run_share(share, registry, shard=shard, whole=whole, observer=observer, listeners=listeners)
             for share, whole in zip(shares, plans, strict=True)
         ],
     )
@@ -96,12 +96,14 @@ def _run_share(
     share: Planned,
     registry: Registry,
     *,
+    shard: Shard,
     whole: Planned,
     observer: Observer,
     listeners: Sequence[Listener],
 ) -> ShardDocument:
-    store, journal = Store(share.request.out), Journal(whole.run_id, listeners)
+    store = Store(share.request.out)
     with store.shared():
+        journal = Journal(whole.run_id, [_status_file(share, shard), *listeners])
         jobs = run_jobs(share, registry, store=store, observer=observer, journal=journal)
     _remember(share, jobs)
     return ShardDocument(
@@ -154,13 +156,14 @@ def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
     ]
 
 
-def _status_file(planned: Planned) -> StatusFile:
+def _status_file(planned: Planned, shard: Shard | None = None) -> StatusFile:
     request = planned.request
     return StatusFile(
         request.out,
         dataset=str(request.dataset),
         methods=[recipe.label for recipe in planned.recipes],
         seeds=request.seeds,
+        shard=shard,
     )
 
 

@@ -28,6 +28,7 @@ def execute(
 ) -> list[Outcome]:
     """Run every job without a result, score jobs after their fit, and return the outcomes of all jobs."""
     ledger = _Ledger(cases, store)
+    ledger.forgive()
     journal = journal or Journal("")
     for job in ledger.ready():
         executor.submit(job, needs(job))
@@ -156,6 +157,13 @@ class _Ledger:
         self._ended[event.job_id] = event
         self._states[event.status] += 1
         self._left[self._jobs[event.job_id][1].kind] -= 1
+
+    def forgive(self) -> None:
+        """Forget failures of jobs with a result, which may be of a task that outlived its command."""
+        for job_id in self._store.failed():
+            event = self._ended.get(job_id)
+            if event is not None and event.status == "ok":
+                self._store.forget_failure(job_id)
 
     def outcomes(self) -> list[Outcome]:
         failed = self._store.failed()

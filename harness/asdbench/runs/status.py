@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import msgspec
 from asdbench.core.config import Config
 from asdbench.core.files import Hold, is_held, write_bytes
 from asdbench.core.gpus import GpuUse, gpu_use
+from asdbench.core.shard import Shard
 from asdbench.errors import RunError, unknown
 from asdbench.messages.happenings import JobCounts, RunEvent
 from asdbench.messages.progress import Progress
@@ -21,6 +22,8 @@ FOLDER = "status"
 """In the folder of results."""
 EVERY_S = 1.0
 """Shortest time between two writes of the file."""
+SHARE = "-shard-"
+"""Between a run and the number of its shard in the name of a file."""
 VERSION = 1
 
 
@@ -49,6 +52,8 @@ class RunStatus(Config, frozen=True, kw_only=True):
     schema_version: int = VERSION
     run: str
     """Identifier."""
+    shard: str = ""
+    """``I/N``, and all numbers are those of its share; empty: the whole run."""
     state: Literal["running", "finished", "interrupted"]
     """``finished``: all jobs have ended, failed ones too; ``interrupted``: the command that ran it is gone."""
     dataset: str
@@ -76,6 +81,7 @@ class StatusFile:
         dataset: With its options.
         methods: Labels.
         seeds: Seeds.
+        shard: The share of the run that this process runs; each has a file of its own. None: the whole run.
         gpus: Returns the use of the GPUs.
         clock: Seconds that only go up.
     """
@@ -87,11 +93,13 @@ class StatusFile:
         dataset: str,
         methods: Sequence[str],
         seeds: Sequence[int],
+        shard: Shard | None = None,
         gpus: Callable[[], list[GpuUse]] = gpu_use,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = out
         self._dataset, self._methods, self._seeds = dataset, list(methods), list(seeds)
+        self._shard = shard
         self._gpus = gpus
         self._clock = clock
         self._running: dict[str, RunningJob] = {}
@@ -119,7 +127,7 @@ class StatusFile:
 
     def _lock(self, run: str) -> None:
         """Show that this process runs it; the kernel lets go when the process is gone, however it ends."""
-        lock = _file(self._out, run).with_suffix(".lock")
+        lock = self._file(run).with_suffix(".lock")
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
         self._hold = Hold(lock)
@@ -127,6 +135,7 @@ class StatusFile:
     def _write(self, event: RunEvent) -> None:
         status = RunStatus(
             run=event.run,
+            shard=str(self._shard or ""),
             state="finished" if event.event == "run_ended" else "running",
             dataset=self._dataset,
             methods=self._methods,
@@ -139,26 +148,53 @@ class StatusFile:
             last_error=self._error,
             gpus=self._gpus(),
         )
-        write_bytes(_file(self._out, event.run), msgspec.json.encode(status))
+        write_bytes(self._file(event.run), msgspec.json.encode(status))
         self._written = self._clock()
+
+    def _file(self, run: str) -> Path:
+        share = "" if self._shard is None else f"{SHARE}{self._shard.number}-of-{self._shard.count}"
+        return self._out / FOLDER / f"{run}{share}.json"
 
 
 def read_status(out: Path, run: str = LATEST) -> RunStatus:
-    """Return the status of a run; it reads files only.
+    """Return the status of a run, or of one of its shards; it reads files only.
 
     Args:
         out: Folder of the results.
-        run: Identifier of the run, or ``latest``.
+        run: Identifier of the run, or ``latest``. Of a run that is known by its shards alone, or of several, the one that
+            has reported last counts.
 
     Raises:
         RunError: There is no such run, or its file is damaged.
     """
-    files = {file.stem: file for file in (out / FOLDER).glob("*.json")}
+    files = _files(out)
     if not files:
         raise RunError(f"no run has started in {out}; start one with `asdbench run --out {out}`")
-    if run != LATEST and run not in files:
+    found = list(files.values()) if run == LATEST else [files[run]] if run in files else _shares(files, run)
+    if not found:
         raise RunError(unknown("run", run, known=files))
-    file = files[run] if run != LATEST else max(files.values(), key=lambda file: file.stat().st_mtime_ns)
+    return _read(max(found, key=lambda file: file.stat().st_mtime_ns))
+
+
+def read_shards(out: Path, run: str) -> list[RunStatus]:
+    """Return the status of each shard of a run that has started, in the order of their numbers.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    found = [_read(file) for file in _shares(_files(out), run)]
+    return sorted(found, key=lambda status: [int(part) for part in status.shard.split("/")[::-1]])
+
+
+def _files(out: Path) -> dict[str, Path]:
+    return {file.stem: file for file in (out / FOLDER).glob("*.json")}
+
+
+def _shares(files: Mapping[str, Path], run: str) -> list[Path]:
+    return [file for name, file in files.items() if name.startswith(f"{run}{SHARE}")]
+
+
+def _read(file: Path) -> RunStatus:
     try:
         status = msgspec.json.decode(file.read_bytes(), type=RunStatus)
     except msgspec.MsgspecError as error:
@@ -168,7 +204,3 @@ def read_status(out: Path, run: str = LATEST) -> RunStatus:
     return (
         msgspec.structs.replace(status, state="interrupted") if status.state == "running" and gone else status
     )
-
-
-def _file(out: Path, run: str) -> Path:
-    return out / FOLDER / f"{run}.json"

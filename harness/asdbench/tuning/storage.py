@@ -83,15 +83,25 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_identity(folder: Path, identity: Identity) -> None:
-    """Check that a folder holds this study or none, and write down which it is.
+def keep_identity(folder: Path, identity: Identity) -> None:
+    """Write down which study a folder holds, unless it is known.
 
     Raises:
-        ConfigError: It holds another study; the message names the differences, and nothing is changed.
+        ConfigError: It holds another study.
+    """
+    check_identity(folder, identity)
+    if not (folder / IDENTITY).exists():
+        write_json(folder / IDENTITY, identity)
+
+
+def check_identity(folder: Path, identity: Identity) -> None:
+    """Check that a folder holds this study or none; nothing is changed.
+
+    Raises:
+        ConfigError: It holds another study; the message names the differences.
     """
     file = folder / IDENTITY
     if not file.exists():
-        write_json(file, identity)
         return
     try:
         known = msgspec.json.decode(file.read_bytes(), type=Identity)

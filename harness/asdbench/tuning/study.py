@@ -25,7 +25,7 @@ from asdbench.tuning.candidates import Candidate, Grade, Grader
 from asdbench.tuning.document import Best, State, Studied, TrialRow
 from asdbench.tuning.request import TuningRequest
 from asdbench.tuning.samplers import propose, pruner_of, sampler_of
-from asdbench.tuning.storage import StudyStorage, check_identity, check_same, held
+from asdbench.tuning.storage import StudyStorage, check_same, held, keep_identity
 
 STATES: Mapping[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -66,7 +66,7 @@ def study(request: TuningRequest, open_grader: Callable[[], Grader], *, observer
     folder = folder_of(request)
     with held(folder):
         grader = open_grader()
-        check_identity(folder, grader.identity)
+        keep_identity(folder, grader.identity)
         default = _grade_default(grader, request)
         storage = StudyStorage(folder)
         try:

@@ -124,6 +124,14 @@ class Bench:
         """Units that the method can be trained on."""
         return sorted({case.unit for case in self.planned.cases if case.inapplicable is None})
 
+    def plan_of(self, candidate: Candidate) -> Planned:
+        """Plan one candidate as a trial has it.
+
+        Raises:
+            ConfigError: Its options do not fit the data.
+        """
+        return self._planned([self._held(candidate)])
+
     def start(self, candidates: Sequence[Candidate]) -> Trials:
         """Plan the jobs of some candidates; one whose options do not fit the data fails alone."""
         planned, failed = self._plan(candidates)

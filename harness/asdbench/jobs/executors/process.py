@@ -43,7 +43,6 @@ class JobProcess:
         self.job = job
         self._scratch = scratch
         self._folder = Store(Path(job.store)).place_for(job)
-        self.started = time.monotonic()
         self._oom_kills = _oom_kills()
         self.has_ended = False
         self._asked_since: float | None = None
@@ -64,7 +63,8 @@ class JobProcess:
             },
             name=f"asdbench-{job.job_id}",
         )
-        self.process.start()
+        self.process.start()  # waits until the server has imported torch, which no job's time limit should contain
+        self.started = time.monotonic()
         self.group = cast(int, self.process.pid)  # it has one since it was started
         theirs.close()  # else our own copy of the writing end would keep the pipe open after the worker's death
 

@@ -24,12 +24,13 @@ import msgspec
 from msgspec import Meta
 
 from asdbench.core.config import Config
+from asdbench.core.files import PART, write_bytes, writer_id
 from asdbench.core.gpus import gpu_use
 from asdbench.errors import ConfigError
 from asdbench.jobs.executors.carried import Carrier, Files, keep, result_of, unpacked
 from asdbench.jobs.executors.local import LocalExecutor
 from asdbench.jobs.executors.slots import CONTEXT_BYTES, MARGIN
-from asdbench.jobs.processes import changed_environment
+from asdbench.jobs.processes import changed_environment, stop_server
 from asdbench.messages.capacity import UNKNOWN, Capacity, Needs
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, Status
@@ -38,6 +39,8 @@ LOOK_EVERY_S = 0.5
 """Longest time between two looks at what was submitted or cancelled meanwhile."""
 PATIENCE_S = 10.0
 """How long a cancelled job may take to end, longer than the local executor waits, before its worker is killed."""
+GRACE_S = 5.0
+"""How long a new file may take to appear on a node."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -110,6 +113,8 @@ class RayExecutor:
         """How jobs ended that never started."""
         self._ray: Any = None
         self._carrier: Carrier | None = None
+        self._marker: Path | None = None
+        """A new file in the folder of results, which every node must see."""
 
     def submit(self, job: JobSpec, needs: Needs = UNKNOWN) -> None:
         """Queue a job."""
@@ -126,7 +131,11 @@ class RayExecutor:
                 self._ray.cancel(task, force=False)  # interrupts the local executor, which ends the job
 
     def events(self) -> Iterator[Event]:
-        """Yield the final events until nothing is queued or running; Ray reports no progress."""
+        """Yield the final events until nothing is queued or running; Ray reports no progress.
+
+        Raises:
+            ConfigError: There is no such cluster, no node can run a job, or one does not see a folder that all must share.
+        """
         while self._waiting or self._running or self._unstarted:
             while self._unstarted:
                 yield self._unstarted.popleft()
@@ -155,14 +164,16 @@ class RayExecutor:
         self._unstarted.clear()
         if self._ray is None:
             return
-        for task in self._running:
-            self._ray.cancel(task, force=True)  # a job ends when the worker that started it is gone
+        _end_all(self._ray, list(self._running))
         self._running.clear()
+        if self._marker is not None:
+            self._marker.unlink(missing_ok=True)
+            self._marker = None
         self._ray.shutdown()
         self._ray = None
 
     def _start(self, attempt: _Attempt) -> None:
-        ray = self._ray = self._ray or self._joined()
+        ray = self._ray = self._ray or _joined(self._options, self._capacity)
         if self._carrier is None:
             self._carrier = Carrier(ray.put)
         inputs = [] if self._options.shared else self._carrier.sent(attempt.job)
@@ -172,43 +183,15 @@ class RayExecutor:
             num_cpus=self._capacity.threads, num_gpus=self._share_of_gpu(attempt.needs), max_retries=0
         )(run_one)
         messages = [msgspec.msgpack.encode(each) for each in (attempt.job, limits)]
-        self._running[task.remote(*messages, *inputs)] = attempt
+        self._running[task.remote(*messages, self._marked(), *inputs)] = attempt
 
-    def _joined(self) -> Any:
-        """Start Ray or join the cluster; return Ray.
-
-        Raises:
-            ConfigError: There is no such cluster, or none of its nodes can run a job.
-        """
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        ray: Any = importlib.import_module("ray")  # takes seconds, and only this executor needs it
-
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        address, capacity = self._options.address, self._capacity
-        if address:
-            options["address"] = address
-        else:
-            cpus = capacity.slots * capacity.threads
-            options |= {
-                "address": "local",
-                "num_cpus": cpus,
-                "include_dashboard": False,
-                "_node_ip_address": LOOPBACK,
-            }
-        # Workers of our own Ray must import the same code as this process, wherever that was found.
-        with changed_environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
-            try:
-                ray.init(**options)
-            except ConnectionError as error:
-                raise ConfigError(
-                    f"no Ray cluster answers at {address}; start one with `ray start --head`, or leave out address"
-                ) from error
-        try:
-            _check_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], capacity)
-        except ConfigError:
-            ray.shutdown()
-            raise
-        return ray
+    def _marked(self) -> str:
+        """Return the path of the marker; empty: the nodes share no folder."""
+        if self._options.shared and self._marker is None:
+            # Named like a file that is being written: the next run removes it if this one is killed.
+            self._marker = Path(self._capacity.folder, "work", f".ray.{writer_id()}{PART}")
+            write_bytes(self._marker, b"")
+        return str(self._marker or "")
 
     def _share_of_gpu(self, needs: Needs) -> float:
         if self._capacity.device != "cuda":
@@ -232,6 +215,8 @@ class RayExecutor:
             if attempt.cancelled_at is not None:
                 return _cancelled(job.job_id)
             if isinstance(error, RayTaskError):  # ours, not the job's: those are in its event
+                if isinstance(error.cause, ConfigError):
+                    raise ConfigError(str(error.cause)) from error
                 return Event(job_id=job.job_id, status="error", message=why, detail=str(error))
             attempt.deaths += 1
             if attempt.deaths <= self._options.retries:
@@ -246,6 +231,52 @@ class RayExecutor:
         return event
 
 
+def _end_all(ray: Any, tasks: list[Any]) -> None:
+    """End all tasks: their workers clean up after the jobs, or are killed if that takes too long."""
+    for task in tasks:
+        ray.cancel(task, force=False)
+    if tasks:
+        _, tasks = ray.wait(tasks, num_returns=len(tasks), timeout=PATIENCE_S)
+    for task in tasks:
+        ray.cancel(task, force=True)  # a job ends when the worker that started it is gone
+
+
+def _joined(options: Ray, capacity: Capacity) -> Any:
+    """Start Ray or join the cluster; return Ray.
+
+    Raises:
+        ConfigError: There is no such cluster, or none of its nodes can run a job.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray: Any = importlib.import_module("ray")  # takes seconds, and only this executor needs it
+
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if options.address:
+        settings["address"] = options.address
+    else:
+        cpus = capacity.slots * capacity.threads
+        settings |= {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "_node_ip_address": LOOPBACK,
+        }
+    # Workers of our own Ray must import the same code as this process, wherever that was found.
+    with changed_environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+        try:
+            ray.init(**settings)
+        except ConnectionError as error:
+            raise ConfigError(
+                f"no Ray cluster answers at {options.address}; start one with `ray start --head`, or leave out address"
+            ) from error
+    try:
+        _check_nodes([node["Resources"] for node in ray.nodes() if node["Alive"]], capacity)
+    except ConfigError:
+        ray.shutdown()
+        raise
+    return ray
+
+
 def _check_nodes(resources: Sequence[Mapping[str, float]], capacity: Capacity) -> None:
     # Ray would wait for a node that fits, forever.
     most = int(max((each.get("CPU", 0) for each in resources), default=0))
@@ -257,33 +288,50 @@ def _check_nodes(resources: Sequence[Mapping[str, float]], capacity: Capacity) -
         raise ConfigError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu")
 
 
-def run_one(message: bytes, limits: bytes, *inputs: Files) -> tuple[bytes, Files]:
-    """Run one job in a worker of Ray; return the event that ends it and, if its inputs were sent, its result."""
+def run_one(message: bytes, limits: bytes, *inputs: Any) -> tuple[bytes, Files]:
+    """Run one job in a worker of Ray; return the event that ends it and, if its inputs were sent, its result.
+
+    Args:
+        message: The job.
+        limits: The capacity of its executor.
+        inputs: A file that every node must see, or an empty string, and the files that were sent.
+
+    Raises:
+        ConfigError: This node does not see the folders that all must share.
+    """
     # A fresh process would otherwise run the program of Ray's worker first, as far as its guard lets it.
     vars(sys.modules["__main__"]).pop("__file__", None)
-    job = msgspec.msgpack.decode(message, type=JobSpec)
-    if inputs:
-        with unpacked(job, inputs) as here:
-            event = _end_of(here, limits)
-            return msgspec.msgpack.encode(event), result_of(here) if event.status == "ok" else {}
-    if not Path(job.pack).exists():
-        why = (
-            f"{socket.gethostname()} does not reach {job.pack}; share that folder and {job.store} between the nodes, "
-            "or use --executor 'ray[shared=false]'"
-        )
-        event = Event(job_id=job.job_id, status="error", message=why)
-        return msgspec.msgpack.encode(event), {}
-    return msgspec.msgpack.encode(_end_of(job, limits)), {}
+    job, (marker, *sent) = msgspec.msgpack.decode(message, type=JobSpec), inputs
+    if marker:
+        _check_shared(marker, job.pack)
+    if not sent:
+        return msgspec.msgpack.encode(_end_of(job, limits)), {}
+    with unpacked(job, tuple(sent)) as here:
+        event = _end_of(here, limits)
+        return msgspec.msgpack.encode(event), result_of(here) if event.status == "ok" else {}
+
+
+def _check_shared(*places: str) -> None:
+    deadline = time.monotonic() + GRACE_S
+    while missing := [place for place in places if not Path(place).exists()]:
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"the node {socket.gethostname()} does not see {missing[0]}: all nodes must share the folders of --out and "
+                "--cache; choose others, or use --executor 'ray[shared=false]'"
+            )
+        time.sleep(0.2)
 
 
 def _end_of(job: JobSpec, limits: bytes) -> Event:
-    executor = LocalExecutor(msgspec.msgpack.decode(limits, type=Capacity))
+    executor, end = LocalExecutor(msgspec.msgpack.decode(limits, type=Capacity)), None
     try:
         executor.submit(job)
-        [event] = [event for event in executor.events() if event.status is not None]
-        return event
+        [end] = [event for event in executor.events() if event.status is not None]
+        return end
     finally:
         executor.close()  # also when Ray interrupts this task, because the job was cancelled
+        if end is None or end.status not in ("ok", "error"):
+            stop_server()  # Ray kills all that a worker has started when it ends the worker
 
 
 def share_of(needed: int, memory: int) -> float:

@@ -240,7 +240,7 @@ class SlurmExecutor:
             array = commands.submit(
                 [
                     f"--job-name={self._name}", f"--array=0-{len(packets) - 1}%{self._capacity.slots}",
-                    f"--output={folder}/%a.log", "--open-mode=append",
+                    f"--output={folder}/%a.log", "--open-mode=append", "--requeue",
                     *self._options.words(needs, capacity=self._capacity, jobs=size),
                 ],
                 _script(folder),
