@@ -29,4 +29,4 @@ mutants:
 
 # Builds the published leaderboards again from the records in them; every figure is computed again first.
 boards:
-	python -m asdbench leaderboard build leaderboards/boards --out leaderboards/boards --recompute
+	python -m asdbench leaderboard build leaderboards/boards --out leaderboards/boards --recompute --printed

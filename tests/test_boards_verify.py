@@ -221,3 +221,28 @@ def test_the_command_prints_problems_and_ends_with_one(
     assert "index.html: its SHA-256 is" in json.loads(capsys.readouterr().out)["problems"][0]
     assert status_of(["leaderboard", "verify", str(tmp_path)]) == 2
     assert "boards.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_changed_missing_or_added_printed_number_is_found(
+    published: Path, labels: Labels, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    build([published], out=site, printed=True)
+    hash_again(site)
+    assert [each for each in verify(site, labels=labels).problems if "printed" in each] == []
+
+    def edit(content: Any) -> None:
+        content["rows"][0]["figures"][0]["value"] += 1
+
+    changed = site / "printed" / "siren" / "board.json"
+    edit_json(changed, edit)
+    shutil.rmtree(site / "printed" / "rmis")
+    shutil.copytree(site / "printed" / "mimii-0db", site / "printed" / "mine")
+    index = json.loads((site / "boards.json").read_text("utf-8"))
+    index["files"] = {name: "" for name in index["files"] if "printed/rmis" not in name}
+    (site / "boards.json").write_text(json.dumps(index), "utf-8")
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert f"{changed} is not what the tables of printed numbers give" in found
+    assert f"{site / 'printed' / 'rmis'} is missing" in found
+    assert f"{site / 'printed' / 'mine'}: no table of this package has such a board" in found

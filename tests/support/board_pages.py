@@ -131,7 +131,7 @@ def large_board(size: int, *, machines: int) -> Board:
 
 def entry(board: Board) -> BoardEntry:
     """The entry of a board in the index."""
-    return BoardEntry(name=board.name, title=board.title, kind=board.kind, rows=len(board.rows), failures=0)
+    return BoardEntry(name=board.name, title=board.title, rows=len(board.rows), failures=0)
 
 
 def method() -> RecordedMethod:

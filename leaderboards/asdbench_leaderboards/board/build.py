@@ -14,10 +14,21 @@ import msgspec
 from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
 from asdbench_leaderboards.board.items import check_scores
-from asdbench_leaderboards.board.page import board_page, index_page, method_page
+from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
+from asdbench_leaderboards.board.printed import csv_of as printed_csv
+from asdbench_leaderboards.board.printed import markdown_of as printed_markdown
+from asdbench_leaderboards.board.printed import printed_boards
 from asdbench_leaderboards.board.proof import Labels, record_problems
 from asdbench_leaderboards.board.ranking import RANKED, with_ranks
-from asdbench_leaderboards.board.schema import INDEX, Board, BoardEntry, BoardIndex
+from asdbench_leaderboards.board.schema import (
+    INDEX,
+    PRINTED,
+    Board,
+    BoardEntry,
+    BoardIndex,
+    PrintedBoard,
+    PrintedEntry,
+)
 from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
 from asdbench_leaderboards.board.tables import csv_of, markdown_of
 
@@ -32,6 +43,7 @@ def build(
     pages: int = PAGES,
     ranked: int = RANKED,
     labels: Labels | None = None,
+    printed: bool = False,
 ) -> BoardIndex:
     """Build the leaderboards of some records in ``out``; a leaderboard that is there is replaced if nothing is wrong.
 
@@ -41,6 +53,7 @@ def build(
         pages: How many methods of each board get a page of their own.
         ranked: How many methods of each board are ranked in groups, the best ones.
         labels: Given, every figure is computed again from the scores and these labels before anything is written.
+        printed: Add the boards of printed numbers, apart from the measured ones.
 
     Raises:
         RunError: A record is damaged, contradicts another or its own scores and labels, or ``out`` holds something
@@ -63,13 +76,18 @@ def build(
         for board in boards:
             _write_board(board, temporary / board.name, folders=folders, pages=pages)
         entries = [_entry(board) for board in boards]
-        (temporary / "index.html").write_text(index_page(entries), "utf-8")
-        index = BoardIndex(boards=entries, files=_hashes(temporary))
+        others = (
+            [_write_printed(board, temporary / PRINTED / board.name) for board in printed_boards()]
+            if printed
+            else []
+        )
+        (temporary / "index.html").write_text(index_page(entries, others), "utf-8")
+        index = BoardIndex(boards=entries, printed=others, files=_hashes(temporary))
         (temporary / INDEX).write_bytes(json_of(index))
     return index
 
 
-def json_of(value: BoardIndex | Board) -> bytes:
+def json_of(value: BoardIndex | Board | PrintedBoard) -> bytes:
     """Return a board or an index as its file holds it."""
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
@@ -91,11 +109,32 @@ def _write_board(board: Board, folder: Path, *, folders: dict[str, Path], pages:
     (folder / "board.md").write_text(markdown_of(board), "utf-8")
 
 
+def _write_printed(board: PrintedBoard, folder: Path) -> PrintedEntry:
+    folder.mkdir(parents=True)
+    for name, content in printed_files(board).items():
+        (folder / name).write_bytes(content)
+    return printed_entry(board)
+
+
+def printed_entry(board: PrintedBoard) -> PrintedEntry:
+    """Return how the list of a folder names a board of printed numbers."""
+    figures = sum(len(row.figures) for row in board.rows)
+    return PrintedEntry(name=board.name, title=board.title, rows=len(board.rows), figures=figures)
+
+
+def printed_files(board: PrintedBoard) -> dict[str, bytes]:
+    """Return the content of the files of a board of printed numbers by name."""
+    return {
+        "board.json": json_of(board),
+        "board.csv": printed_csv(board).encode(),
+        "board.md": printed_markdown(board).encode(),
+        "index.html": printed_page(board).encode(),
+    }
+
+
 def _entry(board: Board) -> BoardEntry:
     failures = sum(row.failure is not None for row in board.rows)
-    return BoardEntry(
-        name=board.name, title=board.title, kind=board.kind, rows=len(board.rows), failures=failures
-    )
+    return BoardEntry(name=board.name, title=board.title, rows=len(board.rows), failures=failures)
 
 
 def _prove(source: Source, labels: Labels) -> None:

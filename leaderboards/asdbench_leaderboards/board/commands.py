@@ -42,6 +42,11 @@ def leaderboard() -> None:
     is_flag=True,
     help="First compute every figure again from the scores of items and the labels of the public dataset.",
 )
+@click.option(
+    "--printed",
+    is_flag=True,
+    help="Also publish the numbers that papers and repositories print, on boards of their own.",
+)
 @data_options
 @json_option
 def build(
@@ -51,6 +56,7 @@ def build(
     pages: int,
     ranked: int,
     recompute: bool,
+    printed: bool,
     data_root: Path,
     cache: Path,
     as_json: bool,
@@ -65,7 +71,7 @@ def build(
 
     labels = Labels(load_registry(), data_root=data_root, cache=cache) if recompute else None
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
-        index = build_boards(records, out=out, pages=pages, ranked=ranked, labels=labels)
+        index = build_boards(records, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
     if as_json:
         print_json(index)
     else:
@@ -144,9 +150,14 @@ def serve(folder: Path, *, port: int) -> None:
 
 
 def _listed(index: BoardIndex, *, out: Path) -> str:
+    from asdbench_leaderboards.board.schema import PRINTED
+
     lines = [
         f"{out / board.name}: {board.title}, {board.rows} methods"
         + (f", {board.failures} without a result" if board.failures else "")
         for board in index.boards
     ]
+    if index.printed:
+        figures = sum(board.figures for board in index.printed)
+        lines.append(f"{out / PRINTED}: {len(index.printed)} boards of {figures:,} printed numbers")
     return "\n".join([*lines, f"open {out / 'index.html'}"])

@@ -12,9 +12,10 @@ import jinja2
 import msgspec
 
 from asdbench import RecordedMethod
+from asdbench_leaderboards.board import printed
 from asdbench_leaderboards.board.curves import SIZE, panels_of
 from asdbench_leaderboards.board.rows import figure_of
-from asdbench_leaderboards.board.schema import Board, BoardEntry, Row
+from asdbench_leaderboards.board.schema import Board, BoardEntry, PrintedBoard, PrintedEntry, Row
 from asdbench_leaderboards.board.tables import (
     SELECTIONS,
     costs_of,
@@ -29,9 +30,9 @@ from asdbench_leaderboards.cells import metric_name, percent
 TEMPLATES = files("asdbench_leaderboards.board") / "templates"
 
 
-def index_page(boards: Sequence[BoardEntry]) -> str:
-    """Return the page that lists the boards of a folder."""
-    return _render("index.html", boards=boards)
+def index_page(boards: Sequence[BoardEntry], others: Sequence[PrintedEntry] = ()) -> str:
+    """Return the page that lists the boards of a folder, measured and printed ones apart."""
+    return _render("index.html", boards=boards, printed=others)
 
 
 def board_page(board: Board, *, paged: frozenset[str]) -> str:
@@ -52,6 +53,30 @@ def board_page(board: Board, *, paged: frozenset[str]) -> str:
         has_printed=any(figure.printed is not None for row in board.rows for figure in row.figures),
         has_ranks=any(row.rank is not None for row in board.rows),
         figures={id(row): _by_place(row) for row in board.rows},
+    )
+
+
+def printed_page(board: PrintedBoard) -> str:
+    """Return the page of a board of printed numbers."""
+    measures = printed.measures_of(board)
+    groups = sorted({each.group for row in board.rows for each in row.figures if each.group is not None})
+    places = [None, *groups]
+    return _render(
+        "printed.html",
+        board=board,
+        measures=measures,
+        groups=groups,
+        sources=sorted({row.source for row in board.rows}),
+        columns=[
+            (measure, number, group, places.index(group))
+            for number, measure in enumerate(measures)
+            for group in printed.groups_of(board, measure)
+        ],
+        figures={
+            id(row): {(printed.measure_of(each), each.group): each for each in row.figures}
+            for row in board.rows
+        },
+        remarks=printed.remarks_of(board),
     )
 
 
@@ -99,6 +124,8 @@ def _environment() -> jinja2.Environment:
         "costs": costs_of,
         "metric": metric_name,
         "percent": percent,
+        "as_printed": printed.printed_text,
+        "remark": printed.remark_on,
         "selection": lambda rule: SELECTIONS.get(rule, rule),
     }
     return environment

@@ -59,8 +59,8 @@ def markdown_of(board: Board) -> str:
         _markdown_row(board, row, place=place, whole=whole) for place, row in enumerate(board.rows, start=1)
     ]
     table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
-    notes = "".join(f"- {_one_line(note)}\n" for note in [*board.known_leaks, *board.notes])
-    return f"# {_one_line(board.title)}\n\n{_about(board)}\n\n{table}\n" + (f"\n{notes}" if notes else "")
+    notes = "".join(f"- {one_line(note)}\n" for note in [*board.known_leaks, *board.notes])
+    return f"# {one_line(board.title)}\n\n{_about(board)}\n\n{table}\n" + (f"\n{notes}" if notes else "")
 
 
 def csv_of(board: Board) -> str:
@@ -165,7 +165,7 @@ def _markdown_row(board: Board, row: Row, *, place: int, whole: Sequence[Measure
         *costs_of(row),
         "; ".join(row.hardware) or UNKNOWN,
     ]
-    return [_one_line(cell) for cell in cells]
+    return [one_line(cell) for cell in cells]
 
 
 def _about(board: Board) -> str:
@@ -176,7 +176,7 @@ def _about(board: Board) -> str:
     )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a text for one cell of Markdown; a bar, a tag or a link in a name shows as typed."""
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     for sign in "\\|`*_":
