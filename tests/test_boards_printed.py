@@ -13,7 +13,6 @@ import make_schemas
 import msgspec
 import pytest
 
-from asdbench import write_json
 from asdbench_leaderboards.board.build import build, printed_files
 from asdbench_leaderboards.board.page import printed_page
 from asdbench_leaderboards.board.printed import (
@@ -38,12 +37,7 @@ def boards() -> dict[str, PrintedBoard]:
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
     """A record of two machines."""
-    made = board_pages.method()
-    folder = tmp_path / "records" / "ab12"
-    folder.mkdir(parents=True)
-    made.items.to_parquet(folder / "items.parquet", index=False)
-    sizes = {"items.parquet": (folder / "items.parquet").stat().st_size}
-    write_json(folder / "record.json", msgspec.structs.replace(made.record, sizes=sizes))
+    board_pages.write_method(tmp_path / "records")
     return tmp_path / "records"
 
 

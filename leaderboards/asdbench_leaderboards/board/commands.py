@@ -71,7 +71,9 @@ def build(
 
     labels = Labels(load_registry(), data_root=data_root, cache=cache) if recompute else None
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
-        index = build_boards(records, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
+        index = build_boards(
+            records, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed, cache=cache
+        )
     if as_json:
         print_json(index)
     else:

@@ -18,6 +18,7 @@ from asdbench_leaderboards.board.rows import figure_of
 from asdbench_leaderboards.board.schema import Board, BoardEntry, PrintedBoard, PrintedEntry, Row
 from asdbench_leaderboards.board.tables import (
     SELECTIONS,
+    SHOWN,
     costs_of,
     difference_of,
     flags_of,
@@ -42,9 +43,11 @@ def board_page(board: Board, *, paged: frozenset[str]) -> str:
         board: The board.
         paged: Records of the methods that have a page of their own.
     """
+    shown = board.rows[:SHOWN]
     return _render(
         "board.html",
         board=board,
+        rows=shown,
         paged=paged,
         measures=measures_of(board),
         families=sorted({row.family for row in board.rows}),
@@ -52,7 +55,7 @@ def board_page(board: Board, *, paged: frozenset[str]) -> str:
         verified=sorted({row.verified for row in board.rows}),
         has_printed=any(figure.printed is not None for row in board.rows for figure in row.figures),
         has_ranks=any(row.rank is not None for row in board.rows),
-        figures={id(row): _by_place(row) for row in board.rows},
+        figures={id(row): _by_place(row) for row in shown},
     )
 
 

@@ -19,6 +19,8 @@ SELECTIONS = {
     "validation": "held-out loss",
     "test": "TEST LABELS (not for comparison)",
 }
+SHOWN = 2000
+"""Rows of a page and of a Markdown table, the best ones; no browser filters many more at once. JSON and CSV have all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,8 @@ def markdown_of(board: Board) -> str:
         "peak MiB", "hardware",
     ]  # fmt: skip
     rows = [
-        _markdown_row(board, row, place=place, whole=whole) for place, row in enumerate(board.rows, start=1)
+        _markdown_row(board, row, place=place, whole=whole)
+        for place, row in enumerate(board.rows[:SHOWN], start=1)
     ]
     table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
     notes = "".join(f"- {one_line(note)}\n" for note in [*board.known_leaks, *board.notes])
@@ -173,6 +176,7 @@ def _about(board: Board) -> str:
     return (
         f"Metric set {protocol.metric_set} (evaluator {protocol.evaluator}). Values are means over seeds in percent, "
         "with 95 % intervals."
+        + (f" The best {SHOWN:,} of {len(board.rows):,} methods." if len(board.rows) > SHOWN else "")
     )
 
 

@@ -75,7 +75,11 @@ def _lines(report: GateReport) -> Iterator[str]:
         yield tabulate(map(_row, shown), headers=headers, disable_numparse=True)
     for cost in report.costs:
         if cost.worse:
-            yield f"{cost.method}: {cost.value:,} {cost.cost}, in the baseline {cost.baseline:,}: WORSE"
+            unit = " times the reference work" if cost.cost in ("fit time", "score time") else ""
+            yield (
+                f"{cost.method}: {cost.cost} {cost.value:,.6g}{unit}, in the baseline {cost.baseline:,.6g}, "
+                f"at most {cost.limit:,.6g} allowed: WORSE"
+            )
     yield from (f"missing: {what}" for what in report.missing)
     failures = len(worse) + len(report.missing) + sum(cost.worse for cost in report.costs)
     values = f"{len(report.checks)} values of run {report.run} beside baseline run {report.baseline}"

@@ -20,14 +20,11 @@ from scipy import special
 
 from asdbench import Config, RunDocument, RunError
 from asdbench_leaderboards.regression.baseline import Baseline, MethodBaseline, Value, method_of
+from asdbench_leaderboards.regression.costs import ALPHA, CostCheck, costs_of
 from asdbench_leaderboards.statistics.contrast import LOWER_IS_BETTER
 from asdbench_leaderboards.statistics.groups import holm
 from asdbench_leaderboards.statistics.pairwise import ROUNDING
 
-ALPHA = 0.05
-"""The chance that a rerun with nothing but other seeds fails."""
-COST_RATIO = 1.01
-"""Parameters and operations have no noise, only rounding in how they are counted."""
 Basis = Literal["seeds", "items", "none"]
 
 
@@ -50,16 +47,6 @@ class Check(Config, frozen=True, kw_only=True):
     """One-sided p-value of no loss, adjusted after Holm over all checks of the run."""
     worse: bool
     """The loss exceeds the margin, and its p-value is at most 0.05."""
-
-
-class CostCheck(Config, frozen=True, kw_only=True):
-    """A cost of a method beside its baseline."""
-
-    method: str
-    cost: Literal["parameters", "flops"]
-    baseline: int
-    value: int
-    worse: bool
 
 
 class GateReport(Config, frozen=True, kw_only=True):
@@ -112,7 +99,7 @@ def check_run(document: RunDocument, baseline: Baseline, *, margin: float = 0.00
         ]
         shared = _shared(pairs)
         checks += [_check(before.method, pair, shared=shared[pair[0].metric]) for pair in pairs]
-        costs += _costs(before, now)
+        costs += costs_of(before, now)
     adjusted = holm([each.p for each in checks]).tolist()
     return GateReport(
         baseline=baseline.run,
@@ -214,15 +201,3 @@ def _noise(old: Value, new: Value) -> _Noise:
 def _loss(found: Check) -> float:
     lost = found.baseline - found.value
     return -lost if found.metric in LOWER_IS_BETTER else lost
-
-
-def _costs(before: MethodBaseline, now: MethodBaseline) -> Sequence[CostCheck]:
-    costs: Sequence[tuple[Literal["parameters", "flops"], int | None, int | None]] = (
-        ("parameters", before.parameters, now.parameters),
-        ("flops", before.flops, now.flops),
-    )
-    return [
-        CostCheck(method=before.method, cost=name, baseline=old, value=new, worse=new > COST_RATIO * old)
-        for name, old, new in costs
-        if old is not None and new is not None
-    ]
