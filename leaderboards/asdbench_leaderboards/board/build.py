@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import msgspec
 from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
 from asdbench_leaderboards.board.items import check_scores
-from asdbench_leaderboards.board.memory import hashes_of, inputs_of, remember, unchanged
+from asdbench_leaderboards.board.memory import hashes_of, in_threads, inputs_of, remember, unchanged
 from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
 from asdbench_leaderboards.board.printed import csv_of as printed_csv
 from asdbench_leaderboards.board.printed import markdown_of as printed_markdown
@@ -67,7 +68,8 @@ def build(
     inputs = inputs_of(places, options) if cache and labels is None else ""
     if cache and inputs and (before := unchanged(out, cache=cache, inputs=inputs)):
         return before
-    index = _built(places, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
+    with _uncollected():
+        index = _built(places, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
     if cache and inputs:
         remember(out, cache=cache, inputs=inputs)
     return index
@@ -78,10 +80,9 @@ def _built(
 ) -> BoardIndex:
     sources = read_sources(places)
     folders = {source.record.record_id: source.folder for source in sources}
-    for source in sources:
-        check_scores(source)
-        if labels is not None:
-            _prove(source, labels)
+    in_threads(check_scores, sources)
+    for source in sources if labels is not None else ():
+        _prove(source, labels)
     recomputed = frozenset(folders) if labels else frozenset()
     boards = [
         with_ranks(board, folders, limit=ranked)
@@ -161,12 +162,16 @@ def _prove(source: Source, labels: Labels) -> None:
 
 
 def _copy_records(sources: Sequence[Source], folder: Path) -> None:
-    for source in sources:
+    (folder / "records").mkdir()
+
+    def copy(source: Source) -> None:
         target = folder / "records" / source.record.record_id
-        target.mkdir(parents=True)
+        target.mkdir()
         for name in ("record.json", *source.record.sizes):
             # Several times as fast for small files as shutil, which looks at their attributes first.
             (target / name).write_bytes((source.folder / name).read_bytes())
+
+    in_threads(copy, sources)
 
 
 def _check_ours(out: Path) -> None:
@@ -175,6 +180,18 @@ def _check_ours(out: Path) -> None:
         raise RunError(
             f"{out} exists and has no {INDEX}, so it is no leaderboard; give a new or an empty folder"
         )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage: there is little, and thousands of records would be looked through again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -7,8 +7,11 @@ is the same: of the records, of the code, of the options, and of the leaderboard
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +21,9 @@ from asdbench import Config, write_json
 from asdbench_leaderboards.board.schema import INDEX, BoardIndex
 from asdbench_leaderboards.board.sources import record_folders
 
+A = TypeVar("A")
+B = TypeVar("B")
+BATCH = 100
 CODE = ("*.py", "*.html", "*.css", "*.js", "*.csv")
 
 
@@ -38,15 +44,16 @@ def inputs_of(places: Sequence[Path], options: Mapping[str, object]) -> str:
         OSError: A file cannot be read.
     """
     digest = hashlib.sha256(msgspec.json.encode(options, order="sorted"))
-    for name, content in (*_code(), *_inputs(places)):
-        # The length keeps one file's end and the next one's beginning apart.
-        digest.update(f"\n{name} {len(content)}\n".encode() + hashlib.sha256(content).digest())
+    named = [*_code(), *_inputs(places)]
+    hashes = in_threads(_sha256, [file for _, file in named])
+    for (name, _), each in zip(named, hashes, strict=True):
+        digest.update(f"\n{name} {each}".encode())
     return digest.hexdigest()
 
 
 def remember(out: Path, *, cache: Path, inputs: str) -> None:
     """Remember that the leaderboard in ``out`` was built from these inputs."""
-    write_json(_file(out, cache), Remembered(inputs=inputs, index=_sha256(out / INDEX)))
+    write_json(_file(out, cache), Remembered(inputs=inputs, index=_sha256(str(out / INDEX))))
 
 
 def unchanged(out: Path, *, cache: Path, inputs: str) -> BoardIndex | None:
@@ -64,34 +71,51 @@ def unchanged(out: Path, *, cache: Path, inputs: str) -> BoardIndex | None:
 
 def hashes_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file but the index by its path in a folder."""
-    return {
-        file.relative_to(folder).as_posix(): _sha256(file)
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / INDEX
-    }
+    # Strings instead of paths, which for tens of thousands of files take longer than the hashes.
+    root = str(folder)
+    files = sorted(f"{place}/{name}" for place, _, names in os.walk(root) for name in names)
+    names = [file[len(root) + 1 :].replace(os.sep, "/") for file in files]
+    found = dict(zip(names, in_threads(_sha256, files), strict=True))
+    return {name: each for name, each in found.items() if name != INDEX}
+
+
+def in_threads(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
+    """Return the result of some work for each thing, in order; files are read and hashed side by side.
+
+    Raises:
+        Exception: What the work raises for the first thing that it fails for.
+    """
+    # In batches: handing over a single file takes as long as hashing it.
+    batches = [things[start : start + BATCH] for start in range(0, len(things), BATCH)]
+    with ThreadPoolExecutor() as pool:
+        done = pool.map(lambda batch: [work(thing) for thing in batch], batches)
+        return [result for results in done for result in results]
 
 
 def _file(out: Path, cache: Path) -> Path:
     return cache / "boards" / f"{hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]}.json"
 
 
-def _code() -> Iterator[tuple[str, bytes]]:
+def _code() -> Iterator[tuple[str, str]]:
     for package in (asdbench, asdbench_leaderboards):
         root = Path(str(package.__file__)).parent
         for file in sorted(file for pattern in CODE for file in root.rglob(pattern)):
-            yield file.relative_to(root).as_posix(), file.read_bytes()
+            yield file.relative_to(root).as_posix(), str(file)
 
 
-def _inputs(places: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+def _inputs(places: Sequence[Path]) -> Iterator[tuple[str, str]]:
     for number, place in enumerate(places):
         folders = record_folders(place)
-        files = [file for folder in folders for file in sorted(folder.iterdir())]
+        for folder in folders:
+            with os.scandir(folder) as entries:
+                files = sorted((entry.name, entry.path) for entry in entries)
+            yield from ((f"{number} {folder.name}/{name}", path) for name, path in files)
         # Why a method failed stands in the documents of its runs, beside the records.
         runs = {folder.parent.parent / "runs" for folder in folders} | {place / "runs"}
-        files += sorted(file for folder in runs for file in folder.glob("*.json"))
-        for file in files:
-            yield f"{number} {file.parent.name}/{file.name}", file.read_bytes()
+        for file in sorted(file for folder in runs for file in folder.glob("*.json")):
+            yield f"{number} runs/{file.name}", str(file)
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _sha256(file: str) -> str:
+    with Path(file).open("rb", buffering=0) as content:
+        return hashlib.sha256(content.read()).hexdigest()
