@@ -83,7 +83,9 @@ def _built(
     in_threads(check_scores, sources)
     for source in sources if labels is not None else ():
         _prove(source, labels)
-    recomputed = frozenset(folders) if labels else frozenset()
+    recomputed = frozenset(
+        source.record.record_id for source in sources if labels and labels.found(source.record)[0] is not None
+    )
     boards = [
         with_ranks(board, folders, limit=ranked)
         for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)

@@ -89,6 +89,7 @@ def verify(folder: Path, *, data_root: Path, cache: Path, as_json: bool) -> int:
 
     The figures follow from the published scores of single items and the labels of the public dataset, which must be under
     the data root unless it is generated. A changed score, label, figure or file is named; the exit status is then 1.
+    Without the dataset, only the figures are computed again, and what was not checked is named.
     """
     from asdbench_leaderboards.board.proof import Labels  # imports pandas
     from asdbench_leaderboards.board.verify import verify as verify_boards
@@ -101,9 +102,12 @@ def verify(folder: Path, *, data_root: Path, cache: Path, as_json: bool) -> int:
     else:
         lines = [
             *(f"note: {note}" for note in found.notes),
+            *(f"NOT CHECKED: {what}" for what in found.unchecked),
             *(f"wrong: {problem}" for problem in found.problems),
         ]
         end = "everything agrees" if found.ok else f"{len(found.problems)} problems"
+        if found.unchecked:
+            end += f"; the labels of {len(found.unchecked)} records were NOT CHECKED"
         lines.append(
             f"{found.boards} boards, {found.records} records, {found.figures:,} figures computed again: {end}"
         )

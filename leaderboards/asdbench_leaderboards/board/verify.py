@@ -37,6 +37,8 @@ class Verification(Config, frozen=True, kw_only=True):
     """Values that were computed again."""
     problems: list[str]
     """What is wrong, with file and field."""
+    unchecked: list[str]
+    """What could not be checked here and why: labels of datasets that are not under the data root."""
     notes: list[str]
     """What differs here without being wrong, for example versions of plugins."""
 
@@ -50,6 +52,7 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
     index = _read(folder / INDEX, BoardIndex)
     problems = list(_file_problems(folder, index))
     notes: dict[str, None] = {}
+    unchecked: dict[str, None] = {}
     sources: list[Source] = []
     for place in record_folders(folder) if (folder / "records").is_dir() else ():
         try:
@@ -60,6 +63,11 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
         except (AsdbenchError, ValueError) as error:  # ValueError: pandas cannot read the table
             problems.append(f"{place}: {error}")
             continue
+        public, why = labels.found(method.record)
+        if public is None:
+            unchecked[
+                f"labels, items and the hash of the data of {place}, since they are not here: {why}"
+            ] = None
         notes |= dict.fromkeys(_version_notes(method.record, labels.registry))
         sources.append(source)
     problems += _all_board_problems(folder, index, sources=sources)
@@ -70,6 +78,7 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
         records=len(sources),
         figures=sum(len(source.record.results) for source in sources),
         problems=list(dict.fromkeys(problems)),
+        unchecked=list(unchecked),
         notes=list(notes),
     )
 
