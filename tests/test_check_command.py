@@ -176,6 +176,7 @@ def test_a_single_seed_and_a_baseline_without_times_are_not_over_interpreted() -
     assert times_of(check_run(with_times([190.0], [1.0]), alone)) == {"fit time": False, "score time": False}
     assert times_of(check_run(with_times([230.0], [1.0]), alone)) == {"fit time": True, "score time": False}
     assert times_of(check_run(with_times([900.0]), baseline_of(document_of(values_of())))) == {}
+    assert not check_run(with_times([900.0], [1.0]), alone, times=False).failed
 
 
 def test_times_of_equal_work_are_rarely_called_worse() -> None:

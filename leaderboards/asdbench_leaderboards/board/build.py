@@ -81,8 +81,9 @@ def _built(
     sources = read_sources(places)
     folders = {source.record.record_id: source.folder for source in sources}
     in_threads(check_scores, sources)
-    for source in sources if labels is not None else ():
-        _prove(source, labels)
+    if labels is not None:
+        for source in sources:
+            _prove(source, labels)
     recomputed = frozenset(
         source.record.record_id for source in sources if labels and labels.found(source.record)[0] is not None
     )

@@ -10,13 +10,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-import asdbench
-import asdbench_leaderboards
 from asdbench import Config, write_json
 from asdbench_leaderboards.board.schema import INDEX, BoardIndex
 from asdbench_leaderboards.board.sources import record_folders
@@ -24,6 +23,7 @@ from asdbench_leaderboards.board.sources import record_folders
 A = TypeVar("A")
 B = TypeVar("B")
 BATCH = 100
+PACKAGES = ("asdbench", "asdbench_leaderboards")
 CODE = ("*.py", "*.html", "*.css", "*.js", "*.csv")
 
 
@@ -73,9 +73,9 @@ def hashes_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file but the index by its path in a folder."""
     # Strings instead of paths, which for tens of thousands of files take longer than the hashes.
     root = str(folder)
-    files = sorted(f"{place}/{name}" for place, _, names in os.walk(root) for name in names)
-    names = [file[len(root) + 1 :].replace(os.sep, "/") for file in files]
-    found = dict(zip(names, in_threads(_sha256, files), strict=True))
+    paths = sorted(f"{place}/{name}" for place, _, names in os.walk(root) for name in names)
+    names = [path[len(root) + 1 :].replace(os.sep, "/") for path in paths]
+    found = dict(zip(names, in_threads(_sha256, paths), strict=True))
     return {name: each for name, each in found.items() if name != INDEX}
 
 
@@ -97,8 +97,8 @@ def _file(out: Path, cache: Path) -> Path:
 
 
 def _code() -> Iterator[tuple[str, str]]:
-    for package in (asdbench, asdbench_leaderboards):
-        root = Path(str(package.__file__)).parent
+    for package in PACKAGES:
+        root = Path(str(files(package)))
         for file in sorted(file for pattern in CODE for file in root.rglob(pattern)):
             yield file.relative_to(root).as_posix(), str(file)
 
@@ -108,8 +108,8 @@ def _inputs(places: Sequence[Path]) -> Iterator[tuple[str, str]]:
         folders = record_folders(place)
         for folder in folders:
             with os.scandir(folder) as entries:
-                files = sorted((entry.name, entry.path) for entry in entries)
-            yield from ((f"{number} {folder.name}/{name}", path) for name, path in files)
+                found = sorted((entry.name, entry.path) for entry in entries)
+            yield from ((f"{number} {folder.name}/{name}", path) for name, path in found)
         # Why a method failed stands in the documents of its runs, beside the records.
         runs = {folder.parent.parent / "runs" for folder in folders} | {place / "runs"}
         for file in sorted(file for folder in runs for file in folder.glob("*.json")):

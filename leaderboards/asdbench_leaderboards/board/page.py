@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import jinja2
 import msgspec
+from markupsafe import Markup, escape
 
 from asdbench import RecordedMethod
 from asdbench_leaderboards.board import printed
@@ -104,6 +105,11 @@ def _by_place(row: Row) -> dict[tuple[str, str | None, str | None], object]:
     return {(figure.metric, figure.domain, figure.group): figure for figure in row.figures}
 
 
+def _breakable(text: str) -> Markup:
+    """Return a name, escaped, that a narrow column breaks after an underscore rather than within a word."""
+    return escape(text).replace("_", Markup("_<wbr>"))
+
+
 def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode()
 
@@ -120,6 +126,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "identity": id,
+        "breakable": _breakable,
         "value": value_of,
         "printed": printed_of,
         "difference": difference_of,

@@ -94,7 +94,7 @@ def groups_of(board: PrintedBoard, measure: PrintedMeasure) -> list[str | None]:
     return [*([None] if None in found else []), *sorted(group for group in found if group is not None)]
 
 
-def figure_at(row: PrintedRow, measure: PrintedMeasure, group: str | None) -> PrintedFigure | None:
+def figure_at(row: PrintedRow, measure: PrintedMeasure, *, group: str | None) -> PrintedFigure | None:
     """Return a number of a row; None: its source does not print it."""
     return next((each for each in row.figures if each.group == group and measure_of(each) == measure), None)
 
@@ -147,7 +147,7 @@ def markdown_of(board: PrintedBoard) -> str:
     rows = [
         [
             row.method,
-            *(printed_text(figure_at(row, main, group)) for group in groups),
+            *(printed_text(figure_at(row, main, group=group)) for group in groups),
             row.source,
             row.place,
             row.link,
@@ -245,7 +245,7 @@ def _ordered(board: PrintedBoard) -> list[PrintedRow]:
     sign = 1 if main.metric in LOWER_IS_BETTER else -1
 
     def key(row: PrintedRow) -> tuple[bool, float, str, str, str]:
-        figure = figure_at(row, main, None)
+        figure = figure_at(row, main, group=None)
         value = figure.value if figure else 0.0
         return figure is None, sign * value, row.method, row.source, row.place
 

@@ -27,9 +27,9 @@ LEAST_DEVIATION = 0.1
 """Of the logarithm of a time over seeds. Few seeds may agree by chance."""
 LONE_DEVIATION = 0.25
 """The same where a single seed shows none."""
-TIMES = 2
-"""Times of each method that are tested."""
 CostName = Literal["parameters", "flops", "fit time", "score time"]
+TIMES: tuple[CostName, ...] = ("fit time", "score time")
+"""Costs that are tested against their noise, both of each method."""
 
 
 class CostCheck(Config, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ def _time_check(
     # Welch's degrees of freedom; where a single seed stands in for a known deviation, they are infinite.
     inverse = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
     freedom = sum(parts) ** 2 / inverse if inverse > 0 else math.inf
-    noise = float(special.stdtrit(freedom, 1 - ALPHA / TIMES)) * math.sqrt(sum(parts))
+    noise = float(special.stdtrit(freedom, 1 - ALPHA / len(TIMES))) * math.sqrt(sum(parts))
     before, now = (float(np.exp(side.mean())) for side in sides)
     limit = before * max(TIME_RATIO, math.exp(noise))
     return CostCheck(method=method, cost=name, baseline=before, value=now, limit=limit, worse=now > limit)

@@ -20,7 +20,7 @@ from scipy import special
 
 from asdbench import Config, RunDocument, RunError
 from asdbench_leaderboards.regression.baseline import Baseline, MethodBaseline, Value, method_of
-from asdbench_leaderboards.regression.costs import ALPHA, CostCheck, costs_of
+from asdbench_leaderboards.regression.costs import ALPHA, TIMES, CostCheck, costs_of
 from asdbench_leaderboards.statistics.contrast import LOWER_IS_BETTER
 from asdbench_leaderboards.statistics.groups import holm
 from asdbench_leaderboards.statistics.pairwise import ROUNDING
@@ -68,13 +68,16 @@ class GateReport(Config, frozen=True, kw_only=True):
         return bool(self.missing) or any(worse)
 
 
-def check_run(document: RunDocument, baseline: Baseline, *, margin: float = 0.001) -> GateReport:
+def check_run(
+    document: RunDocument, baseline: Baseline, *, margin: float = 0.001, times: bool = True
+) -> GateReport:
     """Return a run beside its baseline; methods and seeds that only the run has are not looked at.
 
     Args:
         document: The run.
         baseline: The baseline.
         margin: Losses up to this size never count, within [0, 1].
+        times: Also compare the times to train and to score.
 
     Raises:
         RunError: The run is on other data or graded differently, so its values say nothing about a loss.
@@ -99,7 +102,7 @@ def check_run(document: RunDocument, baseline: Baseline, *, margin: float = 0.00
         ]
         shared = _shared(pairs)
         checks += [_check(before.method, pair, shared=shared[pair[0].metric]) for pair in pairs]
-        costs += costs_of(before, now)
+        costs += [each for each in costs_of(before, now) if times or each.cost not in TIMES]
     adjusted = holm([each.p for each in checks]).tolist()
     return GateReport(
         baseline=baseline.run,
