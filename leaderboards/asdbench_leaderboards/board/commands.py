@@ -141,6 +141,29 @@ def submit(record: Path, *, to: Path, data_root: Path, cache: Path, as_json: boo
         )
 
 
+@leaderboard.command(
+    epilog="Example: asdbench leaderboard export boards 1a2b --eval-results --dataset owner/benchmark --task auc"
+)
+@click.argument("folder", type=FOLDER)
+@click.argument("record")
+@click.option(
+    "--eval-results",
+    is_flag=True,
+    required=True,
+    help="As .eval_results YAML of Hugging Face, the only format.",
+)
+@click.option("--dataset", required=True, help="The benchmark on Hugging Face, owner/name.")
+@click.option("--task", required=True, help="A task of this benchmark.")
+@click.option("--source", default=None, help="Address of the published leaderboard.")
+def export(
+    folder: Path, *, record: str, eval_results: bool, dataset: str, task: str, source: str | None
+) -> None:
+    """Print the row of a RECORD of the leaderboard in FOLDER for another site."""
+    from asdbench_leaderboards.board.export import eval_results as as_eval_results  # imports pandas
+
+    click.echo(as_eval_results(folder, record, dataset=dataset, task=task, source=source), nl=False)
+
+
 @leaderboard.command(epilog="Example: asdbench leaderboard serve boards --port 8000")
 @click.argument("folder", type=FOLDER)
 @click.option(
