@@ -1,4 +1,4 @@
-"""Seconds and memory of ``asdbench leaderboard build`` from cold, for generated records.
+"""Seconds and memory of ``asdbench leaderboard build``, from cold and again without a change, for generated records.
 
 python benchmarks/boards_size.py 1000 10000
 """
@@ -83,6 +83,7 @@ def _record(number: int, *, size: int) -> MethodRecord:
 def measure(records: Path, site: Path) -> tuple[float, float, float]:
     """Return the seconds of a build in a new process, those of its computing, and its largest memory in MiB."""
     words = [sys.executable, "-m", "asdbench", "leaderboard", "build", str(records), "--out", str(site)]
+    words += ["--cache", str(site.with_name("cache"))]
     start = time.perf_counter()
     child = os.posix_spawn(sys.executable, words, os.environ)
     _, status, usage = os.wait4(child, 0)
@@ -96,8 +97,9 @@ def rows(counts: list[int]) -> Iterator[str]:
     for count in counts:
         with tempfile.TemporaryDirectory() as place:
             generate(Path(place) / "records", count)
-            seconds, computing, memory = measure(Path(place) / "records", Path(place) / "site")
-        yield f"{count:,} records: {seconds:.1f} s ({computing:.1f} s of computing), {memory:.0f} MiB"
+            for state in ("cold", "again"):
+                seconds, computing, memory = measure(Path(place) / "records", Path(place) / "site")
+                yield f"{count:,} records, {state}: {seconds:.1f} s ({computing:.1f} s of computing), {memory:.0f} MiB"
 
 
 if __name__ == "__main__":

@@ -11,15 +11,17 @@ from typing import Any
 import board_runs
 import jsonschema
 import make_schemas
+import msgspec
 import pytest
 import tiny
 from board_runs import content_of, edit_json, edit_table, only_board
 
-from asdbench import RunError, Selector, read_record
+from asdbench import MethodRecord, Recipe, RunError, Selector, read_record
 from asdbench.cli import status_of
 from asdbench_leaderboards.board.build import build
-from asdbench_leaderboards.board.rows import figure_of
-from asdbench_leaderboards.board.schema import Board, Row
+from asdbench_leaderboards.board.rows import figure_of, row_of
+from asdbench_leaderboards.board.schema import Board, Licences, Row
+from asdbench_leaderboards.board.sources import Source
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,33 @@ def test_a_row_holds_the_values_intervals_and_costs_of_its_record(results: Path,
     assert {group for _, group in expected} == {None, "fan", "valve"}
     assert (row.seeds, row.family, row.selection, row.complete) == ([1, 2], "baselines", "last", True)
     assert row.cost == record.method.cost
-    assert (row.licences.data, row.licences.code, row.pretraining) == ("CC0-1.0", "unknown", "unknown")
+    assert row.licences == Licences(code="MIT", weights="none", data="CC0-1.0")
+    assert row.pretraining == "none"
     assert row.verified == "claimed"
+
+
+def test_weights_from_a_file_and_plugins_of_others_are_not_called_untrained(results: Path) -> None:
+    record = read_record(record_of(results, "logmel_knn"))
+
+    def with_options(**options: str) -> MethodRecord:
+        recipe = record.method.recipe
+        assert isinstance(recipe, Recipe)
+        model = msgspec.structs.replace(recipe.model, options=options)
+        recipe = msgspec.structs.replace(recipe, model=model)
+        return msgspec.structs.replace(record, method=msgspec.structs.replace(record.method, recipe=recipe))
+
+    loaded = with_options(encoder="beats.pt", encoder_sha256="ab" * 32)
+    row = row_of(Source(folder=results, record=loaded))
+    assert row.pretraining == "unknown data: the weights with SHA-256 abababababababab"
+    assert row.licences.weights == "unknown"
+    assert (
+        row_of(Source(folder=results, record=with_options(encoder="", encoder_sha256=""))).pretraining
+        == "none"
+    )
+    plugins = [msgspec.structs.replace(each, distribution="other", licence="") for each in record.run.plugins]
+    run = msgspec.structs.replace(record.run, plugins=plugins)
+    row = row_of(Source(folder=results, record=msgspec.structs.replace(record, run=run)))
+    assert (row.pretraining, row.licences.code) == ("unknown", "unknown")
 
 
 def test_rows_are_ordered_by_the_main_metric_and_a_failed_method_comes_last(site: Path) -> None:

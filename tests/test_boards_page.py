@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import board_pages
 import pytest
 
-from asdbench_leaderboards.board.page import board_page, index_page, method_page
+from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
+from asdbench_leaderboards.board.printed import printed_boards
 
 if TYPE_CHECKING:
     from browsing import Watched
@@ -136,6 +137,23 @@ def test_a_link_keeps_filter_and_order_also_through_the_page_of_a_method(
 def test_a_link_with_unknown_values_shows_all_rows(watched: Watched, small: Path) -> None:
     watched.page.goto(address(small, "#family=%3Cb%3E&sort=999&measure=x&group=9;}"))
     assert len(shown(watched)) == 4
+
+
+def test_a_page_of_printed_numbers_sorts_and_filters(watched: Watched, tmp_path: Path) -> None:
+    [board] = [board for board in printed_boards() if board.name == "serial_oe-dcase2021-serial_oe"]
+    (tmp_path / "index.html").write_text(printed_page(board), "utf-8")
+    page = watched.page
+    page.goto((tmp_path / "index.html").as_uri())
+    assert len(watched.shown()) == len(board.rows) == 8
+    page.get_by_role("searchbox", name="Method").fill("proposed")
+    assert set(watched.shown()) == {"Proposed method"}
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_label("Machine").select_option(label="fan")
+    page.get_by_role("columnheader", name="fan").get_by_role("button").click()
+    cells = page.locator("#board tbody td.g:visible").all_text_contents()
+    assert cells == sorted(cells, reverse=True)
+    assert len(cells) == 8
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 def test_hostile_text_in_any_field_stays_text(watched: Watched, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import board_runs
 import pytest
 from board_runs import edit_json, edit_table, hash_again, only_board
 
-from asdbench import RunError, load_registry, read_record
+from asdbench import DataError, LabelledRows, MethodRecord, RunError, load_registry, read_record
 from asdbench.cli import status_of
 from asdbench_leaderboards.board.build import build
 from asdbench_leaderboards.board.proof import Labels
+from asdbench_leaderboards.board.submit import submit
 from asdbench_leaderboards.board.verify import Verification, verify
 
 
@@ -69,7 +70,7 @@ def test_an_untouched_leaderboard_agrees_on_every_figure(published: Path, labels
     figures = sum(len(read_record(file.parent).results) for file in published.glob("records/*/record.json"))
     assert figures == 28
     assert found == Verification(
-        ok=True, boards=1, records=2, figures=figures, problems=[], notes=found.notes
+        ok=True, boards=1, records=2, figures=figures, problems=[], unchecked=[], notes=found.notes
     )
     assert [note for note in found.notes if "toy" not in note] == []
     assert {row.verified for row in only_board(published).rows} == {"recomputed"}
@@ -194,9 +195,9 @@ def test_a_file_that_nobody_listed_and_a_missing_one_are_found(site: Path, label
 
 
 def test_another_version_of_the_schema_is_refused(site: Path, labels: Labels) -> None:
-    edit_json(site / "boards.json", lambda content: content.update(schema_version=2))
+    edit_json(site / "boards.json", lambda content: content.update(schema_version=1))
     with pytest.raises(
-        RunError, match=r"boards\.json: schema_version is 2, but this version of asdbench reads 1"
+        RunError, match=r"boards\.json: schema_version is 1, but this version of asdbench reads 2"
     ):
         verify(site, labels=labels)
 
@@ -221,3 +222,62 @@ def test_the_command_prints_problems_and_ends_with_one(
     assert "index.html: its SHA-256 is" in json.loads(capsys.readouterr().out)["problems"][0]
     assert status_of(["leaderboard", "verify", str(tmp_path)]) == 2
     assert "boards.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_changed_missing_or_added_printed_number_is_found(
+    published: Path, labels: Labels, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    build([published], out=site, printed=True)
+    hash_again(site)
+    assert [each for each in verify(site, labels=labels).problems if "printed" in each] == []
+
+    def edit(content: Any) -> None:
+        content["rows"][0]["figures"][0]["value"] += 1
+
+    changed = site / "printed" / "siren" / "board.json"
+    edit_json(changed, edit)
+    shutil.rmtree(site / "printed" / "rmis")
+    shutil.copytree(site / "printed" / "mimii-0db", site / "printed" / "mine")
+    index = json.loads((site / "boards.json").read_text("utf-8"))
+    index["files"] = {name: "" for name in index["files"] if "printed/rmis" not in name}
+    (site / "boards.json").write_text(json.dumps(index), "utf-8")
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert f"{changed} is not what the tables of printed numbers give" in found
+    assert f"{site / 'printed' / 'rmis'} is missing" in found
+    assert f"{site / 'printed' / 'mine'}: no table of this package has such a board" in found
+
+
+class NoData(Labels):
+    """Labels where no dataset was downloaded."""
+
+    def of(self, record: MethodRecord) -> LabelledRows:
+        raise DataError(f"{record.data.dataset} is missing; fetch it")
+
+
+@pytest.fixture
+def no_data(labels: Labels, tmp_path: Path) -> Labels:
+    return NoData(labels.registry, data_root=tmp_path, cache=tmp_path)
+
+
+def test_without_the_dataset_figures_are_checked_and_what_was_not_is_named(
+    site: Path, no_data: Labels
+) -> None:
+    found = verify(site, labels=no_data)
+    assert (found.ok, found.figures, len(found.unchecked)) == (True, 28, 2)
+    assert "labels, items and the hash of the data of " in found.unchecked[0]
+    assert "since they are not here: synthetic: synthetic is missing; fetch it" in found.unchecked[0]
+    edit_json(knn(site) / "record.json", lambda content: content["results"][0].update(value=0.123))
+    hash_again(site)
+    assert "results[0]" in problems_of(site, no_data)
+
+
+def test_without_the_dataset_nothing_is_called_recomputed_or_submitted(
+    results: Path, no_data: Labels, tmp_path: Path
+) -> None:
+    build([results], out=tmp_path / "site", labels=no_data)
+    assert {row.verified for row in only_board(tmp_path / "site").rows} == {"claimed"}
+    with pytest.raises(DataError, match="synthetic is missing"):
+        submit(knn(tmp_path / "site"), to=tmp_path / "sent", labels=no_data)
+    assert not (tmp_path / "sent").exists()

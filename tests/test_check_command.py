@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -146,6 +147,45 @@ def test_a_larger_model_is_a_failure_and_a_smaller_one_is_not() -> None:
     assert report.failed
 
 
+def with_times(fit: Sequence[float], score: Sequence[float] = (1.0, 1.1, 0.9)) -> RunDocument:
+    cost = msgspec.structs.replace(COST, fit_work=list(fit), score_work=list(score))
+    return document_of(values_of(), seeds=range(1, 1 + len(fit)), cost=cost)
+
+
+def times_of(report: GateReport) -> dict[str, bool]:
+    return {each.cost: each.worse for each in report.costs if each.cost.endswith("time")}
+
+
+def test_a_longer_training_is_a_failure_if_it_exceeds_margin_and_noise() -> None:
+    before = baseline_of(with_times([100.0, 110.0, 90.0]))
+    twice = check_run(with_times([200.0, 220.0, 180.0]), before)
+    assert times_of(twice) == {"fit time": True, "score time": False}
+    assert twice.failed
+    [fit] = [each for each in twice.costs if each.cost == "fit time"]
+    assert fit.value / fit.baseline == pytest.approx(2)
+    assert fit.limit / fit.baseline == pytest.approx(1.5), (
+        "the noise of these seeds is smaller than the margin"
+    )
+    assert not check_run(with_times([140.0, 150.0, 130.0]), before).failed, "within the margin"
+    noisy = baseline_of(with_times([20.0, 110.0, 300.0]))
+    assert not check_run(with_times([200.0, 220.0, 180.0]), noisy).failed, "within the noise of the baseline"
+
+
+def test_a_single_seed_and_a_baseline_without_times_are_not_over_interpreted() -> None:
+    alone = baseline_of(with_times([100.0], [1.0]))
+    assert times_of(check_run(with_times([190.0], [1.0]), alone)) == {"fit time": False, "score time": False}
+    assert times_of(check_run(with_times([230.0], [1.0]), alone)) == {"fit time": True, "score time": False}
+    assert times_of(check_run(with_times([900.0]), baseline_of(document_of(values_of())))) == {}
+    assert not check_run(with_times([900.0], [1.0]), alone, times=False).failed
+
+
+def test_times_of_equal_work_are_rarely_called_worse() -> None:
+    rng = np.random.default_rng(0)
+    reruns = [with_times(*np.exp(rng.normal(0, 0.3, (2, 3))).tolist()) for _ in range(201)]
+    alarms = [check_run(after, baseline_of(before)).failed for before, after in itertools.pairwise(reruns)]
+    assert np.mean(alarms) <= 0.05
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -213,7 +253,7 @@ def test_the_command_writes_a_baseline_and_fails_with_status_3(tmp_path: Path, c
     [line] = [line.split() for line in text.splitlines() if " pump " in line]
     assert line[:6] == ["knn", "pump", "auc", "85.00", "80.00", "-5.00"]
     assert line[-1] == "WORSE"
-    assert "knn: 6,000 flops, in the baseline 5,000: WORSE" in text
+    assert "knn: flops 6,000, in the baseline 5,000, at most 5,050 allowed: WORSE" in text
     assert text.endswith(": 3 failures\n")
     assert status_of([*words, "--margin", "10", "--json"]) == 3  # the larger model still is one
     report = capsys.readouterr().out

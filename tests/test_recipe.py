@@ -394,6 +394,7 @@ COMPUTES_NOTHING = {
     "asdbench.core.info",
     "asdbench.data.dataset",
     "asdbench.errors",
+    "asdbench.jobs.reference",
     "asdbench.messages.jobs",
     "asdbench.messages.progress",
     "asdbench.messages.results",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from made_runs import data_of, recipe_of, run_info, summary_of
 
-from asdbench import Cost, MethodRecord, RecordedMethod, ResultRow
+from asdbench import Cost, MethodRecord, RecordedMethod, ResultRow, write_json
 from asdbench_leaderboards.board.schema import Board, BoardEntry, Figure, Licences, Protocol, Row
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ def large_board(size: int, *, machines: int) -> Board:
 
 def entry(board: Board) -> BoardEntry:
     """The entry of a board in the index."""
-    return BoardEntry(name=board.name, title=board.title, kind=board.kind, rows=len(board.rows), failures=0)
+    return BoardEntry(name=board.name, title=board.title, rows=len(board.rows), failures=0)
 
 
 def method() -> RecordedMethod:
@@ -156,6 +157,17 @@ def method() -> RecordedMethod:
         scores={}, environments={}, sizes={},
     )  # fmt: skip
     return RecordedMethod(label="alpha", record=record, items=items)
+
+
+def write_method(folder: Path, name: str = "ab12") -> Path:
+    """Write the record of ``method`` into a folder of records; return its own folder."""
+    made = method()
+    place = folder / name
+    place.mkdir(parents=True)
+    made.items.to_parquet(place / "items.parquet", index=False)
+    sizes = {"items.parquet": (place / "items.parquet").stat().st_size}
+    write_json(place / "record.json", msgspec.structs.replace(made.record, record_id=name, sizes=sizes))
+    return place
 
 
 def result(machine: str | None) -> ResultRow:

@@ -13,7 +13,7 @@ import msgspec
 from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
 from asdbench.runs.status import RunStatus
-from asdbench_leaderboards.board.schema import Board, BoardIndex
+from asdbench_leaderboards.board.schema import Board, BoardIndex, PrintedBoard
 from asdbench_leaderboards.regression.baseline import Baseline
 from asdbench_leaderboards.regression.gate import GateReport
 from asdbench_leaderboards.statistics.compare import Comparison
@@ -27,6 +27,7 @@ TYPES: dict[str, type] = {
     "compare": Comparison,
     "board": Board,
     "boards": BoardIndex,
+    "printed_board": PrintedBoard,
     "baseline": Baseline,
     "check": GateReport,
 }

@@ -30,12 +30,13 @@ Kind = Literal[
     "hashes",
     "recipes",
     "measures",
+    "boards",
     "licences",
     "temporary",
     "downloads",
 ]
 DAY_S = 86400.0
-SMALL = ("hashes", "recipes", "measures")
+SMALL = ("hashes", "recipes", "measures", "boards")
 """Small files that cost little to make again, and are removed when they were not used for ``SMALL_DAYS``."""
 SMALL_DAYS = 30
 CHANGED = "made by code that has changed"
@@ -89,6 +90,7 @@ def contents(cache: Path) -> list[Piece]:
         "hashes": "hashes-*.json",
         "recipes": "recipes/*.json",
         "measures": "measures/*.json",
+        "boards": "boards/*.json",
         "licences": "licences.json",
     }
     return [

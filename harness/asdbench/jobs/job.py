@@ -25,6 +25,7 @@ from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
 from asdbench.jobs.probe import RECOGNISES, RULE, depends_on_batch, recognises
 from asdbench.jobs.pseudo import imitated
+from asdbench.jobs.reference import reference_ms
 from asdbench.messages.isolation import Isolated
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import OnProgress, Progress, ignore_progress
@@ -247,4 +248,6 @@ def _table(spec: JobSpec, scores: NDArray[np.float64], *, role: str, epoch: int)
 def _usage(spec: JobSpec, seconds: float) -> Usage:
     on_device = torch.cuda.max_memory_allocated() if spec.device.startswith("cuda") else 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-    return Usage(seconds=seconds, peak_memory_bytes=peak, peak_device_bytes=on_device)
+    # Work on the CPU says nothing about times on a GPU.
+    reference = reference_ms() if spec.device == "cpu" else None
+    return Usage(seconds=seconds, peak_memory_bytes=peak, peak_device_bytes=on_device, reference_ms=reference)

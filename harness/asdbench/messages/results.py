@@ -17,6 +17,8 @@ class Usage(Config, frozen=True, kw_only=True):
     """Largest resident memory of the process."""
     peak_device_bytes: int = 0
     """Largest memory that torch allocated on the GPU; 0 on a CPU."""
+    reference_ms: float | None = None
+    """Milliseconds of a fixed piece of work in the same process; None: on a GPU, or measured by an older version."""
 
 
 class FitRecord(Config, frozen=True, kw_only=True):

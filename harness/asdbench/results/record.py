@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from asdbench.core.config import Config
 from asdbench.core.files import sizes_of, write_json
 from asdbench.errors import NothingToDraw, RunError, unknown
 from asdbench.messages.insights import Asked
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 LATEST = "latest"
 TABLES = ("items", "validation", "held")
-T = TypeVar("T", bound=Config)
+T = TypeVar("T", MethodRecord, RunDocument)
 _log = logging.getLogger(__name__)
 
 
@@ -268,10 +267,17 @@ def decode(text: bytes, kind: type[T]) -> T:
         msgspec.MsgspecError: The text is not JSON, or does not fit the schema.
         RunError: Its schema version is not supported.
     """
-    # The version is read on its own first, since the full type refuses unknown and missing fields.
-    version = msgspec.json.decode(text, type=_Versioned).schema_version
-    if version == SCHEMA_VERSION:
-        return msgspec.json.decode(text, type=kind)
+    try:
+        found = msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError:
+        # Of another version, or damaged: its version alone decides what is said about it.
+        version = msgspec.json.decode(text, type=_Versioned).schema_version
+        if version == SCHEMA_VERSION:
+            raise
+    else:
+        version = found.schema_version
+        if version == SCHEMA_VERSION:
+            return found
     upgrade = UPGRADES.get((version, kind.__name__))
     if upgrade is None:
         raise RunError(

@@ -114,7 +114,35 @@ def cost_of(evaluation: Evaluation) -> Cost | None:
         flops=sum(max(found.fit.flops for found in cases) for cases in models.values()),
         peak_memory_bytes=max(usage.peak_memory_bytes for usage in usages),
         peak_device_bytes=max(fit.usage.peak_device_bytes for fit in fits),
+        fit_work=_each_seed(evaluation.seeds, lambda seed: _fit_work(_of_seed(finished, seed))),
+        score_work=_each_seed(
+            evaluation.seeds,
+            lambda seed: _sum(_score_ms(_of_seed(cases, seed), _score_work) for cases in members.values()),
+        ),
     )
+
+
+def _each_seed(seeds: Sequence[int], work_of: Callable[[int], float | None]) -> list[float]:
+    """Return a value for each seed; none at all if that of a seed is unknown."""
+    found = [work_of(seed) for seed in seeds]
+    known = [work for work in found if work is not None]
+    return known if len(known) == len(found) else []
+
+
+def _of_seed(finished: Sequence[Finished], seed: int) -> list[Finished]:
+    return [found for found in finished if found.case.seed == seed]
+
+
+def _fit_work(finished: Sequence[Finished]) -> float | None:
+    """Return the training time as a multiple of the reference work; None: it was not measured for every model."""
+    usages = {found.fit.model_id: found.fit.usage for found in finished}.values()
+    works = [1000 * usage.seconds / usage.reference_ms for usage in usages if usage.reference_ms]
+    return sum(works) if works and len(works) == len(usages) else None
+
+
+def _score_work(score: ScoreRecord) -> float | None:
+    reference = score.usage.reference_ms
+    return score.ms_per_item / reference if reference else None
 
 
 def _score_ms(cases: Sequence[Finished], time_of: Callable[[ScoreRecord], float | None]) -> float | None:

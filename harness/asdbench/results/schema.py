@@ -43,6 +43,8 @@ class PluginOrigin(Config, frozen=True, kw_only=True):
     version: str
     source_hash: str | None = None
     """Hash of its code; None for a method or an ensemble, whose recipe is in the record."""
+    licence: str = ""
+    """Licence of the code of a method or an ensemble; empty: not recorded."""
     libraries: dict[str, str] = {}
     """Versions of the libraries its distribution requires; empty for asdbench, whose own are in the environment."""
 
@@ -177,6 +179,11 @@ class Cost(Config, frozen=True, kw_only=True):
     """Largest resident memory of any job."""
     peak_device_bytes: int
     """Largest GPU memory of any training; 0 on a CPU."""
+    fit_work: list[float] = []
+    """Time to train all units, for each seed, as a multiple of a fixed piece of work in the same processes, which makes
+    processors comparable; empty: not measured."""
+    score_work: list[float] = []
+    """Time per test item, for each seed, as a multiple of the same work; empty: not measured."""
 
 
 class Confusion(Config, frozen=True, kw_only=True):

@@ -74,5 +74,14 @@ def _origin(registry: Registry, kind: Kind, *, name: str) -> PluginOrigin:
         distribution=owner.distribution,
         version=owner.version,
         source_hash=None if kind in RUN else registry.source_hash(kind, name),
+        licence=_licence(registry, kind, name=name),
         libraries={} if ours else required_by(owner.distribution),
     )
+
+
+def _licence(registry: Registry, kind: Kind, *, name: str) -> str:
+    """Return the licence of the code of a method or an ensemble; empty for anything else."""
+    if kind not in RUN:
+        return ""
+    offered = registry.method(name) if kind == "method" else registry.ensemble(name)
+    return (offered.licence if offered else "") or registry.owner(kind, name).licence

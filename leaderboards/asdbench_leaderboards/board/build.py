@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import gc
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,22 @@ import msgspec
 from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
 from asdbench_leaderboards.board.items import check_scores
-from asdbench_leaderboards.board.page import board_page, index_page, method_page
+from asdbench_leaderboards.board.memory import hashes_of, in_threads, inputs_of, remember, unchanged
+from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
+from asdbench_leaderboards.board.printed import csv_of as printed_csv
+from asdbench_leaderboards.board.printed import markdown_of as printed_markdown
+from asdbench_leaderboards.board.printed import printed_boards
 from asdbench_leaderboards.board.proof import Labels, record_problems
 from asdbench_leaderboards.board.ranking import RANKED, with_ranks
-from asdbench_leaderboards.board.schema import INDEX, Board, BoardEntry, BoardIndex
+from asdbench_leaderboards.board.schema import (
+    INDEX,
+    PRINTED,
+    Board,
+    BoardEntry,
+    BoardIndex,
+    PrintedBoard,
+    PrintedEntry,
+)
 from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
 from asdbench_leaderboards.board.tables import csv_of, markdown_of
 
@@ -32,6 +44,8 @@ def build(
     pages: int = PAGES,
     ranked: int = RANKED,
     labels: Labels | None = None,
+    printed: bool = False,
+    cache: Path | None = None,
 ) -> BoardIndex:
     """Build the leaderboards of some records in ``out``; a leaderboard that is there is replaced if nothing is wrong.
 
@@ -41,19 +55,38 @@ def build(
         pages: How many methods of each board get a page of their own.
         ranked: How many methods of each board are ranked in groups, the best ones.
         labels: Given, every figure is computed again from the scores and these labels before anything is written.
+        printed: Add the boards of printed numbers, apart from the measured ones.
+        cache: Remembers the build: the next one from the same bytes leaves ``out`` as it is. It is not used where labels
+            are given, since they are not in the records.
 
     Raises:
         RunError: A record is damaged, contradicts another or its own scores and labels, or ``out`` holds something
             else than leaderboards.
     """
     _check_ours(out)
+    options = {"pages": pages, "ranked": ranked, "printed": printed}
+    inputs = inputs_of(places, options) if cache and labels is None else ""
+    if cache and inputs and (before := unchanged(out, cache=cache, inputs=inputs)):
+        return before
+    with _uncollected():
+        index = _built(places, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
+    if cache and inputs:
+        remember(out, cache=cache, inputs=inputs)
+    return index
+
+
+def _built(
+    places: Sequence[Path], *, out: Path, pages: int, ranked: int, labels: Labels | None, printed: bool
+) -> BoardIndex:
     sources = read_sources(places)
     folders = {source.record.record_id: source.folder for source in sources}
-    for source in sources:
-        check_scores(source)
-        if labels is not None:
+    in_threads(check_scores, sources)
+    if labels is not None:
+        for source in sources:
             _prove(source, labels)
-    recomputed = frozenset(folders) if labels else frozenset()
+    recomputed = frozenset(
+        source.record.record_id for source in sources if labels and labels.found(source.record)[0] is not None
+    )
     boards = [
         with_ranks(board, folders, limit=ranked)
         for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)
@@ -63,13 +96,18 @@ def build(
         for board in boards:
             _write_board(board, temporary / board.name, folders=folders, pages=pages)
         entries = [_entry(board) for board in boards]
-        (temporary / "index.html").write_text(index_page(entries), "utf-8")
-        index = BoardIndex(boards=entries, files=_hashes(temporary))
+        others = (
+            [_write_printed(board, temporary / PRINTED / board.name) for board in printed_boards()]
+            if printed
+            else []
+        )
+        (temporary / "index.html").write_text(index_page(entries, others), "utf-8")
+        index = BoardIndex(boards=entries, printed=others, files=hashes_of(temporary))
         (temporary / INDEX).write_bytes(json_of(index))
     return index
 
 
-def json_of(value: BoardIndex | Board) -> bytes:
+def json_of(value: BoardIndex | Board | PrintedBoard) -> bytes:
     """Return a board or an index as its file holds it."""
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
@@ -91,11 +129,32 @@ def _write_board(board: Board, folder: Path, *, folders: dict[str, Path], pages:
     (folder / "board.md").write_text(markdown_of(board), "utf-8")
 
 
+def _write_printed(board: PrintedBoard, folder: Path) -> PrintedEntry:
+    folder.mkdir(parents=True)
+    for name, content in printed_files(board).items():
+        (folder / name).write_bytes(content)
+    return printed_entry(board)
+
+
+def printed_entry(board: PrintedBoard) -> PrintedEntry:
+    """Return how the list of a folder names a board of printed numbers."""
+    figures = sum(len(row.figures) for row in board.rows)
+    return PrintedEntry(name=board.name, title=board.title, rows=len(board.rows), figures=figures)
+
+
+def printed_files(board: PrintedBoard) -> dict[str, bytes]:
+    """Return the content of the files of a board of printed numbers by name."""
+    return {
+        "board.json": json_of(board),
+        "board.csv": printed_csv(board).encode(),
+        "board.md": printed_markdown(board).encode(),
+        "index.html": printed_page(board).encode(),
+    }
+
+
 def _entry(board: Board) -> BoardEntry:
     failures = sum(row.failure is not None for row in board.rows)
-    return BoardEntry(
-        name=board.name, title=board.title, kind=board.kind, rows=len(board.rows), failures=failures
-    )
+    return BoardEntry(name=board.name, title=board.title, rows=len(board.rows), failures=failures)
 
 
 def _prove(source: Source, labels: Labels) -> None:
@@ -106,20 +165,16 @@ def _prove(source: Source, labels: Labels) -> None:
 
 
 def _copy_records(sources: Sequence[Source], folder: Path) -> None:
-    for source in sources:
+    (folder / "records").mkdir()
+
+    def copy(source: Source) -> None:
         target = folder / "records" / source.record.record_id
-        target.mkdir(parents=True)
+        target.mkdir()
         for name in ("record.json", *source.record.sizes):
-            shutil.copyfile(source.folder / name, target / name)
+            # Several times as fast for small files as shutil, which looks at their attributes first.
+            (target / name).write_bytes((source.folder / name).read_bytes())
 
-
-def _hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file by its path in a folder."""
-    return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+    in_threads(copy, sources)
 
 
 def _check_ours(out: Path) -> None:
@@ -128,6 +183,18 @@ def _check_ours(out: Path) -> None:
         raise RunError(
             f"{out} exists and has no {INDEX}, so it is no leaderboard; give a new or an empty folder"
         )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage: there is little, and thousands of records would be looked through again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -42,6 +42,11 @@ def leaderboard() -> None:
     is_flag=True,
     help="First compute every figure again from the scores of items and the labels of the public dataset.",
 )
+@click.option(
+    "--printed",
+    is_flag=True,
+    help="Also publish the numbers that papers and repositories print, on boards of their own.",
+)
 @data_options
 @json_option
 def build(
@@ -51,6 +56,7 @@ def build(
     pages: int,
     ranked: int,
     recompute: bool,
+    printed: bool,
     data_root: Path,
     cache: Path,
     as_json: bool,
@@ -65,7 +71,9 @@ def build(
 
     labels = Labels(load_registry(), data_root=data_root, cache=cache) if recompute else None
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
-        index = build_boards(records, out=out, pages=pages, ranked=ranked, labels=labels)
+        index = build_boards(
+            records, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed, cache=cache
+        )
     if as_json:
         print_json(index)
     else:
@@ -81,6 +89,7 @@ def verify(folder: Path, *, data_root: Path, cache: Path, as_json: bool) -> int:
 
     The figures follow from the published scores of single items and the labels of the public dataset, which must be under
     the data root unless it is generated. A changed score, label, figure or file is named; the exit status is then 1.
+    Without the dataset, only the figures are computed again, and what was not checked is named.
     """
     from asdbench_leaderboards.board.proof import Labels  # imports pandas
     from asdbench_leaderboards.board.verify import verify as verify_boards
@@ -93,9 +102,12 @@ def verify(folder: Path, *, data_root: Path, cache: Path, as_json: bool) -> int:
     else:
         lines = [
             *(f"note: {note}" for note in found.notes),
+            *(f"NOT CHECKED: {what}" for what in found.unchecked),
             *(f"wrong: {problem}" for problem in found.problems),
         ]
         end = "everything agrees" if found.ok else f"{len(found.problems)} problems"
+        if found.unchecked:
+            end += f"; the labels of {len(found.unchecked)} records were NOT CHECKED"
         lines.append(
             f"{found.boards} boards, {found.records} records, {found.figures:,} figures computed again: {end}"
         )
@@ -129,6 +141,29 @@ def submit(record: Path, *, to: Path, data_root: Path, cache: Path, as_json: boo
         )
 
 
+@leaderboard.command(
+    epilog="Example: asdbench leaderboard export boards 1a2b --eval-results --dataset owner/benchmark --task auc"
+)
+@click.argument("folder", type=FOLDER)
+@click.argument("record")
+@click.option(
+    "--eval-results",
+    is_flag=True,
+    required=True,
+    help="As .eval_results YAML of Hugging Face, the only format.",
+)
+@click.option("--dataset", required=True, help="The benchmark on Hugging Face, owner/name.")
+@click.option("--task", required=True, help="A task of this benchmark.")
+@click.option("--source", default=None, help="Address of the published leaderboard.")
+def export(
+    folder: Path, *, record: str, eval_results: bool, dataset: str, task: str, source: str | None
+) -> None:
+    """Print the row of a RECORD of the leaderboard in FOLDER for another site."""
+    from asdbench_leaderboards.board.export import eval_results as as_eval_results  # imports pandas
+
+    click.echo(as_eval_results(folder, record, dataset=dataset, task=task, source=source), nl=False)
+
+
 @leaderboard.command(epilog="Example: asdbench leaderboard serve boards --port 8000")
 @click.argument("folder", type=FOLDER)
 @click.option(
@@ -144,9 +179,14 @@ def serve(folder: Path, *, port: int) -> None:
 
 
 def _listed(index: BoardIndex, *, out: Path) -> str:
+    from asdbench_leaderboards.board.schema import PRINTED
+
     lines = [
         f"{out / board.name}: {board.title}, {board.rows} methods"
         + (f", {board.failures} without a result" if board.failures else "")
         for board in index.boards
     ]
+    if index.printed:
+        figures = sum(board.figures for board in index.printed)
+        lines.append(f"{out / PRINTED}: {len(index.printed)} boards of {figures:,} printed numbers")
     return "\n".join([*lines, f"open {out / 'index.html'}"])

@@ -6,13 +6,16 @@ import functools
 from collections.abc import Sequence
 
 import jinja2
+from markupsafe import Markup, escape
 
 from asdbench import RecordedMethod
+from asdbench_leaderboards.board import printed
 from asdbench_leaderboards.board.curves import SIZE, panels_of
 from asdbench_leaderboards.board.rows import figure_of
-from asdbench_leaderboards.board.schema import Board, BoardEntry, Row
+from asdbench_leaderboards.board.schema import Board, BoardEntry, PrintedBoard, PrintedEntry, Row
 from asdbench_leaderboards.board.tables import (
     SELECTIONS,
+    SHOWN,
     costs_of,
     difference_of,
     flags_of,
@@ -24,9 +27,9 @@ from asdbench_leaderboards.cells import metric_name, percent
 from asdbench_leaderboards.html import as_json, environment_of, render
 
 
-def index_page(boards: Sequence[BoardEntry]) -> str:
-    """Return the page that lists the boards of a folder."""
-    return _render("index.html", boards=boards)
+def index_page(boards: Sequence[BoardEntry], others: Sequence[PrintedEntry] = ()) -> str:
+    """Return the page that lists the boards of a folder, measured and printed ones apart."""
+    return _render("index.html", boards=boards, printed=others)
 
 
 def board_page(board: Board, *, paged: frozenset[str]) -> str:
@@ -36,9 +39,11 @@ def board_page(board: Board, *, paged: frozenset[str]) -> str:
         board: The board.
         paged: Records of the methods that have a page of their own.
     """
+    shown = board.rows[:SHOWN]
     return _render(
         "board.html",
         board=board,
+        rows=shown,
         paged=paged,
         measures=measures_of(board),
         families=sorted({row.family for row in board.rows}),
@@ -46,7 +51,31 @@ def board_page(board: Board, *, paged: frozenset[str]) -> str:
         verified=sorted({row.verified for row in board.rows}),
         has_printed=any(figure.printed is not None for row in board.rows for figure in row.figures),
         has_ranks=any(row.rank is not None for row in board.rows),
-        figures={id(row): _by_place(row) for row in board.rows},
+        figures={id(row): _by_place(row) for row in shown},
+    )
+
+
+def printed_page(board: PrintedBoard) -> str:
+    """Return the page of a board of printed numbers."""
+    measures = printed.measures_of(board)
+    groups = sorted({each.group for row in board.rows for each in row.figures if each.group is not None})
+    places = [None, *groups]
+    return _render(
+        "printed.html",
+        board=board,
+        measures=measures,
+        groups=groups,
+        sources=sorted({row.source for row in board.rows}),
+        columns=[
+            (measure, number, group, places.index(group))
+            for number, measure in enumerate(measures)
+            for group in printed.groups_of(board, measure)
+        ],
+        figures={
+            id(row): {(printed.measure_of(each), each.group): each for each in row.figures}
+            for row in board.rows
+        },
+        remarks=printed.remarks_of(board),
     )
 
 
@@ -71,11 +100,17 @@ def _by_place(row: Row) -> dict[tuple[str, str | None, str | None], object]:
     return {(figure.metric, figure.domain, figure.group): figure for figure in row.figures}
 
 
+def _breakable(text: str) -> Markup:
+    """Return a name, escaped, that a narrow column breaks after an underscore rather than within a word."""
+    return escape(text).replace("_", Markup("_<wbr>"))
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     return environment_of(
         {
             "identity": id,
+            "breakable": _breakable,
             "value": value_of,
             "printed": printed_of,
             "difference": difference_of,
@@ -83,6 +118,8 @@ def _environment() -> jinja2.Environment:
             "costs": costs_of,
             "metric": metric_name,
             "percent": percent,
+            "as_printed": printed.printed_text,
+            "remark": printed.remark_on,
             "selection": lambda rule: SELECTIONS.get(rule, rule),
         }
     )

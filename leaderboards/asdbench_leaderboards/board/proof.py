@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from asdbench import (
+    DataError,
     Dataset,
     LabelledRows,
     MethodRecord,
@@ -52,7 +53,8 @@ class Labels:
         """Return the items of a record's dataset under its options.
 
         Raises:
-            AsdbenchError: There is no such dataset, or its data are not here.
+            DataError: Its data are not here, or not as its release lays them out.
+            AsdbenchError: There is no such dataset.
         """
         run = record.run
         key = (run.dataset, str(sorted(run.dataset_options.items())))
@@ -62,14 +64,27 @@ class Labels:
             self._known[key] = labelled_rows(dataset, self._data_root, cache=self._cache)
         return self._known[key]
 
+    def found(self, record: MethodRecord) -> tuple[LabelledRows | None, str]:
+        """Return the items of a record's dataset, or why they cannot be had here: most datasets must be downloaded first.
+
+        Raises:
+            AsdbenchError: There is no such dataset.
+        """
+        try:
+            return self.of(record), ""
+        except DataError as error:
+            return None, f"{record.data.dataset}: {error}"
+
 
 def record_problems(method: RecordedMethod, folder: Path, *, labels: Labels) -> Iterator[str]:
-    """Yield what is wrong with a record: items and labels against the public dataset, figures against the scores.
+    """Yield what is wrong with a record: figures against the scores, items against the public dataset if it is here.
 
     Raises:
-        AsdbenchError: The dataset or the metric set is not here, or the scores cannot be graded.
+        AsdbenchError: There is no such dataset or metric set, or the scores cannot be graded.
     """
-    yield from _limited(_label_problems(method, folder, public=labels.of(method.record)))
+    public, _ = labels.found(method.record)
+    if public is not None:
+        yield from _limited(_label_problems(method, folder, public=public))
     yield from _limited(_figure_problems(method, folder, registry=labels.registry))
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asdbench import EnsembleRecipe, MethodRecord, ResultRow
+from asdbench import EnsembleRecipe, MethodRecord, PluginOrigin, ResultRow
 from asdbench.metrics import DOMAIN
 from asdbench_leaderboards.board.schema import UNKNOWN, Figure, Licences, Row, Verified
 from asdbench_leaderboards.board.sources import Refused, Source, failure_of
+
+RUNNABLE = ("method", "ensemble")
+OURS = "asdbench"
+"""The distribution of the built-in plugins."""
+HASH = "_sha256"
+"""Ends the name of the option with the hash of a file that another option names, for example pre-trained weights."""
+NO_WEIGHTS = "none"
 
 
 def row_of(source: Source, *, recomputed: bool = False) -> Row:
@@ -34,10 +41,14 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         reduced=summary.reduced,
         approximate=summary.approximate,
         batch_dependent=summary.batch_dependent,
-        pretraining=UNKNOWN,
+        pretraining=_pretraining(record),
         cost=summary.cost,
         hardware=hardware_of(record),
-        licences=Licences(data=record.data.licence or UNKNOWN),
+        licences=Licences(
+            code=_code_licence(record),
+            weights=NO_WEIGHTS if _pretraining(record) == NO_WEIGHTS else UNKNOWN,
+            data=record.data.licence or UNKNOWN,
+        ),
         printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
         rules=summary.rules,
         time=record.run.time,
@@ -106,7 +117,43 @@ def _figure(row: ResultRow, groups: Sequence[str]) -> Figure | None:
 
 def _family(record: MethodRecord) -> str:
     name = record.method.recipe.method
-    kinds = ("method", "ensemble")
-    return next(
-        (each.plugin for each in record.run.plugins if each.kind in kinds and each.name == name), UNKNOWN
-    )
+    return next((each.plugin for each in _origins(record) if each.name == name), UNKNOWN)
+
+
+def _code_licence(record: MethodRecord) -> str:
+    """Return the licence of the method's code, or those of an ensemble and its members."""
+    found = [each.licence or UNKNOWN for each in _origins(record)]
+    return ", ".join(dict.fromkeys(found)) or UNKNOWN
+
+
+def _pretraining(record: MethodRecord) -> str:
+    """Return what a method was pre-trained on, as far as its recipe says: files of weights stand there with their hash."""
+    recipe = record.method.recipe
+    members = recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe]
+    parts = [
+        part
+        for member in members
+        for one in (member, *member.units.values())
+        for part in (one.featurizer, one.model, one.scorer)
+    ]
+    hashes = {
+        str(part.options[f"{name}{HASH}"])
+        for part in parts
+        for name, value in part.options.items()
+        if value and part.options.get(f"{name}{HASH}")
+    }
+    if hashes:
+        files = ", ".join(f"the weights with SHA-256 {digest[:16]}" for digest in sorted(hashes))
+        return f"{UNKNOWN} data: {files}"
+    # Only of our own plugins do we know that they load no weights in another way.
+    ours = {each.distribution for each in _origins(record)} == {OURS}
+    return NO_WEIGHTS if ours else UNKNOWN
+
+
+def _origins(record: MethodRecord) -> list[PluginOrigin]:
+    """Return the origins of a record's method, or of an ensemble and its members."""
+    recipe = record.method.recipe
+    names = {recipe.method}
+    if isinstance(recipe, EnsembleRecipe):
+        names |= {member.method for member in recipe.members}
+    return [each for each in record.run.plugins if each.kind in RUNNABLE and each.name in names]

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from asdbench import Config, Cost
 
-BOARD_VERSION = 1
+BOARD_VERSION = 2
 INDEX = "boards.json"
+PRINTED = "printed"
+"""Folder of the boards of printed numbers, apart from the measured ones."""
 UNKNOWN = "unknown"
 Verified = Literal["recomputed", "rerun", "claimed"]
 """``recomputed``: equal figures follow from the item scores and the public labels; ``rerun``: two independent trainings
@@ -119,7 +121,6 @@ class Board(Config, frozen=True, kw_only=True):
     """Its folder."""
     title: str
     """The dataset with the options that the user typed."""
-    kind: Literal["measured", "printed"] = "measured"
     protocol: Protocol
     main: str
     """The metric that orders the rows."""
@@ -133,14 +134,71 @@ class Board(Config, frozen=True, kw_only=True):
     """Best first; methods without a value on complete data come last."""
 
 
+class PrintedFigure(Config, frozen=True, kw_only=True):
+    """One number that a paper or a repository prints."""
+
+    metric: str
+    """One of ours, for example ``auc``, or the name that its source gives it."""
+    group: str | None
+    """Value of the outermost column, for example a machine type; None: all of them together."""
+    section: str | None
+    """A section or machine ID, or how several were averaged, for example ``harmonic mean``; None: not stated."""
+    domain: str | None
+    value: float
+    """As printed: percent, or points of a score."""
+    consistent: float | None = None
+    """What the rest of the table implies, where that differs from what is printed."""
+    note: str = ""
+    """What readers must know about the number; empty: nothing."""
+
+
+class PrintedRow(Config, frozen=True, kw_only=True):
+    """What one place of one source prints about one method."""
+
+    method: str
+    """As the source calls it."""
+    source: str
+    """The paper or repository."""
+    place: str
+    """The table, or the file."""
+    link: str
+    """Address of the source; empty: it has none."""
+    words: str = ""
+    """What ``asdbench run --plugin`` takes to measure the method; empty: nothing measures it."""
+    note: str = ""
+    """What differs between the method and what measures it, or why nothing does."""
+    figures: list[PrintedFigure]
+
+
+class PrintedBoard(Config, frozen=True, kw_only=True):
+    """Numbers that others printed for one dataset: asdbench measured none of them, and none enters a measured board."""
+
+    schema_version: int = BOARD_VERSION
+    name: str
+    """Its folder below ``printed``."""
+    title: str
+    column: str
+    """The outermost column, for example ``machine``."""
+    rows: list[PrintedRow]
+    """Best first by the metric that most rows have; those without it come last."""
+
+
 class BoardEntry(Config, frozen=True, kw_only=True):
     """A board in the list of a folder."""
 
     name: str
     title: str
-    kind: Literal["measured", "printed"]
     rows: int
     failures: int
+
+
+class PrintedEntry(Config, frozen=True, kw_only=True):
+    """A board of printed numbers in the list of a folder."""
+
+    name: str
+    title: str
+    rows: int
+    figures: int
 
 
 class BoardIndex(Config, frozen=True, kw_only=True):
@@ -148,5 +206,8 @@ class BoardIndex(Config, frozen=True, kw_only=True):
 
     schema_version: int = BOARD_VERSION
     boards: list[BoardEntry]
+    """The measured ones."""
+    printed: list[PrintedEntry] = []
+    """Boards of printed numbers, in the folder ``printed``."""
     files: dict[str, str]
     """Path in the folder -> SHA-256."""

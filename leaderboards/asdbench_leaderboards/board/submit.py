@@ -44,6 +44,7 @@ def submit(record: Path, *, to: Path, labels: Labels) -> Submission:
     Raises:
         RunError: The record is damaged or failed, has no complete data, contradicts its scores, holds a path of this
             machine, or ``to`` exists.
+        DataError: The public dataset is not here.
     """
     if to.exists():
         raise RunError(f"{to} exists; give a new folder")
@@ -55,6 +56,7 @@ def submit(record: Path, *, to: Path, labels: Labels) -> Submission:
     if failure := failure_of(source):
         raise RunError(f"{source.folder}: a method without a result cannot be submitted: {failure}")
     check_scores(source)
+    labels.of(source.record)  # without the dataset here nothing can be claimed
     found = [
         *record_problems(read_folder(source.folder), source.folder, labels=labels),
         *_private(msgspec.to_builtins(source.record), f"{source.folder / 'record.json'}: $"),

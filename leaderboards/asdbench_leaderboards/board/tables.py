@@ -19,6 +19,8 @@ SELECTIONS = {
     "validation": "held-out loss",
     "test": "TEST LABELS (not for comparison)",
 }
+SHOWN = 2000
+"""Rows of a page and of a Markdown table, the best ones; no browser filters many more at once. JSON and CSV have all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +58,12 @@ def markdown_of(board: Board) -> str:
         "peak MiB", "hardware",
     ]  # fmt: skip
     rows = [
-        _markdown_row(board, row, place=place, whole=whole) for place, row in enumerate(board.rows, start=1)
+        _markdown_row(board, row, place=place, whole=whole)
+        for place, row in enumerate(board.rows[:SHOWN], start=1)
     ]
     table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
-    notes = "".join(f"- {_one_line(note)}\n" for note in [*board.known_leaks, *board.notes])
-    return f"# {_one_line(board.title)}\n\n{_about(board)}\n\n{table}\n" + (f"\n{notes}" if notes else "")
+    notes = "".join(f"- {one_line(note)}\n" for note in [*board.known_leaks, *board.notes])
+    return f"# {one_line(board.title)}\n\n{_about(board)}\n\n{table}\n" + (f"\n{notes}" if notes else "")
 
 
 def csv_of(board: Board) -> str:
@@ -165,7 +168,7 @@ def _markdown_row(board: Board, row: Row, *, place: int, whole: Sequence[Measure
         *costs_of(row),
         "; ".join(row.hardware) or UNKNOWN,
     ]
-    return [_one_line(cell) for cell in cells]
+    return [one_line(cell) for cell in cells]
 
 
 def _about(board: Board) -> str:
@@ -173,10 +176,11 @@ def _about(board: Board) -> str:
     return (
         f"Metric set {protocol.metric_set} (evaluator {protocol.evaluator}). Values are means over seeds in percent, "
         "with 95 % intervals."
+        + (f" The best {SHOWN:,} of {len(board.rows):,} methods." if len(board.rows) > SHOWN else "")
     )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a text for one cell of Markdown; a bar, a tag or a link in a name shows as typed."""
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     for sign in "\\|`*_":

@@ -13,11 +13,13 @@ from typing import TypeVar
 import msgspec
 
 from asdbench import AsdbenchError, Config, MethodRecord, Registry, RunError, read_folder
+from asdbench_leaderboards.board.build import printed_entry, printed_files
 from asdbench_leaderboards.board.grouping import boards_of
 from asdbench_leaderboards.board.items import check_scores
+from asdbench_leaderboards.board.printed import printed_boards
 from asdbench_leaderboards.board.proof import Labels, record_problems
 from asdbench_leaderboards.board.ranking import with_ranks
-from asdbench_leaderboards.board.schema import BOARD_VERSION, INDEX, Board, BoardIndex, Row
+from asdbench_leaderboards.board.schema import BOARD_VERSION, INDEX, PRINTED, Board, BoardIndex, Row
 from asdbench_leaderboards.board.sources import Source, record_folders
 
 T = TypeVar("T", bound=Config)
@@ -35,6 +37,8 @@ class Verification(Config, frozen=True, kw_only=True):
     """Values that were computed again."""
     problems: list[str]
     """What is wrong, with file and field."""
+    unchecked: list[str]
+    """What could not be checked here and why: labels of datasets that are not under the data root."""
     notes: list[str]
     """What differs here without being wrong, for example versions of plugins."""
 
@@ -48,6 +52,7 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
     index = _read(folder / INDEX, BoardIndex)
     problems = list(_file_problems(folder, index))
     notes: dict[str, None] = {}
+    unchecked: dict[str, None] = {}
     sources: list[Source] = []
     for place in record_folders(folder) if (folder / "records").is_dir() else ():
         try:
@@ -58,15 +63,22 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
         except (AsdbenchError, ValueError) as error:  # ValueError: pandas cannot read the table
             problems.append(f"{place}: {error}")
             continue
+        public, why = labels.found(method.record)
+        if public is None:
+            unchecked[
+                f"labels, items and the hash of the data of {place}, since they are not here: {why}"
+            ] = None
         notes |= dict.fromkeys(_version_notes(method.record, labels.registry))
         sources.append(source)
     problems += _all_board_problems(folder, index, sources=sources)
+    problems += _printed_problems(folder, index)
     return Verification(
         ok=not problems,
         boards=len(index.boards),
         records=len(sources),
         figures=sum(len(source.record.results) for source in sources),
         problems=list(dict.fromkeys(problems)),
+        unchecked=list(unchecked),
         notes=list(notes),
     )
 
@@ -144,6 +156,26 @@ def _board_problems(file: Path, board: Board, *, expected: Board) -> Iterator[st
     if sorted(listed) == sorted(rows) and listed != [row.record for row in expected.rows]:
         yield f"{file}: rows are not in the order of their values"
     yield from (f"{file}: the record {name} has no row" for name in rows if name not in listed)
+
+
+def _printed_problems(folder: Path, index: BoardIndex) -> Iterator[str]:
+    """Yield what the boards of printed numbers say beyond the tables of this package, from which they are built again."""
+    if not index.printed and not (folder / PRINTED).exists():
+        return
+    expected = {board.name: board for board in printed_boards()}
+    listed = {entry.name for entry in index.printed}
+    places = {file.name for file in (folder / PRINTED).glob("*")}
+    yield from (f"{folder / PRINTED / name} is missing" for name in sorted(expected.keys() - places))
+    for name in sorted((listed | places) - expected.keys()):
+        yield f"{folder / PRINTED / name}: no table of this package has such a board"
+    for name in sorted(expected.keys() & places):
+        for file, content in printed_files(expected[name]).items():
+            place = folder / PRINTED / name / file
+            if not place.is_file() or place.read_bytes() != content:
+                yield f"{place} is not what the tables of printed numbers give"
+    for entry in index.printed:
+        if entry.name in expected and entry != (again := printed_entry(expected[entry.name])):
+            yield f"{folder / INDEX}: printed lists {entry}, but the tables give {again}"
 
 
 def _row_problems(where: str, row: Row, *, expected: Row) -> Iterator[str]:

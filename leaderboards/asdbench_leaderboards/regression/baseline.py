@@ -41,6 +41,10 @@ class MethodBaseline(Config, frozen=True, kw_only=True):
     """Trainable parameters of the largest model; None: nothing finished."""
     flops: int | None = None
     """Floating-point operations per item of the largest model."""
+    fit_work: list[float] = []
+    """Training time of each seed as a multiple of a fixed piece of work; empty: not measured."""
+    score_work: list[float] = []
+    """Time per test item of each seed as a multiple of the same work; empty: not measured."""
 
 
 class Baseline(Config, frozen=True, kw_only=True):
@@ -97,6 +101,8 @@ def method_of(document: RunDocument, label: str) -> MethodBaseline:
         values=list(_values(document.results_of(label))),
         parameters=None if cost is None else cost.parameters,
         flops=None if cost is None else cost.flops,
+        fit_work=[] if cost is None else cost.fit_work,
+        score_work=[] if cost is None else cost.score_work,
     )
 
 

@@ -32,9 +32,12 @@ OK, WORSE = 0, 3
     show_default=True,
     help="Losses up to so many points never count.",
 )
+@click.option("--times/--no-times", default=True, help="Also compare the times to train and to score.")
 @out_option("Folder of the results.")
 @json_option
-def check(*, run: str, baseline: Path, update: bool, margin: float, out: Path, as_json: bool) -> int:
+def check(
+    *, run: str, baseline: Path, update: bool, margin: float, times: bool, out: Path, as_json: bool
+) -> int:
     """Check that RUN is not worse than a baseline, beyond the noise of its seeds.
 
     RUN is an identifier from `asdbench runs list`, or `latest`. The status is 3 if a metric of a machine type or of the
@@ -50,13 +53,15 @@ def check(*, run: str, baseline: Path, update: bool, margin: float, out: Path, a
         names = ", ".join(each.method for each in written.methods)
         print_json(written) if as_json else click.echo(f"{baseline}: run {written.run}, {names}")
         return OK
-    report = check_run(document, read_baseline(baseline), margin=margin / 100)
+    report = check_run(document, read_baseline(baseline), margin=margin / 100, times=times)
     print_json(report) if as_json else click.echo("\n".join(_lines(report)))
     return WORSE if report.failed else OK
 
 
 def _lines(report: GateReport) -> Iterator[str]:
     from tabulate import tabulate
+
+    from asdbench_leaderboards.regression.costs import TIMES
 
     worse = [each for each in report.checks if each.worse]
     shown = worse or [each for each in report.checks if not each.machine]
@@ -75,7 +80,11 @@ def _lines(report: GateReport) -> Iterator[str]:
         yield tabulate(map(_row, shown), headers=headers, disable_numparse=True)
     for cost in report.costs:
         if cost.worse:
-            yield f"{cost.method}: {cost.value:,} {cost.cost}, in the baseline {cost.baseline:,}: WORSE"
+            unit = " times the reference work" if cost.cost in TIMES else ""
+            yield (
+                f"{cost.method}: {cost.cost} {cost.value:,.6g}{unit}, in the baseline {cost.baseline:,.6g}, "
+                f"at most {cost.limit:,.6g} allowed: WORSE"
+            )
     yield from (f"missing: {what}" for what in report.missing)
     failures = len(worse) + len(report.missing) + sum(cost.worse for cost in report.costs)
     values = f"{len(report.checks)} values of run {report.run} beside baseline run {report.baseline}"

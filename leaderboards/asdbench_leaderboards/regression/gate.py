@@ -20,14 +20,11 @@ from scipy import special
 
 from asdbench import Config, RunDocument, RunError
 from asdbench_leaderboards.regression.baseline import Baseline, MethodBaseline, Value, method_of
+from asdbench_leaderboards.regression.costs import ALPHA, TIMES, CostCheck, costs_of
 from asdbench_leaderboards.statistics.contrast import LOWER_IS_BETTER
 from asdbench_leaderboards.statistics.groups import holm
 from asdbench_leaderboards.statistics.pairwise import ROUNDING
 
-ALPHA = 0.05
-"""The chance that a rerun with nothing but other seeds fails."""
-COST_RATIO = 1.01
-"""Parameters and operations have no noise, only rounding in how they are counted."""
 Basis = Literal["seeds", "items", "none"]
 
 
@@ -52,16 +49,6 @@ class Check(Config, frozen=True, kw_only=True):
     """The loss exceeds the margin, and its p-value is at most 0.05."""
 
 
-class CostCheck(Config, frozen=True, kw_only=True):
-    """A cost of a method beside its baseline."""
-
-    method: str
-    cost: Literal["parameters", "flops"]
-    baseline: int
-    value: int
-    worse: bool
-
-
 class GateReport(Config, frozen=True, kw_only=True):
     """What ``asdbench check --json`` prints."""
 
@@ -81,13 +68,16 @@ class GateReport(Config, frozen=True, kw_only=True):
         return bool(self.missing) or any(worse)
 
 
-def check_run(document: RunDocument, baseline: Baseline, *, margin: float = 0.001) -> GateReport:
+def check_run(
+    document: RunDocument, baseline: Baseline, *, margin: float = 0.001, times: bool = True
+) -> GateReport:
     """Return a run beside its baseline; methods and seeds that only the run has are not looked at.
 
     Args:
         document: The run.
         baseline: The baseline.
         margin: Losses up to this size never count, within [0, 1].
+        times: Also compare the times to train and to score.
 
     Raises:
         RunError: The run is on other data or graded differently, so its values say nothing about a loss.
@@ -112,7 +102,7 @@ def check_run(document: RunDocument, baseline: Baseline, *, margin: float = 0.00
         ]
         shared = _shared(pairs)
         checks += [_check(before.method, pair, shared=shared[pair[0].metric]) for pair in pairs]
-        costs += _costs(before, now)
+        costs += [each for each in costs_of(before, now) if times or each.cost not in TIMES]
     adjusted = holm([each.p for each in checks]).tolist()
     return GateReport(
         baseline=baseline.run,
@@ -214,15 +204,3 @@ def _noise(old: Value, new: Value) -> _Noise:
 def _loss(found: Check) -> float:
     lost = found.baseline - found.value
     return -lost if found.metric in LOWER_IS_BETTER else lost
-
-
-def _costs(before: MethodBaseline, now: MethodBaseline) -> Sequence[CostCheck]:
-    costs: Sequence[tuple[Literal["parameters", "flops"], int | None, int | None]] = (
-        ("parameters", before.parameters, now.parameters),
-        ("flops", before.flops, now.flops),
-    )
-    return [
-        CostCheck(method=before.method, cost=name, baseline=old, value=new, worse=new > COST_RATIO * old)
-        for name, old, new in costs
-        if old is not None and new is not None
-    ]

@@ -29,7 +29,7 @@
   const chosen = () => Object.fromEntries(fields.map((field) => [field.name, read(field)]));
   const matches = (each, wanted) =>
     (!wanted.method || each.text.includes(wanted.method.toLowerCase())) &&
-    ["family", "selection", "verified"].every((name) => !wanted[name] || each.data[name] === wanted[name]) &&
+    ["family", "selection", "verified", "source"].every((name) => !wanted[name] || each.data[name] === wanted[name]) &&
     (!wanted.complete || each.data.complete === "1");
 
   const columns = (wanted) => {
