@@ -41,6 +41,8 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         reduced=summary.reduced,
         approximate=summary.approximate,
         batch_dependent=summary.batch_dependent,
+        recognises=summary.recognises,
+        isolated=summary.isolated,
         pretraining=_pretraining(record),
         cost=summary.cost,
         hardware=hardware_of(record),
@@ -62,8 +64,8 @@ def refused_row(refused: Refused) -> Row:
     return Row(
         record="", method=refused.method, family=UNKNOWN, failure=f"not run: {refused.why}", seeds=[],
         failed_seeds=refused.beside.run.seeds, selection=UNKNOWN, verified="claimed", complete=data.complete,
-        size=data.size, members=1, reduced=False, approximate="", batch_dependent=False, pretraining=UNKNOWN,
-        cost=None, hardware=[], licences=Licences(), printed_in=[], rules=[], time=refused.beside.run.time,
+        size=data.size, members=1, reduced=False, approximate="", batch_dependent=False, recognises=False,
+        isolated=UNKNOWN, pretraining=UNKNOWN, cost=None, hardware=[], licences=Licences(), printed_in=[], rules=[], time=refused.beside.run.time,
         figures=[],
     )  # fmt: skip
 

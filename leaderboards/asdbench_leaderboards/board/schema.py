@@ -80,6 +80,10 @@ class Row(Config, frozen=True, kw_only=True):
     approximate: str
     """What public sources do not state about the method; empty: nothing."""
     batch_dependent: bool
+    recognises: bool
+    """True: scores move when nothing that can be heard changes, as if the files were recognised."""
+    isolated: str
+    """How jobs were kept from labels: ``landlock``, ``audit`` or ``none``; of the least isolated one."""
     pretraining: str
     cost: Cost | None
     """Time, size and memory; None: unknown."""
