@@ -75,7 +75,8 @@ def row(method: str, value: float, *, machines: tuple[str, ...] = ("fan", "valve
     found = Row(
         record="ab12", method=method, family="baselines", failure=None, seeds=[0], failed_seeds=[], selection="last",
         verified="claimed", complete=True, size="56 of 56 items", members=1, reduced=False, approximate="",
-        batch_dependent=False, recognises=False, isolated="landlock", pretraining="unknown", cost=cost(1.0), hardware=["a core, 1 threads"],
+        batch_dependent=False, recognises=False, isolated="landlock",
+        pretraining="unknown", cost=cost(1.0), hardware=["a core, 1 threads"],
         licences=Licences(data="CC0-1.0"), printed_in=[], rules=[], time="2026-01-01T00:00:00+00:00", figures=figures,
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)

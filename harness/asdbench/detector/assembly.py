@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from asdbench.core.info import Info
 from asdbench.core.seeding import seed_for
-from asdbench.data.pack import Pack
+from asdbench.data.pack import Pack, pack_card
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items, ItemSource
 from asdbench.messages.jobs import JobSpec
@@ -102,6 +102,12 @@ def items_of(
         _view(source, rows, positions=np.arange(start, stop))
         for rows, start, stop in zip(sets, first[:-1], first[1:], strict=True)
     ]
+
+
+def has_16_bits(spec: JobSpec) -> bool:
+    """Return whether the items of a job are recordings of 16 bits, which have a bit that nobody hears."""
+    arrays = pack_card(Path(spec.pack)).arrays
+    return spec.sample_rate is not None and all(array.dtype == "<i2" for array in arrays)
 
 
 def _feature_bytes(spec: JobSpec) -> int:

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from asdbench.core.environment import environment
 from asdbench.core.files import link_or_copy, sizes_of, write_json
-from asdbench.data.pack import pack_card
-from asdbench.detector.assembly import arithmetic, detector_of, items_of
+from asdbench.detector.assembly import arithmetic, detector_of, has_16_bits, items_of
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
 from asdbench.detector.size import rehearse, size_of
@@ -167,11 +166,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
-    # Only recordings of 16 bits have a least significant bit that nobody hears.
-    is_sound = spec.sample_rate is not None and all(
-        array.dtype == "<i2" for array in pack_card(Path(spec.pack)).arrays
-    )
-    recognised = is_sound and recognises(detector, roles["test"], scores=scores["test"])
+    recognised = has_16_bits(spec) and recognises(detector, roles["test"], scores=scores["test"])
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
     detector.save(folder / "detector.safetensors")
     pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)

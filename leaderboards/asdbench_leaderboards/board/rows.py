@@ -65,7 +65,8 @@ def refused_row(refused: Refused) -> Row:
         record="", method=refused.method, family=UNKNOWN, failure=f"not run: {refused.why}", seeds=[],
         failed_seeds=refused.beside.run.seeds, selection=UNKNOWN, verified="claimed", complete=data.complete,
         size=data.size, members=1, reduced=False, approximate="", batch_dependent=False, recognises=False,
-        isolated=UNKNOWN, pretraining=UNKNOWN, cost=None, hardware=[], licences=Licences(), printed_in=[], rules=[], time=refused.beside.run.time,
+        isolated=UNKNOWN, pretraining=UNKNOWN, cost=None, hardware=[], licences=Licences(), printed_in=[], rules=[],
+        time=refused.beside.run.time,
         figures=[],
     )  # fmt: skip
 
