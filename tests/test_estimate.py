@@ -116,8 +116,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, **seconds: float | None) -> list[t
     """Answer how long an item takes on a device; return the devices and threads that are asked for."""
     asked: list[tuple[str, int]] = []
 
-    def answer(function: str, message: bytes) -> bytes:
-        assert function == "asdbench.jobs.measure:paces"
+    def answer(function: str, message: bytes, *, first: str) -> bytes:
+        assert (function, first) == ("asdbench.jobs.measure:paces", "asdbench.jobs.measure:shut_in")
         specs = msgspec.msgpack.decode(message, type=MeasureTask).specs
         asked.extend((spec.device, spec.threads) for spec in specs)
         return msgspec.msgpack.encode([seconds[spec.device] for spec in specs])

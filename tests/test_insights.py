@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedRun:
     """The run, whose models answer in this process."""
-    monkeypatch.setattr("asdbench.runs.insights.ask", lambda function, message: answer(message))
+    monkeypatch.setattr("asdbench.runs.insights.ask", lambda function, message, *, first: answer(message))
     return asked(place)
 
 

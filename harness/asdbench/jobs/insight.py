@@ -23,13 +23,17 @@ from asdbench.messages.insights import Array, Insight, Question
 from asdbench.messages.progress import ignore_progress
 
 
+def shut_in(message: bytes) -> None:
+    """Take the rights from this process that jobs have not, except to the models and items in question."""
+    if questions := msgspec.msgpack.decode(message, type=list[Question]):
+        first = questions[0].spec
+        files = [file for each in questions for file in (Path(each.weights), *inputs(each.spec))]
+        isolate(first.isolation, readable=files, writable=(), hidden=[*map(Path, first.hidden)])
+
+
 def answer(message: bytes) -> bytes:
     """Return an ``Insight`` for each ``Question``."""
     questions = msgspec.msgpack.decode(message, type=list[Question])
-    if questions:
-        first = questions[0].spec
-        files = [file for each in questions for file in (Path(each.weights), *inputs(each.spec))]
-        isolate(first.isolation, readable=files, writable=(), hidden=[Path(place) for place in first.hidden])
     return msgspec.msgpack.encode([_answer(question) for question in questions])
 
 

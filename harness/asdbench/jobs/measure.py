@@ -23,12 +23,19 @@ TIMED: Mapping[str, int] = {"cpu": 4, "cuda": 64}
 _log = logging.getLogger(__name__)
 
 
+def shut_in(message: bytes) -> None:
+    """Take the rights from this process that the jobs of a ``MeasureTask`` have not, before a plugin is imported."""
+    if specs := _specs(message):
+        named = [file for spec in specs for file in named_files(spec)]
+        isolate(specs[0].isolation, readable=named, writable=(), hidden=[*map(Path, specs[0].hidden)])
+
+
 def measure(message: bytes) -> bytes:
     """Build the detector of each job of a ``MeasureTask`` on the CPU and return a ``Measure`` for each.
 
     Exceptions other than a misfit are left for the job itself to report.
     """
-    return msgspec.msgpack.encode([_measure(spec) for spec in _shut_in(message)])
+    return msgspec.msgpack.encode([_measure(spec) for spec in _specs(message)])
 
 
 def paces(message: bytes) -> bytes:
@@ -37,7 +44,7 @@ def paces(message: bytes) -> bytes:
     They are computed on the job's device, with its number of threads. None: the detector cannot be built or run, which
     is left for the job itself to report.
     """
-    return msgspec.msgpack.encode([_pace(spec) for spec in _shut_in(message)])
+    return msgspec.msgpack.encode([_pace(spec) for spec in _specs(message)])
 
 
 def has_cuda(message: bytes) -> bytes:
@@ -51,13 +58,8 @@ def gpu_memory(message: bytes) -> bytes:
     return msgspec.msgpack.encode([torch.cuda.get_device_properties(each).total_memory for each in count])
 
 
-def _shut_in(message: bytes) -> list[JobSpec]:
-    """Return the jobs of a ``MeasureTask`` and give up the rights that they would give up, except to their data."""
-    specs = msgspec.msgpack.decode(message, type=MeasureTask).specs
-    if specs:
-        named = [file for spec in specs for file in named_files(spec)]
-        isolate(specs[0].isolation, readable=named, writable=(), hidden=[*map(Path, specs[0].hidden)])
-    return specs
+def _specs(message: bytes) -> list[JobSpec]:
+    return msgspec.msgpack.decode(message, type=MeasureTask).specs
 
 
 def _measure(spec: JobSpec) -> Measure:

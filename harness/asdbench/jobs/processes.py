@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import cast
@@ -61,12 +61,14 @@ def stop_server() -> None:
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
-def ask(function: str, message: bytes) -> bytes:
+def ask(function: str, message: bytes, *, first: str | None = None) -> bytes:
     """Call a function on a message in a fresh process with torch, and return its answer.
 
     Args:
         function: ``module:function``; it takes and returns bytes.
         message: Its argument.
+        first: ``module:function`` to call before it with the same message, for what must not happen in this process; what
+            it returns is ignored.
 
     Raises:
         RunError: The process died or the function raised; standard error has the traceback.
@@ -75,7 +77,9 @@ def ask(function: str, message: bytes) -> bytes:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
-        target=_answer, args=(function, message), kwargs={"pipe": theirs, "command": os.getpid()}
+        target=_answer,
+        args=([*filter(None, [first]), function], message),
+        kwargs={"pipe": theirs, "command": os.getpid()},
     )
     process.start()
     theirs.close()
@@ -122,15 +126,17 @@ def die_with(process_id: int) -> None:
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
-def _answer(function: str, message: bytes, *, pipe: Connection, command: int) -> None:
+def _answer(functions: Sequence[str], message: bytes, *, pipe: Connection, command: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent handles it
     os.setpgrp()  # what a plugin starts belongs to this process's group and is ended with it
     die_with(command)
     os.dup2(2, 1)  # standard output carries results; what plugins print goes to standard error
-    module, _, name = function.partition(":")
-    status = 0
+    status, answer = 0, b""
     try:
-        pipe.send_bytes(getattr(importlib.import_module(module), name)(message))
+        for function in functions:
+            module, _, name = function.partition(":")
+            answer = getattr(importlib.import_module(module), name)(message)
+        pipe.send_bytes(answer)
     # The border of a worker process: whatever a stranger's code raises, SystemExit included, is a failed answer.
     except BaseException:  # noqa: BLE001
         traceback.print_exc()

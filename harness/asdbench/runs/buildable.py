@@ -23,6 +23,9 @@ from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import unread_message
 from asdbench.recipes.resolve import planning_hash
 
+SHUT_IN = "asdbench.jobs.measure:shut_in"
+"""What a process that builds detectors does first."""
+
 
 def checked(cases: Sequence[Case], known: Mapping[str, Measure]) -> tuple[list[Case], dict[str, str]]:
     """Return the cases, marking those whose method cannot be built for the data as inapplicable, and what is broken.
@@ -74,7 +77,9 @@ def measures(cases: Sequence[Case], *, cache: Path) -> Mapping[str, Measure]:
 def _measured(specs: list[JobSpec]) -> list[Measure]:
     """Measure in a worker process; one whose code ends that process is broken, and costs the others nothing."""
     try:
-        answer = ask("asdbench.jobs.measure:measure", msgspec.msgpack.encode(MeasureTask(specs=specs)))
+        answer = ask(
+            "asdbench.jobs.measure:measure", msgspec.msgpack.encode(MeasureTask(specs=specs)), first=SHUT_IN
+        )
     except RunError as error:
         if len(specs) == 1:
             return [Measure(broken=str(error))]

@@ -67,7 +67,11 @@ class RunInsights:
             raise NothingToDraw(f"{method.label} has no items to ask its models about")
         parts = _parts(self._cases(method), self._ids(items), unit=unit, label=method.label)
         questions = [self._question(asked, case, method=method, rows=rows) for case, rows, _ in parts]
-        message = ask("asdbench.jobs.insight:answer", msgspec.msgpack.encode(questions))
+        message = ask(
+            "asdbench.jobs.insight:answer",
+            msgspec.msgpack.encode(questions),
+            first="asdbench.jobs.insight:shut_in",
+        )
         answers = [_arrays(found) for found in msgspec.msgpack.decode(message, type=list[Insight])]
         order = np.argsort(np.concatenate([places for _, _, places in parts]))
         return {

@@ -22,7 +22,7 @@ from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.measures import Measure, MeasureTask
 from asdbench.messages.results import FitRecord
 from asdbench.results.store import Store
-from asdbench.runs.buildable import shape_key
+from asdbench.runs.buildable import SHUT_IN, shape_key
 from asdbench.runs.cases import Resources
 from asdbench.runs.plan import Planned
 
@@ -152,7 +152,9 @@ def _ask(specs: list[JobSpec]) -> list[float | None]:
     if not specs:
         return []
     try:
-        answer = ask("asdbench.jobs.measure:paces", msgspec.msgpack.encode(MeasureTask(specs=specs)))
+        answer = ask(
+            "asdbench.jobs.measure:paces", msgspec.msgpack.encode(MeasureTask(specs=specs)), first=SHUT_IN
+        )
     except RunError:
         return [None] if len(specs) == 1 else [one for spec in specs for one in _ask([spec])]
     return msgspec.msgpack.decode(answer, type=list[float | None])
