@@ -246,7 +246,7 @@ def test_the_command_asks_models_in_a_process_of_their_own(
 def test_labels_do_not_reach_the_process(run: RecordedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[bytes] = []
 
-    def spy(function: str, message: bytes) -> bytes:
+    def spy(function: str, message: bytes, *, first: str) -> bytes:
         messages.append(message)
         return answer(message)
 

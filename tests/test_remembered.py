@@ -41,7 +41,7 @@ def planned(cache: Path, *methods: Selector, **options: Any) -> Planned:
     return plan_run(request, tiny.registry(), observer=tiny.Silent())
 
 
-def refuse(function: str, message: bytes) -> NoReturn:
+def refuse(function: str, message: bytes, *, first: str) -> NoReturn:
     raise AssertionError(f"a process was started for {function}")
 
 
@@ -50,10 +50,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The labels of the methods that each process was started for."""
     labels: list[list[str]] = []
 
-    def counted(function: str, message: bytes) -> bytes:
+    def counted(function: str, message: bytes, *, first: str) -> bytes:
         task = msgspec.msgpack.decode(message, type=MeasureTask)
         labels.append([spec.recipe.label for spec in task.specs])
-        return ask(function, message)
+        return ask(function, message, first=first)
 
     monkeypatch.setattr("asdbench.runs.buildable.ask", counted)
     return labels
