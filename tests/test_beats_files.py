@@ -110,7 +110,7 @@ def test_the_record_names_the_file_and_its_digest(content: Content, tmp_path: Pa
     assert model.config.weights_sha256 == digest
     assert published.described("/x/BEATs_iter3.pt", published.BEATS["BEATs_iter3.pt"]) == (
         "weights BEATs_iter3.pt, SHA-256 8d1b234032a9ccff353612dc6c20982346dc2968b205b79d97303eb5e77bfb34: published as "
-        "BEATs_iter3.pt"
+        "BEATs_iter3.pt, licence MIT"
     )
 
 
@@ -155,7 +155,7 @@ def test_a_published_file_is_known_by_its_content(
     monkeypatch.setattr(published, "BEATS", {"BEATs_small.pt": digest})
     assert BeatsConfig(weights=str(path)).weights_sha256 == digest
     renamed = path.rename(tmp_path / "mine.pt")
-    assert published.described(str(renamed), digest).endswith("published as BEATs_small.pt")
+    assert published.described(str(renamed), digest).endswith("published as BEATs_small.pt, licence MIT")
 
 
 def test_weights_are_required(tmp_path: Path) -> None:

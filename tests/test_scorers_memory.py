@@ -17,7 +17,7 @@ TRAIN = np.array([(0, 0), (10, 40), (25, 45), (45, 100), (70, 110), (100, 170)])
 """Angles in degrees of unit vectors, one for each of two bands."""
 TEST = np.array([(33, 60), (120, 20), (5, 5)])
 DOMAINS = np.array(["source"] * 4 + ["target"] * 2)
-BAND: dict[str, Any] = {"metric": "scaled_cosine", "segments": "separate"}
+BAND: dict[str, Any] = {"metric": "scaled_cosine", "per_segment": True}
 
 
 def vectors(degrees: NDArray[Any]) -> Values:
@@ -50,7 +50,7 @@ def test_each_band_has_its_own_nearest_reference() -> None:
     found = scores(NearestNeighbours(**BAND))
     close(found, [[0.004866, 0.017037], [0.030154, 0.030154], [0.001903, 0.001903]])
     close(found.mean(axis=1), [0.010952, 0.030154, 0.001903])
-    whole = scores(NearestNeighbours(metric="cosine", segments="separate"))
+    whole = scores(NearestNeighbours(metric="cosine", per_segment=True))
     np.testing.assert_allclose(whole, 2 * found)
     pooled = scores(NearestNeighbours(metric="scaled_cosine"))
     assert (pooled <= found + 1e-12).all()
@@ -141,7 +141,7 @@ def test_references_that_coincide_or_are_alone_give_finite_scores(rescale: Any) 
 
 
 def test_options_without_effect_are_reported_once_for_all_bands() -> None:
-    scorer = NearestNeighbours(k=8, domains="separate", memmixup=3, segments="separate")
+    scorer = NearestNeighbours(k=8, domains="separate", memmixup=3, per_segment=True)
     state = fitted(scorer, domains=np.full(6, "source"))
     assert scorer.rules(state) == [
         "scorer, 1 of 1 classes: knn uses all 6 points instead of k=8",
@@ -152,7 +152,7 @@ def test_options_without_effect_are_reported_once_for_all_bands() -> None:
 
 def test_any_learning_scorer_may_learn_each_band_by_itself() -> None:
     embedding = np.random.default_rng(0).normal(size=(20, 3, 4))
-    apart = Mahalanobis(segments="separate")
+    apart = Mahalanobis(per_segment=True)
     found = apart.score(
         apart.fit({"embedding": embedding}, context(20)), {"embedding": embedding}, context(20)
     )
@@ -163,7 +163,7 @@ def test_any_learning_scorer_may_learn_each_band_by_itself() -> None:
 
 
 def test_bands_that_were_not_learned_and_classes_are_refused() -> None:
-    scorer = NearestNeighbours(segments="separate")
+    scorer = NearestNeighbours(per_segment=True)
     state = fitted(scorer)
     three = {"embedding": np.ones((1, 3, 2))}
     with pytest.raises(DataError, match="items have more segments than the 2 of the training items"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench import Entry, hookimpl, lazy
+from asdbench import Entry, Method, hookimpl, lazy
+from asdbench_plugins.encoders.methods import METHODS
 
 
 @hookimpl
@@ -18,3 +19,9 @@ def asdbench_models() -> Iterable[Entry]:
             cites="chen2023beats",
         ),
     ]
+
+
+@hookimpl
+def asdbench_methods() -> Iterable[Method]:
+    """Offer the training-free methods."""
+    return METHODS

