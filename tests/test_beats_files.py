@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,51 @@ def test_a_file_with_code_is_refused_and_nothing_runs(content: Content, tmp_path
     assert not victim.exists()
 
 
-@pytest.mark.parametrize("bytes_left", [0, 100, 0.5, 0.99])
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
 def test_a_truncated_file_is_refused_with_its_size(
-    content: Content, tmp_path: Path, bytes_left: float
+    content: Content, tmp_path: Path, share: float, zipped: bool
 ) -> None:
-    path = saved(content, tmp_path / "cut.pt")
+    path = tmp_path / "cut.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
-    size = int(bytes_left if bytes_left > 1 else bytes_left * len(whole))
+    size = int(share * len(whole))
     path.write_bytes(whole[:size])
     with pytest.raises(
-        ConfigError, match=rf"\({size} bytes\) cannot be read, it may be truncated: .*download it again"
+        ConfigError, match=rf"\({size} bytes\) is damaged, for example truncated: download it again"
+    ):
+        load_beats(path)
+
+
+def test_a_file_in_the_older_format_is_read(content: Content, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    found = load_beats(tmp_path / "old.pt").network.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in content["model"].items())
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (b"", "is empty, so it is not a file of torch.save"),
+        (b"<html>", r"starts with b'<htm', so it is not a file of torch.save; give the path of a published"),
+        (b"cos\nsystem\n", r"starts with b'cos\\n', so it is not"),
+        (b"\x80\x02cos\nsystem\n(S'true'\ntR.", "needs code to be read, and none of it was executed"),
+        (b"\x80\x02an encoder", "is damaged, for example truncated"),
+    ],
+)
+def test_other_bytes_are_refused(written: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    path.write_bytes(written)
+    with pytest.raises(ConfigError, match=message):
+        load_beats(path)
+
+
+def test_a_torchscript_archive_is_sent_to_the_method_that_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("encoder/code/__torch__.py", "")
+    with pytest.raises(
+        ConfigError, match=r"is a TorchScript archive, which encoder_knn\[encoder=...\] reads"
     ):
         load_beats(path)
 

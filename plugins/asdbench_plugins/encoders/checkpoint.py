@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,13 @@ HINT = "give the path of a published BEATs checkpoint, for example weights=BEATs
 HEAD = "predictor."
 """Tensors of the classifier of a fine-tuned file."""
 TABLE = "relative_attention_bias.weight"
+ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"
+DAMAGE = (
+    pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+)  # fmt: skip
+"""What reading a damaged file may raise: the unpickler follows whatever instructions the bytes happen to be."""
+CODE = re.compile(r"unsupported (global|class)|unrecognized function|can only build", re.IGNORECASE)
+"""What torch says of a pickle that names a function or a class, other than those of tensors."""
 BUILT: Mapping[str, Any] = {
     "conv_bias": False,
     "activation_fn": "gelu",
@@ -61,28 +70,35 @@ def load_beats(path: Path) -> Checkpoint:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    _check_kind(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "global" in str(error).lower():
+    except DAMAGE as error:
+        if isinstance(error, pickle.UnpicklingError) and CODE.search(str(error)):
             raise ConfigError(
                 f"weights={path} needs code to be read, and none of it was executed: a checkpoint holds tensors, numbers "
                 f"and text; {HINT}"
             ) from error
-        raise ConfigError(_unreadable(path, error)) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise ConfigError(_unreadable(path, error)) from error
+        raise ConfigError(
+            f"weights={path} ({path.stat().st_size} bytes) is damaged, for example truncated: download it again, or {HINT}"
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"weights={path} holds a {type(content).__name__}, not a dict; {HINT}")
     return content
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f"weights={path} ({path.stat().st_size} bytes) cannot be read, it may be truncated: {reason}; download it again, "
-        f"or {HINT}"
-    )
+def _check_kind(path: Path) -> None:
+    """Check that a file starts like one of ``torch.save``, because the unpickler takes any bytes for instructions."""
+    with path.open("rb") as file:
+        start = file.read(len(ZIP))
+    # Before 2020, torch.save wrote pickles one after another and no zip archive.
+    if not start.startswith((ZIP, PICKLE)):
+        found = f"starts with {start!r}" if start else "is empty"
+        raise ConfigError(f"weights={path} {found}, so it is not a file of torch.save; {HINT}")
+    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+        raise ConfigError(
+            f"weights={path} is a TorchScript archive, which encoder_knn[encoder=...] reads; for BEATs, {HINT}"
+        )
 
 
 def _shape(cfg: Mapping[str, Any], path: Path) -> BeatsShape:
