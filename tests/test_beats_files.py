@@ -100,6 +100,21 @@ def test_an_item_has_the_same_embedding_in_any_batch(content: Content, tmp_path:
     torch.testing.assert_close(model.outputs(items)["embedding"], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["rdp", "gwrp"])
+def test_reduced_precision_is_for_the_network_alone(content: Content, tmp_path: Path, pooling: Any) -> None:
+    items = items_of(tmp_path)
+    model = beats(saved(content, tmp_path / "small.pt"), items, pooling=pooling)
+    seen: list[torch.Tensor] = []
+    model.spectrogram.register_forward_hook(lambda module, given, out: seen.append(out))
+    full = model.outputs(items)["embedding"]
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = model.outputs(items)["embedding"]
+    torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=0)
+    assert reduced.dtype == torch.float32
+    torch.testing.assert_close(reduced, full, rtol=0, atol=0.1)
+    assert not torch.equal(reduced, full)
+
+
 def test_the_record_names_the_file_and_its_digest(content: Content, tmp_path: Path) -> None:
     path, items = saved(content, tmp_path / "small.pt"), items_of(tmp_path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

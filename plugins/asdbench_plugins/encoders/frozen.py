@@ -115,9 +115,15 @@ class FrozenBeats(Model):
         return {"embedding": torch.cat([self._embedded(waves) for waves in torch.split(items.raw(), CLIPS)])}
 
     def _embedded(self, waves: Tensor) -> Tensor:
-        network = self._network[0]
-        tokens: Tensor = network(self.spectrogram(waves), layer=self.config.layer)
-        return pooled(tokens.reshape(len(waves), -1, network.shape.bands, tokens.shape[-1]), self.config)
+        network, full = self._network[0], torch.autocast(waves.device.type, enabled=False)
+        with (
+            full
+        ):  # precision=bf16 is for the network: energies and deviations differ by less than it resolves
+            spectrogram = self.spectrogram(waves)
+        tokens: Tensor = network(spectrogram, layer=self.config.layer)
+        with full:
+            grid = tokens.float().reshape(len(waves), -1, network.shape.bands, tokens.shape[-1])
+            return pooled(grid, self.config)
 
     def _given_digest(self) -> Tensor:
         digest = bytearray.fromhex(self.config.weights_sha256)
