@@ -13,6 +13,7 @@ from asdbench import ConfigError, DataError, ItemContext
 from asdbench_plugins.scorers.clusters import KMeans
 from asdbench_plugins.scorers.direct import ClaimLogOdds, NegativeLogProbability, ReconstructionError
 from asdbench_plugins.scorers.domains import oversample
+from asdbench_plugins.scorers.fusion import MinFusion, PcaResidual
 from asdbench_plugins.scorers.gaussian import GaussianMixture, Mahalanobis
 from asdbench_plugins.scorers.grouped import GroupedScorer, unit_length
 from asdbench_plugins.scorers.kernels import KernelDensity, OneClass
@@ -34,6 +35,9 @@ LEARNING: list[GroupedScorer] = [
     KMeans(centres=3, metric="euclidean"),
     OneClass(nu=0.2),
     KernelDensity(),
+    NearestNeighbours(rescale="varmin", density_neighbours=4),
+    PcaResidual(components=2),
+    MinFusion(),
 ]
 every_learning_scorer = pytest.mark.parametrize("scorer", LEARNING, ids=lambda scorer: type(scorer).__name__)
 

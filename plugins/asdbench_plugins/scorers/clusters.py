@@ -12,7 +12,7 @@ from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
 
 from asdbench import State
-from asdbench_plugins.scorers.domains import Metric
+from asdbench_plugins.scorers.distances import Metric
 from asdbench_plugins.scorers.gaussian import RANDOM_STATE
 from asdbench_plugins.scorers.grouped import GroupedScorer, Vectors, unit_length
 

@@ -1,23 +1,21 @@
-"""Two domains of unequal size in one normal set: oversampling of the smaller one, and scores on a common scale.
+"""Two domains of unequal size in one normal set: more points of the smaller one, and scores on a common scale.
 
-Oversampling follows Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 2002. The scale follows
-the domain normalisation of Saengthong and Shinozaki, "Deep generic representations for domain-generalized anomalous
-sound detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by those of its own training points.
+Oversampling follows Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 2002. Mixing (MemMixup) and
+the scale follow Saengthong and Shinozaki, "Deep generic representations for domain-generalized anomalous sound
+detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by those of its own training points.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from asdbench import State
+from asdbench_plugins.scorers.distances import Distance, Vectors, nearest
 
-Vectors = NDArray[np.float64]
-Metric = Literal["cosine", "euclidean"]
 SOURCE, TARGET = "source", "target"
+TARGET_SHARE = 0.9
+"""Share of the target point in a mixed one."""
 SEED = 0
 """Seed of the interpolation: the same points always give the same new points."""
 LEAST_FOR_SPREAD = 3
@@ -27,7 +25,7 @@ FLOOR = 1e-9
 
 
 def oversample(
-    points: Vectors, domains: NDArray[np.str_], *, ratio: float, neighbours: int, metric: Metric
+    points: Vectors, domains: NDArray[np.str_], *, ratio: float, neighbours: int, metric: Distance
 ) -> Vectors:
     """Return new target points ``[new, dims]``, so that there are ``ratio`` times as many as source points.
 
@@ -38,7 +36,7 @@ def oversample(
     wanted = int(ratio * np.count_nonzero(domains == SOURCE)) - len(target)
     if wanted <= 0 or len(target) < 2:
         return points[:0]
-    near = _nearest(target, None, k=min(neighbours, len(target) - 1), metric=metric)[1]
+    near = nearest(target, None, k=min(neighbours, len(target) - 1), metric=metric)[1]
     random = np.random.default_rng(SEED)
     # Every target point starts one interpolation before any starts a second.
     base = np.resize(random.permutation(len(target)), wanted)
@@ -49,7 +47,22 @@ def oversample(
     return made
 
 
-def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: Metric) -> State:
+def mixed(points: Vectors, domains: NDArray[np.str_], *, neighbours: int, metric: Distance) -> Vectors:
+    """Return new target points ``[targets * neighbours, dims]``: target points t mixed with their nearest source points s.
+
+    They are 0.9 t + 0.1 s, the nearest s first. With fewer source points, all are used; without source or target
+    points, or with ``neighbours=0``, there are none.
+    """
+    source, target = points[domains == SOURCE], points[domains == TARGET]
+    used = min(neighbours, len(source))
+    if not used or not len(target):
+        return points[:0]
+    near = nearest(source, target, k=used, metric=metric)[1]
+    made: Vectors = TARGET_SHARE * target[:, np.newaxis] + (1 - TARGET_SHARE) * source[near]
+    return made.reshape(-1, points.shape[1])
+
+
+def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: Distance) -> State:
     """Return mean and standard deviation of the nearest-neighbour distances within each domain.
 
     Args:
@@ -73,30 +86,22 @@ def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: M
     return {"centre": np.array(centres), "spread": np.maximum(spreads, FLOOR)}
 
 
-def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Metric) -> NDArray[np.float64]:
+def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:
     """Return for each point the smallest of its standardised distances to the domains."""
     scaled = []
     for code, (centre, spread) in enumerate(zip(state["centre"], state["spread"], strict=True)):
         bank = state["points"][state["domain"] == code]
-        distance = _nearest(bank, points, k=min(k, len(bank)), metric=metric)[0].mean(axis=1)
+        distance = nearest(bank, points, k=min(k, len(bank)), metric=metric)[0].mean(axis=1)
         # Domain normalisation of GenRep: (distance - mean) / deviation of the domain's own distances.
         scaled.append((distance - centre) / spread)
     least: NDArray[np.float64] = np.min(scaled, axis=0)
     return least
 
 
-def _own_distances(bank: Vectors, *, k: int, metric: Metric) -> NDArray[np.float64]:
+def _own_distances(bank: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:
     """Return the mean distance of each point to its nearest neighbours, itself excluded."""
     if len(bank) < 2:
         return np.zeros(1)
-    distances = _nearest(bank, None, k=min(k, len(bank) - 1), metric=metric)[0]
+    distances = nearest(bank, None, k=min(k, len(bank) - 1), metric=metric)[0]
     own: NDArray[np.float64] = distances.mean(axis=1)
     return own
-
-
-def _nearest(
-    bank: Vectors, points: Vectors | None, *, k: int, metric: Metric
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    search = NearestNeighbors(n_neighbors=k, metric=metric, algorithm="brute").fit(bank)
-    distances, positions = search.kneighbors(points)
-    return distances, positions

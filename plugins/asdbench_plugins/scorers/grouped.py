@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -22,7 +22,8 @@ TINY = 1e-12
 class GroupedScorer(Scorer, frozen=True, kw_only=True):
     """Base class that splits vectors into groups; subclasses define how a group is learned and scored.
 
-    Every segment of a training item is one point. The state stores the arrays of group g as ``g/name``.
+    Every segment of a training item is one point. The state stores the arrays of group g as ``g/name``, and with
+    ``per_segment`` those of its segment s as ``g.s/name``.
     """
 
     on: Annotated[str, Meta(description="model output to read")] = "embedding"
@@ -30,6 +31,10 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         Literal["claim", "pool"], Meta(description="one normal set per claimed class, or a single one")
     ] = "claim"
     normalize: Annotated[bool, Meta(description="scale vectors to length 1 first")] = False
+    per_segment: Annotated[
+        bool,
+        Meta(description="one normal set for each segment of an item, for example each frequency band"),
+    ] = False
 
     @property
     def needs_claims(self) -> bool:
@@ -62,38 +67,53 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         vectors = self._vectors(outputs)
         if not len(vectors):
             raise DataError("the scorer needs at least one normal item to learn from, found 0")
-        domains, segments = _domains(context), vectors.shape[1]
-        return {
-            f"{name}/{key}": value
-            for name, rows in self._groups(context.claim)
-            for key, value in self.fit_domains(_points(vectors[rows]), domains[rows].repeat(segments)).items()
-        }
+        domains = _domains(context)
+        state: dict[str, NDArray[Any]] = {}
+        for name, rows, part in self._sets(context.claim, vectors.shape[1]):
+            chosen = vectors[rows][:, part]
+            learned = self.fit_domains(_points(chosen), domains[rows].repeat(chosen.shape[1]))
+            state |= {f"{name}/{key}": value for key, value in learned.items()}
+        return state
 
     def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return anomaly scores ``[n, segments]``.
 
         Raises:
             ConfigError: The model has no output ``on``.
-            DataError: An item claims a class without training items, or an output is not finite.
+            DataError: An item claims a class without training items, or an output is not finite; with
+                ``per_segment``, items have more segments than the training items.
         """
         vectors = self._vectors(outputs)
         scores = np.empty(vectors.shape[:2])
-        for name, rows in self._groups(context.claim):
-            chosen = self.score_group(_group_state(state, name), _points(vectors[rows]))
-            scores[rows] = chosen.reshape(-1, vectors.shape[1])
+        for name, rows, part in self._sets(context.claim, vectors.shape[1]):
+            chosen = vectors[rows][:, part]
+            found = self.score_group(_group_state(state, name), _points(chosen))
+            scores[rows, part] = found.reshape(chosen.shape[:2])
         return scores
 
     def rules(self, state: State) -> list[str]:
         """Return the adjustments for small classes, each once with the number of classes it affected."""
-        names = sorted({key.partition("/")[0] for key in state})
-        forced: dict[str, int] = {}
+        names = _names(state)
+        classes = {_class_of(name) for name in names}
+        forced: dict[str, set[str]] = {}
         for name in names:
             for rule in self.group_rules(_group_state(state, name)):
-                forced[rule] = forced.get(rule, 0) + 1
+                forced.setdefault(rule, set()).add(_class_of(name))
         who = "all classes together" if self.per == "pool" else "{count} of {total} classes"
         return [
-            f"scorer, {who.format(count=count, total=len(names))}: {rule}" for rule, count in forced.items()
+            f"scorer, {who.format(count=len(which), total=len(classes))}: {rule}"
+            for rule, which in forced.items()
         ]
+
+    def _sets(
+        self, claim: NDArray[np.int64], segments: int
+    ) -> Iterator[tuple[str, NDArray[np.bool_], slice]]:
+        """Yield the name of each normal set, its items, and the segments of them that belong to it."""
+        for name, rows in self._groups(claim):
+            if not self.per_segment:
+                yield name, rows, slice(None)
+            else:
+                yield from ((f"{name}.{k}", rows, slice(k, k + 1)) for k in range(segments))
 
     def _groups(self, claim: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         if self.per == "pool":
@@ -146,12 +166,24 @@ def _domains(context: ItemContext) -> Domains:
     return np.asarray(context.columns.get("domain", np.full(len(context.claim), "")), dtype=np.str_)
 
 
+def _names(state: State) -> list[str]:
+    return sorted({key.partition("/")[0] for key in state})
+
+
+def _class_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def _group_state(state: State, name: str) -> State:
     chosen = {key.partition("/")[2]: value for key, value in state.items() if key.partition("/")[0] == name}
-    if not chosen:
-        known = sorted({key.partition("/")[0] for key in state})
+    if chosen:
+        return chosen
+    known, claimed = sorted({_class_of(each) for each in _names(state)}), _class_of(name)
+    if claimed in known:
+        segments = sum(_class_of(each) == claimed for each in _names(state))
         raise DataError(
-            f"an item claims class {name}, but the scorer learned only {', '.join(known)}; "
-            "per=pool needs no claim"
+            f"items have more segments than the {segments} of the training items; per_segment=true needs as many"
         )
-    return chosen
+    raise DataError(
+        f"an item claims class {claimed}, but the scorer learned only {', '.join(known)}; per=pool needs no claim"
+    )

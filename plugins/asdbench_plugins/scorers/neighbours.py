@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
-from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import NearestNeighbors
 
 from asdbench import State
-from asdbench_plugins.scorers.domains import TARGET, Metric, learn_scales, oversample, rescaled_distances
-from asdbench_plugins.scorers.grouped import TINY, Domains, GroupedScorer, Vectors
+from asdbench_plugins.scorers.distances import Distance, Metric, Vectors, distances, nearest
+from asdbench_plugins.scorers.domains import TARGET, learn_scales, mixed, oversample, rescaled_distances
+from asdbench_plugins.scorers.grouped import Domains, GroupedScorer
+from asdbench_plugins.scorers.local import Correction, corrected, learn_correction
 
 DENSITY_FLOOR = 1e-10
 """Added to mean reachabilities, as in scikit-learn, so that coinciding points have a finite density."""
@@ -27,58 +27,74 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
     """Mean distance to the ``k`` nearest training points.
 
     ``rescale=domain``: the distance to each domain is standardised by the distances within that domain, and the
-    smallest counts (``asdbench_plugins.scorers.domains``). ``rescale=density``: the distance to each training point is
-    divided by that point's mean distance to its own nearest points (Wilkinghoff et al., "Local density-based anomaly
-    score normalization for domain generalization", arXiv:2509.10951); the score is the mean of the ``k`` smallest ratios.
+    smallest counts (``asdbench_plugins.scorers.domains``). The others correct the distance to each training point by that
+    point's mean distance to its own nearest points, and the score is the mean of the ``k`` smallest
+    (``asdbench_plugins.scorers.local``).
     """
 
     k: Annotated[int, Meta(ge=1, description="number of neighbours")] = 1
-    metric: Annotated[Metric, Meta(description="distance")] = "cosine"
+    metric: Annotated[Distance, Meta(description="distance; scaled_cosine: half of 1 - cos")] = "cosine"
     rescale: Annotated[
-        Literal["none", "domain", "density"],
-        Meta(description="divide distances by those within each domain, or around each training point"),
+        Literal["none", "domain", "density", "varmin", "log_varmin"],
+        Meta(
+            description="divide distances by those within each domain, or around each training point, or subtract these"
+        ),
     ] = "none"
     density_neighbours: Annotated[int, Meta(ge=1, description="neighbours for the density")] = 1
+    domains: Annotated[
+        Literal["joint", "separate"],
+        Meta(description="separate: the k nearest points of each domain, of which the nearer domain counts"),
+    ] = "joint"
     smote: Annotated[
         float,
         Meta(ge=0, le=1, description="interpolate target points up to this share of the source points"),
     ] = 0.0
     smote_neighbours: Annotated[int, Meta(ge=1, description="target points to interpolate with")] = 5
+    memmixup: Annotated[
+        int,
+        Meta(ge=0, description="mix each target point with so many of its nearest source points; 0: none"),
+    ] = 0
 
     def fit_group(self, points: Vectors) -> State:
         """Keep the points."""
         return self.fit_domains(points, np.full(len(points), ""))
 
     def fit_domains(self, points: Vectors, domains: Domains) -> State:
-        """Keep the points, the oversampled target points, and the scales of domains or points."""
+        """Keep the points, those made for the target domain, and the scales of domains or points."""
         names, codes = np.unique(domains, return_inverse=True)
         made = oversample(
             points, domains, ratio=self.smote, neighbours=self.smote_neighbours, metric=self.metric
         )
-        everything = np.concatenate([points, made])
+        mixtures = mixed(points, domains, neighbours=self.memmixup, metric=self.metric)
+        everything = np.concatenate([points, made, mixtures])
         state: dict[str, NDArray[np.generic]] = {
             "points": everything,
             "neighbours_used": np.array([min(self.k, len(everything))]),
             "domains": np.array([len(names)]),
             "made": np.array([len(made)]),
+            "mixed": np.array([len(mixtures)]),
         }
-        if self.rescale == "density":
-            state["scale"] = self._scale_of_points(everything)
-        if self.rescale == "domain" and len(names) > 1:
+        if kind := self._correction():
+            state |= learn_correction(
+                everything, kind=kind, neighbours=self.density_neighbours, metric=self.metric
+            )
+        if (self.rescale == "domain" or self.domains == "separate") and len(names) > 1:
             target = int(np.searchsorted(names, TARGET))
-            # The oversampled points belong to the target domain, but only real points set the scales.
-            domain = np.concatenate([codes, np.full(len(made), target)]).astype(np.int64)
-            state |= {"domain": domain, **learn_scales(points, codes, k=self.k, metric=self.metric)}
+            # Points that were made belong to the target domain, but only real points set the scales.
+            of_made = np.full(len(made) + len(mixtures), target)
+            state["domain"] = np.concatenate([codes, of_made]).astype(np.int64)
+        if self.rescale == "domain" and len(names) > 1:
+            state |= learn_scales(points, codes, k=self.k, metric=self.metric)
         return state
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
         """Return the mean distance of each point to its nearest training points, rescaled if requested."""
-        if "domain" in state:
+        if "centre" in state:
             return rescaled_distances(state, points, k=self.k, metric=self.metric)
-        if "scale" in state:
-            return self._density_ratios(state, points)
-        distances, _ = _nearest(state, points, metric=self.metric)
-        mean: NDArray[np.float64] = distances.mean(axis=1)
+        if "scale" in state or "domain" in state:
+            return self._least(state, points)
+        found, _ = _nearest(state, points, metric=self.metric)
+        mean: NDArray[np.float64] = found.mean(axis=1)
         return mean
 
     def group_rules(self, state: State) -> list[str]:
@@ -86,33 +102,35 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
         used, rules = int(state["neighbours_used"][0]), []
         if used < self.k:
             rules.append(f"knn uses all {used} points instead of k={self.k}")
-        if self.rescale == "domain" and "domain" not in state:
+        if self.rescale == "domain" and "centre" not in state:
             rules.append("rescale=domain has no effect: the training items are of one domain")
-        if self.rescale == "density" and len(state["points"]) == 1:
-            rules.append("rescale=density has no effect: there is one point")
+        if self.domains == "separate" and "domain" not in state:
+            rules.append("domains=separate has no effect: the training items are of one domain")
+        if "scale" in state and len(state["points"]) == 1:
+            rules.append(f"rescale={self.rescale} has no effect: there is one point")
         if self.smote and not state["made"][0]:
             rules.append(
                 "smote adds nothing: it needs source points, at least two target points, and fewer target points than "
                 "requested"
             )
+        if self.memmixup and not state["mixed"][0]:
+            rules.append("memmixup adds nothing: it needs source and target points")
         return rules
 
-    def _scale_of_points(self, points: Vectors) -> NDArray[np.float64]:
-        if len(points) == 1:
-            return np.ones(1)
-        used = np.array([min(self.density_neighbours, len(points) - 1)])
-        distances, _ = _nearest({"points": points, "neighbours_used": used}, None, metric=self.metric)
-        scale: NDArray[np.float64] = np.maximum(distances.mean(axis=1), TINY)
-        return scale
+    def _correction(self) -> Correction | None:
+        return None if self.rescale == "none" or self.rescale == "domain" else self.rescale
 
-    def _density_ratios(self, state: State, points: Vectors) -> NDArray[np.float64]:
-        used = int(state["neighbours_used"][0])
+    def _least(self, state: State, points: Vectors) -> NDArray[np.float64]:
+        """Return the mean of the ``k`` smallest corrected distances, of the domain where it is least."""
+        codes = state.get("domain", np.zeros(len(state["points"]), dtype=np.int64))
         scores = np.empty(len(points))
         for first in range(0, len(points), CHUNK):
             chunk = slice(first, first + CHUNK)
-            ratios = pairwise_distances(points[chunk], state["points"], metric=self.metric) / state["scale"]
-            # partition leaves the smallest in any order; sorting them fixes the order in which they are summed.
-            scores[chunk] = np.sort(np.partition(ratios, used - 1, axis=1)[:, :used], axis=1).mean(axis=1)
+            found = distances(points[chunk], state["points"], metric=self.metric)
+            if kind := self._correction():
+                found = corrected(found, state, kind=kind)
+            of_domains = [_mean_of_least(found[:, codes == code], self.k) for code in np.unique(codes)]
+            scores[chunk] = np.min(of_domains, axis=0)
         return scores
 
 
@@ -132,17 +150,17 @@ class LocalOutlierFactor(GroupedScorer, frozen=True, kw_only=True):
         state = {"points": points, "neighbours_used": used}
         if not used[0]:
             return state
-        distances, neighbours = _nearest(state, None, metric=self.metric)
+        found, neighbours = _nearest(state, None, metric=self.metric)
         # The k-distance; a reachability distance (definition 5) takes the neighbour's, not the point's own.
-        reach = distances[:, -1]
-        return {**state, "reach": reach, "density": _density(distances, reach[neighbours])}
+        reach = found[:, -1]
+        return {**state, "reach": reach, "density": _density(found, reach[neighbours])}
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
         """Return the local outlier factor of each point."""
         if not state["neighbours_used"][0]:
             return _nearest({**state, "neighbours_used": np.array([1])}, points, metric=self.metric)[0][:, 0]
-        distances, neighbours = _nearest(state, points, metric=self.metric)
-        density = _density(distances, state["reach"][neighbours])
+        found, neighbours = _nearest(state, points, metric=self.metric)
+        density = _density(found, state["reach"][neighbours])
         # LOF (definition 7): mean density of the neighbours over the density of the point.
         factor: NDArray[np.float64] = state["density"][neighbours].mean(axis=1) / density
         return factor
@@ -155,18 +173,18 @@ class LocalOutlierFactor(GroupedScorer, frozen=True, kw_only=True):
         return [f"lof uses {used} neighbours instead of k={self.k}"] if used < self.k else []
 
 
-def _nearest(
-    state: State, points: Vectors | None, *, metric: Metric
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return distances and positions ``[points, neighbours_used]`` of the nearest training points.
+def _mean_of_least(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    used = min(count, values.shape[1])
+    # partition leaves the smallest in any order; sorting them fixes the order in which they are summed.
+    mean: NDArray[np.float64] = np.sort(np.partition(values, used - 1, axis=1)[:, :used], axis=1).mean(axis=1)
+    return mean
 
-    Nearest first. Without ``points``, the neighbours of the training points themselves, each excluding itself.
-    """
-    used = int(state["neighbours_used"][0])
-    # Brute force: scikit-learn's trees do not support the cosine distance.
-    search = NearestNeighbors(n_neighbors=used, metric=metric, algorithm="brute").fit(state["points"])
-    distances, positions = search.kneighbors(points)
-    return distances, positions
+
+def _nearest(
+    state: State, points: Vectors | None, *, metric: Distance
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return distances and positions ``[points, neighbours_used]`` of the nearest training points, or of each other."""
+    return nearest(state["points"], points, k=int(state["neighbours_used"][0]), metric=metric)
 
 
 def _density(distances: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,109 @@
+"""``beats_beam`` from the request to the table, on generated sounds and a small network in a checkpoint file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import filled
+import numpy as np
+import pytest
+import safetensors.numpy
+import tiny
+import torch
+
+import asdbench_plugins.encoders
+from asdbench import ConfigError, Registry, RunDocument, Selector
+from asdbench.plugin.registry import Plugin
+from asdbench.results.store import Store
+from asdbench.runs.plan import plan_run
+from asdbench.runs.request import Request
+from asdbench.runs.run import run
+from asdbench_plugins.encoders.beats import Beats, BeatsShape
+
+SMALL = {
+    "encoder_layers": 2, "embed_dim": 12, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 24,
+    "encoder_attention_heads": 4, "conv_pos": 8, "conv_pos_groups": 4,
+}  # fmt: skip
+ONE = Selector(
+    "synthetic", {"machines": "fan", "ids": "1", "train_clips": "6", "test_clips": "4", "length_s": "1"}
+)
+
+
+def registry() -> Registry:
+    loaded = tiny.registry()
+    if "beats_beam" not in loaded.names("method"):  # asdbench was installed before the plugin was there
+        loaded.add(Plugin(name="encoders"), asdbench_plugins.encoders)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "small.pt"
+    torch.save(filled.checkpoint(filled.fill(Beats(BeatsShape(**SMALL))), SMALL), path)
+    return path
+
+
+def request(folder: Path, *, cache: Path, **options: str) -> Request:
+    return tiny.request(folder, Selector("beats_beam", options), cache=cache, dataset=ONE)
+
+
+@pytest.fixture(scope="module")
+def done(weights: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunDocument]:
+    folder = tmp_path_factory.mktemp("run")
+    asked = request(folder, cache=cache, weights=str(weights), layer="1", gamma="2")
+    return folder, run(asked, registry(), observer=tiny.Silent())
+
+
+def test_it_runs_from_a_users_file_to_the_table(done: tuple[Path, RunDocument]) -> None:
+    _, document = done
+    [row] = [row for row in document.results if row.is_whole and row.metric == "auc"]
+    assert row.value is not None
+    assert 0 <= row.value <= 1
+    assert "beats_beam" in tiny.table_of(document)
+
+
+def test_each_band_has_a_memory_and_the_weights_stay_in_the_users_file(
+    done: tuple[Path, RunDocument], weights: Path, cache: Path
+) -> None:
+    folder, _ = done
+    asked = request(folder, cache=cache, weights=str(weights), layer="1", gamma="2")
+    [case] = plan_run(asked, registry(), observer=tiny.Silent()).cases
+    recipe = case.fit.recipe
+    assert recipe.scorer.options["rescale"] == "varmin"
+    assert (recipe.model.options["layer"], recipe.model.options["gamma"]) == (1, 2.0)
+    [file] = [*folder.rglob("detector.safetensors")]
+    state = safetensors.numpy.load_file(file)
+    assert {name for name in state if name.endswith("/points")} == {f"scorer/0.{k}/points" for k in range(8)}
+    assert state["scorer/0.0/points"].shape == (6, 16)
+    assert {name for name in state if not name.startswith("scorer/")} == {"model.digest"}
+    fit = Store(folder).fit_record(case.fit.model_id)
+    assert fit is not None
+    assert fit.parameters == 0
+    assert fit.isolated != "none"  # it read the weights because the user named them
+    assert np.any([rule.startswith("weights small.pt, SHA-256 ") for rule in fit.rules])
+
+
+def test_a_second_run_finds_everything_and_a_layer_that_is_missing_is_named(
+    done: tuple[Path, RunDocument], weights: Path, cache: Path
+) -> None:
+    folder, first = done
+    again = run(
+        request(folder, cache=cache, weights=str(weights), layer="1", gamma="2"),
+        registry(),
+        observer=tiny.Silent(),
+    )
+    assert [row.value for row in again.results] == [row.value for row in first.results]
+    with pytest.raises(ConfigError, match=r"layer=9 does not exist in small\.pt: its last is 2"):
+        run(request(folder, cache=cache, weights=str(weights), layer="9"), registry(), observer=tiny.Silent())
+
+
+def test_it_needs_weights(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="beats_beam needs weights: give the path of a published BEATs checkpoint"
+    ):
+        plan_run(request(tmp_path, cache=cache), registry(), observer=tiny.Silent())
