@@ -50,7 +50,7 @@ from asdbench.plugin.entries import (
     Space,
     lazy,
 )
-from asdbench.plugin.hookspecs import hookimpl
+from asdbench.plugin.hookspecs import API_VERSION, hookimpl
 
 if TYPE_CHECKING:
     from asdbench.cli.output import print_json
@@ -173,6 +173,7 @@ _LATER = {
 
 __all__ = [
     "ANOMALY",
+    "API_VERSION",
     "FOLDER",
     "GROUND_TRUTH",
     "NORMAL",

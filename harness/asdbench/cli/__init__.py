@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plugins": ("asdbench.cli.catalogue:plugins", "List what the installed plugins offer."),
     "describe": ("asdbench.cli.catalogue:describe", "Show a method's options, shapes and cost."),
     "datasets": ("asdbench.cli.datasets:datasets", "List, describe, fetch and verify datasets."),
+    "conformance": ("asdbench.cli.conformance:conformance", "Check whether a plugin keeps its contract."),
     "sys-info": ("asdbench.cli.catalogue:sys_info", "Show versions, hardware and folders."),
 }
 
