@@ -15,7 +15,7 @@ from asdbench.detector.contracts import ItemContext
 from asdbench.jobs.pseudo import imitated, with_faults
 from asdbench.messages.jobs import PseudoKind
 from asdbench.results.objective import Evidence, Recognition, objective
-from asdbench.testing.items import make_items
+from asdbench.testing import make_items
 
 RATE = 1000
 

@@ -51,7 +51,7 @@ from asdbench.plugin.entries import (
     Space,
     lazy,
 )
-from asdbench.plugin.hookspecs import hookimpl
+from asdbench.plugin.hookspecs import API_VERSION, hookimpl
 
 if TYPE_CHECKING:
     from asdbench.cli.output import print_json
@@ -179,6 +179,7 @@ _LATER = {
 
 __all__ = [
     "ANOMALY",
+    "API_VERSION",
     "FOLDER",
     "GROUND_TRUTH",
     "NORMAL",

@@ -36,8 +36,11 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "tuning": (
         "core", "data", "errors", "messages", "plugin", "recipes", "results", "runs",
     ),
-    "testing": ("core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs"),
-    "cli": ("core", "data", "errors", "jobs", "messages", "plugin", "results", "runs", "tuning"),
+    "conformance": ("core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs"),
+    "testing": (
+        "conformance", "core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs",
+    ),
+    "cli": ("conformance", "core", "data", "errors", "jobs", "messages", "plugin", "results", "runs", "tuning"),
     "__main__": ("cli",),
 }  # fmt: skip
 """A row names only wings of rows above it, so no import can run up."""

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "describe": ("asdbench.cli.catalogue:describe", "Show a method's options, shapes and cost."),
     "new": ("asdbench.cli.new:new", "Write a plugin of your own, ready to install."),
     "datasets": ("asdbench.cli.datasets:datasets", "List, describe, fetch and verify datasets."),
+    "conformance": ("asdbench.cli.conformance:conformance", "Check whether a plugin keeps its contract."),
     "sys-info": ("asdbench.cli.catalogue:sys_info", "Show versions, hardware and folders."),
 }
 

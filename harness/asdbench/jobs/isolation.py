@@ -108,7 +108,7 @@ def _watch(*, readable: Sequence[Path], writable: Sequence[Path]) -> None:
         if event in LEAVING:
             raise PermissionError(errno.EACCES, f"a job must not start programs or use the network ({event})")
         if event in READING or event in WRITING or event == "open":
-            allowed = own if event in WRITING or (event == "open" and _writes(*arguments[1:])) else known
+            allowed = own if event in WRITING or (event == "open" and writes(*arguments[1:])) else known
             for argument in arguments[:2]:
                 if isinstance(argument, str | bytes | os.PathLike):
                     _check(os.fsdecode(argument), allowed=allowed)
@@ -116,7 +116,8 @@ def _watch(*, readable: Sequence[Path], writable: Sequence[Path]) -> None:
     sys.addaudithook(hook)
 
 
-def _writes(mode: str | None, flags: int) -> bool:
+def writes(mode: str | None, flags: int) -> bool:
+    """Return whether the event ``open`` of Python with this mode and these flags is to write."""
     return bool(flags & (os.O_WRONLY | os.O_RDWR)) or bool(mode and set(mode) & set("wax+"))
 
 

@@ -266,6 +266,8 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection = "last"
     """Which checkpoint the paper reports: the last, the one with the smallest held-out loss, or the best on the test
     items; ``asdbench run --selection`` overrides it."""
+    deterministic: bool = False
+    """True: nothing about it is random, so that its scores do not depend on the seed."""
     approximate: str = ""
     """What public sources do not state about the method; empty: nothing. Every table marks the row."""
     presets: Mapping[str, Mapping[str, Any]] = {}

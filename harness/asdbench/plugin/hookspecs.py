@@ -16,6 +16,9 @@ It implements any of the hooks below; each takes no argument and returns the val
 All hooks are called whenever plugins load, even for ``asdbench --help``, so the module must import nothing heavy:
 ``lazy("package.module:Name")`` refers to a class or function that is imported only when a command needs it.
 
+A plugin may state the version of the plugin API that it was made for, ``asdbench_api = "1"`` (``asdbench.API_VERSION``);
+another version than this one is refused.
+
 A name may be offered once per kind; methods and ensembles share one set of names. A plugin that offers a taken name,
 a value of the wrong type or an unknown hook is skipped as a whole, with a warning; ``asdbench plugins`` shows the cause.
 """
@@ -29,6 +32,11 @@ import pluggy
 from asdbench.plugin.entries import Ensemble, Entry, Lazy, Method, Preset
 
 PROJECT = "asdbench"
+
+
+API_VERSION = "1"
+"""Version of the plugin API: of the hooks, and of the contracts of what they offer. A plugin states the one that it was
+made for as ``asdbench_api = "1"`` in its module; it changes when plugins have to."""
 
 
 hookspec = pluggy.HookspecMarker(PROJECT)

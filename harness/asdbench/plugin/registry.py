@@ -13,6 +13,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -78,6 +79,10 @@ VALUES: Mapping[str, type[Any]] = {
     "asdbench_printed": Lazy,
 }
 """The type of the values of each hook; hooks that are not listed give entries."""
+
+
+_EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;.*\bextra\s*==\s*["'](?P<extra>[\w.-]+)["'].*""")
+"""A requirement of a distribution that one of its extras brings."""
 
 
 class NotOffered(PluginError):  # noqa: N818 - an unknown name is a user's mistake, not a broken plugin
@@ -181,6 +186,7 @@ class Registry:
             raise PluginError(
                 f"{kind} {name!r} of plugin {self.owner(kind, name)} cannot be imported "
                 f"from {entry.build.path}: {cause_of(error, package=_package(entry.build.path))}"
+                f"{_hint(error, self.owner(kind, name).source)}"
             ) from error
 
     def summary(self, kind: Kind, name: str) -> str:
@@ -214,9 +220,11 @@ class Registry:
         """Add what one plugin module offers, either all of it or nothing.
 
         Raises:
-            PluginError: A hook gives a value of the wrong type, or a name is already taken.
+            PluginError: It was made for another version of the plugin API, a hook gives a value of the wrong type, or a
+                name is already taken.
             pluggy.PluginValidationError: It implements an unknown hook, or one with the wrong signature.
         """
+        _check_api(module)  # first: another version may have other hooks and other values
         with self._reading(plugin.name, module):
             things = [(kind, thing) for kind, hook in HOOKS.items() for thing in self._offered(hook)]
             printed = self._offered("asdbench_printed")
@@ -338,9 +346,32 @@ def load_plugin(
     except BaseException as error:  # noqa: BLE001
         import logging  # slower than loading a plugin, and only broken ones need it
 
-        broken = replace(plugin, broken=cause_of(error, package=_package(module)))
+        cause = f"{cause_of(error, package=_package(module))}{_hint(error, distribution)}"
+        broken = replace(plugin, broken=cause)
         logging.getLogger(__name__).warning("plugin %s is skipped: %s", broken, broken.broken)
         registry.plugins.append(broken)
+
+
+def _check_api(module: object) -> None:
+    # Whoever states none was written before there was a second version.
+    stated = getattr(module, "asdbench_api", "1")
+    if str(stated) != hookspecs.API_VERSION:
+        raise PluginError(
+            f"it was made for version {stated} of the plugin API (asdbench_api), and this asdbench has version "
+            f"{hookspecs.API_VERSION}; install a version of the plugin for it, or another asdbench"
+        )
+
+
+def _hint(error: BaseException, distribution: importlib.metadata.Distribution | None) -> str:
+    """Return which extra of a distribution installs a missing module; empty: none is known to."""
+    if not isinstance(error, ModuleNotFoundError) or distribution is None or error.name is None:
+        return ""
+    module = error.name.partition(".")[0]
+    for needed in distribution.requires or ():
+        found = _EXTRA.fullmatch(needed)
+        if found and found["name"].replace("-", "_").lower() == module.lower():
+            return f"; its extra installs it: pip install '{distribution.name}[{found['extra']}]'"
+    return ""
 
 
 def _harness() -> importlib.metadata.Distribution | None:

@@ -146,6 +146,17 @@ def _own_fault(registry: Registry, selector: Selector, *, dataset: str) -> str |
     return None
 
 
+def check_required(registry: Registry, recipe: Recipe) -> None:
+    """Check that a recipe has the options without which its method cannot be used.
+
+    Raises:
+        ConfigError: One is not set.
+    """
+    for name, hint in registry.method(recipe.method).requires.items():
+        if not any(getattr(recipe, part).options.get(name) for part in PARTS):
+            raise ConfigError(f"{recipe.label} needs {name}: {hint}")
+
+
 def _fault(registry: Registry, selector: Selector, *, dataset: str, layers: Layers) -> str | None:
     method = registry.method(selector.name)
     try:

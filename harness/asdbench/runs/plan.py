@@ -27,8 +27,9 @@ from asdbench.messages.measures import Measure
 from asdbench.messages.progress import OnProgress, Progress
 from asdbench.plugin.entries import UNIT
 from asdbench.plugin.registry import NotOffered, Registry
-from asdbench.recipes.recipe import PARTS, EnsembleRecipe, Recipe
+from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_any
+from asdbench.recipes.resolve import check_required
 from asdbench.results.store import Store, threads_of_models
 from asdbench.runs.buildable import checked, measures
 from asdbench.runs.cases import Resources, make_cases, model_id_with
@@ -256,9 +257,7 @@ def _check_task(recipes: Sequence[Recipe | EnsembleRecipe], prepared: Prepared) 
 
 def _check_required(recipes: Sequence[Recipe | EnsembleRecipe], registry: Registry) -> None:
     for recipe in trained(recipes):
-        for name, hint in registry.method(recipe.method).requires.items():
-            if not any(getattr(recipe, part).options.get(name) for part in PARTS):
-                raise ConfigError(f"{recipe.label} needs {name}: {hint}")
+        check_required(registry, recipe)
 
 
 def _check_graphs(recipes: Sequence[Recipe | EnsembleRecipe], *, device: str) -> None:

@@ -17,9 +17,9 @@ pytest.register_assert_rewrite(
     *(f"{__name__}.{module}" for module in ("datasets", "executors", "methods", "scorers"))
 )
 
+from asdbench.conformance.items import make_items  # noqa: E402
 from asdbench.testing.datasets import DatasetContract  # noqa: E402
 from asdbench.testing.executors import ExecutorContract  # noqa: E402
-from asdbench.testing.items import make_items  # noqa: E402
 from asdbench.testing.methods import MethodContract  # noqa: E402
 from asdbench.testing.scorers import ScorerContract  # noqa: E402
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import typing
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
 
+from asdbench.conformance import outputs as checks
+from asdbench.conformance.items import make_items
+from asdbench.conformance.options import options_are_described
 from asdbench.core.config import config_of
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
@@ -21,7 +22,6 @@ from asdbench.recipes.recipe import PARTS, Recipe
 from asdbench.recipes.resolve import resolve
 from asdbench.runs.describe import expected_info
 from asdbench.runs.request import open_dataset
-from asdbench.testing.items import make_items
 
 ITEMS = 3
 _registry = functools.cache(load_registry)
@@ -82,51 +82,33 @@ class MethodContract:
 
     def test_an_output_depends_on_its_item_alone(self, detector: Detector, items: Items) -> None:
         """Other items of a batch must not change it."""
-        together = detector.outputs(items)
-        for number in range(ITEMS):
-            alone = detector.outputs(items[number : number + 1])
-            for name, values in together.items():
-                np.testing.assert_allclose(alone[name][0], values[number], rtol=2e-3, atol=2e-4, err_msg=name)
+        checks.single_items_as_in_a_batch(detector, items)
 
     def test_computing_outputs_changes_nothing(self, detector: Detector, items: Items) -> None:
         """Scoring must not train anything, batch-norm statistics included."""
-        before = {name: value.clone() for name, value in detector.root.state_dict().items()}
-        detector.outputs(items)
-        for name, value in detector.root.state_dict().items():
-            torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+        checks.scoring_changes_nothing(detector, items)
 
     def test_a_saved_detector_gives_the_same_outputs(
         self, detector: Detector, items: Items, tmp_path: Path
     ) -> None:
         """Everything the outputs depend on must be a parameter or a buffer."""
-        expected = detector.outputs(items)
-        detector.save(tmp_path / "detector.safetensors")
-        torch.manual_seed(1)  # other initial weights, which loading must replace
-        info = msgspec.structs.replace(detector.info, feature_shape=())
-        loaded = Detector(detector.recipe, info)
-        loaded.load(tmp_path / "detector.safetensors")
-        again = make_items(
-            items.raw().numpy(),
-            loaded.info,
-            folder=tmp_path / "again",
-            claim=items.claim.tolist(),
-            featurizer=loaded.featurizer,
-        )
-        for name, values in loaded.outputs(again).items():
-            np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+        def again(loaded: Detector) -> Items:
+            return make_items(
+                items.raw().numpy(),
+                loaded.info,
+                folder=tmp_path / f"again{id(loaded)}",
+                claim=items.claim.tolist(),
+                featurizer=loaded.featurizer,
+            )
+
+        checks.saved_and_loaded(detector, again, folder=tmp_path, scored=False)
 
     def test_every_option_says_what_it_means(self, registry: Registry, recipe: Recipe) -> None:
         """Every option has a ``Meta(description=...)``, which ``asdbench describe`` shows."""
-        for part in PARTS:
-            config = config_of(registry.build(part, getattr(recipe, part).name))
-            hints = typing.get_type_hints(config, include_extras=True)
-            for field in config.__struct_fields__:
-                metas = [
-                    meta
-                    for meta in getattr(hints[field], "__metadata__", ())
-                    if isinstance(meta, msgspec.Meta)
-                ]
-                assert any(meta.description for meta in metas), f"{part} option {field} has no description"
+        options_are_described(
+            {part: config_of(registry.build(part, getattr(recipe, part).name)) for part in PARTS}
+        )
 
     def test_every_preset_is_understood(self, registry: Registry, method: str, dataset: str) -> None:
         """Every option in a preset exists and has a valid value."""

@@ -67,6 +67,7 @@ def _statistics(features: str, scorer: str) -> Method:
         space={**({} if modulations else SPECTRUM), **STANDARDISED, **SPACES[scorer]},
         home="dcase2020_modspec" if modulations else "dcase2020",
         scope="machine",
+        deterministic=True,
     )
 
 
@@ -190,6 +191,7 @@ METHODS = (
         scorer="knn",
         space=OF_NEAREST,
         requires={"encoder": "give the path of a TorchScript encoder, for example encoder=encoder.pt"},
+        deterministic=True,
         home="dcase2020",
         scope="machine",
     ),

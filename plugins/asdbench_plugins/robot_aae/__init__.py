@@ -174,6 +174,7 @@ def _pca() -> Method:
         paper="none: a reference",
         featurizer="minmax",
         model="window_pca",
+        deterministic=True,
         scorer="reconstruction_error",
         space=COMPONENTS,
         on=_whole(),

@@ -40,7 +40,11 @@ class OneClass(GroupedScorer, frozen=True, kw_only=True):
     def fit_group(self, points: Vectors) -> State:
         """Fit with scikit-learn and keep what its decision function needs."""
         gamma = self._gamma(points)
-        fitted = OneClassSVM(nu=self.nu, gamma=gamma).fit(points)
+        machine = OneClassSVM(nu=self.nu, gamma=gamma)
+        machine.random_state = (
+            0  # no option, and nothing is random; None would advance numpy's global generator
+        )
+        fitted = machine.fit(points)
         return {
             "support": np.ascontiguousarray(fitted.support_vectors_),
             "weights": np.ascontiguousarray(fitted.dual_coef_[0]),

@@ -25,6 +25,7 @@ def make_items(
     folder: Path,
     claim: Sequence[int],
     own: Sequence[bool] | None = None,
+    target: Sequence[int] | None = None,
     columns: Mapping[str, Sequence[str]] | None = None,
     featurizer: Callable[[Tensor], Tensor] | None = None,
 ) -> Items:
@@ -36,6 +37,7 @@ def make_items(
         folder: Where the samples are written; it must not exist.
         claim: Index of the class each item claims, ``[n]``; -1 = outside the unit.
         own: False = an auxiliary negative, ``[n]``; None: False exactly where the claim is -1.
+        target: Index of the true class of each item in a classification task, ``[n]``; None: -1, as in all other tasks.
         columns: Public columns, each with one value per item.
         featurizer: Computes ``features()``; None: the items have none.
 
@@ -61,6 +63,6 @@ def make_items(
         rows=np.arange(len(raw)),
         claim=torch.tensor(claim, dtype=torch.int64),
         own=torch.tensor([index >= 0 for index in claim] if own is None else own, dtype=torch.bool),
-        target=torch.full((len(raw),), -1, dtype=torch.int64),
+        target=torch.tensor([-1] * len(raw) if target is None else target, dtype=torch.int64),
         columns={name: np.array(values, dtype=np.str_) for name, values in (columns or {}).items()},
     )

@@ -1,0 +1,123 @@
+"""Conformance: a sound method passes, each broken one fails the check that it was made for and no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import bad_plugins
+import pytest
+
+from asdbench import ConfigError, Registry, Selector, load_registry
+from asdbench.cli import conformance as command
+from asdbench.cli import status_of
+from asdbench.conformance.check import conformance
+from asdbench.conformance.findings import Report
+from asdbench.plugin.registry import NotOffered, Plugin
+
+BAD = {
+    "undescribed": ("options", "model option 'depth' has no description"),
+    "failing": ("fits", r"ValueError: no anomalous items to train on \(bad_plugins.py, line \d+\)"),
+    "misshaped": ("shapes", "the scorer reads 'distance', the model gives distances"),
+    "undefined": ("finite", "16 of 32 items have scores that are not finite"),
+    "inverted": ("direction", "planted anomalies score higher in 0% of the pairs"),
+    "dropping": ("scoring", "output 'distance' of the same items is another one the second time"),
+    "ordered": ("order", "scores change with the order of the items, by up to"),
+    "normed": ("batches", "output 'distance' of item 0 differs by .* when the item is scored alone"),
+    "standardising": ("set", "scores change in a test set of .*, by up to"),
+    "unsaved": ("saved", "'distance' differs by .* after saving and loading"),
+    "unseeded": ("same seed", "the same seed gives other scores, by up to"),
+    "greedy": ("normal items alone", "scores change with items that it was not given to train on"),
+    "constant": ("other seed", "another seed gives the same scores"),
+    "mistaken": ("other seed", "another seed gives other scores, though Method.deterministic is True"),
+    "defaulting": ("globals", r"it changed torch's default dtype \(torch.float32 before, torch.float64 after\)"),
+    "seeding": ("globals", "it changed numpy's random state .*, Python's random state"),
+    "writing": ("files", "it reached for .*left_by_a_bad_plugin, outside the folder of its job"),
+    "insisting": ("files", "it reached for .*left_by_a_bad_plugin, outside the folder of its job"),
+    "connecting": ("network", "it used the network: socket.getaddrinfo 127.0.0.1"),
+}  # fmt: skip
+
+SMALL = Selector("synthetic", {"length_s": "1", "sample_rate": "8000"})
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    loaded = load_registry()
+    loaded.add(Plugin(name="bad"), bad_plugins)
+    return loaded
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    assert not bad_plugins.OUTSIDE.exists()
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    return {finding.check: finding.outcome for finding in report.findings}
+
+
+def test_a_sound_method_passes_every_check(registry: Registry) -> None:
+    report = conformance(registry, Selector("sound"), dataset=SMALL)
+    assert {name for name, outcome in outcomes(report).items() if outcome != "passed"} <= {"cuda"}
+    assert set(outcomes(report)) - {check for check, _ in BAD.values()} == {"cuda"}, (
+        "a check that nothing fails"
+    )
+    assert (report.kind, report.plugin, report.dataset, report.api) == ("method", "bad", str(SMALL), "1")
+    assert report.isolated in ("landlock", "audit")
+    assert report.peak_memory_bytes > 2**25
+    assert report.fit_seconds
+    assert report.ms_per_item
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_broken_promise_fails_its_check_and_no_other(name: str, registry: Registry) -> None:
+    check, saw = BAD[name]
+    report = conformance(registry, Selector(name), dataset=SMALL)
+    assert report.failed == [check]
+    [finding] = [finding for finding in report.findings if finding.check == check]
+    assert re.search(saw, finding.saw), finding.saw
+    assert finding.mend
+
+
+def test_the_command_ends_with_4_if_a_check_fails_and_says_how_to_mend_it(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "load_registry", lambda: registry)
+    assert status_of(["conformance", "inverted", "-d", str(SMALL)]) == 4
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"method inverted of plugin bad (unknown unknown), as on {SMALL}, plugin API 1\n")
+    assert re.search(r"FAILED  direction .*0% of the pairs.*\n +to mend it: a higher score means", shown)
+    assert shown.endswith("1 check failed: direction\n")
+
+
+def test_the_command_ends_with_0_for_a_shipped_scorer_and_prints_json_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert status_of(["conformance", "knn", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["name"], found["distribution"]) == ("scorer", "knn", "asdbench")
+    assert {one["outcome"] for one in found["findings"]} == {"passed"}
+
+
+def test_the_command_ends_with_2_for_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["conformance", "logmel_kn"]) == 2
+    assert "did you mean 'logmel_knn'" in capsys.readouterr().err
+
+
+def test_an_ensemble_is_checked_by_its_members(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"parallel is an ensemble, .*; check its members: serial_method, "):
+        conformance(registry, Selector("parallel"))
+
+
+def test_a_dataset_is_for_methods_alone(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match="knn is a scorer, which is checked without a dataset"):
+        conformance(registry, Selector("knn"), dataset=SMALL)
+    with pytest.raises(NotOffered, match="unknown dataset 'knn'"):
+        conformance(registry, Selector("knn"), kind="dataset")
+
+
+@pytest.mark.parametrize("name", ["logmel_knn", "logmel_gmm", "modspec_mahalanobis"])
+def test_cheap_shipped_methods_conform(name: str, registry: Registry) -> None:
+    assert conformance(registry, Selector(name)).failed == []
