@@ -33,11 +33,14 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "runs": (
         "core", "data", "detector", "errors", "jobs", "messages", "metrics", "plugin", "recipes", "results",
     ),
+    "machine": (
+        "core", "data", "detector", "dsp", "errors", "jobs", "messages", "metrics", "plugin", "recipes",
+    ),
     "tuning": (
         "core", "data", "errors", "messages", "plugin", "recipes", "results", "runs",
     ),
     "testing": ("core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs"),
-    "cli": ("core", "data", "errors", "jobs", "messages", "plugin", "results", "runs", "tuning"),
+    "cli": ("core", "data", "errors", "jobs", "machine", "messages", "plugin", "results", "runs", "tuning"),
     "__main__": ("cli",),
 }  # fmt: skip
 """A row names only wings of rows above it, so no import can run up."""
