@@ -101,7 +101,7 @@ def test_a_detector_is_fitted_to_a_folder_and_judges_new_recordings(
     assert (shown["detector"]["sample_rate"], shown["detector"]["length"]) == (RATE, RATE)
     assert shown["detector"]["recordings"] == NORMALS - 7
     assert shown["promises"] == [
-        {"machine": "00", "held_out": 7, "wanted": 0.35, "promised": 0.35, "confidence": 0.95, "kept": True}
+        {"name": "00", "held_out": 7, "wanted": 0.35, "promised": 0.35, "confidence": 0.95, "kept": True}
     ]
     [quality] = shown["quality"]
     assert quality["auc"]["value"] == 1
@@ -180,7 +180,7 @@ def test_each_machine_of_a_folder_has_its_own_threshold(
     assert status == 1
     assert [(each.machine, each.verdict) for each in found.recordings][1] == ("", "none")
     assert found.recordings[0].machine == "02"
-    assert "unknown machine '04' (known: 00, 02)" in found.recordings[1].notes[0]
+    assert "unknown machine ID '04' (known: 00, 02)" in found.recordings[1].notes[0]
     status, found = judged(file, tmp_path / "new", capsys=capsys, words=("--machine", "02"))
     assert (status, [each.machine for each in found.recordings]) == (0, ["02", "02"])
 
@@ -214,7 +214,7 @@ def test_a_background_gives_other_machines(plant: Path, cache: Path) -> None:
 def test_one_machine_of_a_folder_can_be_chosen(plant: Path, cache: Path) -> None:
     header = fit(load_registry(), request(plant / "pumps", cache=cache, only="02")).own.header
     assert (header.classes, header.own, header.recordings) == (["02", "00"], 1, 3)
-    with pytest.raises(DataError, match=r"unknown machine '03'.* \(known: 00, 02\)"):
+    with pytest.raises(DataError, match=r"unknown machine ID '03'.* \(known: 00, 02\)"):
         fit(load_registry(), request(plant / "pumps", cache=cache, only="03"))
 
 
@@ -352,6 +352,12 @@ def test_wrong_shares_and_channels_are_refused(file: Path, plant: Path, capsys: 
     assert "'left' is no channel; use a number from 0, mean or loudest" in capsys.readouterr().err
     assert status_of([*fitting, "--channel", "3"]) == 2
     assert "no recording has a channel 3" in capsys.readouterr().err
+    assert status_of(["fit", "-p", "logmel_knn", "--data", "absent"]) == 2
+    assert "path=absent does not exist" in capsys.readouterr().err
+    assert status_of(["score", "--detector", str(file), "absent"]) == 2
+    assert "absent does not exist; give a recording" in capsys.readouterr().err
+    assert status_of(["score", "--detector", "absent", str(plant)]) == 2
+    assert "absent cannot be read: No such file" in capsys.readouterr().err
     (plant / "empty").mkdir(exist_ok=True)
     assert status_of(["score", "--detector", str(file), str(plant / "empty")]) == 2
     assert "no recordings (.flac, .mp3, .ogg, .wav)" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import click
 
 from asdbench.cli import FAILED, OK
 from asdbench.cli.output import print_json
-from asdbench.cli.settings import SELECTOR, WholeNumber, cache_option, json_option
+from asdbench.cli.settings import FOLDER, SELECTOR, WholeNumber, cache_option, json_option
 from asdbench.core.environment import has_gpu
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry
@@ -97,7 +97,7 @@ def reading_options(command: Command) -> Command:
             help="Recordings of other machines, for methods that tell machines apart.",
         ),
         click.option(
-            "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True,
+            "--data", type=FOLDER, required=True,
             help="Folder of normal recordings, or with folders train and test.",
         ),
     ):  # fmt: skip
@@ -186,9 +186,9 @@ def fit(
 @click.command(
     epilog="Example: asdbench score --detector press.safetensors press/test --figure strangest.png"
 )
-@click.argument("places", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--detector", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--detector", "file", required=True, type=click.Path(dir_okay=False, path_type=Path),
     help="A file that `asdbench fit` wrote.",
 )  # fmt: skip
 @click.option(
@@ -274,7 +274,7 @@ def _fitted(fitted: Fitted, file: Path) -> dict[str, Any]:
         "detector": own.header,
         "promises": [
             {
-                "machine": name,
+                "name": name,
                 "held_out": promise.recordings,
                 "wanted": promise.wanted,
                 "promised": promise.rate,

@@ -62,6 +62,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     channel: Annotated[int, Meta(ge=0, le=1000)] | Literal["mean", "loudest"]
     length: Annotated[int, Meta(ge=1, le=1 << 30)]
     """Samples of a segment."""
+    claims: Annotated[list[_Name], Meta(min_length=1, max_length=10)]
+    """Columns of recordings that name their class; the last one alone where all are of one machine type."""
     classes: Annotated[list[_Name], Meta(min_length=1, max_length=10_000)]
     """The user's machines first, then those of the background."""
     own: Annotated[int, Meta(ge=1, le=10_000)]

@@ -143,6 +143,7 @@ class _Fit:
             sample_rate=recordings.rate,
             channel=request.source.channel,
             length=recordings.length,
+            claims=list(recordings.card.claims),
             classes=self.classes,
             own=len(own),
             false_alarms=request.false_alarms,
@@ -252,7 +253,6 @@ class _Fit:
     def _items(self, rows: Sequence[int]) -> Items:
         device = self.request.device
         claim = torch.tensor([self._claim(k) for k in rows], dtype=torch.int64, device=device)
-        columns = ("machine", "section", "part")
         return Items(
             self.source,
             rows=np.array(rows, dtype=np.int64),
@@ -261,7 +261,7 @@ class _Fit:
             target=torch.full((len(rows),), -1, dtype=torch.int64, device=device),
             columns={
                 name: np.array([self.recordings.rows[k].columns[name] for k in rows], dtype=np.str_)
-                for name in columns
+                for name in self.header.claims
             },
         )
 

@@ -66,12 +66,9 @@ class Recordings:
     @cached_property
     def claims(self) -> list[str]:
         """Class of each row: the machine ID where there is one machine type, else type and ID."""
-        own = {row.columns["machine"] for row in self.rows if _is_own(row)}
-        alone = len(own) == 1
-        return [
-            row.columns["section"] if alone and _is_own(row) else _full_name(row, with_part=not _is_own(row))
-            for row in self.rows
-        ]
+        *types, _ = names = self.card.claims
+        alone = len({tuple(row.columns[name] for name in types) for row in self.rows if _is_own(row)}) == 1
+        return [_class_of(row, names[-1:] if alone and _is_own(row) else names) for row in self.rows]
 
     @cached_property
     def machines(self) -> list[str]:
@@ -87,7 +84,7 @@ class Recordings:
         }
         if self.only is not None:
             if self.only not in counts:
-                raise DataError(unknown("machine", self.only, known=counts))
+                raise DataError(unknown("machine ID", self.only, known=counts))
             counts = {self.only: counts[self.only]}
         found = [name for name, count in counts.items() if count > 1]
         if not found:
@@ -287,6 +284,6 @@ def _is_own(row: Row) -> bool:
     return row.source.parts[0] == OWN
 
 
-def _full_name(row: Row, *, with_part: bool) -> str:
-    name = f"{row.columns['machine']}/{row.columns['section']}"
-    return f"{BACKGROUND}/{name}" if with_part else name
+def _class_of(row: Row, names: Sequence[str]) -> str:
+    values = [row.columns[name] for name in names]
+    return "/".join(values if _is_own(row) else [BACKGROUND, *values])

@@ -154,6 +154,8 @@ def _source(own: OwnDetector, place: Path, *, labels: Source) -> Source:
 
 
 def _recordings(own: OwnDetector, place: Path, *, registry: Registry, labels: Source) -> Iterator[_Found]:
+    if not place.exists():
+        raise DataError(f"{place} does not exist; give a recording, or a folder of recordings")
     folder = place if place.is_dir() else place.parent
     dataset, root = open_folder(registry, _source(own, folder, labels=labels), flat="test")
     # Not by the card, which reads the headers of all: a damaged one must not keep the others from being scored.
@@ -208,7 +210,7 @@ def _judged(own: OwnDetector, found: _Found, *, machine: str | None) -> Judged:
 
 def scores_of(own: OwnDetector, wave: NDArray[Any], *, claim: int, columns: Any) -> NDArray[np.float64]:
     """Return the scores of the segments of a recording, ``[segments]``."""
-    known = {name: columns.get(name, "") for name in ("machine", "section")}
+    known = {name: columns.get(name, "") for name in own.header.claims}
     with blamed_on(f"method {own.header.method!r} cannot score"):
         return own.detector.score(items_of(wave, own.detector, claim=claim, columns=known))
 
@@ -216,15 +218,15 @@ def scores_of(own: OwnDetector, wave: NDArray[Any], *, claim: int, columns: Any)
 def _claim_of(own: OwnDetector, row: Row, *, machine: str | None) -> int:
     classes, own_classes = own.header.classes, own.header.own
     names, others = classes[:own_classes], classes[own_classes:]
-    section = row.columns.get("section", "")
-    claimed = [machine] if machine is not None else [section, f"{row.columns.get('machine', '')}/{section}"]
+    values = [row.columns.get(name, "") for name in own.header.claims]
+    claimed = [machine] if machine is not None else [values[-1], "/".join(values)]
     for name in claimed:
         if name in names:
             return names.index(name)
-    if machine is None and len(names) == 1 and section not in others:
+    if machine is None and len(names) == 1 and claimed[0] not in others:
         return 0  # whatever its name is
     raise DataError(
-        f"{unknown('machine', str(claimed[0]), known=names)}; name one that the detector was fitted to with "
+        f"{unknown('machine ID', claimed[0], known=names)}; name one that the detector was fitted to with "
         "--machine, or by id_NN in the name of the recording"
     )
 
