@@ -52,7 +52,7 @@ def replay(command: str, capsys: Capture) -> str:
 
 
 def test_the_page_leads_from_a_folder_to_verdicts(place: Path, capsys: Capture) -> None:
-    fit, _, score, night = COMMANDS
+    fit, _, _, score, night = COMMANDS
     assert "machine 00: at most 10 % false alarms with 95 % confidence (30 held-out recordings)" in replay(
         fit, capsys
     )
@@ -64,8 +64,16 @@ def test_the_page_leads_from_a_folder_to_verdicts(place: Path, capsys: Capture) 
 
 
 def test_other_machines_are_generated(capsys: Capture) -> None:
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5
     assert "mobilenetv2 fitted to 42 recordings" in replay(COMMANDS[1], capsys)
+
+
+def test_a_method_is_chosen_without_labels(place: Path, capsys: Capture) -> None:
+    shown = replay(COMMANDS[2], capsys)
+    assert "faults in 30 held-out recordings:" in shown
+    assert all(f"  {name}  " in shown for name in ("logmel_knn", "min-fusion"))
+    assert "logmel_mahalanobis" in shown
+    assert (place / "best.safetensors").exists()
 
 
 def test_the_table_of_the_page_is_right() -> None:

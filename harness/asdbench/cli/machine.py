@@ -162,7 +162,7 @@ def fit(
     with ProgressBars(quiet=as_json) as bars, contextlib.redirect_stdout(sys.stderr):
         request = FitRequest(
             method=method,
-            source=_source(data, channel, clip_s=clip_s, rate=rate, labels=(labels, normal, anomaly)),
+            source=source_of(data, channel, clip_s=clip_s, rate=rate, labels=(labels, normal, anomaly)),
             name=named,
             cache=cache,
             background=background,
@@ -171,7 +171,7 @@ def fit(
             confidence=confidence,
             hold=hold,
             seed=seed,
-            device=_device(device),
+            device=device_of(device),
             threads=threads,
             on_progress=bars.preparing,
         )
@@ -180,7 +180,7 @@ def fit(
     if as_json:
         print_json(_fitted(fitted, file))
         return
-    click.echo("\n".join(_fit_lines(fitted, file)))
+    click.echo("\n".join(fit_lines(fitted, file)))
 
 
 @click.command(
@@ -216,12 +216,12 @@ def score(
 
     registry = load_registry()
     with ProgressBars(quiet=as_json) as bars, contextlib.redirect_stdout(sys.stderr):
-        own = load(file, registry, device=_device(device))
+        own = load(file, registry, device=device_of(device))
         found = judge(
             own,
             places,
             registry=registry,
-            labels=_source(places[0], 0, clip_s=None, rate=None, labels=(labels, normal, anomaly)),
+            labels=source_of(places[0], 0, clip_s=None, rate=None, labels=(labels, normal, anomaly)),
             machine=machine,
             threads=threads,
             on_progress=bars.preparing,
@@ -243,9 +243,15 @@ def score(
     return FAILED if any(each.verdict == "none" for each in found.recordings) else OK
 
 
-def _source(
-    data: Path, channel: Any, *, clip_s: float | None, rate: int | None, labels: tuple[str, str, str]
+def source_of(
+    data: Path,
+    channel: Any,
+    *,
+    clip_s: float | None,
+    rate: int | None,
+    labels: tuple[str, str, str] = ("", "", ""),
 ) -> Source:
+    """Return where recordings are; ``labels``: a table, and patterns of normal and of anomalous ones."""
     from asdbench.machine.recordings import Source
 
     table, normal, anomaly = labels
@@ -260,7 +266,8 @@ def _source(
     )
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
+    """Return the device to compute on."""
     if wanted == "auto":
         return "cuda" if has_gpu() else "cpu"
     return wanted
@@ -288,7 +295,8 @@ def _fitted(fitted: Fitted, file: Path) -> dict[str, Any]:
     }
 
 
-def _fit_lines(fitted: Fitted, file: Path) -> Iterator[str]:
+def fit_lines(fitted: Fitted, file: Path) -> Iterator[str]:
+    """Yield what a fit showed, and where its detector is."""
     header = fitted.own.header
     yield (
         f"{header.method} fitted to {header.recordings} recordings of {header.name}, in segments of "

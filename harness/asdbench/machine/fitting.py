@@ -65,10 +65,10 @@ class Fitted:
     notes: list[str]
     normal: Items
     """Clips of held-out recordings."""
-    learnt: Items
-    """Clips that the scorer learned from."""
     scores: NDArray[np.float64]
     """Of the held-out clips, ``[clips]``."""
+    recordings: NDArray[np.int64]
+    """Which of the held-out recordings, in the order of ``own.scores``, each clip is cut from, ``[clips]``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +173,7 @@ class _Fit:
                 held=self._items(division.held),
                 folder=self.folder / "training",
             )
-            learnt = self._items(self._learned())
-            detector.fit_scorer(learnt)
+            detector.fit_scorer(self._items(self._learned()))
             normal = self._items(division.calibration)
             scores = detector.score(normal)
         by_recording = self._highest(division.calibration, scores)
@@ -186,7 +185,12 @@ class _Fit:
         )
         notes = [*self.recordings.warnings(), *rules, *detector.rules, *detector.scorer.rules(detector.state)]
         return Fitted(
-            own=own, quality=self._quality(own), notes=notes, normal=normal, learnt=learnt, scores=scores
+            own=own,
+            quality=self._quality(own),
+            notes=notes,
+            normal=normal,
+            scores=scores,
+            recordings=_numbers([rows for rows, _ in by_recording], order=division.calibration),
         )
 
     def _learned(self) -> list[int]:
@@ -264,6 +268,12 @@ class _Fit:
                 for name in self.header.claims
             },
         )
+
+
+def _numbers(groups: Sequence[Sequence[int]], *, order: Sequence[int]) -> NDArray[np.int64]:
+    """Return the number of the group that each clip of ``order`` is in."""
+    number = {row: k for k, rows in enumerate(groups) for row in rows}
+    return np.array([number[row] for row in order], dtype=np.int64)
 
 
 def _trained(
