@@ -3,6 +3,7 @@
     <machine>/train/*.wav, <machine>/test/*.wav     several machine types
     train/*.wav, test/*.wav                         one machine type, named after the folder
     *.wav                                           only normal recordings: all are for training, none is tested
+                                                    (with ``flat=test`` all are tested)
 
 Training recordings are normal. The label of a test recording is, in this order,
 
@@ -34,7 +35,7 @@ from asdbench import Card, Config, ConfigError, Fold, Recordings, Row, by_part
 from asdbench_datasets.located import at_place, near, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
 from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
-from asdbench_datasets.recordings.layout import recordings_in, section_of
+from asdbench_datasets.recordings.layout import Part, recordings_in, section_of
 from asdbench_datasets.recordings.notes import Reading, check_channel, check_clip, notes_of
 from asdbench_datasets.recordings.survey import Header, clip_starts, survey
 
@@ -89,6 +90,7 @@ ClipLength = Annotated[
     Annotated[float, Meta(ge=0.01)] | None,
     Meta(description="cut every recording into items of so many seconds; none: a recording is one item"),
 ]
+FlatPart = Annotated[Part, Meta(description="what the recordings of a folder without train and test are for")]
 
 
 class Folder(Config, frozen=True):
@@ -101,6 +103,7 @@ class Folder(Config, frozen=True):
     sample_rate: OwnRate = None
     channel: OwnChannel = 0
     clip_s: ClipLength = None
+    flat: FlatPart = "train"
 
     @property
     def card(self) -> Card:
@@ -113,7 +116,7 @@ class Folder(Config, frozen=True):
             DataError: ``path`` is absolute and has no recordings, or one of them or the labels cannot be read.
         """
         folder = near(Path(self.path))
-        files = survey(folder) if Path(self.path).is_absolute() else None
+        files = survey(folder, flat=self.flat) if Path(self.path).is_absolute() else None
         rate = self.sample_rate or (files.common_rate if files else None)
         together = SOURCE if self._cuts else ""
         reading = Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
@@ -155,10 +158,10 @@ class Folder(Config, frozen=True):
         folder = self._folder(root)
         labelling = self._labelling(folder)
         if self.clip_s is not None:
-            check_clip(survey(folder), seconds=self.clip_s)
+            check_clip(survey(folder, flat=self.flat), seconds=self.clip_s)
         if self.channel != 0 and isinstance(self.channel, int):
-            check_channel(survey(folder), channel=self.channel)
-        for recording in recordings_in(folder):
+            check_channel(survey(folder, flat=self.flat), channel=self.channel)
+        for recording in recordings_in(folder, flat=self.flat):
             section = section_of(recording)
             row = Row(
                 source=recording.source,
@@ -168,7 +171,7 @@ class Folder(Config, frozen=True):
             if not self._cuts:
                 yield row
                 continue
-            files = survey(folder)
+            files = survey(folder, flat=self.flat)
             rate = self.sample_rate or files.common_rate
             header = files.by_source[recording.source]
             channels = header.channels if self.channel == "all" else 1
@@ -191,7 +194,7 @@ class Folder(Config, frozen=True):
         from asdbench_datasets.recordings.sound import doubts, fitted, loudest, mean
 
         folder = self._folder(root)
-        rate = self.sample_rate or survey(folder).common_rate
+        rate = self.sample_rate or survey(folder, flat=self.flat).common_rate
         channel = self.channel if isinstance(self.channel, int) else None
         read = read_wave(folder / source, sample_rate=rate, channel="all" if channel is None else channel)
         waves = np.atleast_2d(read)  # [channels, samples]
@@ -200,13 +203,13 @@ class Folder(Config, frozen=True):
             numbers = [loudest(waves)]
             waves = waves[numbers]
         if self._cuts:
-            waves = fitted(waves, survey(folder).by_source[source].samples_at(rate))
+            waves = fitted(waves, survey(folder, flat=self.flat).by_source[source].samples_at(rate))
         found = doubts(waves, channels=numbers, clip=self._clip(rate))
         return (mean(waves) if self.channel == "mean" else waves.reshape(-1)), found
 
     def surveyed(self, root: Path) -> Recordings:
         """Return the sample rates, channels and lengths of all recordings; raises the errors of ``survey``."""
-        return survey(self._folder(root)).recorded
+        return survey(self._folder(root), flat=self.flat).recorded
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one fold that the folders give; a flat folder has nothing to test."""
@@ -234,7 +237,7 @@ class Folder(Config, frozen=True):
             normal=patterns_of(self.normal),
             anomaly=patterns_of(self.anomaly),
             table=self.labels,
-            listed=read_labels(table, recordings_in(folder)) if table else {},
+            listed=read_labels(table, recordings_in(folder, flat=self.flat)) if table else {},
         )
 
     def _clip(self, rate: int) -> int | None:

@@ -33,6 +33,9 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "runs": (
         "core", "data", "detector", "errors", "jobs", "messages", "metrics", "plugin", "recipes", "results",
     ),
+    "machine": (
+        "core", "data", "detector", "dsp", "errors", "jobs", "messages", "metrics", "plugin", "recipes",
+    ),
     "tuning": (
         "core", "data", "errors", "messages", "plugin", "recipes", "results", "runs",
     ),
@@ -40,7 +43,7 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "testing": (
         "conformance", "core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs",
     ),
-    "cli": ("conformance", "core", "data", "errors", "jobs", "messages", "plugin", "results", "runs", "tuning"),
+    "cli": ("conformance", "core", "data", "errors", "jobs", "machine", "messages", "plugin", "results", "runs", "tuning"),
     "__main__": ("cli",),
 }  # fmt: skip
 """A row names only wings of rows above it, so no import can run up."""

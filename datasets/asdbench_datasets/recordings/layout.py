@@ -10,6 +10,7 @@ from typing import Literal
 
 from asdbench import DataError
 
+Part = Literal["train", "test"]
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 _SECTION = re.compile(r"(?:^|[_\- ])id_(\d{2})(?!\d)")
 
@@ -24,20 +25,24 @@ class Recording:
     inner: PurePosixPath
     """Relative to the part that it is in."""
     machine: str
-    part: Literal["train", "test"]
+    part: Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     machine: str
-    part: Literal["train", "test"]
+    part: Part
     folder: Path
     deep: bool
     """Whether recordings in inner folders count."""
 
 
-def recordings_in(folder: Path) -> list[Recording]:
+def recordings_in(folder: Path, *, flat: Part = "train") -> list[Recording]:
     """Return the recordings of all machines and parts, in the order of their names.
+
+    Args:
+        folder: The folder.
+        flat: Part of the recordings of a folder without ``train`` and ``test``.
 
     Raises:
         DataError: There is no such folder, it has no recordings, or their layout would leave all training recordings out.
@@ -50,7 +55,7 @@ def recordings_in(folder: Path) -> list[Recording]:
             machine=place.machine,
             part=place.part,
         )
-        for place in _places(folder)
+        for place in _places(folder, flat=flat)
         for file in _files(place.folder, deep=place.deep)
     ]
 
@@ -68,7 +73,7 @@ def left_out(folder: Path, used: Collection[Recording]) -> list[PurePosixPath]:
     return sorted(PurePosixPath(file.relative_to(folder).as_posix()) for file in others)
 
 
-def _places(folder: Path) -> list[_Place]:
+def _places(folder: Path, *, flat: Part) -> list[_Place]:
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder; give the folder of the recordings with -d 'folder[path=...]'"
@@ -80,7 +85,7 @@ def _places(folder: Path) -> list[_Place]:
         for place in _parts_of(machine)
     ]
     if not places and _files(folder, deep=False):
-        return [_Place(machine=folder.resolve().name, part="train", folder=folder, deep=False)]
+        return [_Place(machine=folder.resolve().name, part=flat, folder=folder, deep=False)]
     if not places:
         strays = left_out(folder, ())
         found = (
@@ -96,7 +101,7 @@ def _places(folder: Path) -> list[_Place]:
 
 
 def _parts_of(machine: Path) -> list[_Place]:
-    parts: tuple[Literal["train", "test"], ...] = ("train", "test")
+    parts: tuple[Part, ...] = ("train", "test")
     found = [
         # Resolved, since `.` has no name.
         _Place(machine=machine.resolve().name, part=part, folder=machine / part, deep=True)

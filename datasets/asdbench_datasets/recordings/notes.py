@@ -39,7 +39,7 @@ def notes_of(files: Survey, labelling: Labelling, *, reading: Reading) -> Iterat
     else:
         yield from _of_clips(files, reading.clip_s)
     yield from _of_labels(files, labelling)
-    if files.is_flat:
+    if files.is_flat and not files.of("test"):
         yield (
             f"all {len(files.headers)} recordings lie in the folder itself, so they are trained on and none is tested; to "
             "test others, move these into a new folder train there, and put the others into a folder test beside it"

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from asdbench import DamagedFiles, DataError, Recordings
-from asdbench_datasets.recordings.layout import Recording, left_out, recordings_in
+from asdbench_datasets.recordings.layout import Part, Recording, left_out, recordings_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Survey:
 
 
 @functools.lru_cache(maxsize=32)
-def survey(folder: Path) -> Survey:
+def survey(folder: Path, *, flat: Part = "train") -> Survey:
     """Read the headers of all recordings; cached, since the rate at which each file is read depends on all.
 
     Raises:
@@ -104,7 +104,7 @@ def survey(folder: Path) -> Survey:
     """
     from asdbench import wave_info
 
-    recordings = recordings_in(folder)
+    recordings = recordings_in(folder, flat=flat)
     headers: list[Header] = []
     errors: list[DataError] = []
     for recording in recordings:

@@ -20,6 +20,9 @@ OK, FAILED, USAGE, PLUGIN_INVALID, INTERRUPTED = 0, 1, 2, 4, 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("asdbench.cli.run:run", "Run methods on a dataset and show their results."),
     "tune": ("asdbench.cli.tune:tune", "Choose a method's options without test labels."),
+    "fit": ("asdbench.cli.machine:fit", "Fit a detector to recordings of your own machine."),
+    "best": ("asdbench.cli.best:best", "Choose a method for your own machine, without labels."),
+    "score": ("asdbench.cli.machine:score", "Score recordings with such a detector."),
     "status": ("asdbench.cli.status:status", "Show how far a run is, while it runs or afterwards."),
     "figures": ("asdbench.cli.figures:figures", "Draw the figures of a finished run."),
     "runs": ("asdbench.cli.runs:runs", "List past runs, show their tables again, remove one."),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from asdbench.core.config import config_of, configure
 from asdbench.core.info import Info
@@ -131,17 +131,26 @@ class Detector:
 
     def save(self, file: Path) -> None:
         """Write featurizer, model and scorer state to one safetensors file."""
-        # The prefix keeps the scorer's arrays apart from the parameters; ``load`` splits on it.
-        tensors = dict(self.root.state_dict())
-        tensors |= {
+        save_file(self.tensors(), file)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that was learned: the state of featurizer and model, and that of the scorer as ``scorer/...``."""
+        # The prefix keeps the scorer's arrays apart from the parameters; ``restore`` splits on it.
+        return dict(self.root.state_dict()) | {
             f"scorer/{name}": torch.from_numpy(np.ascontiguousarray(value))
             for name, value in self.state.items()
         }
-        save_file(tensors, file)
 
     def load(self, file: Path) -> None:
         """Read a file that ``save`` or the trainer wrote; a checkpoint of the trainer has no scorer state."""
-        tensors, _ = load_file(file)
+        self.restore(load_file(file)[0])
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``tensors`` returned.
+
+        Raises:
+            RuntimeError: Names or shapes are not those of this featurizer and model.
+        """
         self.root.load_state_dict(
             {name: value for name, value in tensors.items() if not name.startswith("scorer/")}
         )

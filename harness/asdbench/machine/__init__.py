@@ -1,0 +1,1 @@
+"""A detector for one's own machine: fitted on normal recordings, kept in one file, with a false-alarm rate that holds."""

@@ -1,0 +1,257 @@
+"""The file of a fitted detector: safetensors with a JSON header; no pickle, and no path that is imported.
+
+A file may come from a stranger. Its size is bounded, its header is checked against a schema before any tensor is read, and
+the method is found by its name among the installed plugins, whose code must be the code it was fitted with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from asdbench.core.fingerprints import identifier
+from asdbench.core.info import Info
+from asdbench.core.seeding import seed_for
+from asdbench.data.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from asdbench.detector.detector import Detector
+from asdbench.detector.weights import save_file
+from asdbench.errors import DataError, blamed_on
+from asdbench.machine.conformal import Promise, promise
+from asdbench.plugin.entries import Selector
+from asdbench.plugin.registry import Registry
+from asdbench.recipes.recipe import Recipe
+from asdbench.recipes.resolve import resolve
+
+FORMAT = 1
+LARGEST = 4 << 30
+"""Bytes of a detector file that is read."""
+LARGEST_HEADER = 4 << 20
+"""Bytes of its header."""
+SCORES, CLAIMS = "calibration/score", "calibration/claim"
+LEARNED = "detector/"
+_Name = Annotated[str, Meta(min_length=1, max_length=200)]
+_Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16,64}$")]
+_Share = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a detector file says of itself."""
+
+    format: Literal[1] = 1
+    name: _Name
+    """Of the machine."""
+    method: _Name
+    options: Annotated[dict[_Name, Annotated[str, Meta(max_length=4096)]], Meta(max_length=200)]
+    """Options of the method that the user set, as typed."""
+    code: _Hash
+    """Hash of the method with every option and of the code behind it."""
+    versions: Annotated[dict[_Name, _Name], Meta(max_length=200)]
+    """Of asdbench and torch when it was fitted, for messages."""
+    sample_rate: Annotated[int, Meta(ge=LOWEST_RATE_HZ, le=HIGHEST_RATE_HZ)]
+    channel: Annotated[int, Meta(ge=0, le=1000)] | Literal["mean", "loudest"]
+    length: Annotated[int, Meta(ge=1, le=1 << 30)]
+    """Samples of a segment."""
+    claims: Annotated[list[_Name], Meta(min_length=1, max_length=10)]
+    """Columns of recordings that name their class; the last one alone where all are of one machine type."""
+    classes: Annotated[list[_Name], Meta(min_length=1, max_length=10_000)]
+    """The user's machines first, then those of the background."""
+    own: Annotated[int, Meta(ge=1, le=10_000)]
+    """How many classes are the user's."""
+    false_alarms: _Share
+    """The false-alarm rate that was asked for."""
+    confidence: _Share
+    usual: Annotated[int, Meta(ge=1, le=1 << 30)]
+    """Most segments of a held-out recording."""
+    recordings: Annotated[int, Meta(ge=1)]
+    """Own recordings that the detector was trained on."""
+    data: _Hash
+    """Hash of the samples of these recordings."""
+    seed: Annotated[int, Meta(ge=0)]
+    tensors: _Hash
+    """Hash of all tensors."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OwnDetector:
+    """A fitted detector with the scores of held-out normal recordings."""
+
+    header: Header
+    detector: Detector
+    scores: NDArray[np.float64]
+    """Of held-out normal recordings, ``[n]``."""
+    claims: NDArray[np.int64]
+    """Class of each of these, ``[n]``."""
+
+    def normal(self, claim: int) -> NDArray[np.float64]:
+        """Return the scores of held-out recordings of one class."""
+        return np.asarray(self.scores[self.claims == claim])
+
+    def promise(self, claim: int) -> Promise:
+        """Return what the held-out recordings of one class can promise."""
+        wanted, confidence = self.header.false_alarms, self.header.confidence
+        return promise(len(self.normal(claim)), rate=wanted, confidence=confidence)
+
+    def save(self, file: Path) -> None:
+        """Write the file.
+
+        Raises:
+            RunError: The disk is full or not writable.
+        """
+        tensors = _all_tensors(self)
+        header = msgspec.structs.replace(self.header, tensors=digest_of(tensors))
+        save_file(tensors, file, note=msgspec.json.encode(header).decode())
+
+
+def load(file: Path, registry: Registry, *, device: str) -> OwnDetector:
+    """Read a detector file.
+
+    Raises:
+        DataError: It is missing, too large, truncated or edited, its header does not fit the schema, or it was fitted by
+            another version of asdbench or of the method.
+        PluginError: No plugin offers the method.
+        ConfigError: The method has no such option.
+    """
+    header, tensors = _read(file)
+    if digest_of(tensors) != header.tensors:
+        raise DataError(f"{file} is damaged or was edited: its tensors are not those that were written")
+    recipe = recipe_of(registry, Selector(header.method, header.options))
+    if (code := code_of(recipe)) != header.code:
+        fitted = ", ".join(f"{name} {version}" for name, version in header.versions.items())
+        raise DataError(
+            f"{file} was fitted by other code of {header.method!r} ({fitted}; hash {header.code}, here {code}), whose "
+            "scores may differ; install that version, or fit the detector again"
+        )
+    claims, scores = _calibration(file, header, tensors=tensors)
+    with blamed_on(f"method {header.method!r} cannot be built for {file}"):
+        detector = build(recipe, header, device=device)
+    learned = {
+        name.removeprefix(LEARNED): value for name, value in tensors.items() if name.startswith(LEARNED)
+    }
+    try:
+        detector.restore(learned)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())  # torch lists one tensor a line
+        raise DataError(f"{file} does not hold what {header.method!r} has learned: {why}") from error
+    return OwnDetector(header=header, detector=detector, scores=scores, claims=claims)
+
+
+def recipe_of(registry: Registry, selector: Selector) -> Recipe:
+    """Return the method with every option; raises the errors of ``resolve``."""
+    return resolve(registry, selector, dataset="folder")
+
+
+def code_of(recipe: Recipe) -> str:
+    """Return a hash of all that scores depend on besides the recordings."""
+    return identifier(recipe.trained(), recipe.scored())
+
+
+def build(recipe: Recipe, header: Header, *, device: str) -> Detector:
+    """Build an unfitted detector.
+
+    Raises:
+        ConfigError: The options do not fit the length of the recordings.
+    """
+    torch.manual_seed(seed_for(header.seed, "initialisation"))
+    # Other machines are negatives without a class for a method that takes them so.
+    classes = header.classes[: header.own] if recipe.auxiliary else header.classes
+    info = Info(
+        item_shape=(header.length,), sample_rate=header.sample_rate, device=device, classes=tuple(classes)
+    )
+    return Detector(recipe, info)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _all_tensors(own: OwnDetector) -> dict[str, Tensor]:
+    learned = {LEARNED + name: value for name, value in own.detector.tensors().items()}
+    return learned | {SCORES: torch.from_numpy(own.scores), CLAIMS: torch.from_numpy(own.claims)}
+
+
+def _read(file: Path) -> tuple[Header, dict[str, Tensor]]:
+    _check_size(file)
+    try:
+        with safe_open(file, framework="pt", device="cpu") as opened:
+            header = _header(file, (opened.metadata() or {}).get("note", ""))
+            # The library has checked that all tensors lie within the file, so their size is bounded by its own.
+            return header, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{file} is truncated, damaged or not a detector file: {error}") from error
+
+
+def _check_size(file: Path) -> None:
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            header = int.from_bytes(opened.read(8), "little")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+    if size > LARGEST:
+        raise DataError(f"{file} has {size} bytes; a detector file has at most {LARGEST}")
+    if header > LARGEST_HEADER:
+        raise DataError(
+            f"{file} is not a detector file: its header would have {header} bytes, and has at most {LARGEST_HEADER}"
+        )
+
+
+def _header(file: Path, text: str) -> Header:
+    if not text:
+        raise DataError(
+            f"{file} is not a detector file: it has no header; `asdbench fit` writes detector files"
+        )
+    try:
+        found = msgspec.json.decode(text, type=_Format).format
+        if found != FORMAT:
+            raise DataError(
+                f"{file} has format {found}, but this version of asdbench reads format {FORMAT}; install the version that "
+                "wrote it, or fit the detector again"
+            )
+        header = msgspec.json.decode(text, type=Header)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"the header of {file} is wrong: {error}") from error
+    if header.own > len(header.classes):
+        raise DataError(
+            f"the header of {file} is wrong: {header.own} own classes among {len(header.classes)} classes"
+        )
+    return header
+
+
+class _Format(msgspec.Struct):
+    """The one field that every format has."""
+
+    format: int
+
+
+def _calibration(
+    file: Path, header: Header, *, tensors: Mapping[str, Tensor]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    scores, claims = tensors.get(SCORES), tensors.get(CLAIMS)
+    if scores is None or claims is None:
+        raise DataError(f"{file} has no scores of held-out recordings")
+    right = (scores.dtype, claims.dtype, scores.ndim) == (torch.float64, torch.int64, 1)
+    if not right or scores.shape != claims.shape or not bool(torch.isfinite(scores).all()):
+        raise DataError(
+            f"the scores of held-out recordings in {file} must be finite float64 [n] with int64 classes [n], found "
+            f"{scores.dtype} {list(scores.shape)} and {claims.dtype} {list(claims.shape)}"
+        )
+    missing = set(range(header.own)) - set(claims.tolist())
+    if missing:
+        raise DataError(f"{file} has no held-out recording of {header.classes[min(missing)]!r}")
+    return claims.numpy(), scores.numpy()
