@@ -22,8 +22,10 @@ from asdbench.machine.file import CLAIMS, SCORES, Header, digest_of, load
 from asdbench.machine.fitting import FitRequest, Fitted, fit
 from asdbench.machine.recordings import Source
 from asdbench.machine.scoring import Judgement
+from asdbench.machine.segments import items_of, starts
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry
+from asdbench_datasets.recordings.survey import clip_starts
 
 Capture = pytest.CaptureFixture[str]
 NORMALS = 24
@@ -290,6 +292,21 @@ def test_a_method_is_found_by_name_among_installed_plugins_alone(file: Path, tmp
         )
 
 
+def test_no_option_of_a_stranger_names_a_file_to_load(
+    file: Path, plant: Path, tmp_path: Path, cache: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"the option encoder=/evil.pt names a file, which a detector file would not hold"
+    ):
+        load(
+            edited(file, tmp_path / "x", header={"options": {"encoder": "/evil.pt"}}),
+            load_registry(),
+            device="cpu",
+        )
+    with pytest.raises(ConfigError, match=r"encoder_knn: the option encoder=.* names a file"):
+        fit(load_registry(), request(plant / "pump7", f"encoder_knn[encoder={file}]", cache=cache))
+
+
 def test_tensors_from_a_stranger_are_checked(file: Path, tmp_path: Path) -> None:
     def without(name: str) -> Callable[[dict[str, Any]], None]:
         def change(tensors: dict[str, Any]) -> None:
@@ -337,6 +354,21 @@ def test_files_that_are_no_detector_are_refused(
     refused(whole, "a detector file has at most 10")
     with pytest.raises(DataError, match="absent cannot be read: No such file"):
         load(tmp_path / "absent", load_registry(), device="cpu")
+
+
+def test_segments_are_those_of_a_training_recording(fitted: Fitted) -> None:
+    cuts = [(2500, 1000), (2499, 1000), (1000, 1000), (999, 1000), (1501, 1000), (5, 1000)]
+    assert [starts(samples, length) for samples, length in cuts] == [
+        [0, 1000, 1500], [0, 1000], [0], [0], [0, 501], [0]
+    ]  # fmt: skip
+    for samples, length in cuts[:3]:
+        assert starts(samples, length) == clip_starts(samples, length)
+    wave = np.arange(RATE + RATE // 2, dtype=np.int16)
+    items = items_of(wave, fitted.own.detector, claim=0, columns={})
+    assert items.raw().shape == (2, RATE)
+    assert torch.equal(items.raw(offset=2, length=3) * 32768, torch.tensor([[2.0, 3, 4], [4002, 4003, 4004]]))
+    short = items_of(wave[:5], fitted.own.detector, claim=0, columns={})
+    assert (short.raw(length=12) * 32768)[0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
 def test_a_header_is_read_as_it_was_written(fitted: Fitted) -> None:

@@ -7,6 +7,7 @@ the method is found by its name among the installed plugins, whose code must be 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from asdbench.core.seeding import seed_for
 from asdbench.data.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from asdbench.detector.detector import Detector
 from asdbench.detector.weights import save_file
-from asdbench.errors import DataError, blamed_on
+from asdbench.errors import ConfigError, DataError, blamed_on
 from asdbench.machine.conformal import Promise, promise
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
@@ -147,7 +148,18 @@ def load(file: Path, registry: Registry, *, device: str) -> OwnDetector:
 
 
 def recipe_of(registry: Registry, selector: Selector) -> Recipe:
-    """Return the method with every option; raises the errors of ``resolve``."""
+    """Return the method with every option; raises the errors of ``resolve``.
+
+    Raises:
+        ConfigError: An option names a file.
+    """
+    # A detector is one file. One from a stranger could otherwise choose what a method loads from this machine's disk.
+    for name, value in selector.options.items():
+        if os.sep in value or Path(value).is_file():
+            raise ConfigError(
+                f"{selector.name}: the option {name}={value} names a file, which a detector file would not hold; use a "
+                "method that needs none"
+            )
     return resolve(registry, selector, dataset="folder")
 
 
