@@ -58,6 +58,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k in range(4):
         record(place / f"pumps/train/a_id_00_{k}.wav", samples=hum(300, seed=k))
         record(place / f"pumps/train/b_id_02_{k}.wav", samples=hum(600, seed=k))
+    for name in ("normal_id_02", "anomaly_id_02", "anomaly_id_00", "normal_id_07"):
+        record(place / f"pumps/test/{name}.wav", samples=hum(600, seed=10))
     return place
 
 
@@ -214,7 +216,9 @@ def test_a_background_gives_other_machines(plant: Path, cache: Path) -> None:
 
 
 def test_one_machine_of_a_folder_can_be_chosen(plant: Path, cache: Path) -> None:
-    header = fit(load_registry(), request(plant / "pumps", cache=cache, only="02")).own.header
+    fitted = fit(load_registry(), request(plant / "pumps", cache=cache, only="02"))
+    header = fitted.own.header
+    assert [(each.machine, each.normals, each.anomalies) for each in fitted.quality] == [("02", 1, 1)]
     assert (header.classes, header.own, header.recordings) == (["02", "00"], 1, 3)
     with pytest.raises(DataError, match=r"unknown machine ID '03'.* \(known: 00, 02\)"):
         fit(load_registry(), request(plant / "pumps", cache=cache, only="03"))

@@ -204,7 +204,8 @@ class _Fit:
         return sorted([*held, *(k for k in train if self._claim(k) not in known)])
 
     def _quality(self, own: OwnDetector) -> list[Quality]:
-        rows = self.recordings.labelled
+        # A scorer that compares within a machine cannot score others.
+        rows = [k for k in self.recordings.labelled if 0 <= self._claim(k) < self.header.own]
         if not rows:
             return []
         with blamed_on(f"method {self.recipe.label} cannot score"):
