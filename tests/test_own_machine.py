@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -256,8 +257,13 @@ def edited(
     content = load_file(file)
     if tensors is not None:
         tensors(content)
-        fields["tensors"] = digest_of(content)
-    save_file(content, to, metadata={"note": json.dumps(fields | (header or {}))})
+    fields |= header or {}
+    with contextlib.suppress(
+        msgspec.MsgspecError
+    ):  # a header that does not fit is refused before its hash matters
+        if "content" not in (header or {}):
+            fields["content"] = digest_of(msgspec.convert(fields, Header), content)
+    save_file(content, to, metadata={"note": json.dumps(fields)})
     return to
 
 
@@ -269,7 +275,7 @@ def edited(
             {"code": "0" * 16},
             r"was fitted by other code of 'logmel_knn' \(asdbench .*; install that version, or fit",
         ),
-        ({"tensors": "0" * 64}, "is damaged or was edited"),
+        ({"content": "0" * 64}, "is damaged or was edited"),
         ({"length": 0}, r"the header of .* is wrong: Expected `int` >= 1 - at `\$.length`"),
         ({"length": 1 << 40}, r"the header of .* is wrong: Expected `int` <= 1073741824"),
         ({"sample_rate": "fast"}, r"the header of .* is wrong: Expected `int`, got `str`"),
@@ -358,6 +364,19 @@ def test_files_that_are_no_detector_are_refused(
     refused(whole, "a detector file has at most 10")
     with pytest.raises(DataError, match="absent cannot be read: No such file"):
         load(tmp_path / "absent", load_registry(), device="cpu")
+
+
+def test_a_changed_byte_anywhere_gives_a_clear_error(file: Path, tmp_path: Path) -> None:
+    whole, registry = file.read_bytes(), load_registry()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    generator = np.random.default_rng(0)
+    places = [*generator.integers(0, header, 60), *generator.integers(header, len(whole), 20)]
+    for place in places:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(generator.integers(8))
+        (tmp_path / "x").write_bytes(changed)
+        with pytest.raises((DataError, ConfigError, PluginError), match=r"x |logmel|method"):
+            load(tmp_path / "x", registry, device="cpu")
 
 
 def test_segments_are_those_of_a_training_recording(fitted: Fitted) -> None:
