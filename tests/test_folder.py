@@ -86,6 +86,19 @@ def test_a_flat_folder_of_normals_is_only_for_training(tmp_path: Path) -> None:
     assert completeness(dataset.card, rows).complete
 
 
+def test_all_recordings_of_a_folder_can_be_for_testing(tmp_path: Path) -> None:
+    fill(tmp_path / "week", "normal_1.wav", "anomaly_id_02_2.wav", "day/3.wav")
+    folder, root = Folder(path="week", flat="test").located(tmp_path)
+    assert seen(list(folder.index(root))) == {
+        ("week", "00", "test", "normal"),
+        ("week", "02", "test", "anomaly"),
+        ("week", "00", "test", None),
+    }
+    assert not [note for note in folder.card.notes if "left out" in note or "trained on" in note]
+    fill(tmp_path / "week", "press/train/1.wav")  # as soon as there is a layout, it counts
+    assert {part for _, _, part, _ in seen(list(folder.index(root)))} == {"train"}
+
+
 def test_the_fold_tests_the_test_recordings(tmp_path: Path) -> None:
     fill(tmp_path / "saw", "train/1.wav", "train/2.wav", "test/normal_3.wav")
     dataset = Folder(path="saw")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from asdbench.machine.file import CLAIMS, SCORES, Header, digest_of, load
 from asdbench.machine.fitting import FitRequest, Fitted, fit
 from asdbench.machine.recordings import Source
 from asdbench.machine.scoring import Judgement
+from asdbench.machine.segments import items_of, starts
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry
+from asdbench_datasets.recordings.survey import clip_starts
 
 Capture = pytest.CaptureFixture[str]
 NORMALS = 24
@@ -56,6 +59,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k in range(4):
         record(place / f"pumps/train/a_id_00_{k}.wav", samples=hum(300, seed=k))
         record(place / f"pumps/train/b_id_02_{k}.wav", samples=hum(600, seed=k))
+    for name in ("normal_id_02", "anomaly_id_02", "anomaly_id_00", "normal_id_07"):
+        record(place / f"pumps/test/{name}.wav", samples=hum(600, seed=10))
     return place
 
 
@@ -212,7 +217,9 @@ def test_a_background_gives_other_machines(plant: Path, cache: Path) -> None:
 
 
 def test_one_machine_of_a_folder_can_be_chosen(plant: Path, cache: Path) -> None:
-    header = fit(load_registry(), request(plant / "pumps", cache=cache, only="02")).own.header
+    fitted = fit(load_registry(), request(plant / "pumps", cache=cache, only="02"))
+    header = fitted.own.header
+    assert [(each.machine, each.normals, each.anomalies) for each in fitted.quality] == [("02", 1, 1)]
     assert (header.classes, header.own, header.recordings) == (["02", "00"], 1, 3)
     with pytest.raises(DataError, match=r"unknown machine ID '03'.* \(known: 00, 02\)"):
         fit(load_registry(), request(plant / "pumps", cache=cache, only="03"))
@@ -250,8 +257,13 @@ def edited(
     content = load_file(file)
     if tensors is not None:
         tensors(content)
-        fields["tensors"] = digest_of(content)
-    save_file(content, to, metadata={"note": json.dumps(fields | (header or {}))})
+    fields |= header or {}
+    with contextlib.suppress(
+        msgspec.MsgspecError
+    ):  # a header that does not fit is refused before its hash matters
+        if "content" not in (header or {}):
+            fields["content"] = digest_of(msgspec.convert(fields, Header), content)
+    save_file(content, to, metadata={"note": json.dumps(fields)})
     return to
 
 
@@ -263,7 +275,7 @@ def edited(
             {"code": "0" * 16},
             r"was fitted by other code of 'logmel_knn' \(asdbench .*; install that version, or fit",
         ),
-        ({"tensors": "0" * 64}, "is damaged or was edited"),
+        ({"content": "0" * 64}, "is damaged or was edited"),
         ({"length": 0}, r"the header of .* is wrong: Expected `int` >= 1 - at `\$.length`"),
         ({"length": 1 << 40}, r"the header of .* is wrong: Expected `int` <= 1073741824"),
         ({"sample_rate": "fast"}, r"the header of .* is wrong: Expected `int`, got `str`"),
@@ -288,6 +300,21 @@ def test_a_method_is_found_by_name_among_installed_plugins_alone(file: Path, tmp
             load_registry(),
             device="cpu",
         )
+
+
+def test_no_option_of_a_stranger_names_a_file_to_load(
+    file: Path, plant: Path, tmp_path: Path, cache: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"the option encoder=/evil.pt names a file, which a detector file would not hold"
+    ):
+        load(
+            edited(file, tmp_path / "x", header={"options": {"encoder": "/evil.pt"}}),
+            load_registry(),
+            device="cpu",
+        )
+    with pytest.raises(ConfigError, match=r"encoder_knn: the option encoder=.* names a file"):
+        fit(load_registry(), request(plant / "pump7", f"encoder_knn[encoder={file}]", cache=cache))
 
 
 def test_tensors_from_a_stranger_are_checked(file: Path, tmp_path: Path) -> None:
@@ -337,6 +364,34 @@ def test_files_that_are_no_detector_are_refused(
     refused(whole, "a detector file has at most 10")
     with pytest.raises(DataError, match="absent cannot be read: No such file"):
         load(tmp_path / "absent", load_registry(), device="cpu")
+
+
+def test_a_changed_byte_anywhere_gives_a_clear_error(file: Path, tmp_path: Path) -> None:
+    whole, registry = file.read_bytes(), load_registry()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    generator = np.random.default_rng(0)
+    places = [*generator.integers(0, header, 60), *generator.integers(header, len(whole), 20)]
+    for place in places:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(generator.integers(8))
+        (tmp_path / "x").write_bytes(changed)
+        with pytest.raises((DataError, ConfigError, PluginError), match=r"x |logmel|method"):
+            load(tmp_path / "x", registry, device="cpu")
+
+
+def test_segments_are_those_of_a_training_recording(fitted: Fitted) -> None:
+    cuts = [(2500, 1000), (2499, 1000), (1000, 1000), (999, 1000), (1501, 1000), (5, 1000)]
+    assert [starts(samples, length) for samples, length in cuts] == [
+        [0, 1000, 1500], [0, 1000], [0], [0], [0, 501], [0]
+    ]  # fmt: skip
+    for samples, length in cuts[:3]:
+        assert starts(samples, length) == clip_starts(samples, length)
+    wave = np.arange(RATE + RATE // 2, dtype=np.int16)
+    items = items_of(wave, fitted.own.detector, claim=0, columns={})
+    assert items.raw().shape == (2, RATE)
+    assert torch.equal(items.raw(offset=2, length=3) * 32768, torch.tensor([[2.0, 3, 4], [4002, 4003, 4004]]))
+    short = items_of(wave[:5], fitted.own.detector, claim=0, columns={})
+    assert (short.raw(length=12) * 32768)[0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
 def test_a_header_is_read_as_it_was_written(fitted: Fitted) -> None:

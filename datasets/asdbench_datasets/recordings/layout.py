@@ -84,8 +84,10 @@ def _places(folder: Path, *, flat: Part) -> list[_Place]:
         for machine in [folder, *sorted(path for path in visible if path.is_dir())]
         for place in _parts_of(machine)
     ]
-    if not places and _files(folder, deep=False):
-        return [_Place(machine=folder.resolve().name, part=flat, folder=folder, deep=False)]
+    # Folders within a folder of normal recordings are more likely something else than normal.
+    deep = flat == "test"
+    if not places and _files(folder, deep=deep):
+        return [_Place(machine=folder.resolve().name, part=flat, folder=folder, deep=deep)]
     if not places:
         strays = left_out(folder, ())
         found = (

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asdbench.cli.machine import (
+from asdbench.cli.output import print_json
+from asdbench.cli.own import (
     computing_options,
     device_of,
     fit_lines,
@@ -18,7 +19,6 @@ from asdbench.cli.machine import (
     reading_options,
     source_of,
 )
-from asdbench.cli.output import print_json
 from asdbench.cli.settings import SELECTOR, cache_option, json_option
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry

@@ -7,6 +7,7 @@ the method is found by its name among the installed plugins, whose code must be 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from asdbench.core.seeding import seed_for
 from asdbench.data.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from asdbench.detector.detector import Detector
 from asdbench.detector.weights import save_file
-from asdbench.errors import DataError, blamed_on
+from asdbench.errors import ConfigError, DataError, blamed_on
 from asdbench.machine.conformal import Promise, promise
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
@@ -38,6 +39,8 @@ LARGEST = 4 << 30
 """Bytes of a detector file that is read."""
 LARGEST_HEADER = 4 << 20
 """Bytes of its header."""
+UNKNOWN = "0" * 16
+"""In place of a hash until it is known."""
 SCORES, CLAIMS = "calibration/score", "calibration/claim"
 LEARNED = "detector/"
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -78,8 +81,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: _Hash
     """Hash of the samples of these recordings."""
     seed: Annotated[int, Meta(ge=0)]
-    tensors: _Hash
-    """Hash of all tensors."""
+    content: _Hash = UNKNOWN
+    """Hash of all else in the file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +112,7 @@ class OwnDetector:
             RunError: The disk is full or not writable.
         """
         tensors = _all_tensors(self)
-        header = msgspec.structs.replace(self.header, tensors=digest_of(tensors))
+        header = msgspec.structs.replace(self.header, content=digest_of(self.header, tensors))
         save_file(tensors, file, note=msgspec.json.encode(header).decode())
 
 
@@ -123,8 +126,8 @@ def load(file: Path, registry: Registry, *, device: str) -> OwnDetector:
         ConfigError: The method has no such option.
     """
     header, tensors = _read(file)
-    if digest_of(tensors) != header.tensors:
-        raise DataError(f"{file} is damaged or was edited: its tensors are not those that were written")
+    if digest_of(header, tensors) != header.content:
+        raise DataError(f"{file} is damaged or was edited: its content is not what was written")
     recipe = recipe_of(registry, Selector(header.method, header.options))
     if (code := code_of(recipe)) != header.code:
         fitted = ", ".join(f"{name} {version}" for name, version in header.versions.items())
@@ -147,7 +150,18 @@ def load(file: Path, registry: Registry, *, device: str) -> OwnDetector:
 
 
 def recipe_of(registry: Registry, selector: Selector) -> Recipe:
-    """Return the method with every option; raises the errors of ``resolve``."""
+    """Return the method with every option; raises the errors of ``resolve``.
+
+    Raises:
+        ConfigError: An option names a file.
+    """
+    # A detector is one file. One from a stranger could otherwise choose what a method loads from this machine's disk.
+    for name, value in selector.options.items():
+        if os.sep in value or Path(value).is_file():
+            raise ConfigError(
+                f"{selector.name}: the option {name}={value} names a file, which a detector file would not hold; use a "
+                "method that needs none"
+            )
     return resolve(registry, selector, dataset="folder")
 
 
@@ -171,9 +185,10 @@ def build(recipe: Recipe, header: Header, *, device: str) -> Detector:
     return Detector(recipe, info)
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Return a hash of names, types, shapes and values."""
-    digest = hashlib.sha256()
+def digest_of(header: Header, tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of the header, its own hash aside, and of names, types, shapes and values."""
+    plain = msgspec.structs.replace(header, content=UNKNOWN)
+    digest = hashlib.sha256(msgspec.json.encode(plain, order="sorted"))
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -29,8 +29,6 @@ from asdbench.recipes.recipe import Recipe
 
 FEATURE_BYTES = 1 << 30
 """Memory for features, which are computed again where they do not fit."""
-UNKNOWN = "0" * 16
-"""In place of a hash until it is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +150,6 @@ class _Fit:
             recordings=len(recordings.by_recording(self._own_train)),
             data=recordings.digest_of(self.division.train + self.division.held),
             seed=request.seed,
-            tensors=UNKNOWN,
         )
         self.detector = build(recipe, self.header, device=request.device)
         self.source = self._source()
@@ -204,7 +201,8 @@ class _Fit:
         return sorted([*held, *(k for k in train if self._claim(k) not in known)])
 
     def _quality(self, own: OwnDetector) -> list[Quality]:
-        rows = self.recordings.labelled
+        # A scorer that compares within a machine cannot score others.
+        rows = [k for k in self.recordings.labelled if 0 <= self._claim(k) < self.header.own]
         if not rows:
             return []
         with blamed_on(f"method {self.recipe.label} cannot score"):
