@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 
 import bad_plugins
+import jsonschema
+import make_schemas
 import pytest
 
 from asdbench import ConfigError, Registry, Selector, load_registry
@@ -25,6 +27,7 @@ BAD = {
     "dropping": ("scoring", "output 'distance' of the same items is another one the second time"),
     "ordered": ("order", "scores change with the order of the items, by up to"),
     "normed": ("batches", "output 'distance' of item 0 differs by .* when the item is scored alone"),
+    "crowded": ("batches", "item 0 cannot be scored alone: ValueError: Expected more than 1 value per channel"),
     "standardising": ("set", "scores change in a test set of .*, by up to"),
     "unsaved": ("saved", "'distance' differs by .* after saving and loading"),
     "unseeded": ("same seed", "the same seed gives other scores, by up to"),
@@ -97,6 +100,7 @@ def test_the_command_ends_with_0_for_a_shipped_scorer_and_prints_json_alone(
 ) -> None:
     assert status_of(["conformance", "knn", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, json.loads(make_schemas.file_of("conformance").read_text("utf-8")))
     assert (found["kind"], found["name"], found["distribution"]) == ("scorer", "knn", "asdbench")
     assert {one["outcome"] for one in found["findings"]} == {"passed"}
 
