@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import bad_plugins
 import jsonschema
 import make_schemas
 import pytest
+import tiny
 
-from asdbench import ConfigError, Registry, Selector, load_registry
+from asdbench import ConfigError, PluginError, Registry, Selector, load_registry
 from asdbench.cli import conformance as command
 from asdbench.cli import status_of
 from asdbench.conformance.check import conformance
@@ -82,6 +85,39 @@ def test_a_broken_promise_fails_its_check_and_no_other(name: str, registry: Regi
     [finding] = [finding for finding in report.findings if finding.check == check]
     assert re.search(saw, finding.saw), finding.saw
     assert finding.mend
+
+
+def test_a_method_that_ends_its_process_is_invalid(registry: Registry) -> None:
+    message = r"method quitting of plugin bad \(unknown unknown\) ended the process .* with exit status 3"
+    with pytest.raises(PluginError, match=message):
+        conformance(registry, Selector("quitting"), dataset=SMALL)
+
+
+WITHOUT_LANDLOCK = """
+import bad_plugins
+from asdbench import Selector, load_registry
+from asdbench.conformance import check, process
+from asdbench.jobs import landlock
+from asdbench.plugin.registry import Plugin
+
+def refuse(**places):
+    raise OSError("no Landlock here")
+
+landlock.restrict = refuse
+check.ask = lambda function, message: process.check(message)  # a hook of Python stays for good
+registry = load_registry()
+registry.add(Plugin(name="bad"), bad_plugins)
+report = check.conformance(registry, Selector("writing"), dataset=Selector.parse("{small}"))
+print(report.isolated, *report.failed)
+"""
+
+
+def test_the_hook_of_python_alone_finds_a_file_that_is_left_behind() -> None:
+    script = WITHOUT_LANDLOCK.replace("{small}", str(SMALL))
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=tiny.environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["audit", "files"]
 
 
 def test_the_command_ends_with_4_if_a_check_fails_and_says_how_to_mend_it(
