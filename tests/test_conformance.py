@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import bad_plugins
+import jsonschema
+import make_schemas
 import pytest
+import tiny
 
-from asdbench import ConfigError, Registry, Selector, load_registry
+from asdbench import ConfigError, PluginError, Registry, Selector, load_registry
 from asdbench.cli import conformance as command
 from asdbench.cli import status_of
 from asdbench.conformance.check import conformance
@@ -25,6 +30,7 @@ BAD = {
     "dropping": ("scoring", "output 'distance' of the same items is another one the second time"),
     "ordered": ("order", "scores change with the order of the items, by up to"),
     "normed": ("batches", "output 'distance' of item 0 differs by .* when the item is scored alone"),
+    "crowded": ("batches", "item 0 cannot be scored alone: ValueError: Expected more than 1 value per channel"),
     "standardising": ("set", "scores change in a test set of .*, by up to"),
     "unsaved": ("saved", "'distance' differs by .* after saving and loading"),
     "unseeded": ("same seed", "the same seed gives other scores, by up to"),
@@ -81,6 +87,39 @@ def test_a_broken_promise_fails_its_check_and_no_other(name: str, registry: Regi
     assert finding.mend
 
 
+def test_a_method_that_ends_its_process_is_invalid(registry: Registry) -> None:
+    message = r"method quitting of plugin bad \(unknown unknown\) ended the process .* with exit status 3"
+    with pytest.raises(PluginError, match=message):
+        conformance(registry, Selector("quitting"), dataset=SMALL)
+
+
+WITHOUT_LANDLOCK = """
+import bad_plugins
+from asdbench import Selector, load_registry
+from asdbench.conformance import check, process
+from asdbench.jobs import landlock
+from asdbench.plugin.registry import Plugin
+
+def refuse(**places):
+    raise OSError("no Landlock here")
+
+landlock.restrict = refuse
+check.ask = lambda function, message: process.check(message)  # a hook of Python stays for good
+registry = load_registry()
+registry.add(Plugin(name="bad"), bad_plugins)
+report = check.conformance(registry, Selector("writing"), dataset=Selector.parse("{small}"))
+print(report.isolated, *report.failed)
+"""
+
+
+def test_the_hook_of_python_alone_finds_a_file_that_is_left_behind() -> None:
+    script = WITHOUT_LANDLOCK.replace("{small}", str(SMALL))
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=tiny.environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["audit", "files"]
+
+
 def test_the_command_ends_with_4_if_a_check_fails_and_says_how_to_mend_it(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +136,7 @@ def test_the_command_ends_with_0_for_a_shipped_scorer_and_prints_json_alone(
 ) -> None:
     assert status_of(["conformance", "knn", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, json.loads(make_schemas.file_of("conformance").read_text("utf-8")))
     assert (found["kind"], found["name"], found["distribution"]) == ("scorer", "knn", "asdbench")
     assert {one["outcome"] for one in found["findings"]} == {"passed"}
 

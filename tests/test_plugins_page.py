@@ -61,6 +61,13 @@ def test_the_plugin_of_the_page_keeps_every_contract(tmp_path: Path) -> None:
     assert "skipped" not in output
 
 
+def test_the_method_of_the_page_conforms_on_its_own_dataset(tmp_path: Path) -> None:
+    env = installed("docs/plugins.md", tmp_path)
+    shown = called("-m", "asdbench", "conformance", "hum_classifier", env=env, folder=tmp_path)
+    assert shown.startswith("method hum_classifier of plugin hum (hum 0.1), as on hum, plugin API 1\n")
+    assert shown.endswith("\nit conforms\n")
+
+
 def test_the_plugin_of_the_page_finds_the_worn_motors(tmp_path: Path) -> None:
     env = installed("docs/plugins.md", tmp_path)
     found = auc(

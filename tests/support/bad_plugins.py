@@ -6,8 +6,10 @@ All are a linear classifier of claims on band energies, or what is left of it; `
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -68,8 +70,10 @@ class Sound(Model):
         self.layer = nn.Linear(BANDS, len(info.classes))
 
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Train it."""
-        self.mean.copy_(train.features().mean(dim=0))
+        """Train it, with a temporary folder, which is allowed."""
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder, "features.npy"), train.features().numpy())
+            self.mean.copy_(torch.from_numpy(np.load(Path(folder, "features.npy")).mean(axis=0)))
 
         def losses(batch: Items, step: int) -> Iterator[tuple[str, Tensor]]:
             yield "nll", F.cross_entropy(self.layer(batch.features() - self.mean), batch.claim)
@@ -113,6 +117,14 @@ class Failing(Sound):
         raise ValueError("no anomalous items to train on")
 
 
+class Quitting(Sound):
+    """Ends its process."""
+
+    def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
+        """Leave."""
+        os._exit(3)
+
+
 class Inverted(Sound):
     """Gives anomalies the lower score."""
 
@@ -145,6 +157,15 @@ class Normed(Sound):
         """Return the distance of normalised features."""
         features = items.features()
         found = (features - features.mean(dim=0)) / (features.var(dim=0, correction=0) + 1).sqrt()
+        return super().distance(items) * (1 + found.square().mean(dim=1))
+
+
+class Crowded(Sound):
+    """Leaves batch norm in training mode, which refuses a single item."""
+
+    def distance(self, items: ItemView) -> Tensor:
+        """Return the distance of normalised features."""
+        found = F.batch_norm(items.features(), None, None, training=True)
         return super().distance(items) * (1 + found.square().mean(dim=1))
 
 
@@ -286,8 +307,8 @@ class Standardising(Given, frozen=True):
 MODELS: Mapping[str, type[Model]] = {
     one.__name__.lower(): one
     for one in (
-        Sound, Undescribed, Failing, Inverted, Undefined, Misshaped, Normed, Ordered, Dropping, Unsaved, Unseeded,
-        Constant, Greedy, Defaulting, Seeding, Writing, Insisting, Connecting,
+        Sound, Undescribed, Failing, Quitting, Inverted, Undefined, Misshaped, Normed, Crowded, Ordered, Dropping,
+        Unsaved, Unseeded, Constant, Greedy, Defaulting, Seeding, Writing, Insisting, Connecting,
     )
 }  # fmt: skip
 

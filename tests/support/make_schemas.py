@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from asdbench.conformance.findings import Report
 from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
 from asdbench.runs.status import RunStatus
@@ -30,6 +31,7 @@ TYPES: dict[str, type] = {
     "printed_board": PrintedBoard,
     "baseline": Baseline,
     "check": GateReport,
+    "conformance": Report,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

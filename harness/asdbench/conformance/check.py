@@ -21,7 +21,7 @@ from asdbench.conformance.tasks import (
     Task,
 )
 from asdbench.core.info import Info
-from asdbench.errors import AsdbenchError, ConfigError, unknown
+from asdbench.errors import AsdbenchError, ConfigError, PluginError, RunError, unknown
 from asdbench.jobs.processes import ask
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.hookspecs import API_VERSION
@@ -49,7 +49,7 @@ def conformance(
     Raises:
         NotOffered: No plugin offers it.
         ConfigError: It is an ensemble, or an option is wrong.
-        RunError: The process died.
+        PluginError: It ended the process that checked it.
     """
     started = time.monotonic()
     found = kind or kind_of(registry, selector.name)
@@ -61,7 +61,13 @@ def conformance(
     with tempfile.TemporaryDirectory(prefix="asdbench-conformance-") as folder:
         named = [value for value in selector.options.values() if Path(value).is_file()]
         message = Message(task=task, folder=folder, readable=named)
-        answer = msgspec.msgpack.decode(ask(CHECK, msgspec.msgpack.encode(message)), type=Answer)
+        try:
+            answered = ask(CHECK, msgspec.msgpack.encode(message))
+        except RunError as error:
+            raise PluginError(
+                f"{found} {selector} of plugin {owner} ended the process that checked it: {error}"
+            ) from error
+    answer = msgspec.msgpack.decode(answered, type=Answer)
     return Report(
         kind=found,
         name=str(selector),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def single_items_as_in_a_batch(detector: Detector, items: Items) -> str:
     """Check that the outputs for each item by itself are those in a batch."""
     together, largest = detector.outputs(items), 0.0
     for number in range(len(items)):
-        for name, alone in detector.outputs(items[number : number + 1]).items():
+        for name, alone in _alone(detector, items, number=number).items():
             expected = together[name][number]
             apart = np.abs(alone[0] - expected)
             largest = max(largest, float(apart.max(initial=0)))
@@ -52,6 +52,16 @@ def single_items_as_in_a_batch(detector: Detector, items: Items) -> str:
                     mend=IN_EVAL,
                 )
     return f"outputs of {len(items)} items, alone and in batches, differ by at most {largest:.2g}"
+
+
+def _alone(detector: Detector, items: Items, *, number: int) -> Mapping[str, NDArray[Any]]:
+    try:
+        return detector.outputs(items[number : number + 1])
+    # In training mode, batch norm refuses a single item.
+    except (ValueError, RuntimeError) as error:
+        raise Unmet(
+            f"item {number} cannot be scored alone: {type(error).__name__}: {error}", mend=IN_EVAL
+        ) from error
 
 
 def scoring_changes_nothing(detector: Detector, items: Items) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,7 @@ class Watch:
             if event in NETWORK and not _is_local(event, arguments):
                 self.network.append(f"{event} {_address(event, arguments)}")
                 raise PermissionError(f"a job must not use the network ({self.network[-1]})")
-            if event in WRITING or (event == "open" and writes(*arguments[1:])):
-                for argument in arguments[: 1 if event == "open" else 2]:
-                    if isinstance(argument, str | bytes | os.PathLike) and not _within(argument, allowed):
-                        self.files.append(os.fsdecode(argument))
+            self.files.extend(path for path in _written(event, arguments) if not _within(path, allowed))
 
         sys.addaudithook(hook)
 
@@ -140,8 +137,26 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else "one state"
 
 
-def _within(path: str | bytes | os.PathLike[str], allowed: Sequence[str]) -> bool:
-    real = os.path.realpath(os.fsdecode(path))
+def _written(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
+    """Yield the paths that an event of Python changes."""
+    if event == "open":
+        path, mode, flags = arguments
+        # ``os.open`` has no mode, and may start from a folder that the event does not name.
+        known = mode is not None or (isinstance(path, str) and Path(path).is_absolute())
+        if known and writes(mode, flags) and isinstance(path, str | bytes | os.PathLike):
+            yield os.fsdecode(path)
+    elif event in WRITING:
+        folder = arguments[-1] if len(arguments) > 1 and event != "os.truncate" else -1
+        for path in arguments[:2]:
+            # A relative path in a folder that was opened is under what was checked then.
+            if isinstance(path, str | bytes | os.PathLike) and (
+                Path(os.fsdecode(path)).is_absolute() or not isinstance(folder, int) or folder < 0
+            ):
+                yield os.fsdecode(path)
+
+
+def _within(path: str, allowed: Sequence[str]) -> bool:
+    real = os.path.realpath(path)
     return any(real == place or real.startswith(f"{place}{os.sep}") for place in allowed)
 
 
