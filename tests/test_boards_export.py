@@ -33,7 +33,7 @@ def test_a_row_is_yaml_with_value_date_source_and_notes(site: Path) -> None:
         "value": 90.0,
         "date": "2026-01-01T00:00:00+00:00",
         "source": {"url": "https://example.org/boards", "name": "asdbench leaderboard, record ab12"},
-        "notes": "alpha on made: auc in percent, mean of 1 seeds, claimed, checkpoint: last",
+        "notes": "alpha on made: auc in percent, mean of 1 seeds, claimed, checkpoint: last, not isolated",
     }
 
 

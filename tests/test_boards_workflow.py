@@ -28,7 +28,7 @@ def workflow() -> dict[Any, Any]:
 
 def lines_of(text: str, command: str) -> list[list[str]]:
     joined = text.replace("\\\n", " ")
-    return [shlex.split(line)[1:] for line in re.findall(rf"^.*?({command} .*)$", joined, re.MULTILINE)]
+    return [shlex.split(line)[1:] for line in re.findall(rf"^(?!#).*?({command} .*)$", joined, re.MULTILINE)]
 
 
 def accepted(words: list[str]) -> str:
