@@ -189,11 +189,11 @@ def test_the_command_writes_a_page_with_its_figures_and_prints_json(
     run = read_run(copy)
     file = copy / "figures" / run.document.run.id / "report.html"
     assert printed["file"] == str(file)
-    assert printed["figures"] == ["error_rates", "results", "roc", "scores"]
+    assert printed["figures"] == ["cost", "critical_difference", "error_rates", "results", "roc", "scores"]
     assert printed["methods"] == ["logmel_knn", "logmel_gmm", "toy[trouble=raise]"]
-    assert {"confusion", "groups"} <= set(printed["left_out"])
+    assert {"confusion", "embeddings", "groups"} <= set(printed["left_out"])
     page = file.read_text("utf-8")
-    assert page.count('src="data:image/png;base64,iVBOR') == 4
+    assert page.count('src="data:image/png;base64,iVBOR') == 6
     assert printed["bytes"] == len(page.encode())
     assert status_of(["runs", "rm", run.document.run.id, "--out", str(copy)]) == 0
     assert not file.exists(), "a run's report goes with it"

@@ -238,16 +238,11 @@ def _names(folder: Path) -> set[str]:
 
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:
-    file = folder / name
-    if not file.exists():
-        return None
     try:
-        record = msgspec.json.decode(file.read_bytes(), type=kind)
-    except msgspec.DecodeError:
-        return None  # damaged counts as absent, so the job is run again
-    # Sizes catch files that were cut short or deleted by hand; checking hashes would mean reading every model.
-    sizes: dict[str, int] = getattr(record, "sizes", {})
-    whole = all(
-        (folder / part).exists() and (folder / part).stat().st_size == size for part, size in sizes.items()
-    )
+        record = msgspec.json.decode((folder / name).read_bytes(), type=kind)
+        # Sizes catch files that were cut short or deleted by hand; checking hashes would mean reading every model.
+        sizes: dict[str, int] = getattr(record, "sizes", {})
+        whole = all((folder / part).stat().st_size == size for part, size in sizes.items())
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None  # damaged, or moved aside by another process: it counts as absent, and the job is run again
     return record if whole else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asdbench import PluginError, RecordedRun, Registry, draw_one
+from asdbench import NothingToDraw, PluginError, RecordedRun, Registry, draw_one
 
 DOTS_PER_INCH = 150
 """Of the image files."""
@@ -49,6 +49,8 @@ def pictures_of(registry: Registry, run: RecordedRun) -> Pictures:
             file = Path(folder, f"{name}.png")
             try:
                 has_data = draw_one(registry, run, name=name, path=file)
+            except NothingToDraw:
+                has_data = False
             except PluginError as error:
                 # One broken figure must not take the report from its reader, who sees the cause instead.
                 broken[name] = str(error)
