@@ -144,9 +144,9 @@ def test_a_page_of_printed_numbers_sorts_and_filters(watched: Watched, tmp_path:
     (tmp_path / "index.html").write_text(printed_page(board), "utf-8")
     page = watched.page
     page.goto((tmp_path / "index.html").as_uri())
-    assert len(watched.shown()) == len(board.rows) == 8
+    assert len(shown(watched)) == len(board.rows) == 8
     page.get_by_role("searchbox", name="Method").fill("proposed")
-    assert set(watched.shown()) == {"Proposed method"}
+    assert set(shown(watched)) == {"Proposed method"}
     page.get_by_role("button", name="Reset").click()
     page.get_by_label("Machine").select_option(label="fan")
     page.get_by_role("columnheader", name="fan").get_by_role("button").click()
