@@ -144,8 +144,8 @@ def test_columns_that_the_harness_keeps_for_itself_are_refused(
         ready(root, tmp_path / "cache", column=column)
     contract = DatasetContract()
     with pytest.raises(AssertionError):
-        contract.test_its_columns_have_names_of_their_own(Numbers(column=column).card)
-    contract.test_its_columns_have_names_of_their_own(Numbers().card)
+        contract.test_claims_scopes_and_counts_are_of_its_columns(Numbers(column=column).card)
+    contract.test_claims_scopes_and_counts_are_of_its_columns(Numbers().card)
 
 
 def test_a_kept_column_that_the_card_does_not_declare_is_refused_too(
