@@ -244,5 +244,6 @@ def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:
         sizes: dict[str, int] = getattr(record, "sizes", {})
         whole = all((folder / part).stat().st_size == size for part, size in sizes.items())
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-        return None  # damaged, or moved aside by another process: it counts as absent, and the job is run again
+        # Damaged, or moved aside by another process: it counts as absent, and the job is run again.
+        return None
     return record if whole else None
