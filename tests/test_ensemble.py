@@ -13,12 +13,13 @@ import tiny
 from asdbench import ConfigError, RunDocument, Selector
 from asdbench.cli import status_of
 from asdbench.recipes.recipe import EnsembleRecipe
+from asdbench.results.conclusion import evaluations_of
 from asdbench.results.ensemble import standardise
 from asdbench.results.evaluator import Evaluation
 from asdbench.results.finished import Finished
 from asdbench.runs.describe import EnsembleDescription, describe
 from asdbench.runs.plan import plan_run
-from asdbench.runs.run import evaluations_of, run_planned
+from asdbench.runs.run import grading_of, run_planned
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def go(folder: Path, *methods: Selector, cache: Path) -> tuple[RunDocument, list
     registry, observer = tiny.registry(), tiny.Silent()
     planned = plan_run(tiny.request(folder, *methods, cache=cache), registry, observer=observer)
     document = run_planned(planned, registry, observer=observer)
-    return document, evaluations_of(planned, registry)
+    return document, evaluations_of(grading_of(planned, registry))
 
 
 def test_scores_are_counted_in_deviations_of_the_held_out_scores_of_their_class() -> None:

@@ -16,8 +16,8 @@ import tiny
 from asdbench import RecordedMethod, RunDocument, RunError, Selector
 from asdbench.cli import status_of
 from asdbench.metrics import ScoreTable, dcase2020, difference_of
+from asdbench.metrics.resampling import RESAMPLES
 from asdbench.results.differences import ResultPair, RunComparison
-from asdbench.results.evaluator import RESAMPLES
 from asdbench.results.pairing import compare_methods, compare_paired
 from asdbench.results.record import read_method, write_document
 from asdbench.results.store import Store

@@ -18,7 +18,7 @@ from asdbench.messages.results import Outcome
 from asdbench.metrics import ClassTable, Result, ScoreTable, classification, dcase2020, holdout
 from asdbench.recipes.resolve import resolve
 from asdbench.results.evaluator import Evaluation
-from asdbench.results.published import printed_for
+from asdbench.results.published import printed_for, published_for
 from asdbench.results.report import document_of
 from asdbench_datasets.dcase.dcase2020 import MIMII, Dcase2020
 
@@ -117,13 +117,13 @@ class Bench:
         self, prepared: Prepared, *evaluations: Evaluation, jobs: Sequence[Outcome] = ()
     ) -> RunDocument:
         """The document of a run with these evaluations."""
+        recipes = [evaluation.recipe for evaluation in evaluations]
         return document_of(
-            self.registry,
             prepared,
             evaluations=evaluations,
+            published=published_for(self.registry, prepared, recipes=recipes, cache=self.cache),
             jobs=jobs,
             run=run_info(dataset=prepared.card.name),
-            cache=self.cache,
         )
 
     def on_mimii(self, *methods: str, card: Card = MIMII_ALONE.card, **state: Any) -> RunDocument:
@@ -136,7 +136,7 @@ class Bench:
     def numbers(self, method: str, *, card: Card) -> Mapping[Any, Printed]:
         """The printed values of a method on MIMII, by group and metric."""
         prepared, evaluation = prepared_of(card, items_of(MIMII)), self.evaluation(method, results=[])
-        return printed_for(self.registry, prepared, evaluation=evaluation, cache=self.cache).numbers
+        return printed_for(self.registry, prepared, recipe=evaluation.recipe, cache=self.cache).numbers
 
     def table(self, document: RunDocument, *, by: str = "type") -> str:
         """The results table of a run."""

@@ -31,6 +31,7 @@ from asdbench.core.files import check_writable
 from asdbench.core.shard import Shard
 from asdbench.errors import ConfigError
 from asdbench.jobs.executors.base import executor_options
+from asdbench.jobs.pristine import PRISTINE
 from asdbench.plugin.entries import PresetRun, Selector
 from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import check_file, draw_one
@@ -186,6 +187,7 @@ def run(
     Finished jobs are not run again. After an interruption, or with one more method or seed, the same command runs only
     what is missing.
     """
+    PRISTINE.fork()  # before a plugin is imported
     registry = load_registry()
     # Everything that can be wrong with the request is checked before the heavy imports and before any job.
     runs = _runs(registry, methods, datasets=datasets, preset=preset, cache=cache)
@@ -316,9 +318,11 @@ def _documents(registry: Registry, requests: Sequence[Request], *, log: Path | N
     from asdbench.cli.log import STANDARD_ERROR, JsonLog
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.processes import start_server
+    from asdbench.results.ended import CONCLUDE
     from asdbench.runs.run import run_all
 
     logs = [] if log is None else [JsonLog(log)]
+    PRISTINE.load(CONCLUDE.partition(":")[0])
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
     with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):

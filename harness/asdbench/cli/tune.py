@@ -25,6 +25,7 @@ from asdbench.cli.settings import (
 )
 from asdbench.core.files import check_writable
 from asdbench.jobs.executors.base import executor_options
+from asdbench.jobs.pristine import PRISTINE
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry, load_registry
 
@@ -161,6 +162,7 @@ def tune(
     had anyway.
     """
     check_writable(out)
+    PRISTINE.fork()  # before a plugin is imported
     registry = load_registry()
     executor_options(registry, executor)
     from asdbench.runs.request import Request

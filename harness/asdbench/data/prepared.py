@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -16,19 +16,14 @@ from asdbench.data.pack import Pack
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A dataset that is ready to run on."""
+class Evaluable:
+    """What evaluating knows of a dataset that was run on; made of plain values, so that it can cross to another process."""
 
-    dataset: Dataset
     card: Card
     rows: tuple[Row, ...]
     """In the order of their content, so that the same data gives the same order everywhere."""
     ids: NDArray[np.int64]
     """Secret item id of each row."""
-    decoded: list[str]
-    """SHA-256 of each row's decoded source, whatever options it was read with."""
-    pack: Path
-    """Folder of the pack, the only one that jobs know."""
     vault: Path
     """Folder of the vault, for the evaluator; it is elsewhere, under a name that the pack does not reveal."""
     samples: str
@@ -36,6 +31,23 @@ class Prepared:
     manifest: str
     """Hash of all contents, columns and labels: equal for equal data, wherever it is stored."""
     completeness: Completeness
+
+    @cached_property
+    def outermost(self) -> tuple[str, frozenset[str]]:
+        """The outermost result column and its values; the name is empty if results have no groups."""
+        column = next(iter(self.card.groups), "")
+        return column, frozenset(row.columns.get(column, "") for row in self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared(Evaluable):
+    """A dataset that is ready to run on."""
+
+    dataset: Dataset
+    decoded: list[str]
+    """SHA-256 of each row's decoded source, whatever options it was read with."""
+    pack: Path
+    """Folder of the pack, the only one that jobs know."""
     holds: tuple[Hold, ...] = ()
     """Keep ``asdbench cache prune`` from removing the pack and generated data as long as this value lives."""
 
@@ -44,11 +56,10 @@ class Prepared:
         """The open pack; all of planning shares it."""
         return Pack(self.pack)
 
-    @cached_property
-    def outermost(self) -> tuple[str, frozenset[str]]:
-        """The outermost result column and its values; the name is empty if results have no groups."""
-        column = next(iter(self.card.groups), "")
-        return column, frozenset(row.columns.get(column, "") for row in self.rows)
+    @property
+    def evaluable(self) -> Evaluable:
+        """What evaluating knows of it."""
+        return Evaluable(**{each.name: getattr(self, each.name) for each in fields(Evaluable)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,4 +70,4 @@ class LabelledRows:
     rows: tuple[Row, ...]
     """In the order of their content."""
     manifest: str
-    """See ``Prepared``."""
+    """See ``Evaluable``."""

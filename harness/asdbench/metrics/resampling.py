@@ -13,6 +13,8 @@ from asdbench.metrics.roc import Floats, Ints
 
 BOOTSTRAP_SEED = 2020
 """Fixed: intervals are part of a record and must be equal for equal scores."""
+RESAMPLES = 1000
+"""Bootstrap resamples behind each interval of a run."""
 CHUNK = 2**20
 """Weights in memory at a time (rows times items): 8 MiB of float64."""
 

@@ -85,6 +85,9 @@ _EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;.*\bextra\s*==\s*["'](?P<extra>[\w.-
 """A requirement of a distribution that one of its extras brings."""
 
 
+_loaded: list[str] = []
+
+
 class NotOffered(PluginError):  # noqa: N818 - an unknown name is a user's mistake, not a broken plugin
     """No plugin offers a thing of this kind and name."""
 
@@ -303,6 +306,11 @@ def _package(module: str) -> str:
     return module.partition(":")[0].partition(".")[0]
 
 
+def any_loaded() -> bool:
+    """Return whether this process has imported a plugin that the harness knows of."""
+    return bool(_loaded)
+
+
 def load_registry() -> Registry:
     """Load every installed plugin except those in ``ASDBENCH_DISABLE_PLUGINS``, a comma-separated list of names.
 
@@ -336,6 +344,7 @@ def load_plugin(
 ) -> None:
     """Load one plugin into the registry; a broken one is skipped with a warning, and listed with its cause."""
     plugin = Plugin(name=name, source=distribution, module=module)
+    _loaded.append(name)
     try:
         with _printing_to_stderr():
             registry.add(plugin, load())

@@ -16,9 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from asdbench.messages.jobs import Case
+from asdbench.metrics.resampling import RESAMPLES
 from asdbench.plugin.entries import Selection
 from asdbench.recipes.recipe import EnsembleRecipe
-from asdbench.results.evaluator import RESAMPLES, Evaluation, Evaluator
+from asdbench.results.evaluator import Evaluation, Evaluator
 from asdbench.results.finished import Finished, Gathered, gather, scores_of
 from asdbench.results.graded import MetricSet
 from asdbench.results.labelled import LabelledItems

@@ -16,6 +16,7 @@ import pandas as pd
 
 from asdbench.errors import RunError
 from asdbench.messages.jobs import Case
+from asdbench.metrics.resampling import RESAMPLES
 from asdbench.metrics.table import Result
 from asdbench.plugin.entries import Selection
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
@@ -26,8 +27,6 @@ from asdbench.results.schema import listed
 from asdbench.results.store import Store
 
 LOWER_IS_BETTER = ("false_alarms",)
-RESAMPLES = 1000
-"""Bootstrap resamples behind each interval."""
 
 
 @dataclass(frozen=True, kw_only=True)

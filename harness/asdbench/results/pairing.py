@@ -10,11 +10,11 @@ import pandas as pd
 
 from asdbench.errors import AsdbenchError, RunError, unknown
 from asdbench.metrics.paired import difference_of
+from asdbench.metrics.resampling import RESAMPLES
 from asdbench.metrics.table import Result
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
 from asdbench.results.differences import ResultPair, RunComparison, compare, side_by_side
-from asdbench.results.evaluator import RESAMPLES
 from asdbench.results.graded import MetricSet, results_on, score_columns, whole
 from asdbench.results.record import RecordedMethod, read_method
 from asdbench.results.schema import DataSummary, RunDocument

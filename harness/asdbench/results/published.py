@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 
-from asdbench.data.prepared import Prepared
+from asdbench.data.prepared import Evaluable
 from asdbench.metrics.table import Result, main_metric
 from asdbench.plugin.entries import Method, Printed, Selector
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.recipes.remembered import resolve_remembered
-from asdbench.results.evaluator import Evaluation
 from asdbench.results.schema import PrintedSource, Reported
 
 Key = tuple[Any, ...]
@@ -54,57 +53,75 @@ def key_of(groups: Mapping[str, str | None], metric: str) -> Key:
     return (metric, *sorted((name, value) for name, value in groups.items() if value is not None))
 
 
-def covers(prepared: Prepared, printed: Iterable[Printed]) -> bool:
+def covers(data: Evaluable, printed: Iterable[Printed]) -> bool:
     """Return whether the data have items of every group that the values cover, so that averages are comparable.
 
     Every outermost group with a printed value or an official count must be there. Missing items within a group make the
     data partial, which every result states.
     """
-    outermost, present = prepared.outermost
-    named = [*(number.groups for number in printed), *(count.columns for count in prepared.card.expected)]
+    outermost, present = data.outermost
+    named = [*(number.groups for number in printed), *(count.columns for count in data.card.expected)]
     wanted = {groups[outermost] for groups in named if outermost in groups}
     return wanted <= present
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What papers print for the data of a run."""
+
+    beside: Mapping[str, PrintedValues]
+    """By the label of each evaluated method."""
+    only: Sequence[Reported]
+    """Systems that were not run."""
+
+
+def published_for(
+    registry: Registry, data: Evaluable, *, recipes: Sequence[Recipe | EnsembleRecipe], cache: Path
+) -> Published:
+    """Return what papers print for the methods of a run, and for other systems on the same data."""
+    return Published(
+        beside={each.label: printed_for(registry, data, recipe=each, cache=cache) for each in recipes},
+        only=reported_only(registry, data, recipes=recipes, cache=cache),
+    )
+
+
 def printed_for(
-    registry: Registry, prepared: Prepared, *, evaluation: Evaluation, cache: Path
+    registry: Registry, data: Evaluable, *, recipe: Recipe | EnsembleRecipe, cache: Path
 ) -> PrintedValues:
     """Return what papers print for an evaluated system; the paper that its method names takes precedence."""
     known: dict[Key, Printed] = {}
-    if on_board := _on_board(registry, prepared):
-        system = _system_of(registry, prepared, recipe=evaluation.recipe, cache=cache)
+    if on_board := _on_board(registry, data):
+        system = _system_of(registry, data, recipe=recipe, cache=cache)
         found = [number for number in on_board if system.prints(number)]
         # The paper that the method names comes first; the first value of a group and metric counts.
         for number in sorted(found, key=lambda number: (number.paper, number.method) != system.source):
             known.setdefault(key_of(number.groups, number.metric), number)
-    return PrintedValues(numbers=known, covered=covers(prepared, known.values()))
+    return PrintedValues(numbers=known, covered=covers(data, known.values()))
 
 
 def reported_only(
-    registry: Registry, prepared: Prepared, *, evaluations: Sequence[Evaluation], cache: Path
+    registry: Registry, data: Evaluable, *, recipes: Sequence[Recipe | EnsembleRecipe], cache: Path
 ) -> list[Reported]:
     """Return the systems that papers print for exactly these data and that were not run, best average first.
 
     The list is empty if the data are partial, or if their release states no counts to check that with.
     """
-    completeness = prepared.completeness
-    on_board = _on_board(registry, prepared)
+    completeness = data.completeness
+    on_board = _on_board(registry, data)
     # Values from a complete release cannot be compared with results on a part of it.
     if not on_board or not completeness.complete or completeness.expected is None:
         return []
-    run = [
-        _system_of(registry, prepared, recipe=evaluation.recipe, cache=cache) for evaluation in evaluations
-    ]
+    run = [_system_of(registry, data, recipe=recipe, cache=cache) for recipe in recipes]
     systems: dict[tuple[str, str], list[Printed]] = {}
     for number in on_board:
         if not any(system.prints(number) for system in run):
             systems.setdefault((number.paper, number.words or number.method), []).append(number)
-    reported = [_reported(prepared, numbers) for numbers in systems.values() if covers(prepared, numbers)]
+    reported = [_reported(data, numbers) for numbers in systems.values() if covers(data, numbers)]
     return sorted(reported, key=_goodness, reverse=True)
 
 
-def _on_board(registry: Registry, prepared: Prepared) -> list[Printed]:
-    board = prepared.card.published_as
+def _on_board(registry: Registry, data: Evaluable) -> list[Printed]:
+    board = data.card.published_as
     return [number for number in registry.printed() if number.dataset == board] if board else []
 
 
@@ -126,7 +143,7 @@ class _System:
 
 
 def _system_of(
-    registry: Registry, prepared: Prepared, *, recipe: Recipe | EnsembleRecipe, cache: Path
+    registry: Registry, data: Evaluable, *, recipe: Recipe | EnsembleRecipe, cache: Path
 ) -> _System:
     """Return the system that a recipe amounts to: its method, or the preset that matches most of its options.
 
@@ -139,7 +156,7 @@ def _system_of(
         return _System(words=name, method=name, source=source)
 
     def resolved(selector: Selector) -> dict[str, Any]:
-        return _options(resolve_remembered(registry, selector, dataset=prepared.card.name, cache=cache))
+        return _options(resolve_remembered(registry, selector, dataset=data.card.name, cache=cache))
 
     words = _words(recipe, registry.method(name), resolved=resolved)
     return _System(words=words, method=name, source=source)
@@ -165,7 +182,7 @@ def _options(recipe: Recipe) -> dict[str, Any]:
     return options | msgspec.structs.asdict(recipe.common)
 
 
-def _reported(prepared: Prepared, numbers: Sequence[Printed]) -> Reported:
+def _reported(data: Evaluable, numbers: Sequence[Printed]) -> Reported:
     first = numbers[0]
     average = {number.metric: number.value for number in numbers if not number.groups}
     return Reported(
@@ -175,14 +192,14 @@ def _reported(prepared: Prepared, numbers: Sequence[Printed]) -> Reported:
         words=first.words,
         why=first.why,
         average=average,
-        mean={metric: value for metric, value in _means(prepared, numbers).items() if metric not in average},
+        mean={metric: value for metric, value in _means(data, numbers).items() if metric not in average},
         figures=list({key_of(number.groups, number.metric): number for number in numbers}.values()),
     )
 
 
-def _means(prepared: Prepared, numbers: Sequence[Printed]) -> dict[str, float]:
+def _means(data: Evaluable, numbers: Sequence[Printed]) -> dict[str, float]:
     """Return the mean over the outermost groups of the data, for each metric that is printed for all of them."""
-    outermost, present = prepared.outermost
+    outermost, present = data.outermost
     values: dict[str, dict[str, float]] = {}
     for number in numbers:
         if set(number.groups) == {outermost}:

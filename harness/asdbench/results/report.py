@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,15 +10,14 @@ import pandas as pd
 
 from asdbench.core.environment import Environment, differences
 from asdbench.core.fingerprints import identifier
-from asdbench.data.prepared import Prepared
+from asdbench.data.prepared import Evaluable
 from asdbench.messages.isolation import weakest
 from asdbench.messages.results import Outcome, ScoreRecord
 from asdbench.metrics.classification import confusion
 from asdbench.metrics.table import Result
-from asdbench.plugin.registry import Registry
 from asdbench.results.evaluator import Evaluation
 from asdbench.results.finished import Finished
-from asdbench.results.published import PrintedValues, printed_for, reported_only
+from asdbench.results.published import PrintedValues, Published
 from asdbench.results.ranking import ranked, strangest
 from asdbench.results.schema import (
     LISTED,
@@ -42,31 +40,26 @@ from asdbench.results.schema import (
 
 
 def document_of(
-    registry: Registry,
-    prepared: Prepared,
+    data: Evaluable,
     *,
     evaluations: Sequence[Evaluation],
+    published: Published,
     jobs: Sequence[Outcome],
     run: RunInfo,
-    cache: Path,
     refused: Mapping[str, str] | None = None,
 ) -> RunDocument:
     """Return the document of a run: results, printed values and the outcomes of all jobs."""
-    printed = {
-        each.recipe.label: printed_for(registry, prepared, evaluation=each, cache=cache)
-        for each in evaluations
-    }
     return RunDocument(
         run=run,
         jobs=list(jobs),
-        results=[row for each in evaluations for row in _rows(each, printed[each.recipe.label])],
+        results=[row for each in evaluations for row in _rows(each, published.beside[each.recipe.label])],
         summary={each.recipe.label: _whole(each.results) for each in evaluations},
         methods={
-            each.recipe.label: _summary(prepared, each, printed=printed[each.recipe.label])
+            each.recipe.label: _summary(data, each, printed=published.beside[each.recipe.label])
             for each in evaluations
         },
-        reported_only=reported_only(registry, prepared, evaluations=evaluations, cache=cache),
-        data=_data(prepared),
+        reported_only=list(published.only),
+        data=_data(data),
         records={each.recipe.label: _record_id(each) for each in evaluations},
         refused=dict(refused or {}),
     )
@@ -180,7 +173,7 @@ def _rows(evaluation: Evaluation, printed: PrintedValues) -> list[ResultRow]:
     ]
 
 
-def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValues) -> MethodSummary:
+def _summary(data: Evaluable, evaluation: Evaluation, *, printed: PrintedValues) -> MethodSummary:
     best = evaluation.best_on_test
     return MethodSummary(
         reduced=evaluation.recipe.reduced,
@@ -190,21 +183,21 @@ def _summary(prepared: Prepared, evaluation: Evaluation, *, printed: PrintedValu
         isolated=weakest(
             way for found in evaluation.finished for way in (found.fit.isolated, found.score.isolated)
         ),
-        partial_data=not prepared.completeness.complete,
+        partial_data=not data.completeness.complete,
         changed=evaluation.recipe.changed,
         selection=evaluation.selection,
         seeds=list(evaluation.seeds),
         failed_seeds=list(evaluation.failed_seeds),
-        ungraded=_ungraded(prepared, evaluation),
+        ungraded=_ungraded(data, evaluation),
         cost=cost_of(evaluation),
-        rules=_rules(prepared, evaluation),
+        rules=_rules(data, evaluation),
         best_on_test_labels=None if best is None else _whole(best),
         best_checkpoints=_checkpoints(evaluation, evaluation.chosen_on_test),
         checkpoints=_checkpoints(evaluation, evaluation.chosen),
-        confusion=_confusion(prepared, evaluation),
+        confusion=_confusion(data, evaluation),
         printed=printed.sources,
         unlabelled=int(items["label"].isna().sum()) if len(items := evaluation.items) else 0,
-        strangest=_strangest(prepared, evaluation),
+        strangest=_strangest(data, evaluation),
         recipe=evaluation.recipe,
     )
 
@@ -217,8 +210,8 @@ def _checkpoints(evaluation: Evaluation, chosen: Mapping[int, int]) -> list[Chos
     ]
 
 
-def _strangest(prepared: Prepared, evaluation: Evaluation) -> list[RankedItem]:
-    items, card = evaluation.items, prepared.card
+def _strangest(data: Evaluable, evaluation: Evaluation) -> list[RankedItem]:
+    items, card = evaluation.items, data.card
     if card.targets or items.empty or items["label"].notna().all():
         return []
     table = ranked(
@@ -227,8 +220,8 @@ def _strangest(prepared: Prepared, evaluation: Evaluation) -> list[RankedItem]:
     return strangest(table, seeds=evaluation.seeds)
 
 
-def _data(prepared: Prepared) -> DataSummary:
-    card, completeness = prepared.card, prepared.completeness
+def _data(data: Evaluable) -> DataSummary:
+    card, completeness = data.card, data.completeness
     return DataSummary(
         dataset=card.name,
         complete=completeness.complete,
@@ -239,8 +232,8 @@ def _data(prepared: Prepared) -> DataSummary:
             for gap in completeness.missing
         ],
         changed=list(completeness.changed),
-        manifest=prepared.manifest,
-        samples=prepared.samples,
+        manifest=data.manifest,
+        samples=data.samples,
         groups=list(card.groups),
         claims=list(card.claims),
         targets=list(card.targets),
@@ -251,9 +244,9 @@ def _data(prepared: Prepared) -> DataSummary:
     )
 
 
-def _rules(prepared: Prepared, evaluation: Evaluation) -> list[str]:
+def _rules(data: Evaluable, evaluation: Evaluation) -> list[str]:
     rules = {rule for found in evaluation.finished for rule in (*found.fit.rules, *found.score.rules)}
-    rules |= {*evaluation.rules, *_untested(prepared, evaluation), *_unlike(evaluation)}
+    rules |= {*evaluation.rules, *_untested(data, evaluation), *_unlike(evaluation)}
     if evaluation.selection == "validation":
         blind = sorted({found.case.place for found in evaluation.finished if not found.fit.validated})
         if blind:
@@ -261,27 +254,27 @@ def _rules(prepared: Prepared, evaluation: Evaluation) -> list[str]:
     return sorted(rules)
 
 
-def _ungraded(prepared: Prepared, evaluation: Evaluation) -> str | None:
+def _ungraded(data: Evaluable, evaluation: Evaluation) -> str | None:
     """Return why a method has no results; None: it has some."""
     cases = [*(found.case for found in evaluation.finished), *evaluation.unfinished]
     if evaluation.results:
         return None
     if cases and not any(case.score.test.count for case in cases):
         return (
-            f"{prepared.card.name} has only training items ({len(prepared.rows)}); add test items where its layout "
+            f"{data.card.name} has only training items ({len(data.rows)}); add test items where its layout "
             "has them, and run the same command again"
         )
     whys = list(dict.fromkeys(case.inapplicable or "jobs failed" for case in evaluation.unfinished))
     return "; ".join(whys[:LISTED]) or "no test item has a score"
 
 
-def _untested(prepared: Prepared, evaluation: Evaluation) -> list[str]:
+def _untested(data: Evaluable, evaluation: Evaluation) -> list[str]:
     """Return a rule that names the outermost groups with training items but no test items."""
-    group = next(iter(prepared.card.groups), "")
+    group = next(iter(data.card.groups), "")
     if not any(result.groups.get(group) for result in evaluation.results):
         return []
     cases = [*(found.case for found in evaluation.finished), *evaluation.unfinished]
-    rows = dict(zip(prepared.ids.tolist(), prepared.rows, strict=True))
+    rows = dict(zip(data.ids.tolist(), data.rows, strict=True))
 
     def values(ids: Iterable[int]) -> set[str]:
         return {rows[k].columns.get(group, "") for k in set(ids)}
@@ -308,13 +301,13 @@ def _used(environment: Environment, device: str) -> Environment:
     return msgspec.structs.replace(environment, gpus=[], cudnn=None)
 
 
-def _confusion(prepared: Prepared, evaluation: Evaluation) -> Confusion | None:
+def _confusion(data: Evaluable, evaluation: Evaluation) -> Confusion | None:
     """Return the pooled confusion matrices of every seed; None if the task is detection."""
-    targets = list(prepared.card.targets)
+    targets = list(data.card.targets)
     items = evaluation.items[evaluation.items["label"].isin(targets)] if targets else None
     if items is None or items.empty:
         return None
-    group = next(iter(prepared.card.groups), "")
+    group = next(iter(data.card.groups), "")
     return Confusion(
         classes=targets,
         per_seed=_matrices(items, evaluation.seeds, targets=targets),

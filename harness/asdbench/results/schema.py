@@ -79,6 +79,8 @@ class RunInfo(Config, frozen=True, kw_only=True):
     plugins: list[PluginOrigin]
     environment: Environment
     """Versions and hardware of the process that evaluated the results."""
+    code: dict[str, str] = {}
+    """Wing of the harness -> hash of the files that planned (``runs``) or evaluated; empty: an older record."""
 
     @property
     def selector(self) -> str:

@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 
 from asdbench.core.environment import DISTRIBUTION, environment, required_by
-from asdbench.metrics.resampling import BOOTSTRAP_SEED
+from asdbench.metrics.resampling import BOOTSTRAP_SEED, RESAMPLES
 from asdbench.plugin.registry import RUN, Kind, Registry
 from asdbench.recipes.recipe import PARTS, EnsembleRecipe
-from asdbench.results.evaluator import RESAMPLES
 from asdbench.results.schema import PluginOrigin, RunInfo
 from asdbench.runs.plan import Planned, trained
 from asdbench.runs.request import open_dataset, split_protocol

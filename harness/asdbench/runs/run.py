@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from asdbench.core.shard import Shard
 from asdbench.errors import Interrupted
 from asdbench.jobs.executors.base import Executor, open_executor
+from asdbench.jobs.pristine import PRISTINE
 from asdbench.messages.capacity import Capacity
 from asdbench.messages.results import Outcome
 from asdbench.plugin.registry import Registry
-from asdbench.recipes.recipe import EnsembleRecipe, Recipe
-from asdbench.results.ensemble import combine
-from asdbench.results.evaluator import Evaluation, evaluate
-from asdbench.results.graded import MetricSet
-from asdbench.results.labelled import LabelledItems, labelled_items
-from asdbench.results.record import write_document, write_record
-from asdbench.results.report import document_of, record_of
+from asdbench.results.ended import CONCLUDE, Ended, Grading
+from asdbench.results.published import published_for
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
 from asdbench.runs.cases import Resources
@@ -130,30 +126,31 @@ def run_planned(
         journal = Journal(planned.run_id, [_status_file(planned), *listeners])
         jobs = run_jobs(planned, registry, store=store, observer=observer, journal=journal)
         _remember(planned, jobs)
-        evaluations = evaluations_of(planned, registry)
-        document = document_of(
-            registry,
-            planned.prepared,
-            evaluations=evaluations,
-            jobs=jobs,
+        ended = Ended(
+            grading=grading_of(planned, registry),
             run=run_info(planned, registry),
-            cache=planned.request.cache,
-            refused=planned.refused,
+            published=published_for(
+                registry, planned.prepared, recipes=planned.recipes, cache=planned.request.cache
+            ),
+            jobs=jobs,
+            refused=dict(planned.refused),
         )
-        for evaluation in evaluations:
-            tables = {"items": evaluation.items, "validation": evaluation.validation, "held": evaluation.held}
-            write_record(store, record_of(document, evaluation), tables=tables)
-        write_document(store, document)  # last: a run that can be read has all its records
+        document: RunDocument = PRISTINE.ask(CONCLUDE, ended)
     return document
 
 
-def evaluations_of(planned: Planned, registry: Registry) -> list[Evaluation]:
-    """Evaluate the results of a plan that are in the store."""
-    metric_set: MetricSet = registry.build("metrics", planned.prepared.card.metrics)
-    labelled = labelled_items(planned.prepared, planned.cases)
-    return [
-        _evaluate(planned, recipe, labelled=labelled, metric_set=metric_set) for recipe in planned.recipes
-    ]
+def grading_of(planned: Planned, registry: Registry) -> Grading:
+    """Return how the results of a plan are evaluated."""
+    request, prepared = planned.request, planned.prepared
+    return Grading(
+        data=prepared.evaluable,
+        recipes=planned.recipes,
+        cases=planned.cases,
+        out=request.out.resolve(),
+        metrics=registry.entry("metrics", prepared.card.metrics).build,
+        selection=request.selection,
+        by_selection=request.by_selection,
+    )
 
 
 def _status_file(planned: Planned, shard: Shard | None = None) -> StatusFile:
@@ -211,24 +208,3 @@ def _executor(request: Request, resources: Resources, *, registry: Registry) -> 
         folder=str(request.out.resolve()),
     )
     return open_executor(registry, request.executor, capacity=capacity)
-
-
-def _evaluate(
-    planned: Planned, recipe: Recipe | EnsembleRecipe, *, labelled: LabelledItems, metric_set: MetricSet
-) -> Evaluation:
-    wanted, store = planned.request.selection, Store(planned.request.out)
-    members = recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe]
-    labels = {member.label for member in members}
-    cases = [case for case in planned.cases if case.recipe.label in labels]
-    if isinstance(recipe, EnsembleRecipe):
-        return combine(recipe, cases, labelled=labelled, store=store, metric_set=metric_set, selection=wanted)
-    return evaluate(
-        cases,
-        labelled,
-        store=store,
-        metric_set=metric_set,
-        selection=wanted or recipe.selection,
-        # A rule that the user asked for must apply; a method's own may fall back where small data leave it no losses.
-        strict=wanted is not None,
-        by_selection=planned.request.by_selection,
-    )
