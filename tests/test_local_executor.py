@@ -23,6 +23,7 @@ from asdbench.cli import status_of
 from asdbench.jobs.executors.local import Local, LocalExecutor, _visible
 from asdbench.jobs.executors.memory import MemoryWatch, held_bytes, living
 from asdbench.jobs.executors.scratch import PREFIX, Scratch
+from asdbench.jobs.processes import start_server
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.messages.progress import Event
 from asdbench.results.store import Store
@@ -39,6 +40,7 @@ HOLDS = "import sys, time; kept = b'x' * int(sys.argv[1]); print(flush=True); ti
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of temporary files of its own."""
+    start_server()  # the socket of the server is a temporary file, too
     (folder := tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
@@ -187,6 +189,19 @@ def test_a_fault_of_the_gpu_is_distinguished_from_one_of_the_job(
     monkeypatch.setattr("asdbench.jobs.worker.compute", failing)
     event = run_to_end(ToyJobs(tmp_path).fit())
     assert (event.status, event.fault) == (status, fault)
+
+
+def test_a_job_of_another_executor_has_a_folder_of_its_own_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def where(*arguments: object, **options: object) -> None:
+        with tempfile.NamedTemporaryFile(delete=False) as file:
+            raise ValueError(str(Path(file.name).parent))
+
+    monkeypatch.setattr("asdbench.jobs.worker.compute", where)
+    used = [Path(run_to_end(ToyJobs(tmp_path / name).fit()).message.rpartition(" ")[2]) for name in "ab"]
+    assert len({*used, Path(tempfile.gettempdir())}) == 3
+    assert not any(folder.exists() for folder in used)
 
 
 def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(

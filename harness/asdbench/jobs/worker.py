@@ -21,6 +21,7 @@ import torch
 from asdbench.core.environment import environment
 from asdbench.core.files import locked, make_folder
 from asdbench.errors import AsdbenchError
+from asdbench.jobs.executors.scratch import Scratch
 from asdbench.jobs.isolation import isolate
 from asdbench.jobs.job import compute, inputs
 from asdbench.jobs.processes import die_with
@@ -94,9 +95,16 @@ def run_to_end(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Event
 
     A job may hang, print, leave threads and child processes behind or end the process, so it needs one of its own.
     """
-    folder = Store(Path(job.store)).place_for(job)
-    answer = in_child(lambda: msgspec.msgpack.encode(_computed(job, folder, on_progress=on_progress)))
-    return stored(job, folder, ended=msgspec.msgpack.decode(answer, type=Event))
+    folder, scratch = Store(Path(job.store)).place_for(job), Scratch()
+
+    def computed() -> bytes:
+        _use_scratch(str(scratch.folder()))
+        return msgspec.msgpack.encode(_computed(job, folder, on_progress=on_progress))
+
+    try:
+        return stored(job, folder, ended=msgspec.msgpack.decode(in_child(computed), type=Event))
+    finally:
+        scratch.remove()
 
 
 def _computed(job: JobSpec, folder: Path, *, on_progress: OnProgress) -> Event:
