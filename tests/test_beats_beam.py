@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import filled
+import msgspec
 import numpy as np
 import pytest
 import safetensors.numpy
 import tiny
 import torch
+from dcase_trees import write_2026
 
 import asdbench_plugins.encoders
-from asdbench import ConfigError, Registry, RunDocument, Selector
+from asdbench import ConfigError, Info, Registry, RunDocument, Selector
 from asdbench.plugin.registry import Plugin
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
 from asdbench.runs.request import Request
 from asdbench.runs.run import run
+from asdbench.testing import make_items
 from asdbench_plugins.encoders.beats import Beats, BeatsShape
+from asdbench_plugins.encoders.frozen import BeatsConfig, FrozenBeats
+from asdbench_plugins.encoders.residual import ResidualBeats, ResidualConfig
 
 SMALL = {
     "encoder_layers": 2, "embed_dim": 12, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 24,
@@ -107,3 +112,73 @@ def test_it_needs_weights(cache: Path, tmp_path: Path) -> None:
         ConfigError, match="beats_beam needs weights: give the path of a published BEATs checkpoint"
     ):
         plan_run(request(tmp_path, cache=cache), registry(), observer=tiny.Silent())
+
+
+# Two channels.
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a miniature of DCASE 2026 under ``data``."""
+    folder = tmp_path_factory.mktemp("two")
+    write_2026(folder / "data")
+    return folder
+
+
+def of_two(folder: Path, cache: Path, *methods: Selector, **dataset: str) -> Request:
+    where = Selector("dcase2026", {"machines": "ToyCarEmu", **dataset})
+    return tiny.request(folder, *methods, cache=cache, dataset=where, allow_partial=True)
+
+
+def test_on_two_channels_w1_comes_first_from_the_request_to_the_table(
+    two: Path, weights: Path, cache: Path
+) -> None:
+    w1, near = (Selector("beats_beam", {"weights": str(weights), **more}) for more in ({}, {"channel": "0"}))
+    residual = Selector("beats_residual", {"weights": str(weights), "layer": "1"})
+    asked = of_two(two, cache, w1, near, residual)
+    cases = plan_run(asked, registry(), observer=tiny.Silent()).cases
+    assert [case.fit.recipe.common.channel for case in cases] == ["w1", 0, "all"]
+    document = run(asked, registry(), observer=tiny.Silent())
+    rows = [row for row in document.results if row.is_whole and row.metric == "omega"]
+    assert [row.value is not None and 0 <= row.value <= 1 for row in rows] == [True] * 3
+    assert "beats_beam" in tiny.table_of(document)
+    ours, nears = (Store(two).scores(case.score.job_id) for case in cases[:2])
+    assert not np.allclose(ours["score"], nears["score"])
+
+
+@pytest.mark.parametrize(
+    ("method", "match"),
+    [
+        ("beats_beam", r"channel=w1 subtracts the far channel .* but the items have one channel"),
+        ("beats_residual", r"embeds two channels \(near and far\), but items have shape \[16000\]"),
+    ],
+)
+def test_items_of_one_channel_are_refused_with_what_would_be_right(
+    two: Path, weights: Path, cache: Path, method: str, match: str
+) -> None:
+    with pytest.raises(ConfigError, match=match):
+        plan_run(
+            of_two(two, cache, Selector(method, {"weights": str(weights)}), channel="0"),
+            registry(),
+            observer=tiny.Silent(),
+        )
+
+
+def test_the_residual_view_is_near_less_half_of_far_and_the_key_is_without_far(
+    weights: Path, tmp_path: Path
+) -> None:
+    info = Info(item_shape=(8000, 2), sample_rate=16000, classes=("fan",))
+    waves = np.random.default_rng(0).normal(size=(3, 8000, 2), scale=0.1).astype(np.float32)
+    config = {"weights": str(weights), "layer": 1}
+    both = ResidualBeats(ResidualConfig(**config), info)
+    found = both.outputs(make_items(waves, info, folder=tmp_path / "both", claim=[0] * 3))
+    mono = msgspec.structs.replace(info, item_shape=(8000,))
+    near, far = (
+        FrozenBeats(BeatsConfig(**config), mono)
+        .outputs(make_items(waves[..., k], mono, folder=tmp_path / str(k), claim=[0] * 3))["embedding"]
+        .reshape(3, 1, -1)
+        for k in (0, 1)
+    )
+    torch.testing.assert_close(found["embedding"], near - 0.5 * far)
+    assert found["key"].shape == near.shape
+    assert torch.einsum("nsd,nsd->n", found["key"], far).abs().max() < 1e-3

@@ -17,6 +17,7 @@ from asdbench_datasets.dcase.dcase2022 import Dcase2022
 from asdbench_datasets.dcase.dcase2023 import Dcase2023
 from asdbench_datasets.dcase.dcase2024 import Dcase2024
 from asdbench_datasets.dcase.dcase2025 import Dcase2025
+from asdbench_datasets.dcase.dcase2026 import Dcase2026
 from asdbench_datasets.mimii.mimii_due import MimiiDue
 
 LIST_2020 = (
@@ -108,6 +109,7 @@ def test_every_release_names_its_test_groups_whatever_is_selected() -> None:
     assert len(Dcase2022(machines="fan").test_groups()) == 7 * 3
     assert {group["machine"] for group in Dcase2023(test="eval").test_groups()} >= {"shaker", "Vacuum"}
     assert len(Dcase2025(test="eval").test_groups()) == 8
+    assert len(Dcase2026(test="eval").test_groups()) == 5
 
 
 INVENTED = {
@@ -117,6 +119,7 @@ INVENTED = {
     "2023": (Dcase2023(), [("ToyCar", "section_00_source_test_normal_9999.wav")], "has 50 such clips"),
     "2024": (Dcase2024(), [("valve", "section_00_source_test_anomaly_0050_noAttribute.wav")], "has 50 such clips"),
     "2025": (Dcase2025(), [("ToyTrain", "section_00_target_test_normal_0050.wav")], "has 50 such clips"),
+    "2026": (Dcase2026(), [("ToyCarEmu", "section_00_target_test_normal_0050_noAttributes.wav")], "has 50 such clips"),
     "due": (
         MimiiDue(),
         [("fan", "section_00_source_test_normal_0001.wav"), ("fan", "section_00_source_test_normal_0001_x.wav")],
@@ -198,7 +201,9 @@ def test_a_renamed_clip_must_agree_with_the_ground_truth(tmp_path: Path) -> None
         dataset.graded(tmp_path, [("fan", "section_03_source_test_normal_0000.wav")])
 
 
-@pytest.mark.parametrize("year", [Dcase2020, Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025])
+@pytest.mark.parametrize(
+    "year", [Dcase2020, Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025, Dcase2026]
+)
 def test_the_hint_is_a_command_with_all_that_it_needs(year: type, tmp_path: Path) -> None:
     dataset = year()
     name = dataset.card.name

@@ -1,4 +1,4 @@
-"""Ground truth of DCASE 2021 to 2025: its forms and errors, grading by names, runs without labels."""
+"""Ground truth of DCASE 2021 to 2026: its forms and errors, grading by names, runs without labels."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from asdbench_datasets.dcase.dcase2022 import Dcase2022
 from asdbench_datasets.dcase.dcase2023 import Dcase2023
 from asdbench_datasets.dcase.dcase2024 import Dcase2024
 from asdbench_datasets.dcase.dcase2025 import Dcase2025
+from asdbench_datasets.dcase.dcase2026 import Dcase2026
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_domain_without_ground_truth_is_secret_although_the_other_is_labelled(
 
 
 def test_every_file_of_ground_truth_is_pinned_to_a_commit() -> None:
-    for release in (Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025):
+    for release in (Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025, Dcase2026):
         dataset = release(test="eval")
         truth = [remote for remote in dataset.card.remotes if remote.part == "ground_truth"]
         assert truth

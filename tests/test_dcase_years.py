@@ -1,4 +1,4 @@
-"""DCASE 2021 to 2025 and MIMII DUE: layouts, parts, options, official counts and archives."""
+"""DCASE 2021 to 2026 and MIMII DUE: layouts, parts, options, official counts and archives."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from asdbench_datasets.dcase.dcase2022 import Dcase2022
 from asdbench_datasets.dcase.dcase2023 import Dcase2023
 from asdbench_datasets.dcase.dcase2024 import Dcase2024
 from asdbench_datasets.dcase.dcase2025 import Dcase2025
+from asdbench_datasets.dcase.dcase2026 import Dcase2026
 from asdbench_datasets.dcase.sections import SectionRelease
 from asdbench_datasets.mimii.mimii_due import MimiiDue
 
-RELEASES = [Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025, MimiiDue]
+RELEASES = [Dcase2021, Dcase2022, Dcase2023, Dcase2024, Dcase2025, Dcase2026, MimiiDue]
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_every_release_satisfies_the_contracts(release: type[SectionRelease]) ->
 
 def test_every_release_and_its_metric_set_is_offered_by_name() -> None:
     registry = tiny.registry()
-    for year in range(2020, 2026):
+    for year in range(2020, 2027):
         assert registry.build("metrics", f"dcase{year}")
         assert registry.entry("dataset", f"dcase{year}").summary.startswith(f"DCASE {year} Task 2: ")
     assert {"mimii", "mimii_due", "dcase2020_modspec"} <= set(registry.names("dataset"))
@@ -61,7 +62,7 @@ def test_rows_of_2021_have_section_domain_part_label_and_attributes(year2021: Pa
 
 def test_the_domain_of_a_test_clip_is_known_at_run_time_only_in_2021() -> None:
     assert Dcase2021().card.runtime_columns == MimiiDue().card.runtime_columns == ("domain",)
-    assert [release().card.runtime_columns for release in RELEASES[1:5]] == [()] * 4
+    assert [release().card.runtime_columns for release in RELEASES[1:6]] == [()] * 5
 
 
 def test_the_source_domain_can_be_selected_alone(year2021: Path) -> None:
@@ -117,7 +118,7 @@ def test_impossible_options_are_refused(options: dict[str, Any], match: str) -> 
 
 
 def test_from_2023_on_the_evaluation_part_has_new_machine_types() -> None:
-    for release in (Dcase2023, Dcase2024, Dcase2025):
+    for release in (Dcase2023, Dcase2024, Dcase2025, Dcase2026):
         assert not set(release.release.dev_machines) & set(release.release.eval_machines)
     assert [len(release.release.eval_machines) for release in (Dcase2023, Dcase2024, Dcase2025)] == [7, 9, 8]
     assert {count.columns["section"] for count in Dcase2023().card.expected} == {"00"}

@@ -313,7 +313,7 @@ def test_a_file_of_another_name_or_without_lines_or_text_is_refused(tmp_path: Pa
 
 def test_a_dataset_or_part_that_cannot_be_graded_is_refused(folder: Path, root: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"scores of synthetic cannot be graded.*can be graded: dcase2020, .*dcase2025"
+        ConfigError, match=r"scores of synthetic cannot be graded.*can be graded: dcase2020, .*dcase2026"
     ):
         graded(folder, root, "synthetic")
     with pytest.raises(

@@ -27,12 +27,13 @@ from asdbench.metrics import (
     dcase2023,
     dcase2024,
     dcase2025,
+    dcase2026,
     harmonic_mean,
 )
 from asdbench.metrics.bootstrap import View, bootstrap_views
 
 GROUPS = ("machine", "section", "domain")
-LATER = (dcase2022, dcase2023, dcase2024, dcase2025)
+LATER = (dcase2022, dcase2023, dcase2024, dcase2025, dcase2026)
 ALL_YEARS = (dcase2020, dcase2021, *LATER)
 Year = Callable[..., list[Result]]
 Floats = NDArray[np.float64]

@@ -75,7 +75,7 @@ def test_a_silent_channel_is_noted_once_with_its_number_of_files(tmp_path: Path)
             "the recordings have several channels, number of channels (of recordings): 1 (1), 3"
         )
         assert channels.endswith(
-            "only channel 0 is read; set channel to another number, mean, loudest or all"
+            "only channel 0 is read; set channel to another number, mean, loudest, all or together"
         )
         assert silent == "silent in channel 0: 3 of 4 files (first: test/normal_3.wav)"
     assert prepared(tmp_path / "saw", channel="loudest").card.notes == ()
@@ -218,7 +218,8 @@ def test_clips_of_one_recording_are_resampled_together(tmp_path: Path, cache: Pa
 @pytest.mark.parametrize("value", ["-1", "left"])
 def test_another_channel_is_refused_with_what_would_be_right(value: str) -> None:
     message = (
-        rf"folder: unknown value of channel '{value}' \(known: a whole number >= 0, all, loudest, mean\)"
+        rf"folder: unknown value of channel '{value}' "
+        r"\(known: a whole number >= 0, all, loudest, mean, together\)"
     )
     with pytest.raises(ConfigError, match=message):
         configure(Folder, {"channel": value}, of="folder")

@@ -11,6 +11,7 @@ from asdbench_datasets.dcase.dcase2021 import Dcase2021
 from asdbench_datasets.dcase.dcase2022 import Dcase2022
 from asdbench_datasets.dcase.dcase2023 import Dcase2023
 from asdbench_datasets.dcase.dcase2025 import Dcase2025
+from asdbench_datasets.dcase.dcase2026 import Dcase2026
 from asdbench_datasets.dcase.sections import SectionRelease
 from asdbench_datasets.mimii.mimii_due import MimiiDue
 
@@ -47,6 +48,9 @@ def test_results_are_compared_with_those_of_the_same_training_and_test_clips(
         (Dcase2025(test="eval"), "dcase2025/eval"),
         (Dcase2025(test="eval", supplemental=True), ""),
         (Dcase2025(supplemental=True), ""),
+        (Dcase2026(), "dcase2026/dev"),
+        (Dcase2026(test="eval", channel=0), "dcase2026/eval"),
+        (Dcase2026(channel=1), ""),
         (MimiiDue(), "mimii_due/dev"),
         (MimiiDue(domain="source"), ""),
         (MimiiDue(train="dev+additional"), ""),

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asdbench import DataError, ItemContext
+from asdbench import ConfigError, DataError, ItemContext
 from asdbench_plugins.scorers.gaussian import Mahalanobis
 from asdbench_plugins.scorers.neighbours import NearestNeighbours
+from asdbench_plugins.scorers.prototypes import Prototypes, farthest_first, projected
 
 Values = NDArray[np.float64]
 TRAIN = np.array([(0, 0), (10, 40), (25, 45), (45, 100), (70, 110), (100, 170)])
@@ -173,3 +174,32 @@ def test_bands_that_were_not_learned_and_classes_are_refused() -> None:
         DataError, match="claims class 4, but the scorer learned only 0; per=pool needs no claim"
     ):
         scorer.score(state, {"embedding": np.ones((1, 2, 2))}, other)
+
+
+def test_prototypes_are_the_farthest_keys_from_the_middle_on() -> None:
+    points = np.array([[0.0], [1.0], [2.0], [9.0], [-4.0]])
+    assert farthest_first(points, count=4).tolist() == [2, 3, 4, 0]  # the mean is 1.6
+    assert farthest_first(points, count=9).tolist() == [2, 3, 4, 0, 1]
+    assert farthest_first(np.ones((3, 2)), count=2).tolist() == [0]
+    keys = np.random.default_rng(0).normal(size=(20, 4000))
+    near, exact = (np.linalg.norm(each[0] - each[1:], axis=1) for each in (projected(keys, dims=256), keys))
+    np.testing.assert_allclose(near / exact, 1, atol=0.2)  # distances survive the projection
+    np.testing.assert_array_equal(projected(keys, dims=8), projected(keys, dims=8))
+
+
+def test_prps_is_half_the_memory_and_half_the_prototypes() -> None:
+    train = {"embedding": vectors(TRAIN)[:, :1], "key": np.arange(6.0).reshape(6, 1, 1)}
+    test = {"embedding": vectors(TEST)[:, :1], "key": np.zeros((3, 1, 1))}
+    scorer = Prototypes(metric="euclidean", prototypes=2)
+    state = scorer.fit(train, context(6, domain=DOMAINS))
+    # The mean of the keys 0..5 is 2.5: the first that is nearest is 2, and the farthest from it 5.
+    close(state["0/prototypes"], train["embedding"][[2, 5], 0])
+    distance = np.linalg.norm(test["embedding"] - state["0/prototypes"], axis=-1).min(axis=1)
+    memory = first_band()
+    close(scorer.score(state, test, context(3))[:, 0], 0.5 * memory + 0.5 * distance)
+    mixing = Prototypes(metric="euclidean", prototypes=2, memmixup=2)
+    found = mixing.score(mixing.fit(train, context(6, domain=DOMAINS)), test, context(3))
+    close(found[:, 0], 0.5 * first_band(memmixup=2) + 0.5 * distance)
+    assert tuple(mixing.reads) == ("embedding", "key")
+    with pytest.raises(ConfigError, match="unknown output of this model 'key'"):
+        scorer.fit({"embedding": train["embedding"]}, context(6))

@@ -92,7 +92,7 @@ def lines(one: Written, file: str) -> list[str]:
     return Path(one.folder, file).read_text().splitlines()
 
 
-@pytest.mark.parametrize("year", [2022, 2023, 2024, 2025])
+@pytest.mark.parametrize("year", [2022, 2023, 2024, 2025, 2026])
 def test_later_years_have_a_file_of_scores_and_one_of_decisions_for_each_section(
     year: int, tmp_path: Path
 ) -> None:
@@ -289,7 +289,7 @@ def test_methods_and_seeds_that_the_run_lacks_are_refused(tmp_path: Path) -> Non
     record(tmp_path, "synthetic", run="cccc")
     with pytest.raises(
         ConfigError,
-        match=r"synthetic has no challenge files \(datasets with such files: dcase2020, .*, dcase2025\)",
+        match=r"synthetic has no challenge files \(datasets with such files: dcase2020, .*, dcase2026\)",
     ):
         written(tmp_path, tmp_path / "to")
     record(tmp_path, run="aaaa")

@@ -13,6 +13,7 @@ _YEARS = {
     "2023": ("first shot, other machine types in the evaluation part", "dohi2023dcase"),
     "2024": ("first shot, attributes of some machine types hidden", "nishida2024dcase"),
     "2025": ("first shot, with supplemental clips of clean machines or noise", "nishida2025dcase"),
+    "2026": ("first shot, two channels: a microphone near the machine and one far from it", ""),
 }
 _METRICS = {
     "2020": "AUC and pAUC per machine ID, arithmetic means over IDs and over types",
@@ -21,6 +22,7 @@ _METRICS = {
     "2023": "as 2022, one section per machine type",
     "2024": "as 2023",
     "2025": "as 2023",
+    "2026": "as 2023",
 }
 
 _DCASE = (

@@ -17,8 +17,10 @@ the machine ID, which is ``00`` by default. Hidden files and files of other kind
 
 All recordings are read at one rate: ``sample_rate``, or else the most common rate, or the lowest of several equally common
 ones. With ``clip_s`` every recording is cut into items of that length, and with ``channel=all`` every channel is an item;
-the items of one recording are always held out together, and resampled together for intervals. The card's notes, which
-every run shows, say how unequal rates and lengths are handled, what is left out, and what is wrong with channels.
+the items of one recording are always held out together, and resampled together for intervals. With ``channel=together`` an
+item has all channels, ``[samples, channels]``, of which each method chooses by its own option ``channel``. The card's
+notes, which every run shows, say how unequal rates and lengths are handled, what is left out, and what is wrong with
+channels.
 """
 
 from __future__ import annotations
@@ -36,12 +38,13 @@ from asdbench_datasets.located import at_place, near, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
 from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
 from asdbench_datasets.recordings.layout import Part, recordings_in, section_of
-from asdbench_datasets.recordings.notes import Reading, check_channel, check_clip, notes_of
-from asdbench_datasets.recordings.survey import Header, clip_starts, survey
+from asdbench_datasets.recordings.notes import Reading, check_channel, check_clip, check_together, notes_of
+from asdbench_datasets.recordings.survey import Header, Survey, clip_starts, survey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+TOGETHER = "together"
 SOURCE = "source"
 """Items of one file belong together; see ``Card.resample_by``."""
 
@@ -80,10 +83,11 @@ OwnRate = Annotated[
     ),
 ]
 OwnChannel = Annotated[
-    Annotated[int, Meta(ge=0)] | Literal["mean", "loudest", "all"],
+    Annotated[int, Meta(ge=0)] | Literal["mean", "loudest", "all", "together"],
     Meta(
         description="channel to read, from 0; mean: the average of all channels; loudest: of each recording the "
-        "channel that varies most; all: every channel is an item"
+        "channel that varies most; all: every channel is an item; together: an item has all channels, [samples, "
+        "channels], and the method's own option channel chooses"
     ),
 ]
 ClipLength = Annotated[
@@ -132,7 +136,7 @@ class Folder(Config, frozen=True):
             scopes=SCOPES,
             groups=GROUPS,
             metrics="dcase2020",
-            item_shape=(self._clip(rate) or files.shortest_at(rate),) if files and rate else (),
+            item_shape=self._shape(files, rate) if files and rate else (),
             sample_rate=rate,
             resample_by=together,
             held_by=together,
@@ -153,7 +157,8 @@ class Folder(Config, frozen=True):
 
         Raises:
             ConfigError: ``path`` is not given, or no recording has the ``channel``.
-            DataError: There are no recordings, a training recording is an anomaly, or the labels cannot be read.
+            DataError: There are no recordings, a training recording is an anomaly, the labels cannot be read, or
+                recordings of unequal numbers of channels are read ``together``.
         """
         folder = self._folder(root)
         labelling = self._labelling(folder)
@@ -161,6 +166,8 @@ class Folder(Config, frozen=True):
             check_clip(survey(folder, flat=self.flat), seconds=self.clip_s)
         if self.channel != 0 and isinstance(self.channel, int):
             check_channel(survey(folder, flat=self.flat), channel=self.channel)
+        if self.channel == TOGETHER:
+            check_together(survey(folder, flat=self.flat))
         for recording in recordings_in(folder, flat=self.flat):
             section = section_of(recording)
             row = Row(
@@ -181,7 +188,7 @@ class Folder(Config, frozen=True):
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
         """Decode one recording, ``[samples]``: int16 if it is stored so at the rate to read, else float32.
 
-        With ``channel=all`` the channels follow one another.
+        With ``channel=all`` the channels follow one another; with ``channel=together``, ``[samples, channels]``.
 
         Raises:
             DataError: The file is damaged; the message names it.
@@ -202,9 +209,11 @@ class Folder(Config, frozen=True):
         if self.channel == "loudest":
             numbers = [loudest(waves)]
             waves = waves[numbers]
-        if self._cuts:
+        if self._cuts:  # the lengths in rows must be exact
             waves = fitted(waves, survey(folder, flat=self.flat).by_source[source].samples_at(rate))
         found = doubts(waves, channels=numbers, clip=self._clip(rate))
+        if self.channel == TOGETHER:
+            return np.ascontiguousarray(waves.T), found
         return (mean(waves) if self.channel == "mean" else waves.reshape(-1)), found
 
     def surveyed(self, root: Path) -> Recordings:
@@ -239,6 +248,10 @@ class Folder(Config, frozen=True):
             table=self.labels,
             listed=read_labels(table, recordings_in(folder, flat=self.flat)) if table else {},
         )
+
+    def _shape(self, files: Survey, rate: int) -> tuple[int, ...]:
+        samples = self._clip(rate) or files.shortest_at(rate)
+        return (samples, max(files.channels)) if self.channel == TOGETHER else (samples,)
 
     def _clip(self, rate: int) -> int | None:
         """Return the length of a clip in samples; None: recordings are not cut."""

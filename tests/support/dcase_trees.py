@@ -13,13 +13,14 @@ from asdbench import Row
 from asdbench_datasets.dcase.sections import SectionRelease
 
 
-def clips(root: Path, release: str, *names: str, samples: int = 160) -> None:
+def clips(root: Path, release: str, *names: str, samples: int = 160, channels: int = 1) -> None:
     """Write clips of noise below the folder of a release."""
     rng = np.random.default_rng(len(release))
     for name in names:
         path = root / release / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, rng.integers(-99, 99, samples).astype(np.int16), 16000, subtype="PCM_16")
+        noise = rng.integers(-99, 99, (samples, channels)).astype(np.int16)
+        soundfile.write(path, noise, 16000, subtype="PCM_16")
 
 
 def lines(place: Path, *rows: str) -> Path:
@@ -73,6 +74,33 @@ def write_2022(root: Path) -> Path:
         "ToyCar/test/section_03_0000.wav,car,G2,spd,7,ToyCar/test/section_03_target_test_normal_0011_car_G2.wav",
         "ToyCar/test/section_03_0001.wav,car,G2,ToyCar/test/section_03_source_test_anomaly_0012_car_G2.wav",
     )
+    return root
+
+
+def write_2026(root: Path, *, machine: str = "ToyCarEmu", samples: int = 16000) -> Path:
+    """Write development clips of one machine type of 2026, in both spellings of clips without attributes.
+
+    A tone near the machine that is stronger in anomalous clips, and noise in both channels.
+    """
+    rng = np.random.default_rng(2026)
+    tone = np.sin(2 * np.pi * 440 * np.arange(samples) / 16000)
+    names = [
+        *(f"train/section_00_source_train_normal_{k:04}_car_A1_spd_28V_mic_1_noise_1.wav" for k in range(6)),
+        *(f"train/section_00_target_train_normal_{k:04}_noAttribute.wav" for k in range(2)),
+        *(
+            f"test/section_00_{domain}_test_{label}_{k:04}_noAttributes.wav"
+            for domain in ("source", "target")
+            for label in ("normal", "anomaly")
+            for k in range(2)
+        ),
+    ]
+    for name in names:
+        far = rng.normal(size=samples)
+        near = (2000 if "anomaly" in name else 500) * tone + 1500 * far + 300 * np.roll(far, 5)
+        path = root / "dcase2026/dev_data" / machine / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        both = np.stack([near, 3000 * far], axis=1).round().clip(-32768, 32767)
+        soundfile.write(path, both.astype(np.int16), 16000, subtype="PCM_16")
     return root
 
 

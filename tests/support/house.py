@@ -27,7 +27,7 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "recipes": ("core", "errors", "plugin"),
     "messages": ("core", "recipes"),
     "data": ("core", "errors", "messages"),
-    "detector": ("core", "data", "errors", "messages", "plugin", "recipes"),
+    "detector": ("core", "data", "dsp", "errors", "messages", "plugin", "recipes"),
     "results": ("core", "data", "errors", "messages", "metrics", "plugin", "recipes"),
     "jobs": ("core", "detector", "errors", "messages", "plugin", "results"),
     "runs": (

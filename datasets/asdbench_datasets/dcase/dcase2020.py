@@ -37,6 +37,8 @@ from asdbench_datasets.machine_recordings import (
     GROUPS,
     NO_VALIDATION,
     SCOPES,
+    item_shape,
+    read_item,
     visible_names,
 )
 from asdbench_datasets.official_tables import count_of, github, table, zenodo
@@ -80,7 +82,7 @@ class Dcase2020(Options2020, frozen=True):
             groups=GROUPS,
             metrics="dcase2020",
             published_as=self.published_as,
-            item_shape=(CLIP_S * self.sample_rate,),
+            item_shape=item_shape(CLIP_S * self.sample_rate, channel=self.channel, channels=1),
             sample_rate=self.sample_rate,
             known_leaks=(NO_VALIDATION,),
         )
@@ -108,9 +110,7 @@ class Dcase2020(Options2020, frozen=True):
         Raises:
             DataError: The file is damaged; the message names it.
         """
-        from asdbench import read_wave
-
-        return read_wave(root / source, sample_rate=self.sample_rate, channel=self.channel)
+        return read_item(root / source, sample_rate=self.sample_rate, channel=self.channel, channels=1)
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one official fold: all training clips, additional ones included, and the test clips."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from asdbench import ANOMALY, DataError
 
@@ -90,9 +91,14 @@ class Release:
     """Whether the name of a test clip gives its domain at run time; source and target then have separate folders."""
     evaluator: str = ""
     """Where its ground truth is fetched from: GitHub owner, repository and folder in it; empty: nowhere."""
+    truth_form: Literal["pair", "names"] = "pair"
+    """Form of the ground truth where names give no domain; see ``truth``."""
     truth_listing: str = ""
     """A file of ground truth for all machine types; see ``Truth.listing``."""
     clip_s: int = 10
+    """Length of a clip in seconds; where types differ, of most of them."""
+    channels: int = 1
+    """Of each clip."""
     train_items: Mapping[str, int] = field(default_factory=dict)
     """Official number of training clips in each section, by domain."""
     counted: tuple[str, ...] = ()

@@ -93,7 +93,7 @@ class SectionOptions(Config, frozen=True, kw_only=True):
     @property
     def truth_form(self) -> Form:
         """The form of the ground truth to read."""
-        return "domains" if self.release.domain_known else "pair"
+        return "domains" if self.release.domain_known else self.release.truth_form
 
     @property
     def published_as(self) -> str:

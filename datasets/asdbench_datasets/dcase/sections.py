@@ -23,7 +23,7 @@ from asdbench_datasets.dcase.clips import Clips
 from asdbench_datasets.dcase.parts import TRAINING
 from asdbench_datasets.dcase.section_options import SectionOptions
 from asdbench_datasets.dcase.spellings import refuse_invented
-from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES
+from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES, item_shape, read_item
 from asdbench_datasets.official_tables import github, table, zenodo
 
 if TYPE_CHECKING:
@@ -63,9 +63,13 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
             scopes=SCOPES,
             groups=GROUPS,
             metrics=self.metrics,
-            # Published results are of clips as recorded: 16 kHz, one channel.
-            published_as=self.published_as if (self.sample_rate, self.channel) == (16000, 0) else "",
-            item_shape=(release.clip_s * self.sample_rate,),
+            # Published results are of clips as recorded, at 16 kHz; of several channels the first, or all.
+            published_as=self.published_as
+            if self.sample_rate == 16000 and self.channel in {0, "all"}
+            else "",
+            item_shape=item_shape(
+                release.clip_s * self.sample_rate, channel=self.channel, channels=release.channels
+            ),
             sample_rate=self.sample_rate,
             known_leaks=self.known_leaks,
             notes=self.notes,
@@ -95,14 +99,17 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
         yield from rows
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
-        """Decode one clip, ``[samples]``: int16 as stored at its own rate, float32 if resampled.
+        """Decode one clip, ``[samples]`` or ``[samples, channels]``: int16 as stored at its own rate, float32 if resampled.
 
         Raises:
-            DataError: The file is damaged; the message names it.
+            DataError: The file is damaged, or has not the channels of the release; the message names it.
         """
-        from asdbench import read_wave
-
-        return read_wave(root / source, sample_rate=self.sample_rate, channel=self.channel)
+        return read_item(
+            root / source,
+            sample_rate=self.sample_rate,
+            channel=self.channel,
+            channels=self.release.channels,
+        )
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one official fold: the selected training clips and the test clips."""

@@ -11,7 +11,9 @@ Ground truth is read from ``<root>/<release>`` or ``<root>/ground_truth/<release
 
 Names with domain and label, to which the baselines rename evaluation clips, are also in
 
-    ground_truth_attributes/ground_truth_fan_section_00_test.csv    clip,name with both (2023 and 2024)
+    ground_truth_attributes/ground_truth_fan_section_00_test.csv    clip,name with both (2023, 2024 and 2026)
+
+In 2026 these names alone are the ground truth if the folders of labels and domains are missing.
 
 Labels are 0 (normal) and 1 (anomaly), domains 0 (source) and 1 (target). A clip is called ``section_03_0000.wav`` in the
 ground truth and ``section_03_test_0000.wav`` in the evaluators' manuals; both names are accepted.
@@ -28,7 +30,7 @@ from typing import Literal
 
 from asdbench import ANOMALY, NORMAL, DataError
 
-Form = Literal["domains", "pair", "attributes"]
+Form = Literal["domains", "pair", "attributes", "names"]
 LABELS = {"0": NORMAL, "1": ANOMALY}
 DOMAINS = {"0": "source", "1": "target"}
 FULL_NAME = re.compile(
@@ -69,7 +71,12 @@ class Truth:
         Raises:
             DataError: A file is damaged, or labels and domains are given for different clips.
         """
-        read = {"domains": self._of_domains, "pair": self._of_pair, "attributes": self._of_attributes}
+        read = {
+            "domains": self._of_domains,
+            "pair": self._of_pair,
+            "attributes": self._of_attributes,
+            "names": self._of_names,
+        }
         grades = read[self.form](machine, section)
         return grades if grades is not None or not self.listing else self._of_listing(machine, section)
 
@@ -135,6 +142,14 @@ class Truth:
         for place in self.places("ground_truth_attributes", machine, f"attributes_{section}.csv"):
             rows = _lines(place)[1:]  # rows may be shorter than the heading; the last field counts
             return _named_grades(place, [(number, row[0], row[-1]) for number, row in rows])
+        return None
+
+    def _of_names(self, machine: str, section: str) -> Grades | None:
+        if (grades := self._of_pair(machine, section)) is not None:
+            return grades
+        name = f"ground_truth_{machine}_section_{section}_test.csv"
+        for place in self.places("ground_truth_attributes", name):
+            return _named_grades(place, [(number, row[0], row[-1]) for number, row in _lines(place)])
         return None
 
     def _of_listing(self, machine: str, section: str) -> Grades | None:

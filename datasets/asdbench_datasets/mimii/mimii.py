@@ -46,7 +46,9 @@ from asdbench_datasets.machine_recordings import (
     SCOPES,
     Machines,
     SampleRate,
+    item_shape,
     ordered_machines,
+    read_item,
     visible_names,
 )
 from asdbench_datasets.official_tables import table, zenodo
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 MACHINES = ("fan", "pump", "slider", "valve")
 FOLDER = PurePosixPath("mimii")
 CLIP_S = 10
+MICROPHONES = 8
 _FOLDERS = {"-6": ("-6_dB", "min6dB"), "0": ("0_dB", "0dB"), "6": ("6_dB", "6dB")}
 _ID = re.compile(r"id_(\d{2})")
 _CLIP = re.compile(r"\d{8}\.wav")
@@ -70,7 +73,13 @@ class Mimii(Config, frozen=True, kw_only=True):
     """
 
     snr: Annotated[Literal["-6", "0", "6"], Meta(description="signal-to-noise ratio in dB")] = "0"
-    channel: Annotated[int, Meta(description="which of the eight microphones to read", ge=0, le=7)] = 0
+    channel: Annotated[
+        Annotated[int, Meta(ge=0, le=7)] | Literal["all"],
+        Meta(
+            description="which of the eight microphones to read; all: items [samples, 8], of which a method's own option "
+            "channel chooses"
+        ),
+    ] = 0
     test_normals: Annotated[
         Literal["as_anomalies", "half"],
         Meta(
@@ -106,7 +115,7 @@ class Mimii(Config, frozen=True, kw_only=True):
             scopes=SCOPES,
             groups=GROUPS,
             metrics="dcase2020",
-            item_shape=(CLIP_S * self.sample_rate,),
+            item_shape=item_shape(CLIP_S * self.sample_rate, channel=self.channel, channels=MICROPHONES),
             sample_rate=self.sample_rate,
             known_leaks=(NO_VALIDATION,),
         )
@@ -126,14 +135,14 @@ class Mimii(Config, frozen=True, kw_only=True):
         yield from rows
 
     def read(self, root: Path, source: PurePosixPath) -> NDArray[Any]:
-        """Decode one microphone of a clip, ``[samples]``: int16 at its own rate, float32 if resampled.
+        """Decode one microphone of a clip, ``[samples]``, or all, ``[samples, 8]``: int16 at its own rate, else float32.
 
         Raises:
-            DataError: The file is damaged, or has no such channel; the message names it.
+            DataError: The file is damaged, or has no such channel or not all eight; the message names it.
         """
-        from asdbench import read_wave
-
-        return read_wave(root / source, sample_rate=self.sample_rate, channel=self.channel)
+        return read_item(
+            root / source, sample_rate=self.sample_rate, channel=self.channel, channels=MICROPHONES
+        )
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one fold that the option ``test_normals`` gives."""

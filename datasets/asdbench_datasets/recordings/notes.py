@@ -75,6 +75,22 @@ def check_channel(files: Survey, *, channel: int) -> None:
         raise ConfigError(f"no recording has a channel {channel}; set channel to {right}")
 
 
+def check_together(files: Survey) -> None:
+    """Check that all recordings have equally many channels, as items of all channels must.
+
+    Raises:
+        DataError: They do not; the message names the first recording with fewer than others.
+    """
+    fewest, most = min(files.channels), max(files.channels)
+    if fewest < most:
+        first = next(header for header in files.headers if header.channels == fewest)
+        raise DataError(
+            f"channel=together needs recordings with equal numbers of channels, but they have from {fewest} to {most} "
+            f"({fewest} in {first.recording.source}); read one channel of all with channel=0, or move such recordings "
+            "elsewhere"
+        )
+
+
 def told_apart(*lengths: Fraction) -> list[str]:
     """Return lengths in seconds with six digits, or with so many that unequal ones are written differently."""
     texts: list[str] = []
@@ -111,7 +127,12 @@ def _of_channels(channels: Mapping[int, int], channel: int | str) -> Iterator[st
     if channel == 0:
         yield (
             f"the recordings have several channels, number of channels (of recordings): {found}; only channel 0 is read; "
-            "set channel to another number, mean, loudest or all"
+            "set channel to another number, mean, loudest, all or together"
+        )
+    elif channel == "together":
+        yield (
+            f"items have all {max(channels)} channels of the recordings; a method reads channel 0, unless its own option "
+            "channel is another"
         )
     elif channel == "mean" and len(channels) > 1:
         yield f"the recordings have different numbers of channels: {found}; the mean is over those of each"

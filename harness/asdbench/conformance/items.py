@@ -14,6 +14,7 @@ from torch import Tensor
 from asdbench.core.info import Info
 from asdbench.data.dataset import Row
 from asdbench.data.pack import Pack, build_pack
+from asdbench.detector.channels import Front
 from asdbench.detector.items import Items, ItemSource
 from asdbench.messages.progress import ignore_progress
 
@@ -28,6 +29,7 @@ def make_items(
     target: Sequence[int] | None = None,
     columns: Mapping[str, Sequence[str]] | None = None,
     featurizer: Callable[[Tensor], Tensor] | None = None,
+    front: Front | None = None,
 ) -> Items:
     """Return items with the given samples.
 
@@ -40,6 +42,7 @@ def make_items(
         target: Index of the true class of each item in a classification task, ``[n]``; None: -1, as in all other tasks.
         columns: Public columns, each with one value per item.
         featurizer: Computes ``features()``; None: the items have none.
+        front: Makes waves of samples with several channels, ``Detector.front``; None: they are handed on as they are.
 
     Example:
         ``make_items(np.zeros((3, 16000), np.float32), info, folder=tmp_path / "pack", claim=[0, 1, 1])``
@@ -56,7 +59,12 @@ def make_items(
         rows, np.arange(len(raw)), read=lambda source: joined, folder=folder, on_progress=ignore_progress
     )
     source = ItemSource(
-        pack=Pack(folder), ids=np.arange(len(raw)), info=info, length=raw.shape[1], featurizer=featurizer
+        pack=Pack(folder),
+        ids=np.arange(len(raw)),
+        info=info,
+        length=raw.shape[1],
+        featurizer=featurizer,
+        front=front,
     )
     return Items(
         source,

@@ -66,7 +66,9 @@ class Workshop:
         """Return the items of each role for a detector."""
         self.made += 1
         folder = self.folder / f"pack{self.made}"
-        return (sample or self.sample).items(detector.info, folder=folder, featurizer=detector.featurizer)
+        return (sample or self.sample).items(
+            detector.info, folder=folder, featurizer=detector.featurizer, front=detector.front
+        )
 
     def fit(self, detector: Detector, items: Mapping[Role, Items], *, seed: int) -> None:
         """Fit featurizer and model."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -98,7 +97,7 @@ def saved_and_loaded(
     file = folder / "detector.safetensors"
     detector.save(file)
     torch.manual_seed(1)  # other initial weights, which loading must replace
-    loaded = Detector(detector.recipe, msgspec.structs.replace(detector.info, feature_shape=()))
+    loaded = Detector(detector.recipe, detector.stored)
     loaded.load(file)
     before, after = ({**each.outputs(items_of(each))} for each in (detector, loaded))
     if scored:

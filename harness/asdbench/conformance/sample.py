@@ -16,6 +16,7 @@ from torch import Tensor
 
 from asdbench.conformance.items import make_items
 from asdbench.core.info import Info
+from asdbench.detector.channels import Front
 from asdbench.detector.items import Items
 from asdbench.recipes.recipe import Recipe
 
@@ -38,12 +39,17 @@ class Sample:
     target: NDArray[np.int64]
 
     def items(
-        self, info: Info, *, folder: Path, featurizer: Callable[[Tensor], Tensor] | None
+        self,
+        info: Info,
+        *,
+        folder: Path,
+        featurizer: Callable[[Tensor], Tensor] | None,
+        front: Front | None = None,
     ) -> Mapping[Role, Items]:
         """Write the samples to a new folder and return the items of each role."""
         every = make_items(
             self.raw, info, folder=folder, claim=self.claim.tolist(), featurizer=featurizer,
-            target=self.target.tolist(),
+            target=self.target.tolist(), front=front,
         )  # fmt: skip
         return {role: every[np.flatnonzero(self.role == role)] for role in ("train", "held", "test")}
 

@@ -91,6 +91,7 @@ def items_of(
         info=detector.info,
         length=spec.length,
         featurizer=detector.featurizer,
+        front=detector.front,
         feature_bytes=_feature_bytes(spec) if keep_features else 0,
         host_bytes=spec.feature_bytes if keep_features and on_gpu else 0,
         progress=lambda done, total: on_progress(Progress(stage="features", step=done, steps=total)),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asdbench.core.config import config_of, configure
 from asdbench.core.info import Info
+from asdbench.detector.channels import front_of, heard
 from asdbench.detector.contracts import Featurizer, ItemContext, Model, Outputs, Scorer, State
 from asdbench.detector.items import Items
 from asdbench.detector.returned import (
@@ -47,6 +48,10 @@ class Detector:
             PluginError: A featurizer or a model cannot be built from a configuration and an ``Info``.
         """
         self.recipe = recipe
+        self.stored = info
+        """Shape of the items as they are stored; ``info`` is of what the parts get of them."""
+        self.front = front_of(recipe.common.channel, info)
+        info = heard(info, self.front)
         featurizer = _build(recipe.featurizer, info)
         # The model is built for the features' shape, so the featurizer comes first.
         self.info = replace(info, feature_shape=_feature_shape(featurizer, info, of=recipe.featurizer))

@@ -15,6 +15,7 @@ from torch import Tensor
 from asdbench.core.info import Info
 from asdbench.core.parts import in_parts
 from asdbench.data.pack import Pack
+from asdbench.detector.channels import Front
 from asdbench.detector.sending import staging, to_device
 from asdbench.errors import DataError, unknown
 
@@ -62,6 +63,8 @@ class ItemSource:
     length: int
     """Length along the first axis that every item is cut to."""
     featurizer: Callable[[Tensor], Tensor] | None = None
+    front: Front | None = None
+    """Makes waves of items with several channels; None: samples are handed on as they are stored."""
     feature_bytes: int = 0
     """Memory of the device for features: if those of the whole set fit, they are computed once and kept; 0: never kept."""
     host_bytes: int = 0
@@ -88,11 +91,28 @@ class ItemSource:
     def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
         """Return samples, float32 ``[n, length, ...]``, on the device."""
         ids = self.ids[rows]
+        if self.front is None:
+            return self._stored(ids, offsets, length=length)
+        if not self.front.of_whole:
+            return self.front(self._stored(ids, offsets, length=length))
+        waves = torch.empty((len(ids), length), device=self.info.device)
+        lengths = self.pack.lengths(ids)
+        for size in np.unique(lengths):
+            places = np.flatnonzero(lengths == size)
+            whole = self.front(self._stored(ids[places], np.zeros_like(places), length=int(size)))
+            cut = _repeated(offsets[places], size=int(size), length=length)
+            waves[to_device(torch.from_numpy(places), waves.device)] = whole.gather(
+                1, to_device(torch.from_numpy(cut), waves.device)
+            )
+        return waves
+
+    def _stored(self, ids: NDArray[np.int64], offsets: NDArray[np.int64], *, length: int) -> Tensor:
+        """Return samples with all their channels."""
         # Slices on the device cannot wrap around, so a batch with an item that ends too soon is read from the file.
         if self._resident is None or self._wraps(ids, offsets, length=length):
             return self._read(ids, offsets=offsets, length=length)
         numbers, starts, _ = self.pack.items[ids].T  # array, start and length of each item
-        cut = torch.empty((len(ids), length, *self.info.item_shape[1:]), device=self.info.device)
+        cut = torch.empty((len(ids), length, *self._trailing), device=self.info.device)
         for number in np.unique(numbers):
             chosen = np.flatnonzero(numbers == number)
             slices = _slices(self._resident[number], starts[chosen] + offsets[chosen], length=length)
@@ -133,7 +153,7 @@ class ItemSource:
             return torch.from_numpy(gather(self.pack, ids, offsets=offsets, length=length))
         stored = {self.pack.arrays[number].dtype for number in np.unique(self.pack.items[ids, 0])}
         [dtype] = stored if len(stored) == 1 else [np.dtype(np.float32)]
-        buffer = staging((len(ids), length, *self.info.item_shape[1:]), _torch_type(dtype), device=device)
+        buffer = staging((len(ids), length, *self._trailing), _torch_type(dtype), device=device)
         gather_into(buffer.numpy(), self.pack, ids=ids, offsets=offsets)
         # Sent as stored and scaled there: int16 is half of float32 to copy.
         return to_device(buffer, device).float().mul_(float(scale_of(dtype)))
@@ -167,6 +187,11 @@ class ItemSource:
             features[first : first + len(chunk)] = self.featurize(raw)
             progress(first + len(chunk), len(rows))
         return features
+
+    @property
+    def _trailing(self) -> tuple[int, ...]:
+        """Shape of a stored item after its first axis."""
+        return self.info.item_shape[1:] if self.front is None else (self.front.channels,)
 
     def _wraps(self, ids: NDArray[np.int64], offsets: NDArray[np.int64], *, length: int) -> bool:
         return bool(np.any(self.pack.lengths(ids) < offsets + length))
@@ -366,6 +391,13 @@ def _copy(item: NDArray[Any], out: NDArray[Any], *, offset: int) -> None:
             place *= factor
         filled += len(piece)
         offset = 0  # the rest, if any, repeats the item from its beginning
+
+
+def _repeated(offsets: NDArray[np.int64], *, size: int, length: int) -> NDArray[np.int64]:
+    """Return the positions of slices ``[n, length]`` in items of ``size`` samples, as ``gather`` cuts and repeats them."""
+    # A slice that would begin behind the end begins at 0.
+    first = np.where(offsets < size, offsets, 0)[:, np.newaxis]
+    return np.asarray((first + np.arange(length)) % size)
 
 
 def _rows_of(values: Tensor, rows: NDArray[np.int64], *, device: str) -> Tensor:

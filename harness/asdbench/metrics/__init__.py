@@ -14,6 +14,7 @@ from asdbench.metrics.official import (
     dcase2023,
     dcase2024,
     dcase2025,
+    dcase2026,
 )
 from asdbench.metrics.paired import difference_of
 from asdbench.metrics.roc import SectionRoc, auc, partial_auc, roc_by_section
@@ -41,6 +42,7 @@ __all__ = [
     "dcase2023",
     "dcase2024",
     "dcase2025",
+    "dcase2026",
     "decisions",
     "difference_of",
     "equal_error",

@@ -211,6 +211,26 @@ def dcase2025(
     return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
 
 
+def dcase2026(
+    table: ScoreTable, *, resamples: int = 1000, metrics: Sequence[Metric] = WITH_OMEGA, mcclish: bool = True
+) -> list[Result]:
+    """Return the metrics of DCASE 2026 Task 2, the same as in 2023. Scores may use both channels of a clip.
+
+    Args:
+        table: Scores and labels; without a column ``domain`` each section counts as one domain.
+        resamples: Bootstrap resamples behind each interval; 0: no intervals.
+        metrics: Metrics to report; ``pauc_domain`` is available too.
+        mcclish: See ``dcase2020``.
+
+    Returns:
+        The domains of a section, then the section, then the type, the average last; by name.
+
+    Raises:
+        ConfigError: ``resamples`` is negative or a metric unknown.
+    """
+    return _over_domains(table, resamples=resamples, metrics=metrics, mcclish=mcclish)
+
+
 def _by_domain(
     table: ScoreTable, *, metrics: Sequence[Metric], resamples: int
 ) -> dict[Metric, list[Estimate]]:

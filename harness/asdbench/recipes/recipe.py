@@ -20,6 +20,8 @@ PARTS: tuple[PartName, ...] = ("featurizer", "model", "scorer")
 
 
 Compiling = bool | Literal["graphs"]
+Channel = Annotated[int, Meta(ge=0)] | Literal["mean", "all", "w1", "ss", "mask"]
+FIRST_CHANNEL = 0
 
 
 class CommonOptions(Config, frozen=True, kw_only=True):
@@ -55,6 +57,14 @@ class CommonOptions(Config, frozen=True, kw_only=True):
             "on a GPU only"
         ),
     ] = False
+    channel: Annotated[
+        Channel,
+        Meta(
+            description="of items with several channels: the number of the one to read, their mean, all (for methods that "
+            "read several), or what remains of the near channel 0 without what the far channel 1 explains: w1 (least "
+            "squares), ss (spectral subtraction), mask"
+        ),
+    ] = FIRST_CHANNEL
 
 
 class Part(Config, frozen=True, kw_only=True):
@@ -109,7 +119,9 @@ class Recipe(Config, frozen=True, kw_only=True, tag_field="kind", tag="method"):
         """Return everything a trained model depends on: the recipe without scorer and aggregation."""
         # Labels, presets and the like are left out: two ways to type one recipe must share a model. So must two
         # scorers, which is why changing the scorer needs no retraining.
-        keep = ("scope", "held", "length_s", "precision", "compile")
+        keep = ["scope", "held", "length_s", "precision", "compile"]
+        # Left out at its default, so that models of mono recordings keep the names that they had without the option.
+        keep += ["channel"] if self.common.channel != FIRST_CHANNEL else []
         return {
             "harness": self.harness,
             "featurizer": msgspec.to_builtins(self.featurizer),

@@ -67,7 +67,7 @@ class Form:
 FORMS: Mapping[str, Form] = {
     "dcase2020": Form(unit="id", ending="", decisions=False),
     "dcase2021": Form(by_domain=True),
-    **{f"dcase{year}": Form() for year in range(2022, 2026)},
+    **{f"dcase{year}": Form() for year in range(2022, 2027)},
 }
 """By dataset; 2020 required no decisions."""
 

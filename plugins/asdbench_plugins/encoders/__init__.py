@@ -18,6 +18,12 @@ def asdbench_models() -> Iterable[Entry]:
             summary="pooled tokens of BEATs, from a published checkpoint file; not trained",
             cites="chen2023beats",
         ),
+        Entry(
+            name="beats_residual",
+            build=lazy("asdbench_plugins.encoders.residual:ResidualBeats"),
+            summary="residual view of BEATs: near channel less half of far, as embeddings; not trained",
+            cites="chen2023beats",
+        ),
     ]
 
 

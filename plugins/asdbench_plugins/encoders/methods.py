@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asdbench import Between, Method, OneOf, Space
+from asdbench import Between, Method, OneOf, Setting, Space
 
 OF_BEAMS: Space = {
     "layer": Between(low=1, high=12),
@@ -30,9 +30,32 @@ METHODS = (
         requires={
             "weights": "give the path of a published BEATs checkpoint, for example weights=BEATs_iter3.pt"
         },
-        home="dcase2023",
+        on={"dcase2026": Setting(options={"channel": "w1"})},
+        home="dcase2026",
         scope="machine",
-        approximate="reads one channel: the printed system subtracts what the far channel explains (W1) before BEATs",
+        approximate="VarMin as in a public replication: the paper's own formula, and where it applies, were not seen",
+    ),
+    Method(
+        name="beats_residual",
+        title="Residual view of frozen BEATs, nearest neighbours with mixed target points and prototypes (DCASE 2026)",
+        paper="github.com/UTurtle/residual_view_dcase2026_task2",
+        featurizer="raw",
+        model="beats_residual",
+        scorer="prps",
+        defaults={
+            "channel": "all",
+            "layer": 5,
+            "bands": "concatenated",
+            "deviation": "minmax",
+            "scorer.metric": "euclidean",
+            "scorer.memmixup": 990,
+        },
+        requires={
+            "weights": "give the path of a published BEATs checkpoint, for example weights=BEATs_iter3_plus_AS2M.pt"
+        },
+        home="dcase2026",
+        scope="machine",
+        approximate="one encoder and layer of an ensemble; the distance and the generator of the projection were not seen",
     ),
 )
 """All methods of this plugin."""

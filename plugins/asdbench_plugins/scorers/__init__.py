@@ -33,6 +33,11 @@ def asdbench_scorers() -> Iterable[Entry]:
         _entry("mahalanobis", "gaussian:Mahalanobis", summary="Mahalanobis distance from the training mean"),
         _entry("ocsvm", "kernels:OneClass", summary="one-class SVM", cites="scholkopf2001support"),
         _entry("pca_residual", "fusion:PcaResidual", summary="distance to the first principal components"),
+        _entry(
+            "prps",
+            "prototypes:Prototypes",
+            summary="knn, and distance to prototypes spread over keys, half each",
+        ),
         _entry("min_fusion", "fusion:MinFusion", summary="the least of several standardised scores"),
         _entry("kde", "kernels:KernelDensity", summary="negative log-density of a kernel density estimate"),
     ]
