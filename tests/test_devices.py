@@ -45,6 +45,9 @@ DEVICE = "meta"
 REGISTRY = load_registry()
 NOT_TRIED = {
     "beats",
+    "ced",
+    "dasheng",
+    "eat",
     "frozen_encoder",
 }  # built from files; TorchScript's own interpreter knows no such tensors
 MODELS = [name for name in REGISTRY.names("model") if name not in NOT_TRIED]

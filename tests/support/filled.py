@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+Network = TypeVar("Network", bound=nn.Module)
 ONES = ("weight_g", "grep_a")
 CHUNK = 1 << 15
 """Elements at a time, which stay in the cache of a core."""
@@ -45,8 +46,22 @@ def places(network: nn.Module) -> dict[str, int]:
     return {name: place for place, name in enumerate(sorted(dict(network.named_parameters())))}
 
 
+def empty(build: Callable[[], Network]) -> Network:
+    """Return a network whose parameters have memory and no values yet; tables that it computes are as it made them."""
+    with torch.device("meta"):
+        network = build()
+    tables = dict(network.named_buffers())
+    network.to_empty(device="cpu")
+    for name, table in tables.items():
+        if table.device.type == "cpu":
+            network.get_buffer(name).copy_(table)
+        else:
+            network.get_buffer(name).fill_(name.endswith("running_var"))
+    return network
+
+
 @torch.no_grad()
-def fill(network: nn.Module) -> nn.Module:
+def fill(network: Network) -> Network:
     """Fill all parameters by the rule; ``network`` itself is returned."""
     tensors = dict(network.named_parameters())
     for name, place in places(network).items():

@@ -24,6 +24,24 @@ def asdbench_models() -> Iterable[Entry]:
             summary="residual view of BEATs: near channel less half of far, as embeddings; not trained",
             cites="chen2023beats",
         ),
+        Entry(
+            name="eat",
+            build=lazy("asdbench_plugins.encoders.vits:FrozenEat"),
+            summary="pooled tokens of EAT or SSLAM, from a published checkpoint file (MIT); not trained",
+            cites="chen2024eat",
+        ),
+        Entry(
+            name="ced",
+            build=lazy("asdbench_plugins.encoders.vits:FrozenCed"),
+            summary="pooled tokens of CED, from a published checkpoint file; not trained",
+            cites="dinkel2024ced",
+        ),
+        Entry(
+            name="dasheng",
+            build=lazy("asdbench_plugins.encoders.vits:FrozenDasheng"),
+            summary="pooled tokens of Dasheng, from a published checkpoint file (Apache-2.0); not trained",
+            cites="dinkel2024dasheng",
+        ),
     ]
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,18 +12,12 @@ from torch import Tensor
 
 from asdbench import ConfigError
 from asdbench_plugins.encoders.beats import Beats, BeatsShape
+from asdbench_plugins.encoders.reading import check_tensors, read_checkpoint
 
 HINT = "give the path of a published BEATs checkpoint, for example weights=BEATs_iter3.pt"
 HEAD = "predictor."
 """Tensors of the classifier of a fine-tuned file."""
 TABLE = "relative_attention_bias.weight"
-ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"
-DAMAGE = (
-    pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-)  # fmt: skip
-"""What reading a damaged file may raise: the unpickler follows whatever instructions the bytes happen to be."""
-CODE = re.compile(r"unsupported (global|class)|unrecognized function|can only build", re.IGNORECASE)
-"""What torch says of a pickle that names a function or a class, other than those of tensors."""
 BUILT: Mapping[str, Any] = {
     "conv_bias": False,
     "activation_fn": "gelu",
@@ -53,7 +44,7 @@ def load_beats(path: Path) -> Checkpoint:
         ConfigError: The file is truncated or no checkpoint, needs code to be read, is of another network, or its tensors
             are not those that its ``cfg`` describes.
     """
-    content = _read(path)
+    content = read_checkpoint(path, hint=HINT)
     cfg, tensors = content.get("cfg"), content.get("model")
     if not isinstance(cfg, dict) or not isinstance(tensors, dict):
         found = ", ".join(sorted(map(str, content))[:3]) or "nothing"
@@ -62,43 +53,13 @@ def load_beats(path: Path) -> Checkpoint:
         )
     network = _network(_shape(cfg, path))
     body = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD)}
-    _check(body, network.state_dict(), path=path)
+    of = "the BEATs that its cfg describes"
+    check_tensors(body, network.state_dict(), path=path, of=of, says="its cfg describes", hint=HINT)
+    _check_tables(body, path=path)
     # Assigned, not copied: the network was built without memory of its own.
     network.load_state_dict({name: tensor.float() for name, tensor in body.items()}, assign=True)
     head = tensors.get(f"{HEAD}weight")
     return Checkpoint(network=network.eval().requires_grad_(False), classes=0 if head is None else len(head))
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    _check_kind(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
-        if isinstance(error, pickle.UnpicklingError) and CODE.search(str(error)):
-            raise ConfigError(
-                f"weights={path} needs code to be read, and none of it was executed: a checkpoint holds tensors, numbers "
-                f"and text; {HINT}"
-            ) from error
-        raise ConfigError(
-            f"weights={path} ({path.stat().st_size} bytes) is damaged, for example truncated: download it again, or {HINT}"
-        ) from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"weights={path} holds a {type(content).__name__}, not a dict; {HINT}")
-    return content
-
-
-def _check_kind(path: Path) -> None:
-    """Check that a file starts like one of ``torch.save``, because the unpickler takes any bytes for instructions."""
-    with path.open("rb") as file:
-        start = file.read(len(ZIP))
-    # Before 2020, torch.save wrote pickles one after another and no zip archive.
-    if not start.startswith((ZIP, PICKLE)):
-        found = f"starts with {start!r}" if start else "is empty"
-        raise ConfigError(f"weights={path} {found}, so it is not a file of torch.save; {HINT}")
-    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
-        raise ConfigError(
-            f"weights={path} is a TorchScript archive, which encoder_knn[encoder=...] reads; for BEATs, {HINT}"
-        )
 
 
 def _shape(cfg: Mapping[str, Any], path: Path) -> BeatsShape:
@@ -130,29 +91,10 @@ def _network(shape: BeatsShape) -> Beats:
         return Beats(shape)
 
 
-def _check(tensors: Mapping[str, Any], ours: Mapping[str, Tensor], *, path: Path) -> None:
-    missing, extra = sorted(ours.keys() - tensors.keys()), sorted(tensors.keys() - ours.keys())
-    if missing or extra:
-        raise ConfigError(
-            f"weights={path} are not those of the BEATs that its cfg describes: {_first('lacks', missing)}"
-            f"{'; ' if missing and extra else ''}{_first('has unknown', extra)}; {HINT}"
-        )
-    for name, tensor in tensors.items():
-        found = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        if found != list(ours[name].shape):
-            raise ConfigError(
-                f"weights={path}: {name} is {found}, its cfg describes {list(ours[name].shape)}: the file is of another "
-                f"size than it says; {HINT}"
-            )
+def _check_tables(tensors: Mapping[str, Tensor], *, path: Path) -> None:
     tables = [name for name in sorted(tensors) if name.endswith(TABLE)]
     other = [name for name in tables if not torch.equal(tensors[name], tensors[tables[0]])]
     if other:
         raise ConfigError(
             f"weights={path}: {other[0]} differs from {tables[0]}, but in BEATs all layers share one table; {HINT}"
         )
-
-
-def _first(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"{what} {len(names)} tensor{'s' if len(names) > 1 else ''} (first: {names[0]})"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from asdbench import Between, Method, OneOf, Setting, Space
 
 OF_BEAMS: Space = {
@@ -12,7 +15,47 @@ OF_BEAMS: Space = {
     "scorer.density_neighbours": Between(low=1, high=16, log=True),
 }
 
+OF_TOKENS: Space = {
+    "pooling": OneOf(values=("mean", "rdp", "gem", "rdp_gem")),
+    "gamma": Between(low=1.0, high=25.0, log=True, when={"pooling": ("rdp", "rdp_gem")}),
+    "scorer.k": Between(low=1, high=4),
+    "scorer.rescale": OneOf(values=("none", "density", "varmin")),
+}
+PRINTED = "which layer, number of neighbours and rescaling: the printed systems do not say, or use the encoder otherwise"
+
+
+def nearest(
+    model: str, *, title: str, file: str, defaults: Mapping[str, Any], approximate: str = PRINTED
+) -> Method:
+    """Return the method that scores an encoder's pooled tokens by the nearest training clips."""
+    return Method(
+        name=f"{model}_knn",
+        title=f"Frozen {title}, pooled over time and bands, nearest training clips with local density normalisation",
+        paper="arXiv:2603.04605",
+        featurizer="raw",
+        model=model,
+        scorer="knn",
+        defaults={
+            "bands": "joint",
+            "scorer.metric": "cosine",
+            "scorer.rescale": "density",
+            "scorer.density_neighbours": 2,
+            **defaults,
+        },
+        space=OF_TOKENS,
+        requires={
+            "weights": f"give the path of a published checkpoint of {title}, for example weights={file}"
+        },
+        home="dcase2023",
+        scope="machine",
+        approximate=approximate,
+    )
+
+
 METHODS = (
+    nearest("eat", title="EAT or SSLAM", file="EAT-base_epoch10_pt.pt", defaults={"gamma": 1.0}),
+    nearest("ced", title="CED", file="audiotransformer_mini_mAP_4896.pt", defaults={"pooling": "mean"}),
+    nearest("dasheng", title="Dasheng", file="dasheng_base.pt", defaults={"gamma": 20.0}),
     Method(
         name="beats_beam",
         title="Frozen BEATs, relative deviation pooling, a memory for each band, variance minimisation (DCASE 2026)",
