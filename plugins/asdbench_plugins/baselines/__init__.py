@@ -57,6 +57,12 @@ def asdbench_models() -> Iterable[Entry]:
             "statistics", "statistics:Statistics", summary="standardised statistics of features; no training"
         ),
         _entry(
+            "two_branch",
+            "two_branch:TwoBranch",
+            summary="spectrum of the clip and spectrogram, sub-cluster AdaCos over classes of attributes",
+            cites="wilkinghoff2023dcase",
+        ),
+        _entry(
             "frozen_encoder",
             "encoder:FrozenEncoder",
             summary="embeddings from an encoder in a TorchScript file",

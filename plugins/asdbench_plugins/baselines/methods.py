@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asdbench import Method, Setting
+from asdbench_plugins.baselines.direct import TWO_BRANCH
 from asdbench_plugins.baselines.space import (
     AUTOENCODER,
     CLASSIFIER,
@@ -180,6 +181,7 @@ METHODS = (
         approximate="everything except that it is an autoencoder of spectrograms",
         printed=("contrastive_ensemble", "SLFE-AE"),
     ),
+    TWO_BRANCH,
     *(_statistics("logmel", scorer) for scorer in ("knn", "gmm", "mahalanobis")),
     *(_statistics("modspec", scorer) for scorer in BACKENDS),
     Method(
