@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench import Entry, Method, hookimpl, lazy
+from asdbench import Entry, Lazy, Method, hookimpl, lazy
 from asdbench_plugins.baselines.methods import METHODS
 
 
@@ -74,6 +74,12 @@ def asdbench_models() -> Iterable[Entry]:
 def asdbench_methods() -> Iterable[Method]:
     """Offer the baselines."""
     return METHODS
+
+
+@hookimpl
+def asdbench_printed() -> Iterable[Lazy]:
+    """Offer the official scores of the challenge's own baselines."""
+    return [lazy("asdbench_plugins.baselines.official:printed")]
 
 
 def _entry(name: str, path: str, *, summary: str, cites: str = "") -> Entry:

@@ -7,6 +7,7 @@ from typing import Any
 
 from asdbench import Method, Setting
 from asdbench_plugins.baselines.direct import TWO_BRANCH
+from asdbench_plugins.baselines.official import OFFICIAL
 from asdbench_plugins.baselines.space import (
     AUTOENCODER,
     CLASSIFIER,
@@ -84,21 +85,22 @@ METHODS = (
     ),
     _reconstruction(
         "autoencoder_mse",
-        title="DCASE 2023 baseline: autoencoder of frame windows, squared error",
+        title="DCASE baseline of 2023 to 2026: autoencoder of frame windows, squared error",
         paper="arXiv:2303.00455",
         model="selective_autoencoder",
         space=AUTOENCODER,
+        presets={"official": OFFICIAL},
         home="dcase2023",
     ),
     _reconstruction(
         "autoencoder_mahala",
-        title="DCASE 2023 baseline: autoencoder of frame windows, selective Mahalanobis distance",
+        title="DCASE baseline of 2023 to 2026: autoencoder of frame windows, selective Mahalanobis distance",
         paper="arXiv:2303.00455",
         model="selective_autoencoder",
         reads="mahalanobis",
         space=AUTOENCODER,
         home="dcase2023",
-        presets={"public_code": {"select": "clip"}},
+        presets={"official": {**OFFICIAL, "select": "clip"}, "public_code": {"select": "clip"}},
     ),
     _reconstruction(
         "idnn",
