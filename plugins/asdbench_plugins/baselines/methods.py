@@ -22,6 +22,7 @@ from asdbench_plugins.baselines.space import (
 from asdbench_plugins.baselines.space import (
     NEAREST as OF_NEAREST,
 )
+from asdbench_plugins.baselines.untrained import UNTRAINED
 
 BASELINE_FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
 """librosa's mel spectrogram with the DCASE baselines' arguments; the floor is the epsilon that they add."""
@@ -186,6 +187,7 @@ METHODS = (
     TWO_BRANCH,
     *(_statistics("logmel", scorer) for scorer in ("knn", "gmm", "mahalanobis")),
     *(_statistics("modspec", scorer) for scorer in BACKENDS),
+    *UNTRAINED,
     Method(
         name="encoder_knn",
         title="Nearest neighbours of an encoder's embeddings; the user supplies the encoder as a file",
