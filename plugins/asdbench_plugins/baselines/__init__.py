@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench import Entry, Method, hookimpl, lazy
+from asdbench import Entry, Lazy, Method, hookimpl, lazy
 from asdbench_plugins.baselines.methods import METHODS
 
 
@@ -57,6 +57,12 @@ def asdbench_models() -> Iterable[Entry]:
             "statistics", "statistics:Statistics", summary="standardised statistics of features; no training"
         ),
         _entry(
+            "two_branch",
+            "two_branch:TwoBranch",
+            summary="spectrum of the clip and spectrogram, sub-cluster AdaCos over classes of attributes",
+            cites="wilkinghoff2023dcase",
+        ),
+        _entry(
             "frozen_encoder",
             "encoder:FrozenEncoder",
             summary="embeddings from an encoder in a TorchScript file",
@@ -68,6 +74,12 @@ def asdbench_models() -> Iterable[Entry]:
 def asdbench_methods() -> Iterable[Method]:
     """Offer the baselines."""
     return METHODS
+
+
+@hookimpl
+def asdbench_printed() -> Iterable[Lazy]:
+    """Offer the official scores of the challenge's own baselines."""
+    return [lazy("asdbench_plugins.baselines.official:printed")]
 
 
 def _entry(name: str, path: str, *, summary: str, cites: str = "") -> Entry:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from asdbench import Method, Setting
+from asdbench_plugins.baselines.direct import TWO_BRANCH
+from asdbench_plugins.baselines.official import OFFICIAL
 from asdbench_plugins.baselines.space import (
     AUTOENCODER,
     CLASSIFIER,
@@ -20,6 +22,7 @@ from asdbench_plugins.baselines.space import (
 from asdbench_plugins.baselines.space import (
     NEAREST as OF_NEAREST,
 )
+from asdbench_plugins.baselines.untrained import UNTRAINED
 
 BASELINE_FEATURES = {"mel_scale": "slaney", "mel_norm": "slaney", "floor": 2.220446049250313e-16}
 """librosa's mel spectrogram with the DCASE baselines' arguments; the floor is the epsilon that they add."""
@@ -83,21 +86,22 @@ METHODS = (
     ),
     _reconstruction(
         "autoencoder_mse",
-        title="DCASE 2023 baseline: autoencoder of frame windows, squared error",
+        title="DCASE baseline of 2023 to 2026: autoencoder of frame windows, squared error",
         paper="arXiv:2303.00455",
         model="selective_autoencoder",
         space=AUTOENCODER,
+        presets={"official": OFFICIAL},
         home="dcase2023",
     ),
     _reconstruction(
         "autoencoder_mahala",
-        title="DCASE 2023 baseline: autoencoder of frame windows, selective Mahalanobis distance",
+        title="DCASE baseline of 2023 to 2026: autoencoder of frame windows, selective Mahalanobis distance",
         paper="arXiv:2303.00455",
         model="selective_autoencoder",
         reads="mahalanobis",
         space=AUTOENCODER,
         home="dcase2023",
-        presets={"public_code": {"select": "clip"}},
+        presets={"official": {**OFFICIAL, "select": "clip"}, "public_code": {"select": "clip"}},
     ),
     _reconstruction(
         "idnn",
@@ -180,8 +184,10 @@ METHODS = (
         approximate="everything except that it is an autoencoder of spectrograms",
         printed=("contrastive_ensemble", "SLFE-AE"),
     ),
+    TWO_BRANCH,
     *(_statistics("logmel", scorer) for scorer in ("knn", "gmm", "mahalanobis")),
     *(_statistics("modspec", scorer) for scorer in BACKENDS),
+    *UNTRAINED,
     Method(
         name="encoder_knn",
         title="Nearest neighbours of an encoder's embeddings; the user supplies the encoder as a file",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from asdbench import Entry, Method, hookimpl, lazy
 from asdbench_plugins.encoders.methods import METHODS
+from asdbench_plugins.encoders.tuning import BEATS_LORA
 
 
 @hookimpl
@@ -42,10 +43,15 @@ def asdbench_models() -> Iterable[Entry]:
             summary="pooled tokens of Dasheng, from a published checkpoint file (Apache-2.0); not trained",
             cites="dinkel2024dasheng",
         ),
+            name="tuned_beats",
+            build=lazy("asdbench_plugins.encoders.tuned:TunedBeats"),
+            summary="the same, adapted by LoRA to classes of training attributes",
+            cites="chen2023beats",
+        ),
     ]
 
 
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
     """Offer the training-free methods."""
-    return METHODS
+    return (*METHODS, BEATS_LORA)

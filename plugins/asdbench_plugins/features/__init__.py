@@ -1,4 +1,4 @@
-"""Featurizers that any method can use: ``logmel``, ``modspec`` and ``raw``."""
+"""Featurizers that any method can use: ``logmel``, ``modspec``, ``covariance``, ``randconv`` and ``raw``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asdbench import Entry, hookimpl, lazy
 
 @hookimpl
 def asdbench_featurizers() -> Iterable[Entry]:
-    """Offer the log-mel spectrogram, the modulation spectrum and the raw items."""
+    """Offer spectrograms, what is computed from them, and the raw items."""
     return [
         Entry(
             name="logmel",
@@ -20,6 +20,18 @@ def asdbench_featurizers() -> Iterable[Entry]:
             name="modspec",
             build=lazy("asdbench_plugins.features.featurizers:ModSpec"),
             summary="modulation spectrum of mono waves, [bands, bins]; precomputed features pass through",
+        ),
+        Entry(
+            name="covariance",
+            build=lazy("asdbench_plugins.features.covariance:SpectralCovariance"),
+            summary="logarithm of the covariance of a clip's log-mel bands, and their means",
+            cites="arsigny2007geometric",
+        ),
+        Entry(
+            name="randconv",
+            build=lazy("asdbench_plugins.features.random_convolutions:RandomConvolutions"),
+            summary="rectified responses of a log-mel spectrogram to fixed random kernels, [responses, frames]",
+            cites="dempster2020rocket",
         ),
         Entry(
             name="raw",

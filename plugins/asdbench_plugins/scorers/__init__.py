@@ -29,6 +29,11 @@ def asdbench_scorers() -> Iterable[Entry]:
             "lof", "neighbours:LocalOutlierFactor", summary="local outlier factor", cites="breunig2000lof"
         ),
         _entry("kmeans", "clusters:KMeans", summary="distance to the nearest cluster centre"),
+        _entry(
+            "source_centres",
+            "centres:SourceCentres",
+            summary="cosine distance to the nearest source centre or target point",
+        ),
         _entry("gmm", "gaussian:GaussianMixture", summary="negative log-likelihood of a Gaussian mixture"),
         _entry("mahalanobis", "gaussian:Mahalanobis", summary="Mahalanobis distance from the training mean"),
         _entry("ocsvm", "kernels:OneClass", summary="one-class SVM", cites="scholkopf2001support"),

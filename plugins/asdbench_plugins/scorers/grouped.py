@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -49,6 +49,10 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         """Learn from points with their domains ``[points]``, empty where unknown; most scorers ignore them."""
         return self.fit_group(points)
 
+    def fit_columns(self, points: Vectors, columns: Mapping[str, NDArray[Any]]) -> State:
+        """Learn from points with the public columns of their items, ``[points]`` each; most read the domain at most."""
+        return self.fit_domains(points, _domains(columns, count=len(points)))
+
     def group_rules(self, state: State) -> list[str]:
         """Return the adjustments that a small group made necessary; none by default."""
         return []
@@ -67,11 +71,11 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         vectors = self._vectors(outputs)
         if not len(vectors):
             raise DataError("the scorer needs at least one normal item to learn from, found 0")
-        domains = _domains(context)
         state: dict[str, NDArray[Any]] = {}
         for name, rows, part in self._sets(context.claim, vectors.shape[1]):
             chosen = vectors[rows][:, part]
-            learned = self.fit_domains(_points(chosen), domains[rows].repeat(chosen.shape[1]))
+            columns = {key: values[rows].repeat(chosen.shape[1]) for key, values in context.columns.items()}
+            learned = self.fit_columns(_points(chosen), columns)
             state |= {f"{name}/{key}": value for key, value in learned.items()}
         return state
 
@@ -162,8 +166,8 @@ def _points(vectors: NDArray[np.float64]) -> Vectors:
     return vectors.reshape(-1, vectors.shape[-1])
 
 
-def _domains(context: ItemContext) -> Domains:
-    return np.asarray(context.columns.get("domain", np.full(len(context.claim), "")), dtype=np.str_)
+def _domains(columns: Mapping[str, NDArray[Any]], *, count: int) -> Domains:
+    return np.asarray(columns.get("domain", np.full(count, "")), dtype=np.str_)
 
 
 def _names(state: State) -> list[str]:

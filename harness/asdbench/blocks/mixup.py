@@ -1,0 +1,42 @@
+"""Mixup with a separate weight for each sample.
+
+Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixup:
+    """Which samples of a batch are mixed with which others, and how much of each stays."""
+
+    weights: Tensor
+    """Share of the sample itself, in 0..1, ``[B]``; 1: it is not mixed."""
+    order: Tensor
+    """Position of the other sample, int64 ``[B]``."""
+
+    @classmethod
+    def draw(cls, size: int, *, probability: float) -> Self:
+        """Mix each sample with the given probability, by a weight from U(0, 1), with a random other or itself.
+
+        Drawn on the CPU from torch's global generator, which a resumed training restores.
+        """
+        chosen = torch.rand(size) < probability
+        weights = torch.where(chosen, torch.rand(size), torch.ones(size))
+        return cls(weights=weights, order=torch.randperm(size))
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether each sample is mixed, bool ``[B]``."""
+        return self.weights < 1
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return ``weights * values + (1 - weights) * values[order]`` for waves or labels ``[B, ...]``."""
+        weights = self.weights.to(values.device, values.dtype).view(-1, *[1] * (values.ndim - 1))
+        return weights * values + (1 - weights) * values[self.order.to(values.device)]

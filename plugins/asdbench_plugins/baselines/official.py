@@ -1,0 +1,48 @@
+"""The official baselines of DCASE Task 2 from 2023 on: one code for all years, its settings and what is printed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from asdbench import Printed
+
+OFFICIAL: Mapping[str, Any] = {
+    "frames": 5, "n_mels": 128, "n_fft": 1024, "hop": 512, "hidden": 128, "bottleneck": 8, "lr": 1e-3,
+    "epochs": 100, "batch_size": 256, "held": 0.1,
+}  # fmt: skip
+"""Settings of the public code (nttcslab/dcase2023_task2_baseline_ae, 9b64dc4), the same for every year since 2023."""
+
+EVALUATOR, REPORT, REPOSITORY = "README of the evaluator", "a technical report", "README of an entry"
+SECOND_HAND = "second hand: quoted from the challenge, whose page was not seen"
+SCORES = (
+    ("dcase2023/eval", "MSE", 59.25469, EVALUATOR),
+    ("dcase2023/eval", "MAHALA", 61.050822, EVALUATOR),
+    ("dcase2024/eval", "MSE", 56.508302, EVALUATOR),
+    ("dcase2024/eval", "MAHALA", 56.489334, EVALUATOR),
+    ("dcase2025/eval", "MSE", 54.428278, EVALUATOR),
+    ("dcase2025/eval", "MAHALA", 56.505582, EVALUATOR),
+    ("dcase2026/dev", "MSE", 56.66, REPORT),
+    ("dcase2026/dev", "MAHALA", 57.66, REPOSITORY),
+    ("dcase2026/eval", "MSE", 59.802896, EVALUATOR),
+    ("dcase2026/eval", "MAHALA", 54.762772, EVALUATOR),
+)
+"""Data, score of the autoencoder, official score in percent (harmonic mean), where it is printed."""
+RUN_BY = {"MSE": "autoencoder_mse", "MAHALA": "autoencoder_mahala[preset=official]"}
+
+
+def printed() -> Iterator[Printed]:
+    """Yield the official scores of the baselines."""
+    for data, name, value, place in SCORES:
+        year = data.partition("/")[0].removeprefix("dcase")
+        yield Printed(
+            paper=f"DCASE {year} Task 2",
+            table=place,
+            dataset=data,
+            method=f"baseline {name}",
+            groups={},
+            metric="omega",
+            value=value / 100,
+            note="" if place == EVALUATOR else SECOND_HAND,
+            words=RUN_BY[name],
+        )
