@@ -323,11 +323,12 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int], *, label: str) -> None:
     """
     for name, size in sizes.items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != size:
+        written = file.stat().st_size if file.is_file() else None
+        if written != size:
             found = (
-                f"has {file.stat().st_size} bytes instead of the {size} that were written"
-                if file.is_file()
-                else "is missing"
+                "is missing"
+                if written is None
+                else f"has {written} bytes instead of the {size} that were written"
             )
             raise RunError(
                 f"{file} in the record of {label} {found}; run its command again, no retraining is needed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import msgspec
 
 from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
-from asdbench_leaderboards.board.items import check_scores
+from asdbench_leaderboards.board.items import ITEMS, check_scores
 from asdbench_leaderboards.board.memory import hashes_of, in_threads, inputs_of, remember, unchanged
 from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
 from asdbench_leaderboards.board.printed import csv_of as printed_csv
@@ -80,19 +81,20 @@ def _built(
 ) -> BoardIndex:
     sources = read_sources(places)
     folders = {source.record.record_id: source.folder for source in sources}
-    in_threads(check_scores, sources)
-    if labels is not None:
-        for source in sources:
-            _prove(source, labels)
-    recomputed = frozenset(
-        source.record.record_id for source in sources if labels and labels.found(source.record)[0] is not None
-    )
-    boards = [
-        with_ranks(board, folders, limit=ranked)
-        for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)
-    ]
     with _replacing(out) as temporary:
-        _copy_records(sources, temporary)
+        written = _copy_records(sources, temporary)
+        if labels is not None:
+            for source in sources:
+                _prove(source, labels)
+        recomputed = frozenset(
+            source.record.record_id
+            for source in sources
+            if labels and labels.found(source.record)[0] is not None
+        )
+        boards = [
+            with_ranks(board, folders, limit=ranked)
+            for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)
+        ]
         for board in boards:
             _write_board(board, temporary / board.name, folders=folders, pages=pages)
         entries = [_entry(board) for board in boards]
@@ -102,7 +104,7 @@ def _built(
             else []
         )
         (temporary / "index.html").write_text(index_page(entries, others), "utf-8")
-        index = BoardIndex(boards=entries, printed=others, files=hashes_of(temporary))
+        index = BoardIndex(boards=entries, printed=others, files=hashes_of(temporary, known=written))
         (temporary / INDEX).write_bytes(json_of(index))
     return index
 
@@ -164,17 +166,27 @@ def _prove(source: Source, labels: Labels) -> None:
         raise RunError(problem)
 
 
-def _copy_records(sources: Sequence[Source], folder: Path) -> None:
+def _copy_records(sources: Sequence[Source], folder: Path) -> dict[str, str]:
+    """Check and copy the files of all records; each is read once. Return their SHA-256 by their paths in ``folder``."""
     (folder / "records").mkdir()
 
-    def copy(source: Source) -> None:
-        target = folder / "records" / source.record.record_id
+    def copy(source: Source) -> list[tuple[str, str]]:
+        place = f"records/{source.record.record_id}"
+        target = folder / place
         target.mkdir()
+        if ITEMS not in source.record.sizes:
+            check_scores(source)
+        done = []
         for name in ("record.json", *source.record.sizes):
+            content = (source.folder / name).read_bytes()
+            if name == ITEMS:
+                check_scores(source, content)
             # Several times as fast for small files as shutil, which looks at their attributes first.
-            (target / name).write_bytes((source.folder / name).read_bytes())
+            (target / name).write_bytes(content)
+            done.append((f"{place}/{name}", hashlib.sha256(content).hexdigest()))
+        return done
 
-    in_threads(copy, sources)
+    return {name: digest for files in in_threads(copy, sources) for name, digest in files}
 
 
 def _check_ours(out: Path) -> None:

@@ -9,20 +9,25 @@ import pyarrow.parquet as pq
 from asdbench import RunError
 from asdbench_leaderboards.board.sources import Source
 
+ITEMS = "items.parquet"
 PREFIX = "score_"
 
 
-def check_scores(source: Source) -> None:
+def check_scores(source: Source, content: bytes | None = None) -> None:
     """Check that a record's scores are finite and belong to its seeds, and that none is missing.
+
+    Args:
+        source: The record.
+        content: The bytes of its table of items, if they were read already.
 
     Raises:
         RunError: A table cannot be read, lacks a seed's scores, or has one that is not finite; the message names file,
             column and item.
     """
-    file = source.folder / "items.parquet"
+    file = source.folder / ITEMS
     try:
         # From memory, which for thousands of small tables takes half the time of a file.
-        opened = pq.ParquetFile(pa.BufferReader(file.read_bytes()))
+        opened = pq.ParquetFile(pa.BufferReader(file.read_bytes() if content is None else content))
         columns = [name for name in opened.schema_arrow.names if name.startswith(PREFIX)]
         table = opened.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:

@@ -26,10 +26,11 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
     """
     record, summary = source.record, source.record.method
     verified: Verified = "rerun" if source.rerun else "recomputed" if recomputed else "claimed"
+    origins, pretraining = _origins(record), _pretraining(record)
     return Row(
         record=record.record_id,
         method=source.label,
-        family=_family(record),
+        family=next((each.plugin for each in origins if each.name == summary.recipe.method), UNKNOWN),
         failure=failure_of(source),
         seeds=summary.seeds,
         failed_seeds=summary.failed_seeds,
@@ -43,12 +44,12 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         batch_dependent=summary.batch_dependent,
         recognises=summary.recognises,
         isolated=summary.isolated,
-        pretraining=_pretraining(record),
+        pretraining=pretraining,
         cost=summary.cost,
         hardware=hardware_of(record),
         licences=Licences(
-            code=_code_licence(record),
-            weights=NO_WEIGHTS if _pretraining(record) == NO_WEIGHTS else UNKNOWN,
+            code=_code_licence(origins),
+            weights=NO_WEIGHTS if pretraining == NO_WEIGHTS else UNKNOWN,
             data=record.data.licence or UNKNOWN,
         ),
         printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
@@ -118,14 +119,9 @@ def _figure(row: ResultRow, groups: Sequence[str]) -> Figure | None:
     )
 
 
-def _family(record: MethodRecord) -> str:
-    name = record.method.recipe.method
-    return next((each.plugin for each in _origins(record) if each.name == name), UNKNOWN)
-
-
-def _code_licence(record: MethodRecord) -> str:
+def _code_licence(origins: Sequence[PluginOrigin]) -> str:
     """Return the licence of the method's code, or those of an ensemble and its members."""
-    found = [each.licence or UNKNOWN for each in _origins(record)]
+    found = [each.licence or UNKNOWN for each in origins]
     return ", ".join(dict.fromkeys(found)) or UNKNOWN
 
 

@@ -85,9 +85,10 @@ def csv_of(board: Board) -> str:
             row.selection,
             row.complete,
         ]
+        seeds = "+".join(map(str, row.seeds))
         for figure in row.figures:
             writer.writerow([*about, figure.metric, figure.group or "", figure.domain or "", *_numbers(figure),
-                             "+".join(map(str, row.seeds)), figure.why or ""])  # fmt: skip
+                             seeds, figure.why or ""])  # fmt: skip
         if not row.figures:
             writer.writerow([*about, *[""] * 10])
     return text.getvalue()
