@@ -43,9 +43,10 @@ def asdbench_models() -> Iterable[Entry]:
             summary="pooled tokens of Dasheng, from a published checkpoint file (Apache-2.0); not trained",
             cites="dinkel2024dasheng",
         ),
+        Entry(
             name="tuned_beats",
             build=lazy("asdbench_plugins.encoders.tuned:TunedBeats"),
-            summary="the same, adapted by LoRA to classes of training attributes",
+            summary="BEATs, adapted by LoRA to classes of training attributes",
             cites="chen2023beats",
         ),
     ]
@@ -53,5 +54,5 @@ def asdbench_models() -> Iterable[Entry]:
 
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
-    """Offer the training-free methods."""
+    """Offer the training-free methods, and the one that adapts its encoder."""
     return (*METHODS, BEATS_LORA)
