@@ -52,7 +52,7 @@ def replay(command: str, capsys: Capture) -> str:
 
 
 def test_the_page_leads_from_a_folder_to_verdicts(place: Path, capsys: Capture) -> None:
-    fit, _, _, score, night = COMMANDS
+    fit, _, _, score, night, export = COMMANDS
     assert "machine 00: at most 10 % false alarms with 95 % confidence (30 held-out recordings)" in replay(
         fit, capsys
     )
@@ -61,10 +61,12 @@ def test_the_page_leads_from_a_folder_to_verdicts(place: Path, capsys: Capture) 
     assert (place / "strangest.png").exists()
     [found] = json.loads(replay(night, capsys))["recordings"]
     assert [segment["p_value"] for segment in found["segments"]][2] == 1 / 31
+    assert "equal scores and verdicts on 8 waves" in replay(export, capsys)
+    assert (place / "press.onnx").exists()
 
 
 def test_other_machines_are_generated(capsys: Capture) -> None:
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 6
     assert "mobilenetv2 fitted to 42 recordings" in replay(COMMANDS[1], capsys)
 
 

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "fit": ("asdbench.cli.machine:fit", "Fit a detector to recordings of your own machine."),
     "best": ("asdbench.cli.best:best", "Choose a method for your own machine, without labels."),
     "score": ("asdbench.cli.machine:score", "Score recordings with such a detector."),
+    "export": ("asdbench.cli.export:export", "Export such a detector as one ONNX file."),
     "status": ("asdbench.cli.status:status", "Show how far a run is, while it runs or afterwards."),
     "figures": ("asdbench.cli.figures:figures", "Draw the figures of a finished run."),
     "runs": ("asdbench.cli.runs:runs", "List past runs, show their tables again, remove one."),

@@ -111,6 +111,9 @@ class Model(nn.Module):
     """Names of the outputs ``[n, segments]`` that hold one number for each of several segments, for example
     ``("claim_nll",)``. Undeclared, planning refuses such an output, because a vector that lacks its axis of segments looks
     the same; an output of vectors with as many segments, ``[n, segments, dims]``, makes the declaration unnecessary."""
+    no_graph: ClassVar[str] = ""
+    """Why ``asdbench export`` cannot trace ``outputs``, in a few words; empty: it can. Tracing takes one item, and follows
+    no branch and no loop that depends on the values of tensors."""
 
     def __init__(self, config: Any, info: Info) -> None:
         """Build the network, on the CPU; torch's generator is already seeded for its initialisation.
@@ -207,6 +210,8 @@ class Scorer(Config, frozen=True, kw_only=True):
     """False: there is nothing to learn. ``fit`` is not called and no outputs of training items are computed."""
     classifies: ClassVar[bool] = False
     """True: for classification tasks; scores are ``[n, segments, classes]``, in the order of ``info.targets``."""
+    no_graph: ClassVar[str] = "its scorer computes scores in numpy alone"
+    """Why ``asdbench export`` cannot use the scorer, in a few words; empty: it can, since the scorer defines ``graph``."""
 
     @property
     @abstractmethod
@@ -265,6 +270,24 @@ class Scorer(Config, frozen=True, kw_only=True):
             DataError: Subclasses raise it when an item cannot be scored, for example if it claims an unknown class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define score")
+
+    def graph(self, state: State, *, claim: int) -> nn.Module:
+        """Return what ``score`` computes as a torch module, for ``asdbench export``; optional, see ``no_graph``.
+
+        Args:
+            state: What ``fit`` returned.
+            claim: The class that all items claim.
+
+        Returns:
+            A module from the outputs, name -> tensor ``[n, segments, ...]``, to scores ``[n, segments]``, float64 for the
+            digits that ``score`` has. It follows no branch that depends on values of tensors.
+
+        Raises:
+            ConfigError: Subclasses raise it for options that have no such module.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define graph, or say in no_graph why it cannot"
+        )
 
     def rules(self, state: State) -> list[str]:
         """Return concessions to small data, one sentence each, for the record; by default none.

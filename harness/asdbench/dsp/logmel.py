@@ -116,10 +116,11 @@ class LogMelSpectrogram(nn.Module):
         if waves.ndim != 2:
             raise DataError(f"expected mono waves of shape [clips, samples], got {list(waves.shape)}")
         self._check_length(waves.shape[1])
+        if torch.compiler.is_exporting():  # a graph has no buffers to reuse and no threads to start
+            return self._tile(waves.float())
+        transform = self._clip_by_clip if waves.device.type == "cpu" else self._in_tiles
         with torch.autocast(waves.device.type, enabled=False):
-            if waves.device.type == "cpu":
-                return self._clip_by_clip(waves.float())
-            return self._in_tiles(waves.float())
+            return transform(waves.float())
 
     @property
     def _margin(self) -> int:
@@ -187,8 +188,7 @@ class LogMelSpectrogram(nn.Module):
             pad_mode="reflect",
             return_complex=True,
         )  # [clips, bins, T]
-        frames = self.frames_of(waves.shape[1])
-        energy = spectrum[:, :, :frames].abs().pow_(config.power)  # [clips, bins, T]
+        energy = spectrum.abs()[:, :, : self.frames_of(waves.shape[1])].pow_(config.power)  # [clips, bins, T]
         return (self.filters @ energy).clamp_min_(config.floor).log10_().mul_(10)
 
     @torch.inference_mode(False)  # later calls write to the buffers, inside or outside of inference mode

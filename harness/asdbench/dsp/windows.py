@@ -75,5 +75,5 @@ class FrameWindows:
     def view(self) -> Tensor:
         """Return all windows as a view ``[clips, windows, frames, mels]``; nothing is copied."""
         # The stride of a window equals that of a frame: windows overlap in memory.
-        by_clip = self._length * self.mels, self.mels, self.mels, 1
-        return self._rows.as_strided((self.clips, self.per_clip, self.frames, self.mels), by_clip)
+        by_clip = self._rows.view(self.clips, self._length, self.mels)
+        return by_clip.unfold(1, self.frames, 1).transpose(2, 3)

@@ -82,7 +82,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class Found:
     """One recording to score."""
 
     dataset: Any
@@ -91,6 +91,7 @@ class _Found:
 
     @property
     def file(self) -> Path:
+        """Its place."""
         return self.root / self.row.source
 
 
@@ -119,7 +120,7 @@ def judge(
         DataError: A place has no recordings.
         PluginError: The method's own code fails.
     """
-    found = [each for place in places for each in _recordings(own, place, registry=registry, labels=labels)]
+    found = [each for place in places for each in recordings_of(own, place, registry=registry, labels=labels)]
     judged = []
     with arithmetic(threads=threads):
         for number, each in enumerate(found):
@@ -153,7 +154,8 @@ def _source(own: OwnDetector, place: Path, *, labels: Source) -> Source:
     )
 
 
-def _recordings(own: OwnDetector, place: Path, *, registry: Registry, labels: Source) -> Iterator[_Found]:
+def recordings_of(own: OwnDetector, place: Path, *, registry: Registry, labels: Source) -> Iterator[Found]:
+    """Yield the recordings to score in a place, a recording or a folder; raises ``DataError`` if there are none."""
     if not place.exists():
         raise DataError(f"{place} does not exist; give a recording, or a folder of recordings")
     folder = place if place.is_dir() else place.parent
@@ -170,10 +172,10 @@ def _recordings(own: OwnDetector, place: Path, *, registry: Registry, labels: So
         raise DataError(
             f"{place} has no recordings to score; give a folder of recordings, or one with a folder test"
         )
-    yield from (_Found(dataset=dataset, root=root, row=row) for row in rows)
+    yield from (Found(dataset=dataset, root=root, row=row) for row in rows)
 
 
-def _judged(own: OwnDetector, found: _Found, *, machine: str | None) -> Judged:
+def _judged(own: OwnDetector, found: Found, *, machine: str | None) -> Judged:
     header = own.header
     name, label = "", found.row.label
     try:

@@ -50,6 +50,7 @@ class FlowDensity(Model):
     """
 
     segment_numbers = ("claim_nll",)
+    no_graph = "it takes the flow of each item's class in a loop over values"
     Config = DensityConfig
     centre: Tensor
     spread: Tensor

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
+from torch import nn
 
 from asdbench import State
 from asdbench_plugins.scorers.distances import Metric
 from asdbench_plugins.scorers.gaussian import RANDOM_STATE
+from asdbench_plugins.scorers.graphs import Distances, MeanOfLeast
 from asdbench_plugins.scorers.grouped import GroupedScorer, Vectors, unit_length
 
 
@@ -22,6 +24,8 @@ class KMeans(GroupedScorer, frozen=True, kw_only=True):
 
     A group has at most as many centres as distinct points (``centres_used`` in the state).
     """
+
+    no_graph: ClassVar[str] = ""
 
     centres: Annotated[int, Meta(ge=1, description="clusters per group")] = 16
     metric: Annotated[Metric, Meta(description="distance; cosine: points are scaled to length 1")] = "cosine"
@@ -47,6 +51,10 @@ class KMeans(GroupedScorer, frozen=True, kw_only=True):
         else:
             nearest = np.min([np.linalg.norm(ready - centre, axis=1) for centre in centres], axis=0)
         return nearest
+
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the distance to the nearest centre."""
+        return MeanOfLeast(Distances(state["centres"], metric=self.metric), k=1)
 
     def group_rules(self, state: State) -> list[str]:
         """Report when fewer centres were used."""

@@ -7,8 +7,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from torch import nn
 
 from asdbench import DataError, ItemContext, Outputs, Scorer, State
+from asdbench_plugins.scorers.graphs import Selected
 from asdbench_plugins.scorers.grouped import finite_output
 
 
@@ -16,6 +18,7 @@ class NegativeLogProbability(Scorer, frozen=True, kw_only=True):
     """The negative log-probability of the claimed class, as computed by the model."""
 
     learns: ClassVar[bool] = False
+    no_graph: ClassVar[str] = ""
 
     margin_at_test: Annotated[
         bool, Meta(description="keep ArcFace's margin on the claimed class, as in training")
@@ -44,11 +47,16 @@ class NegativeLogProbability(Scorer, frozen=True, kw_only=True):
         _check_claims(context)
         return _scalars(outputs, self.on)
 
+    def graph(self, state: State, *, claim: int) -> nn.Module:
+        """Return the output."""
+        return Selected(self.on)
+
 
 class ClaimLogOdds(Scorer, frozen=True, kw_only=True):
     """Log-odds against the claimed class, ``ln((1 - p) / p)``."""
 
     learns: ClassVar[bool] = False
+    no_graph: ClassVar[str] = ""
 
     on: Annotated[str, Meta(description="model output to read")] = "claim_log_odds"
 
@@ -70,11 +78,16 @@ class ClaimLogOdds(Scorer, frozen=True, kw_only=True):
         _check_claims(context)
         return _scalars(outputs, self.on)
 
+    def graph(self, state: State, *, claim: int) -> nn.Module:
+        """Return the output."""
+        return Selected(self.on)
+
 
 class ReconstructionError(Scorer, frozen=True, kw_only=True):
     """The error of a model that reconstructs or predicts its input."""
 
     learns: ClassVar[bool] = False
+    no_graph: ClassVar[str] = ""
 
     on: Annotated[str, Meta(description="model output to read")] = "reconstruction_error"
 
@@ -85,6 +98,10 @@ class ReconstructionError(Scorer, frozen=True, kw_only=True):
     def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return the output ``[n, segments]`` unchanged."""
         return _scalars(outputs, self.on)
+
+    def graph(self, state: State, *, claim: int) -> nn.Module:
+        """Return the output."""
+        return Selected(self.on)
 
 
 def _check_claims(context: ItemContext) -> None:

@@ -6,14 +6,16 @@ A point is normal if any view of the normal points explains it (arXiv:2606.19269
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from torch import nn
 
 from asdbench import ConfigError, State, unknown
 from asdbench_plugins.scorers.gaussian import Mahalanobis
+from asdbench_plugins.scorers.graphs import Least, Residual
 from asdbench_plugins.scorers.grouped import Domains, GroupedScorer, Vectors
 from asdbench_plugins.scorers.neighbours import NearestNeighbours
 
@@ -25,6 +27,8 @@ FLAT = 1e-9
 
 class PcaResidual(GroupedScorer, frozen=True, kw_only=True):
     """Distance of a point to the subspace of the first principal components around the mean."""
+
+    no_graph: ClassVar[str] = ""
 
     components: Annotated[int, Meta(ge=0, description="dimensions of the subspace; 0: the mean alone")] = 8
 
@@ -42,6 +46,10 @@ class PcaResidual(GroupedScorer, frozen=True, kw_only=True):
         residual: NDArray[np.float64] = np.linalg.norm(centred - inside, axis=1)
         return residual
 
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the distance."""
+        return Residual(state["mean"], state["components"])
+
     def group_rules(self, state: State) -> list[str]:
         """Report fewer components."""
         used = len(state["components"])
@@ -58,6 +66,8 @@ class MinFusion(GroupedScorer, frozen=True, kw_only=True):
     A training point is scored by what was learned from the other parts of the training points, so that it does not
     explain itself.
     """
+
+    no_graph: ClassVar[str] = ""
 
     backends: Annotated[
         str,
@@ -101,6 +111,14 @@ class MinFusion(GroupedScorer, frozen=True, kw_only=True):
         least: NDArray[np.float64] = np.min(scores, axis=0)
         return least
 
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the smallest standardised score."""
+        parts = {name: _of(state, name) for name, _ in self._chosen()}
+        return Least(
+            [backend.graph_group(parts[name]) for name, backend in self._chosen()],
+            scales=[_scale(part["own"]) for part in parts.values()],
+        )
+
     def group_rules(self, state: State) -> list[str]:
         """Report what small groups forced on the back ends."""
         rules = [rule for name, backend in self._chosen() for rule in backend.group_rules(_of(state, name))]
@@ -133,11 +151,16 @@ def standardised(scores: NDArray[np.float64], *, own: NDArray[np.float64]) -> ND
 
     Without ``own`` scores they stay as they are.
     """
-    if not len(own):
-        return scores
-    spread = float(own.std())
-    scaled: NDArray[np.float64] = (scores - own.mean()) / (spread if spread > FLAT else 1.0)
+    mean, spread = _scale(own)
+    scaled: NDArray[np.float64] = (scores - mean) / spread
     return scaled
+
+
+def _scale(own: NDArray[np.float64]) -> tuple[float, float]:
+    if not len(own):
+        return 0.0, 1.0
+    spread = float(own.std())
+    return float(own.mean()), spread if spread > FLAT else 1.0
 
 
 def _of(state: State, name: str) -> State:

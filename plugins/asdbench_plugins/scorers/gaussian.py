@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
 from msgspec import Meta
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from sklearn import mixture
 from sklearn.exceptions import ConvergenceWarning
+from torch import nn
 
 from asdbench import DataError, State
+from asdbench_plugins.scorers.graphs import MixtureSurprise, Whitened, WhitenedLength
 from asdbench_plugins.scorers.grouped import GroupedScorer, Vectors
 
 Fitted = TypeVar("Fitted")
@@ -29,6 +31,8 @@ RANDOM_STATE = 0
 
 class GaussianMixture(GroupedScorer, frozen=True, kw_only=True):
     """Negative log-likelihood under a mixture of Gaussians, in nats."""
+
+    no_graph: ClassVar[str] = ""
 
     normalize: Annotated[bool, Meta(description="scale vectors to length 1 first")] = True
     components: Annotated[int, Meta(ge=1, description="Gaussians per group")] = 1
@@ -67,6 +71,13 @@ class GaussianMixture(GroupedScorer, frozen=True, kw_only=True):
         likelihood: NDArray[np.float64] = logsumexp(each + np.log(state["weights"]), axis=1)
         return -likelihood
 
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the negative log-likelihood."""
+        gaussians = zip(state["means"], state["precisions_cholesky"], strict=True)
+        return MixtureSurprise(
+            [Whitened(mean, cholesky) for mean, cholesky in gaussians], weights=state["weights"].tolist()
+        )
+
     def _fitted(self, points: Vectors, *, used: int, reg: float) -> mixture.GaussianMixture:
         fitted = mixture.GaussianMixture(
             used,
@@ -82,6 +93,8 @@ class GaussianMixture(GroupedScorer, frozen=True, kw_only=True):
 
 class Mahalanobis(GroupedScorer, frozen=True, kw_only=True):
     """Mahalanobis distance from the mean; the covariance is the maximum-likelihood one with ``reg`` added."""
+
+    no_graph: ClassVar[str] = ""
 
     reg: Annotated[float, Meta(gt=0, description="added to the variances")] = 1e-3
 
@@ -104,6 +117,10 @@ class Mahalanobis(GroupedScorer, frozen=True, kw_only=True):
             (points - state["mean"]) @ state["precision_cholesky"], axis=1
         )
         return distances
+
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the distance."""
+        return WhitenedLength(Whitened(state["mean"], state["precision_cholesky"]))
 
 
 def _least_reg(fit: Callable[[float], Fitted], reg: float) -> tuple[Fitted, float]:

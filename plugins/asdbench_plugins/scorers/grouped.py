@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from torch import nn
 
 from asdbench import ConfigError, DataError, ItemContext, Outputs, Scorer, State, unknown
+from asdbench_plugins.scorers.graphs import Grouped
 
 Vectors = NDArray[np.float64]
 """``[points, dims]``."""
@@ -61,6 +63,13 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
         """Return a score for each of ``points`` ``[points, dims]``; higher = more anomalous."""
         raise NotImplementedError(f"{type(self).__name__} must define score_group")
 
+    def graph_group(self, state: State) -> nn.Module:
+        """Return ``score_group`` as a torch module, from points ``[points, dims]`` in float64 to scores ``[points]``.
+
+        A subclass that defines it sets ``no_graph`` to an empty text.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define graph_group")
+
     def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn from the outputs of normal items and their context.
 
@@ -94,6 +103,20 @@ class GroupedScorer(Scorer, frozen=True, kw_only=True):
             found = self.score_group(_group_state(state, name), _points(chosen))
             scores[rows, part] = found.reshape(chosen.shape[:2])
         return scores
+
+    def graph(self, state: State, *, claim: int) -> nn.Module:
+        """Return the scores of items of one class.
+
+        Raises:
+            ConfigError: ``graph_group`` has none.
+            DataError: The class has no training items.
+        """
+        name = "pool" if self.per == "pool" else str(claim)
+        parts = [each for each in _names(state) if _class_of(each) == name] if self.per_segment else []
+        # By number, not by name: segment 10 follows segment 9.
+        names = sorted(parts, key=lambda each: int(each.partition(".")[2])) or [name]
+        groups = [self.graph_group(_group_state(state, each)) for each in names]
+        return Grouped(groups, on=self.on, normalize=self.normalize, per_segment=self.per_segment)
 
     def rules(self, state: State) -> list[str]:
         """Return the adjustments for small classes, each once with the number of classes it affected."""

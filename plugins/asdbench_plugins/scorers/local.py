@@ -50,6 +50,17 @@ def corrected(found: NDArray[np.float64], state: State, *, kind: Correction) -> 
     return differences
 
 
+def affine(state: State, *, kind: Correction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a factor and an offset for each reference: ``corrected`` is the factor times a distance minus the offset.
+
+    For ``log_varmin`` it is the logarithm of the distance.
+    """
+    scale, ones = state["scale"], np.ones(len(state["scale"]))
+    if kind == "density":
+        return ones / scale, np.zeros(len(scale))
+    return ones, state["alpha"] * (_log(scale) if kind == "log_varmin" else scale)
+
+
 def _slope(own: NDArray[np.float64], of_nearest: NDArray[np.float64]) -> float:
     variance = float(of_nearest.var())
     if variance <= FLAT:

@@ -5,17 +5,19 @@ Small groups: with fewer than ``k`` points, all are used; ``neighbours_used`` in
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from torch import nn
 
-from asdbench import State
+from asdbench import ConfigError, State
 from asdbench_plugins.scorers.distances import Distance, Metric, Vectors, distances, nearest
 from asdbench_plugins.scorers.domains import TARGET, learn_scales, mixed, oversample, rescaled_distances
+from asdbench_plugins.scorers.graphs import Distances, MeanOfLeast, OutlierFactor
 from asdbench_plugins.scorers.grouped import Domains, GroupedScorer
-from asdbench_plugins.scorers.local import Correction, corrected, learn_correction
+from asdbench_plugins.scorers.local import Correction, affine, corrected, learn_correction
 
 DENSITY_FLOOR = 1e-10
 """Added to mean reachabilities, as in scikit-learn, so that coinciding points have a finite density."""
@@ -31,6 +33,8 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
     point's mean distance to its own nearest points, and the score is the mean of the ``k`` smallest
     (``asdbench_plugins.scorers.local``).
     """
+
+    no_graph: ClassVar[str] = ""
 
     k: Annotated[int, Meta(ge=1, description="number of neighbours")] = 1
     metric: Annotated[Distance, Meta(description="distance; scaled_cosine: half of 1 - cos")] = "cosine"
@@ -97,6 +101,24 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
         mean: NDArray[np.float64] = found.mean(axis=1)
         return mean
 
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the mean of the smallest distances.
+
+        Raises:
+            ConfigError: The points are of two domains.
+        """
+        if "domain" in state:
+            raise ConfigError(
+                "knn of two domains (rescale=domain, domains=separate) is computed in numpy alone"
+            )
+        near = Distances(state["points"], metric=self.metric)
+        k = min(self.k, len(state["points"]))
+        kind = self._correction()
+        if not kind:
+            return MeanOfLeast(near, k=k)
+        factor, offset = affine(state, kind=kind)
+        return MeanOfLeast(near, k=k, factor=factor, offset=offset, log=kind == "log_varmin")
+
     def group_rules(self, state: State) -> list[str]:
         """Report fewer neighbours, and options that had no effect."""
         used, rules = int(state["neighbours_used"][0]), []
@@ -141,6 +163,8 @@ class LocalOutlierFactor(GroupedScorer, frozen=True, kw_only=True):
     (``neighbours_used`` is 0), so the score is the distance to it.
     """
 
+    no_graph: ClassVar[str] = ""
+
     k: Annotated[int, Meta(ge=1, description="number of neighbours")] = 20
     metric: Annotated[Metric, Meta(description="distance")] = "euclidean"
 
@@ -164,6 +188,15 @@ class LocalOutlierFactor(GroupedScorer, frozen=True, kw_only=True):
         # LOF (definition 7): mean density of the neighbours over the density of the point.
         factor: NDArray[np.float64] = state["density"][neighbours].mean(axis=1) / density
         return factor
+
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the local outlier factor."""
+        near, used = Distances(state["points"], metric=self.metric), int(state["neighbours_used"][0])
+        if not used:
+            return MeanOfLeast(near, k=1)
+        return OutlierFactor(
+            near, k=used, reach=state["reach"], density=state["density"], floor=DENSITY_FLOOR
+        )
 
     def group_rules(self, state: State) -> list[str]:
         """Report fewer neighbours."""
