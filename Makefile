@@ -1,4 +1,4 @@
-.PHONY: check format lint types test bench figures-of-readmes mutants boards board-records
+.PHONY: check format lint types test docs bench figures-of-readmes mutants boards board-records
 
 check: lint types test
 
@@ -15,6 +15,10 @@ types:
 
 test:
 	pytest
+
+# The documentation site, in build/site. A broken link or anchor is an error, as in CI.
+docs:
+	mkdocs build --strict
 
 bench:
 	pytest benchmarks
