@@ -7,6 +7,7 @@ from asdbench.blocks.claims import claim_nll, of_claim
 from asdbench.blocks.frugal import FrugalSequential
 from asdbench.blocks.halving import halving_convolutions
 from asdbench.blocks.pinned import pinned_file
+from asdbench.blocks.torchscript import is_torchscript
 
 __all__ = [
     "AdaCos",
@@ -15,6 +16,7 @@ __all__ = [
     "SubclusterAdaCos",
     "claim_nll",
     "halving_convolutions",
+    "is_torchscript",
     "of_claim",
     "pinned_file",
     "rounded_channels",

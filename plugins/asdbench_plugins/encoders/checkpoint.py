@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from asdbench import ConfigError
+from asdbench.blocks import is_torchscript
 from asdbench_plugins.encoders.beats import Beats, BeatsShape
 
 HINT = "give the path of a published BEATs checkpoint, for example weights=BEATs_iter3.pt"
@@ -23,6 +24,7 @@ TABLE = "relative_attention_bias.weight"
 ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"
 DAMAGE = (
     pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    AssertionError, OverflowError, MemoryError, struct.error,
 )  # fmt: skip
 """What reading a damaged file may raise: the unpickler follows whatever instructions the bytes happen to be."""
 CODE = re.compile(r"unsupported (global|class)|unrecognized function|can only build", re.IGNORECASE)
@@ -95,7 +97,7 @@ def _check_kind(path: Path) -> None:
     if not start.startswith((ZIP, PICKLE)):
         found = f"starts with {start!r}" if start else "is empty"
         raise ConfigError(f"weights={path} {found}, so it is not a file of torch.save; {HINT}")
-    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+    if is_torchscript(path):
         raise ConfigError(
             f"weights={path} is a TorchScript archive, which encoder_knn[encoder=...] reads; for BEATs, {HINT}"
         )
@@ -143,6 +145,10 @@ def _check(tensors: Mapping[str, Any], ours: Mapping[str, Tensor], *, path: Path
             raise ConfigError(
                 f"weights={path}: {name} is {found}, its cfg describes {list(ours[name].shape)}: the file is of another "
                 f"size than it says; {HINT}"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise ConfigError(
+                f"weights={path}: {name} has values that are not finite (NaN or infinite); {HINT}"
             )
     tables = [name for name in sorted(tensors) if name.endswith(TABLE)]
     other = [name for name in tables if not torch.equal(tensors[name], tensors[tables[0]])]
