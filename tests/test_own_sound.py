@@ -138,6 +138,14 @@ def test_a_long_recording_is_cut_into_clips_and_decoded_once(
     )
 
 
+def test_clips_as_long_as_the_recordings_are_not_longer(tmp_path: Path) -> None:
+    for number in range(2):  # 0.2 as a float is slightly more than 1,600 samples at 8 kHz
+        record(tmp_path / "saw" / f"{number}.wav", seconds=0.2)
+    folder = Folder(path=str(tmp_path / "saw"), clip_s=0.2)
+    assert [row.length for row in folder.index(tmp_path)] == [1600, 1600]
+    assert not any("shorter than clip_s" in note for note in folder.located(tmp_path)[0].card.notes)
+
+
 def test_clips_longer_than_every_training_recording_are_refused(tmp_path: Path) -> None:
     record(tmp_path / "saw" / "1.wav", seconds=0.05)
     with pytest.raises(DataError, match=r"clip_s=2 is longer than every training .* has 0\.05 s"):

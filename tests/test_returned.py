@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from asdbench import DataError, PluginError, Stage, Trainer
-from asdbench.detector.items import Columns
+from asdbench import PluginError, Stage, Trainer
+from asdbench.detector.items import Columns, UnknownColumn
 from asdbench.detector.returned import (
+    Breach,
     checked_features,
     checked_outputs,
     checked_scores,
@@ -36,7 +37,7 @@ PART = Part(name="hum", path="hum.parts:Hum", options={}, source="")
     ],
 )  # fmt: skip
 def test_outputs_are_tensors_of_the_items_by_name(found: Any, message: str) -> None:
-    with pytest.raises(PluginError, match=message):
+    with pytest.raises(Breach, match=message):
         checked_outputs(found, model=PART, items=2)
     sound = {"embedding": torch.zeros(2, 1, 8), "count": torch.ones(2, 1, dtype=torch.int64)}
     assert checked_outputs(sound, model=PART, items=2) is sound
@@ -96,7 +97,7 @@ def test_scores_are_an_array_of_numbers(scores: Any, got: str) -> None:
 
 def test_an_unknown_column_is_named_with_those_that_are_known() -> None:
     columns = Columns({"machine": np.array(["fan"]), "section": np.array(["00"])})
-    with pytest.raises(DataError, match=r"^unknown column 'label' \(known: machine, section\)$"):
+    with pytest.raises(UnknownColumn, match=r"^unknown column 'label' \(known: machine, section\)$"):
         columns["label"]
     with pytest.raises(KeyError):
         columns["label"]

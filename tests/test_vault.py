@@ -78,10 +78,22 @@ def test_a_pack_without_its_vault_is_rebuilt_with_it(
     with caplog.at_level(logging.WARNING):
         again = ready(root, tmp_path / "cache")
     assert (
-        "numbers: the labels that belong to its pack are missing or damaged; rebuilding both" in caplog.text
+        "numbers: its pack, or the labels that belong to it, are missing or damaged; rebuilding both"
+        in caplog.text
     )
     check_labels(again)
     assert list(again.vault.parent.iterdir()) == [again.vault]
+
+
+@pytest.mark.parametrize("name", ["pack.json", "array-0.bin"])
+def test_a_damaged_pack_is_rebuilt(
+    name: str, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = ready(root, tmp_path / "cache")
+    (prepared.pack / name).write_bytes(b'{"\xff"')
+    with caplog.at_level(logging.WARNING):
+        check_labels(ready(root, tmp_path / "cache"))
+    assert "rebuilding both" in caplog.text
 
 
 def test_a_damaged_vault_is_rebuilt(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

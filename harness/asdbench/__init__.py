@@ -64,8 +64,10 @@ if TYPE_CHECKING:
         out_option,
         run_option,
     )
+    from asdbench.core.documents import from_json
     from asdbench.core.files import new_folder, write_bytes, write_json
     from asdbench.core.seeding import seed_for
+    from asdbench.data.arrays import read_array
     from asdbench.data.audio import read_wave, wave_info
     from asdbench.data.completeness import completeness
     from asdbench.data.folds import by_part, leave_one_out
@@ -121,6 +123,7 @@ _LATER = {
     "labelled_rows": "asdbench.data.prepare",
     "results_on": "asdbench.results.graded",
     "read_record": "asdbench.results.record",
+    "read_array": "asdbench.data.arrays",
     "read_folder": "asdbench.results.record",
     "Confusion": "asdbench.results.schema",
     "Cost": "asdbench.results.schema",
@@ -155,6 +158,7 @@ _LATER = {
     "data_root": "asdbench.cli.settings",
     "draw_one": "asdbench.results.plots",
     "find_run": "asdbench.results.record",
+    "from_json": "asdbench.core.documents",
     "grade_together": "asdbench.results.pairing",
     "json_option": "asdbench.cli.settings",
     "leave_one_out": "asdbench.data.folds",
@@ -258,6 +262,7 @@ __all__ = [
     "draw_one",
     "fetch_command",
     "find_run",
+    "from_json",
     "grade_together",
     "hookimpl",
     "json_option",
@@ -269,6 +274,7 @@ __all__ = [
     "new_folder",
     "out_option",
     "print_json",
+    "read_array",
     "read_folder",
     "read_method",
     "read_record",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench import DataError
+from asdbench import DataError, read_array
 
 Algorithm = Literal["tvl1", "farneback"]
 Picture = NDArray[np.float32]
@@ -65,7 +65,7 @@ def read_flow(path: Path) -> Picture:
     Raises:
         DataError: The file is damaged, or is not a flow.
     """
-    flow = _array(path) if path.suffix.lower() == ".npy" else _flow_image(path)
+    flow = read_array(path) if path.suffix.lower() == ".npy" else _flow_image(path)
     # If both ends could be channels, the last axis counts, as documented.
     if flow.ndim == 3 and flow.shape[0] in (2, 3) and flow.shape[2] not in (2, 3):
         flow = np.moveaxis(flow, 0, -1)
@@ -194,16 +194,6 @@ def _check_sides(path: Path, picture: NDArray[Any]) -> None:
     height, width = picture.shape[:2]
     if min(height, width) < LEAST_SIDE:
         raise DataError(f"{path} has {height} x {width} pixels; each side needs at least {LEAST_SIDE}")
-
-
-def _array(path: Path) -> NDArray[Any]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as an array: {error}") from error
-    if not isinstance(loaded, np.ndarray):
-        raise DataError(f"{path} holds several arrays (.npz); a flow should be one array")
-    return loaded
 
 
 def _decoded(opencv: Any, path: Path, *, flags: int) -> NDArray[Any]:

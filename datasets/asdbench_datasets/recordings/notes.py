@@ -57,9 +57,9 @@ def check_clip(files: Survey, *, seconds: float) -> None:
     Raises:
         DataError: None is.
     """
-    lengths = [header.seconds for header in files.of("train")]
-    if lengths and max(lengths) < seconds:
-        clip, longest = told_apart(Fraction(seconds), max(lengths))
+    training = files.of("train")
+    if training and all(header.is_shorter(seconds) for header in training):
+        clip, longest = told_apart(Fraction(seconds), max(header.seconds for header in training))
         raise DataError(f"clip_s={clip} is longer than every training recording: the longest has {longest} s")
 
 
@@ -157,7 +157,7 @@ def _of_lengths(files: Survey) -> Iterator[str]:
 
 def _of_clips(files: Survey, seconds: float) -> Iterator[str]:
     for part, fate in (("train", "left out"), ("test", "repeated from the beginning")):
-        if short := [header for header in files.of(part) if header.seconds < seconds]:
+        if short := [header for header in files.of(part) if header.is_shorter(seconds)]:
             yield (
                 f"{len(short)} {part} recordings are shorter than clip_s={seconds:g} and are {fate} "
                 f"(first: {_first(short)})"

@@ -30,6 +30,11 @@ class Header:
         """Exact length."""
         return Fraction(self.samples, self.rate)
 
+    def is_shorter(self, seconds: float) -> bool:
+        """Return whether it is shorter than a clip."""
+        # In samples, as clips are cut: 0.2 as a float is slightly more than the 1,600 samples of 0.2 s at 8 kHz.
+        return self.samples < round(seconds * self.rate)
+
     def samples_at(self, rate: int) -> int:
         """Return the length in samples after resampling to ``rate`` Hz."""
         return math.ceil(self.seconds * rate)

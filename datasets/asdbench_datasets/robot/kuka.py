@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from asdbench import Card, Count, DataError, Fold, Row
+from asdbench import Card, Count, DataError, Fold, Row, read_array
 from asdbench_datasets.located import at_place
 from asdbench_datasets.robot.windows import (
     Recording,
@@ -226,14 +227,12 @@ def column_names(folder: Path) -> list[str] | None:
     if not file.exists():
         return None
     try:
-        names = np.load(file, allow_pickle=False)
-    except ValueError as error:
-        if "pickle" not in str(error).lower():
-            raise DataError(f"{file} cannot be read: {error}") from error
+        names = read_array(file)
+    except DataError as error:
+        if "Python objects" not in str(error):  # in numpy's words
+            raise
         _warn_of_pickle(file)
         return None
-    except (OSError, EOFError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
     if names.ndim != 1 or len(names) not in (FEATURES, FEATURES + 1):
         raise DataError(
             f"{file} should hold {FEATURES + 1} names, found an array of shape {list(names.shape)}"
@@ -285,7 +284,15 @@ def _stored(path: Path) -> NDArray[Any]:
         raise DataError(
             f"{path} is missing; the recordings are not public, so obtain them from their owner and put them there"
         ) from error
-    except (OSError, ValueError, EOFError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        OverflowError,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:
         raise DataError(f"{path} cannot be read as an array without pickle: {error}") from error
     if not isinstance(stored, np.ndarray):
         raise DataError(f"{path} holds several arrays, as an npz file does; a recording should be one array")

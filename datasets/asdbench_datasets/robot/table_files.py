@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench import ConfigError, DataError, unknown
+from asdbench import ConfigError, DataError, read_array, unknown
 from asdbench_datasets.robot.windows import Recording, unbroken
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _frame(file: Path, separator: str) -> pd.DataFrame:
             # Parquet keeps names that are numbers; options name columns by text.
             return pd.read_parquet(file).rename(columns=str)
         if file.suffix.lower() == ".npy":
-            return _array_frame(np.load(file, allow_pickle=False), file)
+            return _array_frame(read_array(file), file)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     raise DataError(f"{file} is not a supported kind of table ({', '.join(SUFFIXES)})")
@@ -232,10 +232,6 @@ def _is_written_number(name: str) -> bool:
 def _array_frame(array: NDArray[Any], file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    if not isinstance(array, np.ndarray):
-        raise DataError(
-            f"{file} holds several arrays, as an npz file does; save one array of [rows, columns]"
-        )
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise DataError(
             f"{file} should hold numbers [rows, columns], found {array.dtype} {list(array.shape)}"

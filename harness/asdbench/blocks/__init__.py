@@ -10,6 +10,7 @@ from asdbench.blocks.halving import halving_convolutions
 from asdbench.blocks.mixup import Mixup
 from asdbench.blocks.pinned import pinned_file
 from asdbench.blocks.scadacos import SoftSubclusterAdaCos, soft_cross_entropy
+from asdbench.blocks.torchscript import is_torchscript
 
 __all__ = [
     "AdaCos",
@@ -21,6 +22,7 @@ __all__ = [
     "attribute_classes",
     "claim_nll",
     "halving_convolutions",
+    "is_torchscript",
     "of_claim",
     "pinned_file",
     "rounded_channels",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from asdbench.core.documents import from_json
 from asdbench.core.files import mark_used, write_bytes
 from asdbench.errors import RunError
 
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 def recall(file: Path, kind: type[T]) -> T | None:
     """Return what ``remember`` wrote; None, with a warning, if it is damaged, and None if there is no such file."""
     try:
-        known = msgspec.json.decode(file.read_bytes(), type=kind)
+        known = from_json(file.read_bytes(), kind)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

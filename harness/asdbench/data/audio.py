@@ -18,6 +18,11 @@ from asdbench.errors import DataError
 
 LOWEST_RATE_HZ = 100
 HIGHEST_RATE_HZ = 1_000_000
+LARGEST = 1 << 31
+"""Values of a recording, samples times channels, that are read: 37 hours of mono at 16 kHz."""
+_SURELY_FITS = 1 << 24
+_DENSEST = 8192
+"""Values that a byte may stand for beyond ``_SURELY_FITS``; silence in 8 channels takes flac a byte for 994 of them."""
 _UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream into a pipe and cannot go back to the header
 
 
@@ -47,8 +52,8 @@ def read_wave(
         kept, otherwise float32 in [-1, 1] (resampling may overshoot slightly).
 
     Raises:
-        DataError: The file is missing, damaged, truncated, empty or not finite, has an absurd or refused rate, or
-            has no such channel; the message names it.
+        DataError: The file is missing, damaged, truncated, empty, not finite or longer than ``LARGEST``, has an absurd
+            or refused rate, or has no such channel; the message names it.
     """
     _check_whole(path)
     samples, rate = _decode(path, channel)
@@ -63,12 +68,13 @@ def wave_info(path: Path) -> WaveInfo:
     """Return samples per channel, sample rate in Hz and number of channels from the header of a recording.
 
     Raises:
-        DataError: The file is missing, is not a recording, is truncated or empty, or has an absurd rate.
+        DataError: The file is missing, is not a recording, is truncated or empty, or has an absurd rate or length.
     """
     _check_whole(path)
     with _opened(path) as file:
         if file.frames == 0:
             raise DataError(f"{path} holds no samples")
+        _check_length(path, file)
         return WaveInfo(file.frames, _checked_rate(path, file), file.channels)
 
 
@@ -79,6 +85,7 @@ def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], in
             raise DataError(
                 f"{path} has no channel {channel}: its channels are numbered from 0 to {file.channels - 1}"
             )
+        _check_length(path, file)
         # 24-bit and float samples do not fit int16; float32 holds both exactly.
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
         announced = file.frames
@@ -86,6 +93,10 @@ def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], in
             stored = file.read(dtype=dtype, always_2d=True)  # [samples, channels]
         except soundfile.LibsndfileError as error:
             raise DataError(f"{path} is damaged: {_reason(error)}") from error
+        except MemoryError as error:
+            raise DataError(
+                f"{path} has {announced:,} samples in {file.channels} channels, which do not fit the memory"
+            ) from error
     samples = stored.T if channel == "all" else stored[:, channel]
     _check_samples(path, samples, announced=announced)
     return np.ascontiguousarray(samples), rate
@@ -94,11 +105,11 @@ def _decode(path: Path, channel: int | Literal["all"]) -> tuple[NDArray[Any], in
 def _opened(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a name that ends in .raw
         raise DataError(f"{path} cannot be read as a recording: {_reason(error)}") from error
 
 
-def _reason(error: soundfile.LibsndfileError | OSError) -> str:
+def _reason(error: soundfile.LibsndfileError | OSError | TypeError) -> str:
     """Return what libsndfile reports, without its prefix and the full stop, to stand within a sentence."""
     return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
@@ -111,6 +122,20 @@ def _checked_rate(path: Path, file: soundfile.SoundFile) -> int:
             f"{HIGHEST_RATE_HZ} Hz: it is damaged"
         )
     return rate
+
+
+def _check_length(path: Path, file: soundfile.SoundFile) -> None:
+    """Check the length in the header, since memory for all samples is taken before the first is read."""
+    values, size = file.frames * file.channels, path.stat().st_size
+    if values > max(_SURELY_FITS, _DENSEST * size):
+        raise DataError(
+            f"the header of {path} announces {file.frames:,} samples in {file.channels} channels, but the file has only "
+            f"{size:,} bytes: it is damaged"
+        )
+    if values > LARGEST:
+        raise DataError(
+            f"{path} has {file.frames:,} samples in {file.channels} channels; at most {LARGEST:,} values are read: split it"
+        )
 
 
 def _check_samples(path: Path, samples: NDArray[Any], *, announced: int) -> None:

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from asdbench.core.config import Config
+from asdbench.core.documents import from_json
 from asdbench.core.files import PART, is_held, locked_if_free, write_error
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.origin import GENERATED, ORIGIN, Origin
@@ -289,7 +290,7 @@ def _identity(pack: Path) -> tuple[str, str]:
 
 def _origin(file: Path) -> Origin | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Origin)
+        return from_json(file.read_bytes(), Origin)
     except (OSError, msgspec.MsgspecError):  # of an earlier version
         return None
 

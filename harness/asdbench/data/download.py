@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import lzma
 import re
 import shutil
 import stat
-import tempfile
+import struct
 import time
 import zipfile
 import zlib
@@ -24,7 +25,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import requests
 
-from asdbench.core.files import locked, write_bytes
+from asdbench.core.documents import from_json
+from asdbench.core.files import is_abandoned, locked, temporary_name, write_bytes
 from asdbench.data.checksums import announcer_of, keep, refuse_unknown, with_kept
 from asdbench.data.dataset import Card, Remote
 from asdbench.data.hashing import digest_of
@@ -32,10 +34,17 @@ from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 
 MAX_UNPACKED_BYTES = 64 * 2**30
+SURELY_FITS_BYTES = 2**30
+DENSEST = 200
+"""Bytes that a byte of an archive may unpack to beyond ``SURELY_FITS_BYTES``; recordings reach 10, and zeros 1,032."""
 MAX_MEMBERS = 1_000_000
 _BLOCK = 1 << 16  # small, because a broken connection loses the block in transfer
 _LONGEST_PAUSE_S = 60.0
 _NOT_NOW = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may pass: timeouts, limits, overload
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, OverflowError, NotImplementedError,
+)  # fmt: skip
+"""What reading a damaged archive raises: a name that is not UTF-8 is a ``ValueError``, for example."""
 _Members = Mapping[PurePosixPath, zipfile.ZipInfo]
 _log = logging.getLogger(__name__)
 
@@ -135,7 +144,8 @@ def extract(
     Args:
         archive: The zip file.
         target: Gets the files; files under other names stay.
-        max_bytes: Limit for all files together.
+        max_bytes: Limit for all files together; above ``SURELY_FITS_BYTES`` the archive may also be no more than
+            ``DENSEST`` times smaller.
         max_members: Limit for the number of files and folders.
         md5: MD5 of the archive if the caller knows it; None: it is computed.
 
@@ -148,10 +158,11 @@ def extract(
     _make_folder(target)
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = _checked_members(opened, max_bytes=max_bytes, max_members=max_members)
+            limit = min(max_bytes, max(SURELY_FITS_BYTES, DENSEST * archive.stat().st_size))
+            members = _checked_members(opened, max_bytes=limit, max_members=max_members)
             _require_space(target, sum(info.file_size for info in members.values()), file=archive.name)
             _unpack(opened, members, target=target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise DataError(f"{archive} is damaged: {error}; delete it and fetch it again") from error
     except OSError as error:
         raise DataError(f"cannot unpack {archive} to {target}: {error.strerror or error}") from error
@@ -393,7 +404,7 @@ def _is_unpacked(target: Path, archive: str, *, md5: str | None) -> bool:
     if not marker.exists():
         return False
     try:
-        done = msgspec.json.decode(marker.read_bytes(), type=_Unpacked)
+        done = from_json(marker.read_bytes(), _Unpacked)
     except msgspec.DecodeError as error:
         _log.warning("%s is damaged (%s); the archive is unpacked again", marker, error)
         return False
@@ -445,9 +456,14 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
 
 
 def _unpack(opened: zipfile.ZipFile, members: _Members, *, target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target, prefix=".extract-") as folder:
+    for rest in target.glob(".extract*"):
+        if is_abandoned(rest):  # by a killed command; a finished one leaves nothing
+            shutil.rmtree(rest)
+    folder = temporary_name(target / "extract")
+    folder.mkdir()
+    try:
         for path, info in members.items():
-            place = Path(folder, path)
+            place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
             # zipfile stops at the announced size and checks the CRC, so the sum of sizes checked before is a bound.
             with opened.open(info) as source, place.open("wb") as out:
@@ -455,13 +471,15 @@ def _unpack(opened: zipfile.ZipFile, members: _Members, *, target: Path) -> None
         for path in members:  # only now, since every member passed its check
             place = target / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, path).replace(place)
+            (folder / path).replace(place)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _licences(store: Path) -> dict[str, str]:
     if not store.exists():
         return {}
     try:
-        return msgspec.json.decode(store.read_bytes(), type=dict[str, str])
+        return from_json(store.read_bytes(), dict[str, str])
     except msgspec.DecodeError as error:
         raise DataError(f"{store} is damaged ({error}); delete it and accept the licences again") from error

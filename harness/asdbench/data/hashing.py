@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from asdbench.core.documents import from_json
 from asdbench.core.files import mark_used, write_bytes
 from asdbench.errors import DataError
 from asdbench.messages.progress import OnProgress, Progress, ignore_progress
@@ -93,7 +94,7 @@ def _load(store: Path) -> dict[str, _Known]:
         return {}
     mark_used(store)
     try:
-        return msgspec.json.decode(store.read_bytes(), type=dict[str, _Known])
+        return from_json(store.read_bytes(), dict[str, _Known])
     except msgspec.DecodeError as error:
         _log.warning("%s is damaged (%s); all files are hashed again", store, error)
         return {}

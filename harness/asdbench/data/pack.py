@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from asdbench.core.arrays import array_in
+from asdbench.core.documents import from_json
 from asdbench.data.dataset import Row
 from asdbench.errors import DamagedFiles, DataError
 from asdbench.messages.progress import OnProgress, Progress
@@ -58,25 +61,68 @@ def pack_card(folder: Path) -> PackCard:
 
     Raises:
         OSError: There is no pack.
-        msgspec.MsgspecError: The card is damaged, or of another version.
+        msgspec.DecodeError: The card is damaged, or of another version.
     """
-    return msgspec.json.decode((folder / "pack.json").read_bytes(), type=PackCard)
+    return from_json((folder / "pack.json").read_bytes(), PackCard)
+
+
+def checked_card(folder: Path) -> PackCard:
+    """Return the card of a pack whose files are there, with the sizes that the card gives them.
+
+    Raises:
+        DataError: The card, or a file, is missing or damaged.
+    """
+    with _blamed_on(folder):
+        card = pack_card(folder)
+        for array in card.arrays:
+            size = math.prod(array.shape) * np.dtype(array.dtype).itemsize
+            if Path(array.file).name != array.file or (folder / array.file).stat().st_size != size:
+                raise ValueError(f"{array.file} is not a file of {size} bytes")
+        return card
+
+
+@contextlib.contextmanager
+def _blamed_on(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    # numpy reads the name of a type like a line of Python.
+    except (OSError, ValueError, TypeError, SyntaxError, msgspec.DecodeError) as error:
+        raise DataError(
+            f"the pack {folder} is damaged: {error}; delete the folder, and the next run decodes the data again"
+        ) from error
 
 
 class Pack:
-    """An open pack; cheap to open, shares the page cache with every other process that has it open."""
+    """An open pack; cheap to open, shares the page cache with every other process that has it open.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.card = pack_card(folder)
-        self.items: NDArray[np.int64] = np.load(folder / "items.npy")
-        self._maps = [_mapped(folder / array.file) for array in self.card.arrays]
-        # Plain arrays are sliced faster than memory maps.
-        self.arrays: list[NDArray[Any]] = [
-            np.frombuffer(mapped, dtype=array.dtype).reshape(array.shape)
-            for mapped, array in zip(self._maps, self.card.arrays, strict=True)
-        ]
+        self.card = checked_card(folder)
+        with _blamed_on(folder):
+            self._maps = [_mapped(folder / array.file) for array in self.card.arrays]
+            # Plain arrays are sliced faster than memory maps.
+            self.arrays: list[NDArray[Any]] = [
+                np.frombuffer(mapped, dtype=array.dtype).reshape(array.shape)
+                for mapped, array in zip(self._maps, self.card.arrays, strict=True)
+            ]
+            self.items = self._items()
         self._viewed = 0
+
+    def _items(self) -> NDArray[np.int64]:
+        found = array_in(self.folder / "items.npy")
+        if found.shape != (self.card.items, 3) or found.dtype != np.int64:
+            raise ValueError(f"items.npy holds {found.dtype} {list(found.shape)}")
+        lengths = np.array([len(array) for array in self.arrays])
+        array, start, length = found.T
+        if len(found) and (
+            found.min() < 0 or array.max() >= len(lengths) or (start > lengths[array] - length).any()
+        ):
+            raise ValueError("items.npy names items outside of the arrays")
+        return found
 
     def shape_of(self, item: int) -> tuple[int, ...]:
         """Return the shape of one item."""

@@ -25,7 +25,7 @@ from asdbench.data.dataset import Card, Dataset, ExaminedDataset, GeneratedDatas
 from asdbench.data.declared import check_card, check_rows
 from asdbench.data.hashing import content_hashes
 from asdbench.data.origin import GENERATED, ORIGIN, origin_of
-from asdbench.data.pack import VERSION, build_pack, digest_of, pack_card
+from asdbench.data.pack import VERSION, build_pack, checked_card, digest_of, pack_card
 from asdbench.data.prepared import LabelledRows, Prepared
 from asdbench.data.vault import (
     RESERVED,
@@ -89,11 +89,11 @@ def prepare(
         return cache / "vaults" / hashlib.sha256(f"{key} {manifest} {digest}".encode()).hexdigest()[:32]
 
     with locked(pack.with_name(pack.name + ".lock")):
-        if pack.exists() and not _is_whole(vault := vault_of(digest := pack_card(pack).ids), digest):
+        if pack.exists() and not _is_whole(pack, vault_of=vault_of):
             logger.warning(
-                "%s: the labels that belong to its pack are missing or damaged; rebuilding both", card.name
+                "%s: its pack, or the labels that belong to it, are missing or damaged; rebuilding both",
+                card.name,
             )
-            shutil.rmtree(vault, ignore_errors=True)
             shutil.rmtree(pack)
         if not pack.exists():
             _build(dataset, root, rows=rows, pack=pack, vault_of=vault_of, on_progress=on_progress)
@@ -234,17 +234,21 @@ def _refuse_reserved(card: Card, rows: Sequence[Row]) -> None:
         )
 
 
-def _is_whole(vault: Path, digest: str) -> bool:
+def _is_whole(pack: Path, *, vault_of: Callable[[str], Path]) -> bool:
+    """Return whether a pack and its vault can be read; remove a vault that cannot."""
+    try:
+        digest = checked_card(pack).ids
+    except DataError:
+        return False
+    vault = vault_of(digest)
     try:
         ids = read_ids(vault)
-        return digest_of(ids) == digest and len(read_decoded(vault)) == len(ids)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        msgspec.MsgspecError,
-    ):  # a file is missing, of another format, or not ours
-        return False
+        if digest_of(ids) == digest and len(read_decoded(vault)) == len(ids):
+            return True
+    except (OSError, DataError, msgspec.DecodeError):  # a file is missing, of another format, or not ours
+        pass
+    shutil.rmtree(vault, ignore_errors=True)
+    return False
 
 
 def _build(

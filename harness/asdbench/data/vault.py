@@ -10,8 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from asdbench.core.documents import from_json
 from asdbench.core.files import write_bytes, writing
+from asdbench.core.tables import reading_parquet
 from asdbench.data.dataset import Row
+from asdbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +26,7 @@ RESERVED = ("item_id", "source", "start", "length", "sha256", "label")
 """Names under which the vault and the tables of scores describe items; no dataset may use them."""
 SCORES = "score_"
 """Prefix of the columns that hold scores."""
+_REMEDY = "delete its folder, and the next run decodes the data again"
 
 
 def reserved(columns: Iterable[str]) -> list[str]:
@@ -55,7 +59,7 @@ def write_decoded(digests: Sequence[str], *, folder: Path) -> None:
 
 def read_decoded(folder: Path) -> list[str]:
     """Return what ``write_decoded`` wrote."""
-    return msgspec.json.decode((folder / DECODED).read_bytes(), type=list[str])
+    return from_json((folder / DECODED).read_bytes(), list[str])
 
 
 def write_faults(faults: Mapping[str, Sequence[str]], *, folder: Path) -> None:
@@ -84,23 +88,32 @@ def read_faults(folder: Path) -> list[str]:
     """Return the sentences that ``write_faults`` wrote; none if the dataset does not examine its files."""
     if not (folder / FAULTS).exists():
         return []
-    return msgspec.json.decode((folder / FAULTS).read_bytes(), type=list[str])
+    return from_json((folder / FAULTS).read_bytes(), list[str])
 
 
 def read_ids(folder: Path) -> NDArray[np.int64]:
-    """Return the item id of each row, in the order of the rows that the vault was written from."""
+    """Return the item id of each row, in the order of the rows that the vault was written from.
+
+    Raises:
+        DataError: The vault is missing or damaged.
+    """
     import pyarrow.parquet as pq
 
-    # As a list: pyarrow's own way to numpy imports pandas, which takes as long as the rest of planning.
-    ids = pq.ParquetFile(folder / FILE).read(columns=["item_id"])["item_id"].to_pylist()
-    return np.array(ids, dtype=np.int64)
+    with reading_parquet(folder / FILE, raising=DataError, remedy=_REMEDY):
+        # As a list: pyarrow's own way to numpy imports pandas, which takes as long as the rest of planning.
+        ids = pq.ParquetFile(folder / FILE).read(columns=["item_id"])["item_id"].to_pylist()
+        return np.array(ids, dtype=np.int64)
 
 
 def open_vault(folder: Path) -> pd.DataFrame:
     """Return ``source``, ``start``, ``length``, ``sha256`` and ``label`` by ``item_id``.
 
     ``length`` is missing for an item that reaches to the end of its source, ``label`` where it is secret.
+
+    Raises:
+        DataError: The vault is missing or damaged.
     """
     import pandas as pd
 
-    return pd.read_parquet(folder / FILE).set_index("item_id")
+    with reading_parquet(folder / FILE, raising=DataError, remedy=_REMEDY):
+        return pd.read_parquet(folder / FILE).set_index("item_id")

@@ -11,6 +11,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from asdbench.core.documents import from_json
 from asdbench.detector.weights import load_file, save_file
 from asdbench.errors import RunError
 from asdbench.messages.progress import EpochLog
@@ -81,7 +82,7 @@ class ResumeFile:
         if not self.path.exists():
             return Place(seed=seed)
         tensors, note = load_file(self.path)
-        place = msgspec.json.decode(note, type=Place)
+        place = from_json(note, Place)
         if place.seed != seed:
             raise RunError(
                 f"{self.path} is of seed {place.seed}, this fit has seed {seed}; delete it to start over"

@@ -16,7 +16,7 @@ from asdbench.detector.assembly import arithmetic, detector_of, items_of
 from asdbench.detector.contracts import Model
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
-from asdbench.errors import AsdbenchError, PluginError, blamed_on
+from asdbench.errors import AsdbenchError, NothingToDraw, PluginError, blamed_on
 from asdbench.jobs.isolation import isolate
 from asdbench.jobs.job import inputs
 from asdbench.messages.insights import Array, Insight, Question
@@ -66,7 +66,7 @@ def _asked(question: Question, detector: Detector, *, items: Items) -> Mapping[s
 def _explained(detector: Detector, items: Items) -> dict[str, NDArray[Any]]:
     model = detector.model
     if type(model).explain is Model.explain:
-        raise AsdbenchError(f"its model {detector.recipe.model.name!r} has no explain")
+        raise NothingToDraw(f"its model {detector.recipe.model.name!r} has no explain")
     detector.root.eval()
     with torch.no_grad(), blamed_on(f"explain of model {detector.recipe.model.name!r} failed"):
         explained = model.explain(items)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from asdbench.core.documents import from_json
 from asdbench.core.fingerprints import identifier
 from asdbench.core.info import Info
 from asdbench.core.seeding import seed_for
@@ -232,13 +233,13 @@ def _header(file: Path, text: str) -> Header:
             f"{file} is not a detector file: it has no header; `asdbench fit` writes detector files"
         )
     try:
-        found = msgspec.json.decode(text, type=_Format).format
+        found = from_json(text, _Format).format
         if found != FORMAT:
             raise DataError(
                 f"{file} has format {found}, but this version of asdbench reads format {FORMAT}; install the version that "
                 "wrote it, or fit the detector again"
             )
-        header = msgspec.json.decode(text, type=Header)
+        header = from_json(text, Header)
     except msgspec.MsgspecError as error:
         raise DataError(f"the header of {file} is wrong: {error}") from error
     if header.own > len(header.classes):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from asdbench.core.documents import from_json
 from asdbench.core.files import sizes_of, write_json
+from asdbench.core.tables import reading_parquet
 from asdbench.errors import NothingToDraw, RunError, unknown
 from asdbench.messages.insights import Asked
 from asdbench.results.schema import SCHEMA_VERSION, MethodRecord, RunDocument
@@ -268,10 +270,10 @@ def decode(text: bytes, kind: type[T]) -> T:
         RunError: Its schema version is not supported.
     """
     try:
-        found = msgspec.json.decode(text, type=kind)
+        found = from_json(text, kind)
     except msgspec.ValidationError:
         # Of another version, or damaged: its version alone decides what is said about it.
-        version = msgspec.json.decode(text, type=_Versioned).schema_version
+        version = from_json(text, _Versioned).schema_version
         if version == SCHEMA_VERSION:
             raise
     else:
@@ -284,7 +286,7 @@ def decode(text: bytes, kind: type[T]) -> T:
             f"schema version {version} is not supported; this version of asdbench reads {SCHEMA_VERSION - 1} and "
             f"{SCHEMA_VERSION}"
         )
-    older: dict[str, Any] = msgspec.json.decode(text)
+    older: dict[str, Any] = from_json(text, dict[str, Any])
     try:
         upgraded = upgrade(older)
     except (KeyError, TypeError, AttributeError) as error:
@@ -309,7 +311,7 @@ class _Run(msgspec.Struct):
 
 def _time_of(file: Path) -> str | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Run).run.time
+        return from_json(file.read_bytes(), _Run).run.time
     except (OSError, msgspec.MsgspecError) as error:
         _log.warning("%s is skipped, since it cannot be read: %s", file, error)
         return None
@@ -338,7 +340,10 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int], *, label: str) -> None:
 def _table(file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_parquet(file) if file.is_file() else pd.DataFrame()
+    if not file.is_file():
+        return pd.DataFrame()
+    with reading_parquet(file, raising=RunError, remedy="run its command again, no retraining is needed"):
+        return pd.read_parquet(file)
 
 
 def _read(file: Path, kind: type[T]) -> T:

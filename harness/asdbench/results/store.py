@@ -35,6 +35,7 @@ Models and scores are written once; see ``results.once``.
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -44,7 +45,10 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from asdbench.core.config import Config
+from asdbench.core.documents import from_json
 from asdbench.core.files import new_folder, temporary_name, write_bytes, write_error
+from asdbench.core.tables import reading_parquet
+from asdbench.errors import RunError
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.results import Failure, FitRecord, ScoreRecord
 from asdbench.results.occupied import OLD, check_lock, locked_folder, sweep
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T", bound=Config)
+_log = logging.getLogger(__name__)
 
 
 class _Threads(msgspec.Struct):
@@ -112,16 +117,14 @@ class Store:
 
     def scores(self, score_id: str) -> pd.DataFrame:
         """Return scores: ``place``, ``role``, ``checkpoint``, and ``score`` or a classifier's ``score_<k>``."""
-        import pandas as pd  # a dry run asks only what is there
-
-        return pd.read_parquet(self.score_folder(score_id) / "scores.parquet")
+        return _table(self.score_folder(score_id) / "scores.parquet")
 
     def pseudo_scores(self, score_id: str) -> pd.DataFrame:
         """Return scores of pseudo-anomalies: ``place``, ``kind``, ``checkpoint`` and ``score``; empty: there are none."""
-        import pandas as pd
+        import pandas as pd  # a dry run asks only what is there
 
         file = self.score_folder(score_id) / "pseudo.parquet"
-        return pd.read_parquet(file) if file.exists() else pd.DataFrame()
+        return _table(file) if file.exists() else pd.DataFrame()
 
     def place_for(self, job: JobSpec) -> Path:
         """Return a temporary place for the result of a job, for ``keep``; what a killed run leaves there is swept."""
@@ -166,8 +169,7 @@ class Store:
 
     def failure(self, job_id: str) -> Failure | None:
         """Return why a job had no result when it last ran; None if it never failed or has succeeded since."""
-        file = self._failure_file(job_id)
-        return msgspec.json.decode(file.read_bytes(), type=Failure) if file.exists() else None
+        return _failure(self._failure_file(job_id))
 
     def forget_failure(self, job_id: str) -> None:
         """Delete the stored failure of a job that has succeeded."""
@@ -226,8 +228,28 @@ def threads_of_models(store: Store) -> dict[str, int]:
         with contextlib.suppress(
             OSError, msgspec.DecodeError
         ):  # removed meanwhile, or damaged: counts as absent
-            found[file.parent.name] = msgspec.json.decode(file.read_bytes(), type=_Threads).threads
+            found[file.parent.name] = from_json(file.read_bytes(), _Threads).threads
     return found
+
+
+def _failure(file: Path) -> Failure | None:
+    try:
+        return from_json(file.read_bytes(), Failure)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        # The job runs again in any case; only what its last failure was is lost.
+        _log.warning("%s is damaged (%s); why the job failed is unknown", file, error)
+        return None
+
+
+def _table(file: Path) -> pd.DataFrame:
+    """Return a table; raises ``RunError`` if it is missing or damaged."""
+    import pandas as pd
+
+    remedy = f"delete {file.parent} and repeat the command of the run"
+    with reading_parquet(file, raising=RunError, remedy=remedy):
+        return pd.read_parquet(file)
 
 
 def _names(folder: Path) -> set[str]:
@@ -239,7 +261,7 @@ def _names(folder: Path) -> set[str]:
 
 def _read(folder: Path, name: str, *, kind: type[T]) -> T | None:
     try:
-        record = msgspec.json.decode((folder / name).read_bytes(), type=kind)
+        record = from_json((folder / name).read_bytes(), kind)
         # Sizes catch files that were cut short or deleted by hand; checking hashes would mean reading every model.
         sizes: dict[str, int] = getattr(record, "sizes", {})
         whole = all((folder / part).stat().st_size == size for part, size in sizes.items())

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from asdbench.core.config import Config
+from asdbench.core.documents import from_json
 from asdbench.core.files import Hold, is_held, write_bytes
 from asdbench.core.gpus import GpuUse, gpu_use
 from asdbench.core.shard import Shard
@@ -196,7 +197,7 @@ def _shares(files: Mapping[str, Path], run: str) -> list[Path]:
 
 def _read(file: Path) -> RunStatus:
     try:
-        status = msgspec.json.decode(file.read_bytes(), type=RunStatus)
+        status = from_json(file.read_bytes(), RunStatus)
     except msgspec.MsgspecError as error:
         raise RunError(f"{file} is damaged or of another version: {error}") from error
     lock = file.with_suffix(".lock")

@@ -20,6 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
+from asdbench.core.documents import from_json
 from asdbench.core.files import write_error, write_json, writing
 from asdbench.errors import ConfigError, RunError
 from asdbench.tuning.request import Identity
@@ -104,7 +105,7 @@ def check_identity(folder: Path, identity: Identity) -> None:
     if not file.exists():
         return
     try:
-        known = msgspec.json.decode(file.read_bytes(), type=Identity)
+        known = from_json(file.read_bytes(), Identity)
     except msgspec.DecodeError as error:
         raise ConfigError(f"{file} is damaged ({error}); choose another name with --study") from error
     ours, theirs = (json.loads(msgspec.json.encode(each)) for each in (identity, known))

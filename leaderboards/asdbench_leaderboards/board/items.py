@@ -30,7 +30,7 @@ def check_scores(source: Source, content: bytes | None = None) -> None:
         opened = pq.ParquetFile(pa.BufferReader(file.read_bytes() if content is None else content))
         columns = [name for name in opened.schema_arrow.names if name.startswith(PREFIX)]
         table = opened.read(columns=columns, use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise RunError(f"{file} cannot be read: {error}") from error
     for seed in source.record.method.seeds:
         if not any(name == f"{PREFIX}{seed}" or name.startswith(f"{PREFIX}{seed}_") for name in columns):

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from asdbench import Config, write_json
+from asdbench import Config, from_json, write_json
 from asdbench_leaderboards.board.schema import INDEX, BoardIndex
 from asdbench_leaderboards.board.sources import record_folders
 
@@ -60,11 +60,11 @@ def remember(out: Path, *, cache: Path, inputs: str) -> None:
 def unchanged(out: Path, *, cache: Path, inputs: str) -> BoardIndex | None:
     """Return the index of a leaderboard that was built from these inputs and is as it was built; None: it is not."""
     try:
-        known = msgspec.json.decode(_file(out, cache).read_bytes(), type=Remembered)
+        known = from_json(_file(out, cache).read_bytes(), Remembered)
         content = (out / INDEX).read_bytes()
         if known != Remembered(inputs=inputs, index=hashlib.sha256(content).hexdigest()):
             return None
-        index = msgspec.json.decode(content, type=BoardIndex)
+        index = from_json(content, BoardIndex)
         return index if hashes_of(out) == index.files else None
     except (OSError, msgspec.MsgspecError):  # never built here, or damaged since: it is built anew
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from asdbench import MethodRecord, ResultRow, RunError, find_run, read_record
+from asdbench import MethodRecord, ResultRow, RunError, find_run, from_json, read_record
 
 SAME = 1e-9
 """Figures closer than this are equal; other machines may add floating-point numbers in another order."""
@@ -96,7 +96,7 @@ def refused_in(places: Sequence[Path], sources: Sequence[Source]) -> list[Refuse
     found: list[Refused] = []
     for file in (file for place in places for file in sorted((place / "runs").glob("*.json"))):
         try:
-            document = msgspec.json.decode(file.read_bytes(), type=_Document)
+            document = from_json(file.read_bytes(), _Document)
         except msgspec.MsgspecError as error:
             raise RunError(f"{file} cannot be read: {error}") from error
         beside = next((known[name] for name in document.records.values() if name in known), None)

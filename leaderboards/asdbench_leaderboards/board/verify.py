@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from asdbench import AsdbenchError, Config, MethodRecord, Registry, RunError, read_folder
+from asdbench import AsdbenchError, Config, MethodRecord, Registry, RunError, from_json, read_folder
 from asdbench_leaderboards.board.build import printed_entry, printed_files
 from asdbench_leaderboards.board.grouping import boards_of
 from asdbench_leaderboards.board.items import check_scores
@@ -60,7 +60,7 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
             source = Source(folder=place, record=method.record)
             check_scores(source)
             problems += record_problems(method, place, labels=labels)
-        except (AsdbenchError, ValueError) as error:  # ValueError: pandas cannot read the table
+        except AsdbenchError as error:
             problems.append(f"{place}: {error}")
             continue
         public, why = labels.found(method.record)
@@ -200,12 +200,12 @@ def _row_problems(where: str, row: Row, *, expected: Row) -> Iterator[str]:
 def _read(file: Path, kind: type[T]) -> T:
     try:
         content = file.read_bytes()
-        version = msgspec.json.decode(content, type=_Versioned).schema_version
+        version = from_json(content, _Versioned).schema_version
         if version != BOARD_VERSION:
             raise RunError(
                 f"{file}: schema_version is {version}, but this version of asdbench reads {BOARD_VERSION}"
             )
-        return msgspec.json.decode(content, type=kind)
+        return from_json(content, kind)
     except (OSError, msgspec.MsgspecError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error
 

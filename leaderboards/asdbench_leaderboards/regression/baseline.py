@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from asdbench import Config, ConfigError, ResultRow, RunDocument, RunError, write_json
+from asdbench import Config, ConfigError, ResultRow, RunDocument, RunError, from_json, write_json
 
 VERSION = 1
 NORMAL_WIDTH = 2 * 1.959964
@@ -122,7 +122,7 @@ def read_baseline(file: Path) -> Baseline:
             f"there is no baseline {file}; `asdbench check --baseline {file} --update` writes one"
         )
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Baseline)
+        found = from_json(file.read_bytes(), Baseline)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"the baseline {file} cannot be read: {error}") from error
     if found.schema_version != VERSION:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +20,7 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from asdbench import Config, ConfigError, DataError, Info, Items, ItemView, Model, Trainer
-from asdbench.blocks import pinned_file
+from asdbench.blocks import is_torchscript, pinned_file
 from asdbench.dsp import mono_rate
 
 DIGEST = hashlib.sha256().digest_size
@@ -149,8 +148,7 @@ class FrozenEncoder(Model):
 
 
 def _load(path: Path, device: str) -> torch.jit.ScriptModule:
-    # Code marks TorchScript: an archive of torch.save, which needs pickle, has none.
-    if not zipfile.is_zipfile(path) or not any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+    if not is_torchscript(path):
         raise ConfigError(
             f"{path} is not a TorchScript archive; write one with torch.jit.save(torch.jit.trace(...))"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from asdbench import ConfigError
+from asdbench.blocks import is_torchscript
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"
 DAMAGE = (
     pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    AssertionError, OverflowError, MemoryError, struct.error,
 )  # fmt: skip
 """What reading a damaged file may raise: the unpickler follows whatever instructions the bytes happen to be."""
 CODE = re.compile(r"unsupported (global|class)|unrecognized function|can only build", re.IGNORECASE)
@@ -58,7 +60,7 @@ def _check_kind(path: Path, *, hint: str) -> None:
     if not start.startswith((ZIP, PICKLE)):
         found = f"starts with {start!r}" if start else "is empty"
         raise ConfigError(f"weights={path} {found}, so it is not a file of torch.save; {hint}")
-    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+    if is_torchscript(path):
         raise ConfigError(
             f"weights={path} is a TorchScript archive, which encoder_knn[encoder=...] reads; for this method, {hint}"
         )
@@ -78,7 +80,7 @@ def check_tensors(
         hint: What to give instead, for messages.
 
     Raises:
-        ConfigError: One is missing, is not of this network, or has another shape.
+        ConfigError: One is missing, is not of this network, has another shape, or is not finite.
     """
     missing, extra = sorted(ours.keys() - tensors.keys()), sorted(tensors.keys() - ours.keys())
     if missing or extra:
@@ -92,6 +94,10 @@ def check_tensors(
             raise ConfigError(
                 f"weights={path}: {name} is {found}, {says} {list(ours[name].shape)}: the file is of another "
                 f"size than it says; {hint}"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise ConfigError(
+                f"weights={path}: {name} has values that are not finite (NaN or infinite); {hint}"
             )
 
 

@@ -27,6 +27,7 @@ from typing import Annotated
 import msgspec
 
 from asdbench.core.config import Config
+from asdbench.core.documents import from_json
 from asdbench.core.files import write_json
 from asdbench.errors import RunError
 from asdbench.jobs.executors import slurm_commands as commands
@@ -209,7 +210,7 @@ class SlurmExecutor:
         live = commands.live_tasks() if files else set()
         queued = {job.job_id: (job, needs) for job, needs in self._queue}
         for file in files:
-            array = msgspec.json.decode(file.read_bytes(), type=_Array)
+            array = from_json(file.read_bytes(), _Array)
             for index, ids in enumerate(array.packets):
                 task = Task(array.id, index)
                 wanted = [queued.pop(each) for each in ids if each in queued] if task in live else []
