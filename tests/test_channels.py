@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asdbench import ConfigError, Info, Items, Selector
+from asdbench.conformance.outputs import saved_and_loaded
 from asdbench.detector.channels import front_of, heard
 from asdbench.detector.detector import Detector
 from asdbench.dsp import least_squares
@@ -138,3 +139,21 @@ def test_windows_and_images_are_no_channels() -> None:
     assert heard(windows, None) == windows
     with pytest.raises(ConfigError, match="channel=1 does not exist"):
         front_of(1, windows)
+
+
+def test_a_detector_with_a_front_end_passes_the_check_of_saving(tmp_path: Path) -> None:
+    detector = Detector(recipe(channel="w1"), TWO)
+    raw = np.random.default_rng(1).normal(size=(2, COUNT, 2), scale=0.1).astype(np.float32)
+
+    def stored_items(each: Detector) -> Items:
+        return make_items(
+            raw,
+            each.info,
+            folder=tmp_path / str(id(each)),
+            claim=[0] * 2,
+            featurizer=each.featurizer,
+            front=each.front,
+        )
+
+    found = saved_and_loaded(detector, stored_items, folder=tmp_path, scored=False)
+    assert found.endswith("equal bits before and after")

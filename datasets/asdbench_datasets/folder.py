@@ -38,7 +38,7 @@ from asdbench_datasets.located import at_place, near, own_place
 from asdbench_datasets.machine_recordings import CLAIMS, COLUMNS, GROUPS, SCOPES
 from asdbench_datasets.recordings.labels import Labelling, patterns_of, read_labels
 from asdbench_datasets.recordings.layout import Part, recordings_in, section_of
-from asdbench_datasets.recordings.notes import Reading, check_channel, check_clip, check_together, notes_of
+from asdbench_datasets.recordings.notes import Reading, check_channel, check_clip, notes_of
 from asdbench_datasets.recordings.survey import Header, Survey, clip_starts, survey
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class Folder(Config, frozen=True):
         files = survey(folder, flat=self.flat) if Path(self.path).is_absolute() else None
         rate = self.sample_rate or (files.common_rate if files else None)
         together = SOURCE if self._cuts else ""
+        shape = _shape(files, rate, clip=self._clip(rate), channel=self.channel) if files and rate else ()
         reading = Reading(sample_rate=self.sample_rate, channel=self.channel, clip_s=self.clip_s)
         return Card(
             name="folder",
@@ -136,7 +137,7 @@ class Folder(Config, frozen=True):
             scopes=SCOPES,
             groups=GROUPS,
             metrics="dcase2020",
-            item_shape=self._shape(files, rate) if files and rate else (),
+            item_shape=shape,
             sample_rate=rate,
             resample_by=together,
             held_by=together,
@@ -157,17 +158,14 @@ class Folder(Config, frozen=True):
 
         Raises:
             ConfigError: ``path`` is not given, or no recording has the ``channel``.
-            DataError: There are no recordings, a training recording is an anomaly, the labels cannot be read, or
-                recordings of unequal numbers of channels are read ``together``.
+            DataError: There are no recordings, a training recording is an anomaly, or labels or channels cannot be read.
         """
         folder = self._folder(root)
         labelling = self._labelling(folder)
         if self.clip_s is not None:
             check_clip(survey(folder, flat=self.flat), seconds=self.clip_s)
-        if self.channel != 0 and isinstance(self.channel, int):
+        if self.channel == TOGETHER or (self.channel != 0 and isinstance(self.channel, int)):
             check_channel(survey(folder, flat=self.flat), channel=self.channel)
-        if self.channel == TOGETHER:
-            check_together(survey(folder, flat=self.flat))
         for recording in recordings_in(folder, flat=self.flat):
             section = section_of(recording)
             row = Row(
@@ -198,7 +196,7 @@ class Folder(Config, frozen=True):
     def examined(self, root: Path, source: PurePosixPath) -> tuple[NDArray[Any], Sequence[str]]:
         """Decode one recording as ``read`` does, and return the faults of the channels that were read with it."""
         from asdbench import read_wave
-        from asdbench_datasets.recordings.sound import doubts, fitted, loudest, mean
+        from asdbench_datasets.recordings.sound import doubts, fitted, loudest
 
         folder = self._folder(root)
         rate = self.sample_rate or survey(folder, flat=self.flat).common_rate
@@ -212,9 +210,7 @@ class Folder(Config, frozen=True):
         if self._cuts:  # the lengths in rows must be exact
             waves = fitted(waves, survey(folder, flat=self.flat).by_source[source].samples_at(rate))
         found = doubts(waves, channels=numbers, clip=self._clip(rate))
-        if self.channel == TOGETHER:
-            return np.ascontiguousarray(waves.T), found
-        return (mean(waves) if self.channel == "mean" else waves.reshape(-1)), found
+        return _joined(waves, channel=self.channel), found
 
     def surveyed(self, root: Path) -> Recordings:
         """Return the sample rates, channels and lengths of all recordings; raises the errors of ``survey``."""
@@ -249,13 +245,23 @@ class Folder(Config, frozen=True):
             listed=read_labels(table, recordings_in(folder, flat=self.flat)) if table else {},
         )
 
-    def _shape(self, files: Survey, rate: int) -> tuple[int, ...]:
-        samples = self._clip(rate) or files.shortest_at(rate)
-        return (samples, max(files.channels)) if self.channel == TOGETHER else (samples,)
-
     def _clip(self, rate: int) -> int | None:
         """Return the length of a clip in samples; None: recordings are not cut."""
         return None if self.clip_s is None else max(1, round(self.clip_s * rate))
+
+
+def _shape(files: Survey, rate: int, *, clip: int | None, channel: int | str) -> tuple[int, ...]:
+    samples = clip or files.shortest_at(rate)
+    return (samples, max(files.channels)) if channel == TOGETHER else (samples,)
+
+
+def _joined(waves: NDArray[Any], *, channel: int | str) -> NDArray[Any]:
+    """Return what is read of the chosen channels ``[channels, samples]``."""
+    from asdbench_datasets.recordings.sound import mean
+
+    if channel == TOGETHER:
+        return np.ascontiguousarray(waves.T)
+    return mean(waves) if channel == "mean" else waves.reshape(-1)
 
 
 def _items(

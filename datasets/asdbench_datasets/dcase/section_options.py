@@ -17,6 +17,7 @@ from asdbench_datasets.machine_recordings import (
     Channel,
     Machines,
     SampleRate,
+    item_shape,
     ordered_machines,
 )
 
@@ -102,6 +103,12 @@ class SectionOptions(Config, frozen=True, kw_only=True):
         Published methods trained on the sections on which they were tested, and on nothing else.
         """
         return f"{self.release.name}/{self.test}" if self.train == _NEEDED[self.test] else ""
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of one official item."""
+        release = self.release
+        return item_shape(release.clip_s * self.sample_rate, channel=self.channel, channels=release.channels)
 
     @property
     def metrics(self) -> str:

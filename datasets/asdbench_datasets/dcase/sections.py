@@ -23,7 +23,7 @@ from asdbench_datasets.dcase.clips import Clips
 from asdbench_datasets.dcase.parts import TRAINING
 from asdbench_datasets.dcase.section_options import SectionOptions
 from asdbench_datasets.dcase.spellings import refuse_invented
-from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES, item_shape, read_item
+from asdbench_datasets.machine_recordings import CLAIMS, GROUPS, SCOPES, read_item
 from asdbench_datasets.official_tables import github, table, zenodo
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
             published_as=self.published_as
             if self.sample_rate == 16000 and self.channel in {0, "all"}
             else "",
-            item_shape=item_shape(
-                release.clip_s * self.sample_rate, channel=self.channel, channels=release.channels
-            ),
+            item_shape=self.item_shape,
             sample_rate=self.sample_rate,
             known_leaks=self.known_leaks,
             notes=self.notes,
@@ -104,12 +102,8 @@ class SectionRelease(SectionOptions, frozen=True, kw_only=True):
         Raises:
             DataError: The file is damaged, or has not the channels of the release; the message names it.
         """
-        return read_item(
-            root / source,
-            sample_rate=self.sample_rate,
-            channel=self.channel,
-            channels=self.release.channels,
-        )
+        channels = self.release.channels
+        return read_item(root / source, sample_rate=self.sample_rate, channel=self.channel, channels=channels)
 
     def folds(self, rows: Sequence[Row]) -> Sequence[Fold]:
         """Return the one official fold: the selected training clips and the test clips."""

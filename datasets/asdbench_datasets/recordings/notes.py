@@ -63,32 +63,24 @@ def check_clip(files: Survey, *, seconds: float) -> None:
         raise DataError(f"clip_s={clip} is longer than every training recording: the longest has {longest} s")
 
 
-def check_channel(files: Survey, *, channel: int) -> None:
-    """Check that some recording has a channel: if none has, the option is wrong, and no file is damaged.
+def check_channel(files: Survey, *, channel: int | str) -> None:
+    """Check that some recording has a channel, or that all have equally many if they are read ``together``.
 
     Raises:
-        ConfigError: No recording has it.
-    """
-    most = max(files.channels)
-    if channel >= most:
-        right = "0, the only one" if most == 1 else f"a number from 0 to {most - 1}"
-        raise ConfigError(f"no recording has a channel {channel}; set channel to {right}")
-
-
-def check_together(files: Survey) -> None:
-    """Check that all recordings have equally many channels, as items of all channels must.
-
-    Raises:
-        DataError: They do not; the message names the first recording with fewer than others.
+        ConfigError: No recording has it: the option is wrong, and no file is damaged.
+        DataError: Some have fewer channels than others; the message names the first.
     """
     fewest, most = min(files.channels), max(files.channels)
-    if fewest < most:
+    if isinstance(channel, str) and fewest < most:
         first = next(header for header in files.headers if header.channels == fewest)
         raise DataError(
-            f"channel=together needs recordings with equal numbers of channels, but they have from {fewest} to {most} "
+            f"channel={channel} needs recordings with equal numbers of channels, but they have from {fewest} to {most} "
             f"({fewest} in {first.recording.source}); read one channel of all with channel=0, or move such recordings "
             "elsewhere"
         )
+    if isinstance(channel, int) and channel >= most:
+        right = "0, the only one" if most == 1 else f"a number from 0 to {most - 1}"
+        raise ConfigError(f"no recording has a channel {channel}; set channel to {right}")
 
 
 def told_apart(*lengths: Fraction) -> list[str]:

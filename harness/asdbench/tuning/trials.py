@@ -345,7 +345,7 @@ def _objective(request: TuningRequest, planned: Planned) -> ObjectiveName:
             f"--objective validation needs validation items with labels, normal and anomalous ones; the protocol of "
             f"{card.name} has none: use --objective pseudo, which makes anomalies of normal items"
         )
-    if request.objective == "faults" and (card.sample_rate is None or len(card.item_shape) != 1):
+    if request.objective == "faults" and card.sample_rate is None:
         raise ConfigError(
             f"--objective faults puts faults into waves, and the items of {card.name} are {card.modality}: use --objective "
             "pseudo"
