@@ -29,7 +29,7 @@ WINGS: Mapping[str, tuple[str, ...]] = {
     "data": ("core", "errors", "messages"),
     "detector": ("core", "data", "dsp", "errors", "messages", "plugin", "recipes"),
     "results": ("core", "data", "errors", "messages", "metrics", "plugin", "recipes"),
-    "jobs": ("core", "detector", "errors", "messages", "plugin", "results"),
+    "jobs": ("core", "data", "detector", "errors", "messages", "plugin", "recipes", "results"),
     "runs": (
         "core", "data", "detector", "errors", "jobs", "messages", "metrics", "plugin", "recipes", "results",
     ),

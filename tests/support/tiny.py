@@ -14,6 +14,7 @@ import toy_plugin
 
 from asdbench import Registry, RunDocument, Selector, load_registry
 from asdbench.jobs.job import compute
+from asdbench.jobs.keeping import known_outputs
 from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, OnProgress, Progress, ignore_progress
@@ -65,7 +66,8 @@ def run_job_here(job: JobSpec, on_progress: OnProgress = ignore_progress) -> Non
     folder = store.place_for(job)
     for each in (folder, store.work_folder(job.model_id)):
         each.mkdir(parents=True, exist_ok=True)
-    compute(job, folder, on_progress=on_progress)
+    known = known_outputs(job, on_progress=on_progress)
+    compute(job, folder, on_progress=on_progress, known=known)
     assert stored(job, folder, ended=Event(job_id=job.job_id, status="ok")).status == "ok"
 
 

@@ -41,16 +41,16 @@ def info(*, cache: Path, data_root: Path, as_json: bool) -> None:
     "unused_s",
     type=Duration(needs_unit=True),
     default=None,
-    help="Also remove packs and generated data that no command used for so long, for example 30d [default: keep them].",
+    help="Also remove packs, generated data and embeddings not used for so long, for example 30d [default: keep them].",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 @json_option
 def prune(*, cache: Path, unused_s: float | None, dry_run: bool, as_json: bool) -> None:
     """Remove from the cache what no run needs.
 
-    That is: packs and generated data of dataset code that has changed, vaults without a pack, what killed commands left,
-    and hashes, recipes and measures not used for 30 days, or for --unused-for. What a running command uses stays. All of
-    the cache is made again when it is needed.
+    That is: packs, generated data and embeddings of code that has changed, vaults without a pack, what killed commands
+    left, and hashes, recipes and measures not used for 30 days, or for --unused-for. What a running command uses stays.
+    All of the cache is made again when it is needed.
     """
     from asdbench.data.cached import prune as removed_from
     from asdbench.data.cached import summed

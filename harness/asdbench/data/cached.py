@@ -20,6 +20,7 @@ from asdbench.core.config import Config
 from asdbench.core.documents import from_json
 from asdbench.core.files import PART, is_held, locked_if_free, write_error
 from asdbench.core.fingerprints import source_hash_of
+from asdbench.data.kept import CARD, EMBEDDINGS, KeptCard
 from asdbench.data.origin import GENERATED, ORIGIN, Origin
 from asdbench.data.pack import VERSION, pack_card
 
@@ -28,6 +29,7 @@ Kind = Literal[
     "vaults",
     "rows",
     "generated",
+    "embeddings",
     "hashes",
     "recipes",
     "measures",
@@ -52,7 +54,7 @@ class Stored(Config, frozen=True, kw_only=True):
 
     kind: Kind
     dataset: str
-    """Empty: of no dataset, or unknown."""
+    """Empty: of no dataset, or unknown. Of embeddings the model."""
     reason: str = ""
     """Why no run needs them; empty: one may."""
     count: int
@@ -99,6 +101,7 @@ def contents(cache: Path) -> list[Piece]:
         *vaults,
         *(_rows(place, packs) for place in _folders(cache / "rows")),
         *map(_generated, _folders(cache / "generated")),
+        *map(_kept, _folders(cache / EMBEDDINGS)),
         *(_file(kind, file) for kind, pattern in files.items() for file in _present(cache, pattern)),
         *_temporary(cache),
     ]
@@ -128,8 +131,8 @@ def prune(cache: Path, *, unused_s: float | None = None, dry_run: bool = False) 
 
     Args:
         cache: The cache.
-        unused_s: Also remove packs and generated data that were not used for this many seconds; None: keep them. Small
-            files, which otherwise stay for ``SMALL_DAYS``, go after the same time.
+        unused_s: Also remove packs, generated data and embeddings that were not used for this many seconds; None: keep
+            them. Small files, which otherwise stay for ``SMALL_DAYS``, go after the same time.
         dry_run: Only return what would be removed.
 
     Raises:
@@ -151,7 +154,7 @@ def _too_old(piece: Piece, age_s: float, *, unused_s: float | None) -> str:
     limit = None
     if piece.kind in SMALL:
         limit = SMALL_DAYS * DAY_S if unused_s is None else unused_s
-    elif piece.kind in ("packs", "generated"):
+    elif piece.kind in ("packs", "generated", EMBEDDINGS):
         limit = unused_s
     if limit is None or age_s < limit:
         return ""
@@ -224,6 +227,16 @@ def _generated(place: Path) -> Piece:
     )
 
 
+def _kept(place: Path) -> Piece:
+    """Return the outputs that were kept of one network with its options."""
+    card = place / CARD
+    reason = ""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        made = msgspec.json.decode(card.read_bytes(), type=KeptCard)
+        reason = "" if source_hash_of(made.module) == made.code else CHANGED
+    return _folder(EMBEDDINGS, place, reason=reason, marker=card)
+
+
 def _folder(
     kind: Kind, place: Path, *, dataset: str | None = None, reason: str = "", marker: Path | None = None
 ) -> Piece:
@@ -255,7 +268,7 @@ def _temporary(cache: Path) -> Iterator[Piece]:
             yield replace(
                 _file("temporary", rest), bytes=_size(rest), reason=LEFT, lock=place / f"{name}.lock"
             )
-    for pattern in (".", "vaults", "vaults/*", "rows/*", "recipes", "measures"):
+    for pattern in (".", "vaults", "vaults/*", "rows/*", "embeddings/*", "recipes", "measures"):
         for rest in _present(cache, f"{pattern}/.*{PART}"):
             piece = replace(_file("temporary", rest), bytes=_size(rest))
             yield replace(piece, reason=LEFT if _is_abandoned(piece.used) else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,7 @@ def items_of(
     sets: tuple[RowSet, ...],
     on_progress: OnProgress,
     keep_features: bool = True,
+    known: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> list[Items]:
     """Return the items of several sets of rows, which share one open pack and one cache of features.
 
@@ -83,6 +84,7 @@ def items_of(
         sets: Sets of rows; the result has one ``Items`` for each.
         on_progress: Receives the progress of computing features.
         keep_features: False: recompute features on every access, for timing.
+        known: Outputs that were kept for all items of all sets, in their order; None: they are computed.
     """
     on_gpu = detector.info.device != "cpu"
     source = ItemSource(
@@ -95,14 +97,36 @@ def items_of(
         feature_bytes=_feature_bytes(spec) if keep_features else 0,
         host_bytes=spec.feature_bytes if keep_features and on_gpu else 0,
         progress=lambda done, total: on_progress(Progress(stage="features", step=done, steps=total)),
+        known=known,
     )
-    if on_gpu:
+    if on_gpu and known is None:
         source.keep_on_device_if_it_fits()
     first = np.cumsum([0] + [rows.count for rows in sets])
     return [
         _view(source, rows, positions=np.arange(start, stop))
         for rows, start, stop in zip(sets, first[:-1], first[1:], strict=True)
     ]
+
+
+def items_at(spec: JobSpec, detector: Detector, *, ids: Sequence[int]) -> Items:
+    """Return items of a job's pack that claim no class and have no columns, for models that look at samples alone."""
+    source = ItemSource(
+        pack=Pack(Path(spec.pack)),
+        ids=np.asarray(ids, dtype=np.int64),
+        info=detector.info,
+        length=spec.length,
+        featurizer=detector.featurizer,
+    )
+    count, device = len(ids), detector.info.device
+    nothing = torch.full((count,), -1, dtype=torch.int64, device=device)
+    return Items(
+        source,
+        rows=np.arange(count),
+        claim=nothing,
+        own=torch.ones(count, dtype=torch.bool, device=device),
+        target=nothing,
+        columns={},
+    )
 
 
 def has_16_bits(spec: JobSpec) -> bool:

@@ -115,6 +115,12 @@ class Model(nn.Module):
     """Why ``asdbench export`` cannot trace ``outputs``, in a few words; empty: it can. Tracing takes one item, and follows
     no branch and no loop that depends on the values of tensors."""
 
+    keep_outputs: ClassVar[bool] = False
+    """True: the outputs depend on the options and an item's samples alone, not on seed, classes, claims or ``fit``, and are
+    dear, as those of a frozen encoder. The harness then computes them once for each item, in a process without the scorer,
+    and keeps them in the cache for all scorers, folds and runs. An option that names a file needs its SHA-256 in the
+    option ``<name>_sha256`` (``asdbench.blocks.pinned_file``). Heeded where the featurizer learns nothing either."""
+
     def __init__(self, config: Any, info: Info) -> None:
         """Build the network, on the CPU; torch's generator is already seeded for its initialisation.
 

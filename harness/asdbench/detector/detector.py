@@ -82,6 +82,8 @@ class Detector:
         Raises:
             PluginError: An output has fewer than two axes, its first axis is not the items, or its segments are wrong.
         """
+        if (known := items.known_outputs()) is not None:
+            return dict(known)
         while True:
             try:
                 return self._outputs(items)

@@ -71,6 +71,8 @@ class ItemSource:
     """The same of the host, for features that do not fit on a GPU; each batch of them is sent to it."""
     progress: Callable[[int, int], None] = field(default=lambda done, total: None)
     """Called with (done, total) items while features are computed."""
+    known: Mapping[str, NDArray[np.float32]] | None = None
+    """Outputs of the model for all items of the set, ``[n, segments, ...]``, if they were kept; None: they were not."""
     _features: Tensor | None = None
     """Features of the whole set, once computed."""
     _resident: list[Tensor] | None = None
@@ -331,6 +333,12 @@ class Items:
     def features(self) -> Tensor:
         """Return features ``[n, *info.feature_shape]``, on the device; computed only once if they fit into memory."""
         return self._source.features(self._rows)
+
+    def known_outputs(self) -> dict[str, NDArray[np.float32]] | None:
+        """Return the outputs of the model that were kept for these items; None: they have to be computed."""
+        if not isinstance(self._source, ItemSource) or self._source.known is None:
+            return None
+        return {name: value[self._rows] for name, value in self._source.known.items()}
 
     def feature_pieces(self) -> Iterator[Tensor]:
         """Yield the features of a few consecutive items at a time, ``[few, *info.feature_shape]``, keeping none.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from asdbench.core.environment import environment
 from asdbench.core.files import link_or_copy, sizes_of, write_json
+from asdbench.data.kept import Known, Rows, outputs_of
 from asdbench.detector.assembly import arithmetic, detector_of, has_16_bits, items_of
 from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items
@@ -39,7 +40,12 @@ TIMED_ALONE = 8
 
 
 def compute(
-    spec: JobSpec, folder: Path, *, isolated: Isolated = "none", on_progress: OnProgress = ignore_progress
+    spec: JobSpec,
+    folder: Path,
+    *,
+    isolated: Isolated = "none",
+    on_progress: OnProgress = ignore_progress,
+    known: Known | None = None,
 ) -> None:
     """Run one job and write its result into a folder.
 
@@ -50,12 +56,13 @@ def compute(
         folder: Empty; the store takes it over.
         isolated: How this process is kept from everything else, for the record.
         on_progress: Receives the progress.
+        known: Outputs of its items that were kept; None: they are computed.
     """
     with arithmetic(threads=spec.threads):
         if spec.kind == "fit":
             record: FitRecord | ScoreRecord = _fit(spec, folder, on_progress=on_progress)
         else:
-            record = _score(spec, folder, on_progress=on_progress)
+            record = _score(spec, folder, on_progress=on_progress, known=known)
     complete = msgspec.structs.replace(record, isolated=isolated, sizes=sizes_of(folder))
     write_json(folder / ("fit.json" if spec.kind == "fit" else "score.json"), complete)
 
@@ -132,11 +139,12 @@ def _fit(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> FitRecord:
         threads=spec.threads,
         environment=environment(),
         rules=[*spec.rules, *trainer.rules],
+        keeps_outputs=detector.model.keep_outputs and not detector.featurizer.state_dict(),
         sizes={},
     )
 
 
-def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreRecord:
+def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known | None) -> ScoreRecord:
     store = Store(Path(spec.store))
     fitted = store.fit_record(spec.model_id)
     if fitted is None:
@@ -149,7 +157,8 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
     learnt = spec.train if detector.scorer.learns else RowSet()
     foreign = spec.imitation.others if spec.imitation else RowSet()
     sets = (learnt, spec.held, spec.validation, spec.test, foreign)
-    train, *parts, others = items_of(spec, detector, sets=sets, on_progress=on_progress)
+    outputs = None if known is None else outputs_of(known.rows[spec.train.count - learnt.count :])
+    train, *parts, others = items_of(spec, detector, sets=sets, on_progress=on_progress, known=outputs)
     roles = dict(zip(names, parts, strict=True))
     pieces, pseudo = [], []
     # Every checkpoint is scored, so that the evaluator can apply any selection rule later without running jobs. They
@@ -166,8 +175,9 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
-    recognised = has_16_bits(spec) and recognises(detector, roles["test"], scores=scores["test"])
-    batched, alone = _ms_per_item(spec, detector, on_progress=on_progress)
+    again = None if known is None else outputs_of(known.dithered)
+    recognised = has_16_bits(spec) and recognises(detector, roles["test"], scores=scores["test"], known=again)
+    batched, alone = _ms_per_item(spec, detector, on_progress=on_progress, known=known)
     detector.save(folder / "detector.safetensors")
     pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
     if pseudo:
@@ -177,7 +187,8 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress) -> ScoreReco
         model_id=spec.model_id,
         ms_per_item=batched,
         ms_alone=alone,
-        usage=_usage(spec, time.monotonic() - started),
+        # Outputs cost what they did when they were computed, perhaps in another run.
+        usage=_usage(spec, time.monotonic() - started + (known.seconds if known is not None else 0.0)),
         device=spec.device,
         threads=spec.threads,
         environment=environment(),
@@ -201,20 +212,37 @@ def _probed(fitted: FitRecord, rule: str) -> str:
     )
 
 
-def _ms_per_item(spec: JobSpec, detector: Detector, *, on_progress: OnProgress) -> tuple[float, float | None]:
+def _ms_per_item(
+    spec: JobSpec, detector: Detector, *, on_progress: OnProgress, known: Known | None
+) -> tuple[float, float | None]:
     """Return the time per test item for reading, features, outputs and scores, in batches and one item at a time.
 
-    No features are cached. A first pass that does not count loads what is loaded on first use.
+    No features are cached, and kept outputs cost what they did when they were computed. A first pass that does not count
+    loads what is loaded on first use.
     """
     if not spec.test.count:
         return 0.0, None
-    [items] = items_of(spec, detector, sets=(spec.test,), on_progress=on_progress, keep_features=False)
+    rows = None if known is None else _of_test(spec, known)
+    outputs = None if rows is None else outputs_of(rows)
+    [items] = items_of(
+        spec, detector, sets=(spec.test,), on_progress=on_progress, keep_features=False, known=outputs
+    )
     some = items[:TIMED_ITEMS]
     _score_ms(detector, some[:TIMED_ALONE])
     batched = _score_ms(detector, some) / len(some)
     # The first is slower, because an item by itself is a new shape.
     _, *alone = [_score_ms(detector, some[k : k + 1]) for k in (0, *range(min(TIMED_ALONE, len(some))))]
-    return batched, statistics.median(alone)
+    single: float | None = statistics.median(alone)
+    if known is not None and rows is not None:
+        timed = known.rows["alone"][np.isfinite(known.rows["alone"])]
+        batched += 1000 * float(rows["seconds"].mean())
+        single = statistics.median(alone) + 1000 * float(np.median(timed)) if len(timed) else None
+    return batched, single
+
+
+def _of_test(spec: JobSpec, known: Known) -> Rows:
+    first = spec.train.count + spec.held.count + spec.validation.count
+    return known.rows[first : first + spec.test.count]
 
 
 def _score_ms(detector: Detector, items: Items) -> float:

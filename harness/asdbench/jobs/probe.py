@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asdbench.core.info import Info
-from asdbench.detector.detector import Detector
+from asdbench.detector.contracts import Outputs
+from asdbench.detector.detector import Detector, context_of
 from asdbench.detector.items import Items, Source
 
 PROBED_ITEMS = 4
@@ -72,7 +73,21 @@ SHIFT_S = 0.001
 """How far samples are shifted, which is less than the hop of any spectrogram in use."""
 
 
-def recognises(detector: Detector, items: Items, *, scores: NDArray[np.float64]) -> bool:
+def dithered_places(count: int) -> NDArray[np.int64]:
+    """Return which of ``count`` items are dithered; none if they are too few."""
+    if count < DITHERED_ITEMS:
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.linspace(0, count - 1, DITHERED_ITEMS).round().astype(np.int64))
+
+
+def dithered(items: Items) -> Items:
+    """Return the same items with dithered samples."""
+    return items.through(_Dithered)
+
+
+def recognises(
+    detector: Detector, items: Items, *, scores: NDArray[np.float64], known: Outputs | None = None
+) -> bool:
     """Return whether items score differently when their samples change by one bit and shift by a millisecond.
 
     Digital silence stays silent, since features in decibels would hear the difference.
@@ -81,11 +96,14 @@ def recognises(detector: Detector, items: Items, *, scores: NDArray[np.float64])
         detector: The fitted detector.
         items: All n items of the job's test set: recordings of 16 bits.
         scores: Their scores, ``[n]`` or ``[n, classes]``.
+        known: Outputs that were kept for the dithered items; None: they are computed.
     """
-    if len(items) < DITHERED_ITEMS or not scores.std():
+    probed = dithered_places(len(items))
+    if not len(probed) or not scores.std():
         return False
-    probed = np.unique(np.linspace(0, len(items) - 1, DITHERED_ITEMS).round().astype(np.int64))
-    again = detector.score(items[probed].through(_Dithered))
+    chosen = items[probed]
+    outputs = detector.outputs(dithered(chosen)) if known is None else known
+    again = detector.scores_of(outputs, context_of(chosen))
     moved = np.abs(again - scores[probed]) > MOVED * scores.std()
     return int(moved.reshape(len(probed), -1).any(axis=1).sum()) >= MOVED_ITEMS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import Pipe, connection
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -44,6 +44,48 @@ def in_child(function: Callable[[], bytes]) -> bytes:
         ours.close()
     _, status = os.waitpid(child, 0)
     return answer if answer is not None else _die(status)
+
+
+def streamed(function: Callable[[Callable[[bytes], None]], None]) -> Iterator[bytes]:
+    """Yield what a function in a child process sends, piece by piece; none is empty.
+
+    If the child dies instead, this process dies in the same way.
+
+    Args:
+        function: It gets what sends a piece, and catches its own exceptions; the process has computed nothing when it is
+            called.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = Pipe(duplex=False)
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        _answer(lambda: _through(function, theirs), theirs)
+    theirs.close()
+    ended, whole = os.pidfd_open(child), False
+    try:
+        while not whole:
+            connection.wait([ours, ended])
+            if not ours.poll():
+                break
+            piece = ours.recv_bytes()
+            whole = not piece
+            if piece:
+                yield piece
+    except EOFError:
+        pass
+    finally:
+        os.close(ended)
+        ours.close()
+    _, status = os.waitpid(child, 0)
+    if not whole:
+        _die(status)
+
+
+def _through(function: Callable[[Callable[[bytes], None]], None], pipe: Connection) -> bytes:
+    function(pipe.send_bytes)
+    return b""
 
 
 def _answer(function: Callable[[], bytes], pipe: Connection) -> NoReturn:

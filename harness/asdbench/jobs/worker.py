@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import tempfile
-import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,24 +19,20 @@ import torch
 
 from asdbench.core.environment import environment
 from asdbench.core.files import locked, make_folder
-from asdbench.errors import AsdbenchError
 from asdbench.jobs.executors.scratch import Scratch
+from asdbench.jobs.failures import failed
 from asdbench.jobs.isolation import isolate
 from asdbench.jobs.job import compute, inputs
+from asdbench.jobs.keeping import known_outputs
 from asdbench.jobs.processes import die_with
 from asdbench.jobs.sealed import in_child
 from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Event, GpuFault, OnProgress, Progress, Status, ignore_progress
+from asdbench.messages.progress import Event, OnProgress, Progress, ignore_progress
 from asdbench.results.store import Store
 
-GPU_OUT_OF_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
-"""Out-of-memory messages of CUDA, cuBLAS and cuDNN, which raise a plain RuntimeError."""
-OUT_OF_MEMORY = ("can't allocate memory", *GPU_OUT_OF_MEMORY)
-"""The same, and that of torch on the CPU."""
 _locks = contextlib.ExitStack()
 """Never closed: a lock must last until this process is gone, which the kernel sees to."""
-GPU_ERRORS = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "CUFFT_")
 
 
 def work(
@@ -123,22 +118,18 @@ def _computed(job: JobSpec, folder: Path, *, on_progress: OnProgress) -> Event:
             work = [store.work_folder(job.model_id)]
         for each in (folder, *work):
             make_folder(each)
+        # Before this process gives up its rights, since only the outputs of its own items are handed to a job.
+        known = known_outputs(job, on_progress=on_progress)
         isolated = isolate(
             job.isolation,
             readable=inputs(job),
             writable=[folder, *work, Path(tempfile.gettempdir()), *_shared(job)],
             hidden=[Path(place) for place in job.hidden],
         )
-        compute(job, folder, isolated=isolated, on_progress=on_progress)
+        compute(job, folder, isolated=isolated, on_progress=on_progress, known=known)
     # The border to a plugin: whatever a method raises, even SystemExit, fails its own job and not the run.
     except BaseException as error:  # noqa: BLE001
-        return Event(
-            job_id=job.job_id,
-            status=_status(error),
-            message=_message(error),
-            detail=traceback.format_exc(),
-            fault=_fault(error),
-        )
+        return failed(job.job_id, error)
     peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
     return Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
 
@@ -156,21 +147,3 @@ def _send(pipe: Connection, event: Event) -> None:
     # If the parent is gone there is nothing to report to; the watch below ends this process.
     with contextlib.suppress(OSError):
         pipe.send_bytes(msgspec.msgpack.encode(event))
-
-
-def _status(error: BaseException) -> Status:
-    # By name, which covers the class of torch and those of other libraries alike.
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return "oom" if named or any(words in str(error) for words in OUT_OF_MEMORY) else "error"
-
-
-def _fault(error: BaseException) -> GpuFault | None:
-    text = str(error)
-    # torch raises this class for the memory of GPUs alone.
-    if type(error).__name__ == "OutOfMemoryError" or any(words in text for words in GPU_OUT_OF_MEMORY):
-        return "gpu_memory"
-    return "gpu" if any(words in text for words in GPU_ERRORS) else None
-
-
-def _message(error: BaseException) -> str:
-    return str(error) if isinstance(error, AsdbenchError) else f"{type(error).__name__}: {error}"

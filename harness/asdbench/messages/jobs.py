@@ -37,6 +37,8 @@ class JobSpec(Config, frozen=True, kw_only=True):
     """Folder of the pack."""
     store: str
     """Folder of the store."""
+    keep: str = ""
+    """Folder in which outputs of models that learn nothing are kept; empty: nowhere. Plugins cannot read it."""
     classes: list[str]
     """Classes that training items of the unit claim, sorted."""
     targets: list[str] = []

@@ -49,6 +49,8 @@ class FitRecord(Config, frozen=True, kw_only=True):
     """How its process was kept from labels and other results."""
     rules: list[str] = []
     """Concessions to small data, in planning and training."""
+    keeps_outputs: bool = False
+    """True: nothing was learned, so that outputs are shared with other fits, and kept."""
     sizes: dict[str, int]
     """Bytes of each file; a folder that does not match is incomplete and is ignored."""
 

@@ -45,6 +45,8 @@ class Resources:
     """How its process is kept from everything else."""
     hidden: tuple[str, ...] = ()
     """Folders that no job may see."""
+    keep: str = ""
+    """Folder of kept outputs, see ``JobSpec.keep``."""
 
 
 def make_cases(
@@ -194,6 +196,7 @@ class _CaseBuilder:
             feature_bytes=resources.feature_bytes,
             isolation=resources.isolation,
             hidden=list(resources.hidden),
+            keep=resources.keep,
         )
 
     def _fit(self, use: Use, seed: int) -> JobSpec:

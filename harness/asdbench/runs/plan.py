@@ -15,6 +15,7 @@ from asdbench.core.environment import available_memory, built_for, cores, has_gp
 from asdbench.core.fingerprints import identifier
 from asdbench.data.dataset import Card, Fold, TruthDataset
 from asdbench.data.folds import leave_one_out
+from asdbench.data.kept import EMBEDDINGS
 from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import calling, prepare
 from asdbench.data.prepared import Prepared
@@ -306,6 +307,7 @@ def resources_of(request: Request) -> Resources:
         feature_bytes=min(share, FEATURE_BYTES) if device == "cpu" else share,
         isolation=request.isolation,
         hidden=tuple(str(folder.resolve()) for folder in (request.data_root, request.cache, request.out)),
+        keep=str((request.cache / EMBEDDINGS).resolve()),
     )
 
 

@@ -75,6 +75,7 @@ class FrozenTokens(Model):
     Outputs: ``embedding`` ``[n, segments, dims]``; with ``bands=separate`` segment f is band f, the lowest first.
     """
 
+    keep_outputs = True
     title: ClassVar[str]
     """Name of the encoder, for messages."""
     origin: ClassVar[str] = ""

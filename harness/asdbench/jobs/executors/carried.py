@@ -55,6 +55,7 @@ def unpacked(job: JobSpec, inputs: tuple[Files, ...]) -> Iterator[JobSpec]:
             job,
             pack=moved(job.pack),
             store=moved(job.store),
+            keep="",  # that folder is on the machine which sent the job
             **{name: msgspec.structs.replace(rows, table=moved(rows.table)) for name, rows in sets.items()},
         )
 
