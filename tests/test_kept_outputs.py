@@ -139,7 +139,7 @@ def test_the_cost_of_kept_outputs_is_in_every_record(bench: Bench) -> None:
     assert spent < record.usage.seconds + 60  # and is no wait
 
 
-def test_other_options_other_weights_and_another_length_have_outputs_of_their_own(bench: Bench) -> None:
+def test_other_options_weights_channels_and_another_length_have_outputs_of_their_own(bench: Bench) -> None:
     weights = bench.folder / "weights.bin"
     folders = []
     for content, layer, name in (
@@ -156,6 +156,10 @@ def test_other_options_other_weights_and_another_length_have_outputs_of_their_ow
     short = msgspec.structs.replace(bench.job(), length=8000)
     known_outputs(short, on_progress=ignore_progress)
     assert len({file.parent for file in bench.files()}) == 4
+    common = msgspec.structs.replace(short.recipe.common, channel="mean")
+    mean = msgspec.structs.replace(short, recipe=msgspec.structs.replace(short.recipe, common=common))
+    known_outputs(mean, on_progress=ignore_progress)
+    assert len({file.parent for file in bench.files()}) == 5
 
 
 def flip(file: Path, *, place: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from asdbench import Entry, Method, hookimpl, lazy
+from asdbench_plugins.encoders.genrep import GENREP
 from asdbench_plugins.encoders.methods import METHODS
 from asdbench_plugins.encoders.tuning import BEATS_LORA
 
@@ -55,4 +56,4 @@ def asdbench_models() -> Iterable[Entry]:
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
     """Offer the training-free methods, and the one that adapts its encoder."""
-    return (*METHODS, BEATS_LORA)
+    return (*METHODS, BEATS_LORA, GENREP)
