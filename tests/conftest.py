@@ -25,8 +25,15 @@ from asdbench import RunDocument
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+FIRST = ("test_slurm",)
+"""Files of several minutes, which begin first: at the end of the alphabet, one process would be left alone with them."""
 collect_ignore = ["thirdparty"]
 """A distribution of its own, whose tests need it installed; ``.ci/run`` does both."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files; within a file, and among the others, the order stays."""
+    items.sort(key=lambda item: item.path.stem not in FIRST)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +62,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Pat
     """The folder of a finished small run, which no test may change, and its document."""
     folder = tmp_path_factory.mktemp("finished")
     return folder, tiny.go(folder, cache=cache)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill a job that ignores a request to end after half a second instead of five."""
+    monkeypatch.setattr("asdbench.jobs.executors.process.PATIENCE_S", 0.5)
 
 
 @pytest.fixture

@@ -24,12 +24,16 @@ Capture = pytest.CaptureFixture[str]
 
 
 class TestLocal(ExecutorContract):
+    timeout_s = 3.0
+
     @pytest.fixture
-    def options(self) -> ExecutorOptions:
+    def options(self, impatient: None) -> ExecutorOptions:
         return executor_options(registry(), Selector("local"))
 
 
 class TestStranger(ExecutorContract):
+    timeout_s = 3.0
+
     @pytest.fixture
     def options(self) -> ExecutorOptions:
         return executor_options(registry(), Selector("stranger", {"poll_s": "0.05"}))

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
+import make_schemas
 import pytest
 import tiny
 import yaml
@@ -59,6 +61,8 @@ def test_a_new_plugin_is_whole_and_loads(kind: str, monkeypatch: pytest.MonkeyPa
     name = f"fresh_{kind}"
     assert status_of(["new", kind, name, "--out", "new", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
+    assert make_schemas.file_of("new").read_text("utf-8") == make_schemas.schema_of("new")
+    jsonschema.validate(printed, json.loads(make_schemas.schema_of("new")))
     assert printed["files"] == sorted(content_of(Path("new")))
     assert {"pyproject.toml", "README.md", "tests/test_contract.py", ".github/workflows/tests.yml"} <= set(
         printed["files"]

@@ -99,7 +99,6 @@ def selector(cluster: Any, **options: str) -> Selector:
 
 class TestRay(ExecutorContract):
     pytestmark = needs_ray
-    timeout_s = 20.0
 
     @pytest.fixture
     def options(self, cluster: Any) -> Ray:

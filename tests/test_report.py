@@ -8,6 +8,8 @@ from pathlib import Path
 
 import board_pages
 import board_runs
+import jsonschema
+import make_schemas
 import msgspec
 import pytest
 from made_runs import data_of, row_of
@@ -186,6 +188,8 @@ def test_the_command_writes_a_page_with_its_figures_and_prints_json(
     copy = Path(shutil.copytree(results, tmp_path / "copy"))
     assert status_of(["report", "--out", str(copy), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
+    assert make_schemas.file_of("report").read_text("utf-8") == make_schemas.schema_of("report")
+    jsonschema.validate(printed, json.loads(make_schemas.schema_of("report")))
     run = read_run(copy)
     file = copy / "figures" / run.document.run.id / "report.html"
     assert printed["file"] == str(file)

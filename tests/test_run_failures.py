@@ -114,7 +114,7 @@ def test_a_thread_that_a_plugin_leaves_behind_does_not_hold_the_run(cache: Path,
     ],
 )
 def test_every_end_of_a_job_has_its_status(
-    trouble: str, status: str, message: str, cache: Path, tmp_path: Path
+    trouble: str, status: str, message: str, cache: Path, tmp_path: Path, impatient: None
 ) -> None:
     failing, limit_s = Selector("toy", {"trouble": trouble}), 3.0 if trouble == "hang" else 60.0
     fit = tiny.go(tmp_path, failing, cache=cache, timeout_s=limit_s).jobs[0]

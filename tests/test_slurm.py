@@ -39,8 +39,6 @@ def reachable(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestSlurm(ExecutorContract):
-    timeout_s = 20.0
-
     @pytest.fixture
     def options(self) -> ExecutorOptions:
         return Options(poll_s=0.2, grace_s=1.0)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from asdbench.cli.new import NewPackage
 from asdbench.conformance.findings import Report
 from asdbench.messages.happenings import RunEvent
 from asdbench.results.schema import MethodRecord, RunDocument
@@ -17,6 +18,7 @@ from asdbench.runs.status import RunStatus
 from asdbench_leaderboards.board.schema import Board, BoardIndex, PrintedBoard
 from asdbench_leaderboards.regression.baseline import Baseline
 from asdbench_leaderboards.regression.gate import GateReport
+from asdbench_leaderboards.report.build import Report as WrittenReport
 from asdbench_leaderboards.statistics.compare import Comparison
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
@@ -32,6 +34,8 @@ TYPES: dict[str, type] = {
     "baseline": Baseline,
     "check": GateReport,
     "conformance": Report,
+    "report": WrittenReport,
+    "new": NewPackage,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
