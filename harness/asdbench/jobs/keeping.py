@@ -107,7 +107,8 @@ def _key(job: JobSpec) -> str:
     options = {name: value for name, value in model.options.items() if name not in pinned}
     return identifier(
         job.recipe.harness, msgspec.to_builtins(job.recipe.featurizer), model.path, options, model.source, job.length,
-        job.trailing, job.sample_rate, job.scaled, common.channel, common.precision, job.device.partition(":")[0], str(torch.__version__),
+        job.trailing, job.sample_rate, job.scaled, common.channel, common.precision,
+        job.device.partition(":")[0], str(torch.__version__),
     )  # fmt: skip
 
 
