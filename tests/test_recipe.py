@@ -388,11 +388,15 @@ def test_a_config_with_a_type_that_cannot_be_read_is_the_plugins_fault() -> None
 
 
 COMPUTES_NOTHING = {
+    "asdbench.core.arrays",
     "asdbench.core.config",
+    "asdbench.core.documents",
     "asdbench.core.environment",
     "asdbench.core.files",
     "asdbench.core.info",
+    "asdbench.core.tables",
     "asdbench.data.dataset",
+    "asdbench.data.kept",
     "asdbench.errors",
     "asdbench.jobs.reference",
     "asdbench.messages.jobs",
