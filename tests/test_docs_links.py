@@ -120,6 +120,15 @@ def test_links_of_a_page_work_on_the_site(page: str, text: str, repository: Path
     assert places.on_site(shown, page, places=places.linked(repository), root=repository) == text
 
 
+def test_a_link_called_by_a_file_name_gets_the_title_of_its_page(repository: Path) -> None:
+    (repository / "docs/other.md").write_text("# The other page\n")
+    text = "[other.md](other.md#a) [docs/other.md](other.md) [another](other.md) [page.md](other.md) [x.md](https://a.b/x.md)"
+    shown = places.on_site(text, "docs/page.md", places={}, root=repository)
+    assert shown == (
+        "[The other page](other.md#a) [The other page](other.md) [another](other.md) [page.md](other.md) [x.md](https://a.b/x.md)"
+    )
+
+
 def test_every_page_is_in_the_navigation() -> None:
     """Without the generated pages, which `mkdocs build --strict` finds."""
     settings = yaml.safe_load((pages.ROOT / "mkdocs.yml").read_text("utf-8"))

@@ -75,7 +75,8 @@ def name_parts(name: str, value: Any) -> Iterator[str]:
 
 def signature(function: Any) -> str:
     """Return the signature as it is written, with names of types instead of where they are defined."""
-    return str(inspect.signature(function)).replace("'", "")
+    shown = str(inspect.signature(function)).replace("'", "")
+    return re.sub(r"<function (\w+) at 0x\w+>", r"\1", shown)  # a default that is a function
 
 
 def fields(of: type) -> Iterator[str]:

@@ -33,6 +33,8 @@ def on_files(files: Any, *, config: Any) -> Any:
             files.append(File.generated(config, place, abs_src_path=str(root / path)))
     for file, place in places.board_files(root):
         files.append(File.generated(config, place, abs_src_path=str(file)))
+    style = root / places.DOCS / "_site" / "style.css"
+    files.append(File.generated(config, "assets/style.css", abs_src_path=str(style)))
     for place, text in reference.pages().items():
         files.append(File.generated(config, place, content=text))
     config.extra["places"] = found

@@ -8,6 +8,7 @@ folder becomes a list of its files, and the published leaderboards are shown as 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -93,7 +94,21 @@ def on_site(text: str, page: str, *, places: Mapping[str, str], root: Path = ROO
         place = places.get(path) or place_of(path, root)
         return posixpath.relpath(place, here or ".") + anchor
 
-    return with_links(text, changed)
+    return with_links(_with_titles(text, page, root), changed)
+
+
+def _with_titles(text: str, page: str, root: Path) -> str:
+    """Return a page whose links are called by the title of what they lead to, where they are called by its file name."""
+
+    def titled(match: re.Match[str]) -> str:
+        path = path_of(match["target"], page)
+        target = root / path if path else None
+        if target is None or not target.is_file() or target.name != PurePosixPath(match["name"]).name:
+            return match[0]
+        title = re.match(r"# (.+)\n", target.read_text("utf-8"))
+        return f"[{title[1]}]({match['target']})" if title else match[0]
+
+    return re.sub(r"\[(?P<name>[\w./-]+\.md)\]\((?P<target>[^()\s]+)\)", titled, text)
 
 
 def text_of(path: str, *, places: Mapping[str, str], root: Path = ROOT) -> str | None:

@@ -52,11 +52,17 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watching(browser: Browser) -> Iterator[Watched]:
-    """A page of a wide window; at its end it must have asked for nothing but files of this machine, and logged nothing."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+def watching(browser: Browser, *, server: str = "file://", **window: Any) -> Iterator[Watched]:
+    """A page of a wide window; at its end it must have asked for nothing but files of this machine, and logged nothing.
+
+    Args:
+        browser: The browser.
+        server: Where pages come from.
+        **window: Options of the window, for example its ``color_scheme``.
+    """
+    context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | window))
     seen = Watched(context.new_page())
     yield seen
-    assert [url for url in seen.requests if not url.startswith(("file://", "data:"))] == []
+    assert [url for url in seen.requests if not url.startswith((server, "data:"))] == []
     assert seen.noise == []
     context.close()
