@@ -1,4 +1,4 @@
-.PHONY: check format lint types test docs bench figures-of-readmes mutants boards board-records
+.PHONY: check format lint types test docs fuzz coverage audit bench figures-of-readmes mutants boards board-records
 
 check: lint types test
 
@@ -19,6 +19,19 @@ test:
 # The documentation site, in build/site. A broken link or anchor is an error, as in CI.
 docs:
 	mkdocs build --strict
+
+# 10,000 damaged files, other ones each time.
+fuzz:
+	pytest -n 0 -m slow tests/test_fuzzing.py
+
+# Lines and branches of the tests' own process. What jobs run in processes of their own is not counted: those may write
+# nothing but their results. ONLY='tests/test_a.py tests/test_b.py' for some tests.
+coverage:
+	pytest -n 0 --cov --cov-report=term:skip-covered $(ONLY)
+
+# Known vulnerabilities of the pinned versions, from PyPI's advisories; needs the network, and `pipx install pip-audit`.
+audit:
+	pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 bench:
 	pytest benchmarks

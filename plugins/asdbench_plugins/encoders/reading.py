@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def read_checkpoint(path: Path, *, hint: str) -> Mapping[str, Any]:
     """
     _check_kind(path, hint=hint)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of a pickle in another protocol, which is read where it can be; the warning asks to file an issue with torch.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGE as error:
         if isinstance(error, pickle.UnpicklingError) and CODE.search(str(error)):
             raise ConfigError(
