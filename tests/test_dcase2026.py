@@ -118,8 +118,10 @@ def test_a_run_reads_the_near_channel_and_a_front_end_makes_a_difference(root: P
             tiny.run_job_here(job)
     document = run(asked, tiny.registry(), observer=tiny.Silent())
     omega = {row.method: row.value for row in document.results if row.is_whole and row.metric == "omega"}
-    assert set(omega) == {"logmel_knn", "logmel_knn[channel=w1]"}
-    assert omega["logmel_knn[channel=w1]"] == 1.0  # the far channel explains the noise, not the tone
+    assert omega.pop("logmel_knn[channel=w1]") == 1.0  # the far channel explains the noise, not the tone
+    [near] = omega.values()
+    assert near is not None
+    assert near < 0.99
     assert any("a method reads channel 0" in note for note in document.data.notes)
 
 

@@ -80,7 +80,7 @@ def write_2022(root: Path) -> Path:
 def write_2026(root: Path, *, machine: str = "ToyCarEmu", samples: int = 16000) -> Path:
     """Write development clips of one machine type of 2026, in both spellings of clips without attributes.
 
-    A tone near the machine that is stronger in anomalous clips, and noise in both channels.
+    A tone near the machine that is stronger in anomalous clips, and noise of any loudness in both channels.
     """
     rng = np.random.default_rng(2026)
     tone = np.sin(2 * np.pi * 440 * np.arange(samples) / 16000)
@@ -95,8 +95,8 @@ def write_2026(root: Path, *, machine: str = "ToyCarEmu", samples: int = 16000) 
         ),
     ]
     for name in names:
-        far = rng.normal(size=samples)
-        near = (2000 if "anomaly" in name else 500) * tone + 1500 * far + 300 * np.roll(far, 5)
+        far = rng.uniform(0.2, 2.0) * rng.normal(size=samples)
+        near = (800 if "anomaly" in name else 400) * tone + 1500 * far + 300 * np.roll(far, 5)
         path = root / "dcase2026/dev_data" / machine / name
         path.parent.mkdir(parents=True, exist_ok=True)
         both = np.stack([near, 3000 * far], axis=1).round().clip(-32768, 32767)
