@@ -393,6 +393,7 @@ COMPUTES_NOTHING = {
     "asdbench.core.files",
     "asdbench.core.info",
     "asdbench.data.dataset",
+    "asdbench.data.kept",
     "asdbench.errors",
     "asdbench.jobs.reference",
     "asdbench.messages.jobs",

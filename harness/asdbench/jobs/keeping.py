@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from asdbench.core.config import Config
 from asdbench.core.files import locked
-from asdbench.core.fingerprints import identifier
+from asdbench.core.fingerprints import file_hash_of, identifier
 from asdbench.data.kept import Cost, Gathered, KeptCard, KeptOutputs, Known, Rows, names_of, rows_of
 from asdbench.data.pack import Pack
 from asdbench.detector.assembly import arithmetic, detector_of, has_16_bits, items_at
@@ -110,9 +110,10 @@ def _key(job: JobSpec) -> str:
     # What a file holds, and not where it is.
     pinned = {name for name in model.options if model.options.get(f"{name}_sha256")}
     options = {name: value for name, value in model.options.items() if name not in pinned}
+    code = (job.recipe.harness, file_hash_of(__name__), file_hash_of("asdbench.data.kept"), model.source)
     return identifier(
-        job.recipe.harness, msgspec.to_builtins(job.recipe.featurizer), model.path, options, model.source, job.length,
-        job.trailing, job.sample_rate, job.scaled, common.precision, job.device.partition(":")[0], str(torch.__version__),
+        code, msgspec.to_builtins(job.recipe.featurizer), model.path, options, job.length, job.trailing, job.sample_rate,
+        job.scaled, common.precision, job.device.partition(":")[0], str(torch.__version__),
     )  # fmt: skip
 
 
