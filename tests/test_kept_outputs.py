@@ -19,7 +19,7 @@ from asdbench import Registry, Selector
 from asdbench.cli import status_of
 from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.cached import prune
-from asdbench.data.kept import CARD, Gathered, KeptCard, KeptOutputs, names_of, outputs_of, rows_of
+from asdbench.data.kept import CARD, Cost, Gathered, KeptCard, KeptOutputs, names_of, outputs_of, rows_of
 from asdbench.data.pack import Pack
 from asdbench.jobs.failures import Ended
 from asdbench.jobs.job import inputs
@@ -133,6 +133,9 @@ def test_the_cost_of_kept_outputs_is_in_every_record(bench: Bench) -> None:
     record, _ = bench.scored(job)
     spent, least = time.monotonic() - started, 0.01 * (TRAIN + TEST)
     assert record.usage.seconds >= least
+    known = known_outputs(job, on_progress=ignore_progress)
+    assert known is not None
+    assert record.usage.peak_memory_bytes >= known.memory > 1e7
     assert record.ms_per_item >= 10
     assert record.ms_alone is not None
     assert record.ms_alone >= 10
@@ -251,7 +254,7 @@ def test_rows_are_found_by_the_samples_of_an_item(planned: Case, tmp_path: Path)
     assert names_of(pack, [3], length=16001) == names[:1]  # the clip has no more
     assert names_of(pack, [3], length=15999) != names[:1]
     values = {"embedding": np.arange(6, dtype=np.float32).reshape(2, 1, 3)}
-    rows = rows_of(names[:2], values, seconds=0.5, alone=np.array([0.25, np.nan]))
+    rows = rows_of(names[:2], values, cost=Cost(seconds=0.5, alone=np.array([0.25, np.nan])))
     kept.keep(rows, card=WHOSE)
     wanted = Gathered(names)
     kept.fill(wanted)
@@ -296,7 +299,8 @@ def test_no_scorer_sees_what_is_kept_of_others(cache: Path, tmp_path: Path) -> N
 
 
 def test_the_cache_lists_and_prunes_what_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = rows_of([bytes(32)], {"embedding": np.zeros((1, 1, 2))}, seconds=1.0, alone=np.array([np.nan]))
+    cost = Cost(seconds=1.0, alone=np.array([np.nan]))
+    rows = rows_of([bytes(32)], {"embedding": np.zeros((1, 1, 2))}, cost=cost)
     current = msgspec.structs.replace(WHOSE, code=source_hash_of("kept_plugin"))
     for name, card in (("energies-1", current), ("energies-2", WHOSE)):
         KeptOutputs(tmp_path / "embeddings" / name).keep(rows, card=card)

@@ -1,7 +1,7 @@
 """Outputs of models that learn nothing, kept in the cache: computed once for each item, whichever job asks for them.
 
 A folder holds those of one network with its options. Each of its files is one array of rows that is read by memory map;
-a row holds the name of an item, the outputs for it, the seconds they took, and a hash of all that. An item is named by its
+a row holds the name of an item, the outputs for it, what they cost, and a hash of all that. An item is named by its
 samples, so that equal items of other packs are found too. A damaged row or file counts as absent.
 """
 
@@ -32,7 +32,21 @@ _HASH = "V32"
 _OUTPUT = "output "
 _log = logging.getLogger(__name__)
 Rows = NDArray[np.void]
-"""Fields ``check``, ``name``, ``seconds``, ``alone`` and one for each output, see ``row_type``."""
+"""Fields ``check``, ``name``, those of ``Cost`` and one for each output, see ``row_type``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What the outputs of n items took."""
+
+    seconds: float
+    """For one item in its batch."""
+    alone: NDArray[np.float64]
+    """Seconds of each item alone, ``[n]``; NaN: not measured."""
+    memory: int = 0
+    """Largest memory of the process so far, in bytes."""
+    device_memory: int = 0
+    """The same of the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +62,16 @@ class Known:
         """What all these outputs took, whenever they were computed."""
         return float(self.rows["seconds"].sum() + self.dithered["seconds"].sum())
 
+    @property
+    def memory(self) -> int:
+        """Largest memory in bytes of the processes that computed them."""
+        return int(self.rows["memory"].max())
+
+    @property
+    def device_memory(self) -> int:
+        """The same of the GPU."""
+        return int(self.rows["device_memory"].max())
+
 
 class KeptCard(msgspec.Struct, frozen=True, kw_only=True):
     """Whose outputs are in a folder."""
@@ -61,7 +85,10 @@ class KeptCard(msgspec.Struct, frozen=True, kw_only=True):
 
 def row_type(shapes: Mapping[str, Sequence[int]]) -> np.dtype[np.void]:
     """Return the type of a row for outputs of these shapes."""
-    fixed: list[Any] = [("check", _HASH), ("name", _HASH), ("seconds", "<f8"), ("alone", "<f8")]
+    fixed: list[Any] = [
+        ("check", _HASH), ("name", _HASH),
+        ("seconds", "<f8"), ("alone", "<f8"), ("memory", "<i8"), ("device_memory", "<i8"),
+    ]  # fmt: skip
     return np.dtype([*fixed, *((_OUTPUT + name, "<f4", tuple(shapes[name])) for name in sorted(shapes))])
 
 
@@ -71,23 +98,18 @@ def outputs_of(rows: Rows) -> dict[str, NDArray[np.float32]]:
     return {field.removeprefix(_OUTPUT): rows[field] for field in fields if field.startswith(_OUTPUT)}
 
 
-def rows_of(
-    names: Sequence[bytes],
-    outputs: Mapping[str, NDArray[Any]],
-    *,
-    seconds: float,
-    alone: NDArray[np.float64],
-) -> Rows:
+def rows_of(names: Sequence[bytes], outputs: Mapping[str, NDArray[Any]], *, cost: Cost) -> Rows:
     """Return rows to keep.
 
     Args:
         names: The names of n items.
         outputs: Output -> ``[n, segments, ...]``.
-        seconds: What one item took in its batch.
-        alone: What each took alone, ``[n]``; NaN: not measured.
+        cost: What they took.
     """
     rows = np.zeros(len(names), dtype=row_type({name: value.shape[1:] for name, value in outputs.items()}))
-    rows["name"], rows["seconds"], rows["alone"] = np.array(names, dtype=_HASH), seconds, alone
+    rows["name"] = np.array(names, dtype=_HASH)
+    rows["seconds"], rows["alone"] = cost.seconds, cost.alone
+    rows["memory"], rows["device_memory"] = cost.memory, cost.device_memory
     for name, value in outputs.items():
         rows[_OUTPUT + name] = value
     for row in rows:

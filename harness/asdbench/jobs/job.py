@@ -188,7 +188,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
         ms_per_item=batched,
         ms_alone=alone,
         # Outputs cost what they did when they were computed, perhaps in another run.
-        usage=_usage(spec, time.monotonic() - started + (known.seconds if known is not None else 0.0)),
+        usage=_with(known, _usage(spec, time.monotonic() - started)),
         device=spec.device,
         threads=spec.threads,
         environment=environment(),
@@ -270,7 +270,24 @@ def _table(spec: JobSpec, scores: NDArray[np.float64], *, role: str, epoch: int)
 
 def _usage(spec: JobSpec, seconds: float) -> Usage:
     on_device = torch.cuda.max_memory_allocated() if spec.device.startswith("cuda") else 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    peak = peak_memory()
     # Work on the CPU says nothing about times on a GPU.
     reference = reference_ms() if spec.device == "cpu" else None
     return Usage(seconds=seconds, peak_memory_bytes=peak, peak_device_bytes=on_device, reference_ms=reference)
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory that this process had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def _with(known: Known | None, usage: Usage) -> Usage:
+    """Return what a job used together with what computing the outputs took that it was given."""
+    if known is None:
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        seconds=usage.seconds + known.seconds,
+        peak_memory_bytes=max(usage.peak_memory_bytes, known.memory),
+        peak_device_bytes=max(usage.peak_device_bytes, known.device_memory),
+    )

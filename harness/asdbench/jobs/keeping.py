@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from asdbench.core.config import Config
 from asdbench.core.files import locked
-from asdbench.core.fingerprints import identifier
-from asdbench.data.kept import Gathered, KeptCard, KeptOutputs, Known, Rows, names_of, rows_of
+from asdbench.core.fingerprints import file_hash_of, identifier
+from asdbench.data.kept import Cost, Gathered, KeptCard, KeptOutputs, Known, Rows, names_of, rows_of
 from asdbench.data.pack import Pack
 from asdbench.detector.assembly import arithmetic, detector_of, has_16_bits, items_at
 from asdbench.detector.contracts import ItemContext, Outputs, Scorer, State
@@ -32,7 +32,7 @@ from asdbench.detector.items import Items
 from asdbench.errors import PluginError, RunError
 from asdbench.jobs.failures import Ended, failed
 from asdbench.jobs.isolation import isolate
-from asdbench.jobs.job import named_files
+from asdbench.jobs.job import named_files, peak_memory
 from asdbench.jobs.probe import TOLERANCES, dithered, dithered_places
 from asdbench.jobs.sealed import streamed
 from asdbench.messages.jobs import JobSpec
@@ -60,6 +60,9 @@ class Piece(Config, frozen=True, kw_only=True):
     """For one item."""
     alone: list[float] = []
     """Seconds of each item alone; NaN: not measured."""
+    memory: int = 0
+    device_memory: int = 0
+    """Largest memory of the child so far, in bytes: of the process, and of the GPU."""
     failure: Event | None = None
 
 
@@ -87,6 +90,8 @@ def known_outputs(job: JobSpec, *, on_progress: OnProgress) -> Known | None:
     probed = [job.test.ids[place] for place in dithered_places(job.test.count)] if has_16_bits(job) else []
     names = names_of(Pack(Path(job.pack)), [*ids, *probed], length=job.length)
     names[len(ids) :] = [hashlib.sha256(b"dithered" + name).digest() for name in names[len(ids) :]]
+    if not names:
+        return None
     wanted = Gathered(names)
     kept = KeptOutputs(Path(job.keep) / f"{job.recipe.model.name}-{_key(job)}")
     kept.fill(wanted)
@@ -105,9 +110,10 @@ def _key(job: JobSpec) -> str:
     # What a file holds, and not where it is.
     pinned = {name for name in model.options if model.options.get(f"{name}_sha256")}
     options = {name: value for name, value in model.options.items() if name not in pinned}
+    code = (job.recipe.harness, file_hash_of(__name__), file_hash_of("asdbench.data.kept"), model.source)
     return identifier(
-        job.recipe.harness, msgspec.to_builtins(job.recipe.featurizer), model.path, options, model.source, job.length,
-        job.trailing, job.sample_rate, job.scaled, common.channel, common.precision,
+        code, msgspec.to_builtins(job.recipe.featurizer), model.path, options, job.length, job.trailing, job.sample_rate,
+        job.scaled, common.channel, common.precision,
         job.device.partition(":")[0], str(torch.__version__),
     )  # fmt: skip
 
@@ -150,7 +156,13 @@ def _rows(piece: Piece, names: Sequence[bytes]) -> Rows:
         name: np.frombuffer(value, dtype="<f4").reshape(len(names), *piece.shapes[name])
         for name, value in piece.values.items()
     }
-    return rows_of(names, outputs, seconds=piece.seconds, alone=np.array(piece.alone))
+    cost = Cost(
+        seconds=piece.seconds,
+        alone=np.array(piece.alone),
+        memory=piece.memory,
+        device_memory=piece.device_memory,
+    )
+    return rows_of(names, outputs, cost=cost)
 
 
 def _embed(job: JobSpec, ids: tuple[list[int], list[int]], *, send: Callable[[bytes], None]) -> None:
@@ -176,6 +188,7 @@ def _embed(job: JobSpec, ids: tuple[list[int], list[int]], *, send: Callable[[by
 
 def _pieces(detector: Detector, items: Items, *, first: int, alone: int) -> Iterator[Piece]:
     """Yield the outputs of items, of which ``first`` is the place of the first, and the first ``alone`` are also timed."""
+    on_gpu = detector.info.device.startswith("cuda")
     for start in range(0, len(items), BLOCK):
         block = items[start : start + BLOCK]
         started = time.monotonic()
@@ -190,6 +203,8 @@ def _pieces(detector: Detector, items: Items, *, first: int, alone: int) -> Iter
             },
             seconds=seconds,
             alone=[*timed, *[math.nan] * (len(block) - len(timed))],
+            memory=peak_memory(),
+            device_memory=torch.cuda.max_memory_allocated() if on_gpu else 0,
         )
 
 

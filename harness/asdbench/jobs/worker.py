@@ -131,7 +131,8 @@ def _computed(job: JobSpec, folder: Path, *, on_progress: OnProgress) -> Event:
     except BaseException as error:  # noqa: BLE001
         return failed(job.job_id, error)
     peak = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else 0
-    return Event(job_id=job.job_id, status="ok", gpu_bytes=peak)
+    earlier = known.device_memory if known is not None else 0
+    return Event(job_id=job.job_id, status="ok", gpu_bytes=max(peak, earlier))
 
 
 def _shared(job: JobSpec) -> list[Path]:
