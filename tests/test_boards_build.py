@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import board_pages
 import board_runs
 import jsonschema
 import make_schemas
@@ -22,6 +23,7 @@ from asdbench_leaderboards.board.build import build
 from asdbench_leaderboards.board.rows import figure_of, row_of
 from asdbench_leaderboards.board.schema import Board, Licences, Row
 from asdbench_leaderboards.board.sources import Source
+from asdbench_leaderboards.board.tables import costs_of
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,20 @@ def test_a_row_holds_the_values_intervals_and_costs_of_its_record(results: Path,
     assert row.licences == Licences(code="MIT", weights="none", data="CC0-1.0")
     assert row.pretraining == "none"
     assert row.verified == "claimed"
+
+
+def test_times_stand_in_seconds_and_as_multiples_of_the_reference_work() -> None:
+    measured = msgspec.structs.replace(
+        board_pages.cost(62.31), fit_work=[4000.0, 16000.0], score_work=[2.0, 4.5]
+    )
+    assert costs_of(board_pages.row("a", 0.9, cost=measured))[2:6] == ["62.3", "8,000", "1.00", "3"]
+    assert costs_of(board_pages.row("a", 0.9, cost=board_pages.cost(1.0)))[2:6] == [
+        "1.0",
+        "unknown",
+        "1.00",
+        "unknown",
+    ]
+    assert costs_of(board_pages.row("a", 0.9, cost=None)) == ["unknown"] * 7
 
 
 def test_weights_from_a_file_and_plugins_of_others_are_not_called_untrained(results: Path) -> None:

@@ -22,6 +22,7 @@ from asdbench_leaderboards.board.tables import (
     measures_of,
     printed_of,
     value_of,
+    work_of,
 )
 from asdbench_leaderboards.cells import metric_name, percent
 from asdbench_leaderboards.html import as_json, environment_of, render
@@ -116,6 +117,7 @@ def _environment() -> jinja2.Environment:
             "difference": difference_of,
             "flags": flags_of,
             "costs": costs_of,
+            "work": work_of,
             "metric": metric_name,
             "percent": percent,
             "as_printed": printed.printed_text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,8 +55,8 @@ def markdown_of(board: Board) -> str:
     headers = [
         "#", "rank", "method", *(measure.name for measure in whole), "printed", "difference",
         *(f"{group} {metric_name(board.main)}" for group in board.outermost),
-        "verified", "selection", "data", "flags", "seeds", "parameters", "GFLOP per item", "train s", "score ms",
-        "peak MiB", "hardware",
+        "verified", "selection", "data", "flags", "seeds", "parameters", "GFLOP per item", "train s",
+        "train ratio", "score ms", "score ratio", "peak MiB", "hardware",
     ]  # fmt: skip
     rows = [
         _markdown_row(board, row, place=place, whole=whole)
@@ -140,18 +141,37 @@ def flags_of(row: Row) -> list[str]:
 
 
 def costs_of(row: Row) -> list[str]:
-    """Return parameters, GFLOP per item, training seconds, milliseconds per item and peak memory, main and GPU."""
+    """Return parameters, GFLOP per item, training time, time per item and peak memory, main and GPU.
+
+    Both times stand in seconds or milliseconds, then as multiples of the reference work.
+    """
     cost = row.cost
     if cost is None:
-        return [UNKNOWN] * 5
+        return [UNKNOWN] * 7
     device = f" + {cost.peak_device_bytes / 2**20:.0f} GPU" if cost.peak_device_bytes else ""
     return [
         f"{cost.parameters:,}",
         f"{cost.flops / 1e9:.3f}",
         f"{cost.fit_s:.1f}",
+        _ratio(work_of(cost.fit_work)),
         UNKNOWN if cost.score_ms is None else f"{cost.score_ms:.2f}",
+        _ratio(work_of(cost.score_work)),
         f"{cost.peak_memory_bytes / 2**20:.0f}{device}",
     ]
+
+
+def work_of(works: Sequence[float]) -> float | None:
+    """Return the mean over seeds of a time as a multiple of the reference work; None: not measured.
+
+    The mean is geometric, as in ``asdbench check``. Seconds depend on the processor, these multiples hardly.
+    """
+    return statistics.geometric_mean(works) if works and min(works) > 0 else None
+
+
+def _ratio(work: float | None) -> str:
+    if work is None:
+        return UNKNOWN
+    return f"{work:,.0f}" if work >= 100 else f"{work:.3g}"
 
 
 def _markdown_row(board: Board, row: Row, *, place: int, whole: Sequence[Measure]) -> list[str]:
@@ -179,7 +199,7 @@ def _about(board: Board) -> str:
     protocol = board.protocol
     return (
         f"Metric set {protocol.metric_set} (evaluator {protocol.evaluator}). Values are means over seeds in percent, "
-        "with 95 % intervals."
+        "with 95 % intervals. The ratios divide times by that of a fixed piece of work in the same process."
         + (f" The best {SHOWN:,} of {len(board.rows):,} methods." if len(board.rows) > SHOWN else "")
     )
 
