@@ -136,7 +136,7 @@ def export(
 
 def properties(own: OwnDetector, *, claim: int) -> dict[str, str]:
     """Return what the file says of itself, its metadata properties."""
-    header, promise = own.header, own.promise(claim)
+    header, promise, rule = own.header, own.promise(claim), own.rule(claim)
     return {
         "asdbench": version_of("asdbench"),
         "method": str(Selector(header.method, header.options)),
@@ -150,7 +150,7 @@ def properties(own: OwnDetector, *, claim: int) -> dict[str, str]:
         "confidence": repr(promise.confidence),
         "held_out": str(promise.recordings),
         "promise": str(promise),
-    }
+    } | ({"alarm_after": str(rule.in_a_row), "alarms": own.stream(claim)} if rule else {})
 
 
 def generated(own: OwnDetector) -> list[NDArray[np.float32]]:
