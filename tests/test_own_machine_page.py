@@ -52,10 +52,11 @@ def replay(command: str, capsys: Capture) -> str:
 
 
 def test_the_page_leads_from_a_folder_to_verdicts(place: Path, capsys: Capture) -> None:
-    fit, _, _, score, night, export = COMMANDS
+    fit, stream, _, _, score, night, export = COMMANDS
     assert "machine 00: at most 10 % false alarms with 95 % confidence (30 held-out recordings)" in replay(
         fit, capsys
     )
+    assert "machine 00: an alarm takes 5 strange recordings in a row" in replay(stream, capsys)
     shown = replay(score, capsys)
     assert "AUC 100.00" in shown
     assert (place / "strangest.png").exists()
@@ -66,12 +67,12 @@ def test_the_page_leads_from_a_folder_to_verdicts(place: Path, capsys: Capture) 
 
 
 def test_other_machines_are_generated(capsys: Capture) -> None:
-    assert len(COMMANDS) == 6
-    assert "mobilenetv2 fitted to 42 recordings" in replay(COMMANDS[1], capsys)
+    assert len(COMMANDS) == 7
+    assert "mobilenetv2 fitted to 42 recordings" in replay(COMMANDS[2], capsys)
 
 
 def test_a_method_is_chosen_without_labels(place: Path, capsys: Capture) -> None:
-    shown = replay(COMMANDS[2], capsys)
+    shown = replay(COMMANDS[3], capsys)
     assert "faults in 30 held-out recordings:" in shown
     assert all(f"  {name}  " in shown for name in ("logmel_knn", "min-fusion"))
     assert "logmel_mahalanobis" in shown

@@ -13,6 +13,8 @@ import click
 from asdbench.cli import FAILED, OK
 from asdbench.cli.output import print_json
 from asdbench.cli.own import (
+    Alarms,
+    Duration,
     computing_options,
     device_of,
     fit_lines,
@@ -38,6 +40,13 @@ if TYPE_CHECKING:  # they import torch
 @reading_options
 @label_options
 @promise_options
+@click.option(
+    "--alarms", type=Alarms(), default=None,
+    help="False alarms that you accept in a stream of recordings, for example 1/week; needs --every.",
+)  # fmt: skip
+@click.option(
+    "--every", type=Duration(), default=None, help="Time from one recording to the next, for example 10s."
+)
 @click.option("--name", default=None, help="Name of the machine [default: that of the folder].")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), default=None,
@@ -52,16 +61,24 @@ if TYPE_CHECKING:  # they import torch
 def fit(
     *, method: Selector, data: Path, background: str | None, channel: Any, clip_s: float | None, rate: int | None,
     labels: str, normal: str, anomaly: str, false_alarms: float, confidence: float, hold: float, seed: int,
-    name: str | None, out: Path | None, machine: str | None, threads: int, device: str, cache: Path, as_json: bool,
+    alarms: tuple[float, Any] | None, every: float | None, name: str | None, out: Path | None, machine: str | None,
+    threads: int, device: str, cache: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit a detector to normal recordings, and set its threshold so that few others raise a false alarm.
 
     The rate of false alarms holds for recordings made like those in the folder, with the confidence that you ask for. Where
-    these are too few to promise it, the command says what they can promise.
+    these are too few to promise it, the command says what they can promise. With --alarms, the last recordings by name are
+    held out, and the detector says how many strange ones in a row raise an alarm.
     """
     from asdbench.cli.progress import ProgressBars
+    from asdbench.machine.alarms import Wanted
     from asdbench.machine.fitting import FitRequest
     from asdbench.machine.fitting import fit as fit_detector
+
+    if (alarms is None) != (every is None):
+        raise click.UsageError(
+            "--alarms and --every belong together, for example --alarms 1/week --every 10s"
+        )
 
     named = name or data.resolve().name
     file = out or Path(f"{named}.safetensors")
@@ -76,6 +93,7 @@ def fit(
             false_alarms=false_alarms,
             confidence=confidence,
             hold=hold,
+            alarms=Wanted(count=alarms[0], period=alarms[1], every_s=every) if alarms and every else None,
             seed=seed,
             device=device_of(device),
             threads=threads,
@@ -166,6 +184,7 @@ def _fitted(fitted: Fitted, file: Path) -> dict[str, Any]:
             }
             for name, promise in promises
         ],
+        "streams": [own.stream(claim) for claim, _ in enumerate(promises)],
         "quality": fitted.quality,
         "notes": fitted.notes,
     }
@@ -174,9 +193,14 @@ def _fitted(fitted: Fitted, file: Path) -> dict[str, Any]:
 def _score_lines(found: Judgement) -> Iterator[str]:
     for machine, promise in found.promises.items():
         yield f"machine {machine}: {promise}"
+    for machine, rule in found.rules.items():
+        yield f"machine {machine}: {rule}"
     yield f"{'verdict':<10} {'p-value':>8} {'score':>12}  recording"
     for each in found.recordings:
         yield from _recording_lines(each)
+    for alarm in found.alarms:
+        row = f"{alarm.recordings} strange recordings in a row, {alarm.first} to {alarm.last}"
+        yield f"ALARM: machine {alarm.machine}, raised by {alarm.raised} ({row})"
     yield from quality_lines(found.quality)
     for drift in found.drift:
         if drift.found:

@@ -36,6 +36,36 @@ class Share(click.ParamType[float]):
         return share
 
 
+class Alarms(click.ParamType[Any]):
+    """A number of alarms in a period: ``1/week``."""
+
+    name = "N/hour|day|week|month|year"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, str]:
+        """Return the number and the period."""
+        match = re.fullmatch(r"(\d*\.?\d+)/(hour|day|week|month|year)", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(
+                f"{value!r} is no rate of alarms; use for example 1/week, 2/month or 0.5/day", param, ctx
+            )
+        return float(match[1]), match[2]
+
+
+class Duration(click.ParamType[float]):
+    """Seconds: ``10s``, ``5min`` or ``1h``."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        match = re.fullmatch(r"(\d*\.?\d+)(s|min|h)", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is no duration; use for example 10s, 5min or 1h", param, ctx)
+        return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]
+
+
 class Channel(click.ParamType[Any]):
     """A channel, or how channels become one."""
 
@@ -158,6 +188,8 @@ def fit_lines(fitted: Fitted, file: Path) -> Iterator[str]:
     )
     for claim, machine in enumerate(header.classes[: header.own]):
         yield f"machine {machine}: {fitted.own.promise(claim)}"
+        if stream := fitted.own.stream(claim):
+            yield f"machine {machine}: {stream}"
     yield from quality_lines(fitted.quality)
     yield from (f"warning: {note}" for note in fitted.notes)
     yield f"wrote {file}"

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from asdbench.core.environment import version_of
 from asdbench.core.files import write_bytes
 from asdbench.core.seeding import seed_for
+from asdbench.data.prepare import calling
 from asdbench.detector.assembly import arithmetic
 from asdbench.errors import ConfigError, RunError, unknown
 from asdbench.machine.conformal import threshold
 from asdbench.machine.file import OwnDetector
 from asdbench.machine.graph import WaveGraph, refused
-from asdbench.machine.recordings import Source
+from asdbench.machine.recordings import FOLDER, Source
 from asdbench.machine.scoring import recordings_of
 from asdbench.machine.segments import items_of
 from asdbench.plugin.entries import Selector
@@ -110,10 +111,7 @@ def export(
         program.model.metadata_props[name] = value
     content: bytes = program.model_proto.SerializeToString()
     chosen = list(waves) or generated(own)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = ERRORS_ALONE
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = _session(runtime, content, own=own, threads=threads)
     with arithmetic(threads=threads):
         compared = _compared(own, session, waves=chosen, claim=claim)
     write_bytes(to, content)
@@ -136,7 +134,7 @@ def export(
 
 def properties(own: OwnDetector, *, claim: int) -> dict[str, str]:
     """Return what the file says of itself, its metadata properties."""
-    header, promise = own.header, own.promise(claim)
+    header, promise, rule = own.header, own.promise(claim), own.rule(claim)
     return {
         "asdbench": version_of("asdbench"),
         "method": str(Selector(header.method, header.options)),
@@ -150,7 +148,7 @@ def properties(own: OwnDetector, *, claim: int) -> dict[str, str]:
         "confidence": repr(promise.confidence),
         "held_out": str(promise.recordings),
         "promise": str(promise),
-    }
+    } | ({"alarm_after": str(rule.in_a_row), "alarms": own.stream(claim)} if rule else {})
 
 
 def generated(own: OwnDetector) -> list[NDArray[np.float32]]:
@@ -177,7 +175,8 @@ def waves_of(own: OwnDetector, place: Path, *, registry: Registry) -> list[NDArr
     found = list(recordings_of(own, place, registry=registry, labels=labels))[:MOST]
     waves = []
     for each in found:
-        wave, _ = each.dataset.examined(each.root, each.row.source)
+        with calling(FOLDER, to=f"read {each.file}"):
+            wave, _ = each.dataset.examined(each.root, each.row.source)
         items = items_of(wave, own.detector, claim=0, columns={})
         waves.append(items[:1].raw()[0].numpy())
     return waves
@@ -217,6 +216,18 @@ def _program(own: OwnDetector, graph: WaveGraph) -> Any:
             )
     except torch.onnx.OnnxExporterError as error:
         raise refused(own.detector.recipe, f"torch cannot trace it: {_cause(error)}") from error
+
+
+def _session(runtime: Any, content: bytes, *, own: OwnDetector, threads: int) -> Any:
+    """Return what runs the file, an ``onnxruntime.InferenceSession``."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ALONE
+    found = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    try:
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (found.Fail, found.InvalidGraph, found.NotImplemented) as error:
+        raise refused(own.detector.recipe, f"onnxruntime cannot run it: {error}") from error
 
 
 def _compared(

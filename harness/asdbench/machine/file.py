@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 import torch
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -29,7 +29,8 @@ from asdbench.data.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from asdbench.detector.detector import Detector
 from asdbench.detector.weights import save_file
 from asdbench.errors import ConfigError, DataError, blamed_on
-from asdbench.machine.conformal import Promise, promise
+from asdbench.machine.alarms import Rule, blocks
+from asdbench.machine.conformal import Promise, percent, promise
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import Recipe
@@ -84,6 +85,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: Annotated[int, Meta(ge=0)]
     content: _Hash = UNKNOWN
     """Hash of all else in the file."""
+    alarms: Annotated[list[Rule], Meta(min_length=1, max_length=10_000)] | UnsetType = UNSET
+    """For a stream of recordings, the rule of each of the user's machines; unset in files without."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,13 +101,31 @@ class OwnDetector:
     """Class of each of these, ``[n]``."""
 
     def normal(self, claim: int) -> NDArray[np.float64]:
-        """Return the scores of held-out recordings of one class."""
+        """Return the scores of held-out recordings of one class that count as independent.
+
+        If its alarms take neighbours as dependent, these are the largest scores of blocks of neighbours.
+        """
+        rule, scores = self.rule(claim), self.in_order(claim)
+        return scores if rule is None else blocks(scores, apart=rule.apart)
+
+    def in_order(self, claim: int) -> NDArray[np.float64]:
+        """Return the scores of all held-out recordings of one class, in the order of their names."""
         return np.asarray(self.scores[self.claims == claim])
+
+    def rule(self, claim: int) -> Rule | None:
+        """Return when a stream of recordings of one class raises an alarm; None: it was fitted without ``--alarms``."""
+        return None if isinstance(self.header.alarms, UnsetType) else self.header.alarms[claim]
 
     def promise(self, claim: int) -> Promise:
         """Return what the held-out recordings of one class can promise."""
         wanted, confidence = self.header.false_alarms, self.header.confidence
         return promise(len(self.normal(claim)), rate=wanted, confidence=confidence)
+
+    def stream(self, claim: int) -> str:
+        """Return what raises an alarm in a stream of recordings of one class, and what it promises; empty: nothing."""
+        rule, promised = self.rule(claim), self.promise(claim)
+        confidence = f"with {percent(promised.confidence)} confidence"
+        return "" if rule is None else rule.sentence(promised.rate, confidence=confidence)
 
     def save(self, file: Path) -> None:
         """Write the file.
@@ -245,6 +266,10 @@ def _header(file: Path, text: str) -> Header:
     if header.own > len(header.classes):
         raise DataError(
             f"the header of {file} is wrong: {header.own} own classes among {len(header.classes)} classes"
+        )
+    if not isinstance(header.alarms, UnsetType) and len(header.alarms) != header.own:
+        raise DataError(
+            f"the header of {file} is wrong: rules of alarms for {len(header.alarms)} of {header.own} classes"
         )
     return header
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from asdbench.detector.detector import Detector
 from asdbench.detector.items import Items, ItemSource
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import ConfigError, blamed_on
-from asdbench.machine.conformal import of_recording
+from asdbench.machine.alarms import Wanted, blocks, independent_after, rule_for
+from asdbench.machine.conformal import of_recording, promise
 from asdbench.machine.file import Header, OwnDetector, build, code_of, recipe_of
 from asdbench.machine.grading import Quality, quality
 from asdbench.machine.recordings import Recordings, Source, gather
@@ -47,6 +49,8 @@ class FitRequest:
     confidence: float = 0.95
     hold: float = 0.3
     """Share of the recordings of each machine that only the threshold is set with."""
+    alarms: Wanted | None = None
+    """False alarms that are accepted in a stream of recordings, whose last ones by name are held out; None: no stream."""
     seed: int = 42
     device: str = "cpu"
     threads: int = 1
@@ -130,7 +134,7 @@ class _Fit:
         own = recordings.machines
         others = sorted({claims[k] for k in recordings.others})
         self.classes = [*own, *others]
-        self.division = _divided(recordings, recipe, hold=request.hold, seed=request.seed)
+        self.division = _divided(recordings, recipe, request=request)
         _check_applicable(recipe, own=own, others=others, division=self.division)
         self.header = Header(
             name=request.name,
@@ -174,11 +178,13 @@ class _Fit:
             normal = self._items(division.calibration)
             scores = detector.score(normal)
         by_recording = self._highest(division.calibration, scores)
+        held = np.array([score for _, score in by_recording])
+        claims = np.array([self._claim(rows[0]) for rows, _ in by_recording], dtype=np.int64)
         own = OwnDetector(
-            header=self.header,
+            header=_with_rules(self.header, self.request.alarms, scores=held, claims=claims),
             detector=detector,
-            scores=np.array([score for _, score in by_recording]),
-            claims=np.array([self._claim(rows[0]) for rows, _ in by_recording], dtype=np.int64),
+            scores=held,
+            claims=claims,
         )
         notes = [*self.recordings.warnings(), *rules, *detector.rules, *detector.scorer.rules(detector.state)]
         return Fitted(
@@ -268,6 +274,21 @@ class _Fit:
         )
 
 
+def _with_rules(
+    header: Header, wanted: Wanted | None, *, scores: NDArray[np.float64], claims: NDArray[np.int64]
+) -> Header:
+    """Return the header with the rule of each machine for its alarms, if some are accepted."""
+    if wanted is None:
+        return header
+    rules = []
+    for claim in range(header.own):
+        found = scores[claims == claim]
+        units = len(blocks(found, apart=independent_after(found)))
+        rate = promise(units, rate=header.false_alarms, confidence=header.confidence).rate
+        rules.append(rule_for(wanted, found, rate=rate))
+    return msgspec.structs.replace(header, alarms=rules)
+
+
 def _numbers(groups: Sequence[Sequence[int]], *, order: Sequence[int]) -> NDArray[np.int64]:
     """Return the number of the group that each clip of ``order`` is in."""
     number = {row: k for k, rows in enumerate(groups) for row in rows}
@@ -303,8 +324,9 @@ def _trained(
     return trainer.rules
 
 
-def _divided(recordings: Recordings, recipe: Recipe, *, hold: float, seed: int) -> _Division:
+def _divided(recordings: Recordings, recipe: Recipe, *, request: FitRequest) -> _Division:
     """Divide recordings, whole ones: some set the threshold, of the others a method may hold some out of training."""
+    hold, seed = request.hold, request.seed
     if not 0 < hold < 1:
         raise ConfigError(f"the share to hold out must be between 0 and 1, got {hold:g}")
     division = _Division(train=[], held=[], calibration=[])
@@ -315,6 +337,10 @@ def _divided(recordings: Recordings, recipe: Recipe, *, hold: float, seed: int) 
     for name, rows in sorted(by_class.items()):
         groups = list(recordings.by_recording(rows).values())
         order = np.random.default_rng(seed_for(seed, "calibration", name)).permutation(len(groups))
+        if request.alarms is not None:
+            # In a stream, neighbours of training recordings would look too normal; and only neighbours show whether they
+            # depend on each other.
+            order = np.arange(len(groups))[::-1]
         shuffled = [groups[k] for k in order]
         if rows[0] in own:
             count = min(max(1, round(hold * len(groups))), len(groups) - 1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from asdbench.core.info import Info
 from asdbench.detector.contracts import Featurizer, Model, Scorer
 from asdbench.detector.detector import Detector
-from asdbench.errors import ConfigError
+from asdbench.errors import ConfigError, blamed_on
 from asdbench.machine.conformal import threshold
 from asdbench.machine.file import OwnDetector, recipe_of
 from asdbench.plugin.entries import Aggregate, Selector
@@ -37,7 +37,8 @@ class WaveGraph(nn.Module):
         self.info, self.aggregate = detector.info, detector.recipe.common.aggregate
         self.featurizer, self.model = detector.featurizer, detector.model
         try:
-            self.scorer = detector.scorer.graph(detector.state, claim=claim)
+            with blamed_on(f"method {detector.recipe.label} cannot be exported"):
+                self.scorer = detector.scorer.graph(detector.state, claim=claim)
         except ConfigError as error:
             raise refused(detector.recipe, str(error)) from error
         limit = threshold(own.normal(claim), above=own.promise(claim).above)

@@ -17,6 +17,7 @@ from asdbench.data.dataset import Row
 from asdbench.data.prepare import calling
 from asdbench.detector.assembly import arithmetic
 from asdbench.errors import DataError, blamed_on, unknown
+from asdbench.machine.alarms import runs
 from asdbench.machine.conformal import DRIFTED, drift, of_recording, p_values
 from asdbench.machine.file import OwnDetector
 from asdbench.machine.grading import Quality, quality
@@ -70,6 +71,19 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return self.capital >= self.limit
 
 
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """Strange recordings in a row, as many as the detector's rule takes or more; they are one alarm."""
+
+    machine: str
+    first: str
+    """File of the first of them."""
+    raised: str
+    """File of the one that completes the rule."""
+    last: str
+    recordings: int
+    """How many there are."""
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What ``asdbench score --json`` prints."""
 
@@ -79,6 +93,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     recordings: list[Judged]
     quality: list[Quality]
     drift: list[Drift]
+    rules: dict[str, str] = {}
+    """What raises an alarm in a stream of recordings, by machine; empty: the detector was fitted without ``--alarms``."""
+    alarms: list[Alarm] = []
+    """Of these recordings, in the order of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +151,8 @@ def judge(
         recordings=judged,
         quality=list(_qualities(own, judged)),
         drift=list(_drifts(own, judged)),
+        rules={name: text for claim, name in enumerate(names) if (text := own.stream(claim))},
+        alarms=list(_alarms(own, judged)),
     )
 
 
@@ -260,6 +280,23 @@ def _qualities(own: OwnDetector, judged: Sequence[Judged]) -> Iterator[Quality]:
             yield found
 
 
+def _alarms(own: OwnDetector, judged: Sequence[Judged]) -> Iterator[Alarm]:
+    for claim, machine in enumerate(own.header.classes[: own.header.own]):
+        rule = own.rule(claim)
+        if rule is None:
+            continue
+        # One without a verdict interrupts a row: nothing says that it was strange.
+        stream = [each for each in judged if each.machine in (machine, "")]
+        for run in runs([each.verdict == "anomaly" for each in stream], in_a_row=rule.in_a_row):
+            yield Alarm(
+                machine=machine,
+                first=stream[run.first].file,
+                raised=stream[run.raised].file,
+                last=stream[run.last].file,
+                recordings=run.last - run.first + 1,
+            )
+
+
 def _drifts(own: OwnDetector, judged: Sequence[Judged]) -> Iterator[Drift]:
     for claim, machine in enumerate(own.header.classes[: own.header.own]):
         scores = [
@@ -268,5 +305,5 @@ def _drifts(own: OwnDetector, judged: Sequence[Judged]) -> Iterator[Drift]:
             if each.machine == machine and each.label != ANOMALY and each.score is not None
         ]
         if scores:
-            capital = drift(own.normal(claim), scores, seed=own.header.seed)
+            capital = drift(own.in_order(claim), scores, seed=own.header.seed)
             yield Drift(machine=machine, recordings=len(scores), capital=capital)
