@@ -23,8 +23,10 @@ import pages
 import pytest
 import yaml
 
-from asdbench import Registry, Selector, load_registry
+from asdbench import ConfigError, Registry, Selector, load_registry
 from asdbench.cli import cli, settings
+from asdbench.recipes.resolve import resolve
+from asdbench.runs.request import open_dataset, split_protocol
 
 PAGES = [
     "README.md",
@@ -100,6 +102,32 @@ def understood(words: list[str], page: str) -> None:
         for value in values if isinstance(values, tuple) else [values]:
             if isinstance(value, Selector):
                 assert value.name in known(page), f"{value.name!r} of {page} is offered by no plugin"
+                check_options(value)
+
+
+def check_options(selector: Selector) -> None:
+    """Check the options of a shipped method or dataset; what only a page offers is tested with that page.
+
+    Raises:
+        ConfigError: An option is unknown, out of range or ambiguous.
+    """
+    offered = registry()
+    if not selector.options or selector.options.get("scorer", "knn") not in offered.names("scorer"):
+        return
+    if selector.name in offered.names("method"):
+        resolved(selector.name, tuple(selector.options.items()))
+    elif selector.name in offered.names("dataset"):
+        open_dataset(offered, split_protocol(offered, selector)[0])
+
+
+@functools.cache
+def resolved(method: str, options: tuple[tuple[str, str], ...]) -> None:
+    """Check the options of a method, once for all pages that use them."""
+    try:
+        resolve(registry(), Selector(method, dict(options)), dataset="synthetic")
+    except ConfigError as error:
+        if "is not a file" not in str(error):  # which the reader has to bring
+            raise
 
 
 @functools.cache
@@ -153,6 +181,8 @@ def test_every_block_is_right(page: str) -> None:
         ("sh", "asdbench run -p idnn -d synthetic --sed 1 | tee log", "No such option '?--sed'?"),
         ("", "cd x && asdbench run -p idn -d synthetic", "'idn' of README.md is offered by no plugin"),
         ("console", "$ asdbench run -p idnn \\\n  -d synthetik\noutput", "'synthetik' of README.md"),
+        ("", "asdbench run -p 'idnn[epoch=3]' -d synthetic", "unknown option 'epoch'"),
+        ("", "asdbench run -p idnn -d 'synthetic[difficulty=2]'", "difficulty=2 is not a number"),
         ("python", "def f(:\n", "invalid syntax"),
         ("toml", "a = \n", "Invalid value"),
         ("json", "{", "Expecting property name"),

@@ -28,7 +28,7 @@ def test_the_session_of_the_page_works_as_shown(tmp_path: Path) -> None:
     assert [(step.command, comparable(step.printed)) for step in done] == [
         (step.command, comparable(step.shown)) for step in done
     ]
-    assert len(done) == 10
+    assert len(done) == 11
     [record] = (tmp_path / "submission" / "records").iterdir()
     assert (tmp_path / "submission" / "SUBMISSION.md").is_file()
     assert (tmp_path / "mine" / "records" / record.name / "record.json").is_file()
