@@ -32,6 +32,7 @@ from asdbench import (
 )
 from asdbench.blocks import is_torchscript
 from asdbench.data import audio
+from asdbench.data.hashing import digest_of
 from asdbench.data.pack import Pack
 from asdbench.data.vault import open_vault, read_ids
 from asdbench.results.record import read_folder, read_record
@@ -338,6 +339,25 @@ def test_a_recording_too_long_for_the_memory_is_refused(
     monkeypatch.setattr(soundfile.SoundFile, "read", full)
     with pytest.raises(DataError, match=r"has 100 samples in 2 channels, which do not fit the memory"):
         read_wave(tmp_path / "a.wav")
+
+
+def test_recordings_with_fewer_samples_than_announced_or_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").write_bytes(flac(20_000))
+    with pytest.raises(DataError, match=r"a\.flac is (truncated: \d+ of 20000 samples can be read|damaged)"):
+        read_wave(tmp_path / "a.flac")
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000)
+    with pytest.raises(DataError, match=r"a\.wav holds no samples"):
+        wave_info(tmp_path / "a.wav")
+    (tmp_path / "b.wav").write_bytes(b"RIFF\x10\0\0\0WAVEabcd\x03\0\0\0xyz\0")  # chunks, but none of samples
+    with pytest.raises(DataError, match=r"b\.wav cannot be read as a recording"):
+        wave_info(tmp_path / "b.wav")
+
+
+def test_a_file_that_cannot_be_hashed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.wav cannot be read: No such file or directory"):
+        digest_of(tmp_path / "gone.wav", "sha256")
+    with pytest.raises(DataError, match=r" cannot be read: Is a directory"):
+        digest_of(tmp_path, "md5")
 
 
 def test_a_recording_without_a_header_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from asdbench import RunError, Stage, Trainer
 from asdbench.detector.resume import Place
 from asdbench.detector.trainer import TrainerSettings, _Unread
-from asdbench.detector.weights import load_file
+from asdbench.detector.weights import load_file, save_file
 from asdbench.recipes.recipe import Compiling
 
 
@@ -203,6 +203,16 @@ def test_another_seed_does_not_resume(tmp_path: Path) -> None:
 def test_a_damaged_resume_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "resume.safetensors").write_bytes(b"no weights")
     with pytest.raises(RunError, match=r"damaged or not a weight file.*delete it to start over"):
+        Trainer(Pair(), TrainerSettings(seed=3, folder=tmp_path))
+
+
+def test_a_resume_file_with_a_damaged_note_or_of_another_model_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "resume.safetensors"
+    save_file({}, file, note="{")
+    with pytest.raises(RunError, match=r"is damaged: Input data was truncated; delete it to start over"):
+        Trainer(Pair(), TrainerSettings(seed=3, folder=tmp_path))
+    save_file({"root/other": torch.ones(1)}, file, note='{"seed": 3}')
+    with pytest.raises(RunError, match=r"is of another model: .*other.*; delete it to start over"):
         Trainer(Pair(), TrainerSettings(seed=3, folder=tmp_path))
 
 

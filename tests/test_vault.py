@@ -96,9 +96,12 @@ def test_a_damaged_pack_is_rebuilt(
     assert "rebuilding both" in caplog.text
 
 
-def test_a_damaged_vault_is_rebuilt(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["vault.parquet", "decoded.json", "faults.json"])
+def test_a_damaged_vault_is_rebuilt(
+    name: str, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     prepared = ready(root, tmp_path / "cache")
-    (prepared.vault / "vault.parquet").write_bytes(b"PAR1 damaged")
+    (prepared.vault / name).write_bytes(b"PAR1 damaged")
     with caplog.at_level(logging.WARNING):
         check_labels(ready(root, tmp_path / "cache"))
     assert "rebuilding both" in caplog.text

@@ -243,6 +243,7 @@ def _is_whole(pack: Path, *, vault_of: Callable[[str], Path]) -> bool:
     vault = vault_of(digest)
     try:
         ids = read_ids(vault)
+        read_faults(vault)
         if digest_of(ids) == digest and len(read_decoded(vault)) == len(ids):
             return True
     except (OSError, DataError, msgspec.DecodeError):  # a file is missing, of another format, or not ours

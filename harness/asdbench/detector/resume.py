@@ -77,17 +77,24 @@ class ResumeFile:
         """Restore the module and return the position of the fit; a new position if nothing was saved.
 
         Raises:
-            RunError: The file is damaged, or was saved by a fit with another seed.
+            RunError: The file is damaged, or was saved by a fit of another model or with another seed.
         """
         if not self.path.exists():
             return Place(seed=seed)
         tensors, note = load_file(self.path)
-        place = from_json(note, Place)
+        try:
+            place = from_json(note, Place)
+        except msgspec.DecodeError as error:
+            raise RunError(f"{self.path} is damaged: {error}; delete it to start over") from error
         if place.seed != seed:
             raise RunError(
                 f"{self.path} is of seed {place.seed}, this fit has seed {seed}; delete it to start over"
             )
-        self._root.load_state_dict(_under("root/", tensors))
+        try:
+            self._root.load_state_dict(_under("root/", tensors))
+        except RuntimeError as error:
+            why = " ".join(str(error).split())  # torch lists one tensor a line
+            raise RunError(f"{self.path} is of another model: {why}; delete it to start over") from error
         # The optimizers do not exist yet: each stage builds its own and has them restored when it is reached.
         self._states = _under("optimizer/", tensors)
         self._random = _under("random/", tensors)
