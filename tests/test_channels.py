@@ -16,7 +16,9 @@ from asdbench import ConfigError, Info, Items, Selector
 from asdbench.conformance.outputs import saved_and_loaded
 from asdbench.detector.channels import front_of, heard
 from asdbench.detector.detector import Detector
+from asdbench.detector.items import ItemSource
 from asdbench.dsp import least_squares
+from asdbench.jobs.pseudo import with_faults
 from asdbench.recipes.recipe import Recipe
 from asdbench.recipes.resolve import resolve
 from asdbench.testing import make_items
@@ -157,3 +159,25 @@ def test_a_detector_with_a_front_end_passes_the_check_of_saving(tmp_path: Path) 
 
     found = saved_and_loaded(detector, stored_items, folder=tmp_path, scored=False)
     assert found.endswith("equal bits before and after")
+
+
+@pytest.mark.parametrize("channel", [1, "mean", "w1"])
+def test_a_pack_in_the_memory_of_a_device_gives_the_same_waves(
+    tmp_path: Path, stored: np.ndarray[Any, np.dtype[np.int16]], channel: Any
+) -> None:
+    found = items(tmp_path, stored, channel)
+    source = found._source
+    assert isinstance(source, ItemSource)
+    offset = torch.tensor([5, 100, 2000])
+    from_file = found.raw(), found.raw(offset=offset, length=1000)
+    source._resident = [torch.from_numpy(array.copy()) for array in source.pack.arrays]
+    torch.testing.assert_close((found.raw(), found.raw(offset=offset, length=1000)), from_file)
+
+
+def test_faults_for_tuning_are_put_into_what_the_method_hears(
+    tmp_path: Path, stored: np.ndarray[Any, np.dtype[np.int16]]
+) -> None:
+    near = items(tmp_path, stored, 0)
+    faulty = with_faults(near, seed=0).raw()
+    assert faulty.shape == (3, COUNT)
+    assert (faulty != near.raw()).any(dim=1).all()
