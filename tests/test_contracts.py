@@ -20,7 +20,7 @@ from asdbench.testing import (
 )
 
 INSTALLED = load_registry()
-NEED_A_FILE = {"beats_beam", "beats_residual", "ced_knn", "dasheng_knn", "eat_knn", "encoder_knn"}
+NEED_A_FILE = {name for name in INSTALLED.names("method") if INSTALLED.method(name).requires}
 """Methods that cannot be built without a file of the user's; their own tests make one."""
 
 

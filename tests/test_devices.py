@@ -49,9 +49,11 @@ NOT_TRIED = {
     "dasheng",
     "eat",
     "frozen_encoder",
+    "tuned_beats",
 }  # built from files; TorchScript's own interpreter knows no such tensors
 MODELS = [name for name in REGISTRY.names("model") if name not in NOT_TRIED]
-WAITING = {"flow_density"}  # it chooses flows by the classes of a batch, which only the device knows
+# Only the device knows claims: one chooses flows by those of a batch, the other counts classes once, before it trains.
+WAITING = {"flow_density", "two_branch"}
 FAST = {"logmel_knn": "statistics"}  # of several methods with one model, not the first by name
 SMALL = dict.fromkeys(
     ("epochs", "pretrain_epochs", "finetune_epochs", "time_epochs", "fusion_epochs", "checkpoint_every"), "1"

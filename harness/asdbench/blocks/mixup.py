@@ -5,7 +5,8 @@ Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -36,7 +37,11 @@ class Mixup:
         """Whether each sample is mixed, bool ``[B]``."""
         return self.weights < 1
 
+    def sent(self, send: Callable[[Tensor], Tensor]) -> Self:
+        """Return the same mixture on another device, with the function that brings a tensor there."""
+        return replace(self, weights=send(self.weights), order=send(self.order))
+
     def of(self, values: Tensor) -> Tensor:
-        """Return ``weights * values + (1 - weights) * values[order]`` for waves or labels ``[B, ...]``."""
-        weights = self.weights.to(values.device, values.dtype).view(-1, *[1] * (values.ndim - 1))
-        return weights * values + (1 - weights) * values[self.order.to(values.device)]
+        """Return ``weights * values + (1 - weights) * values[order]`` for waves or labels ``[B, ...]``, on their device."""
+        weights = self.weights.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
+        return weights * values + (1 - weights) * values[self.order]

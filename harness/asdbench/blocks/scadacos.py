@@ -66,7 +66,7 @@ class SoftSubclusterAdaCos(nn.Module):
         scale = fixed_scale(classes * self.sub_clusters)
         centres = torch.empty(classes * self.sub_clusters, self.weight.shape[1])
         # On the CPU, so that every device starts from the same centres.
-        self.weight.data = nn.init.xavier_uniform_(centres).to(self.weight.device)
+        self._replace(nn.init.xavier_uniform_(centres).to(self.weight.device, non_blocking=True))
         self.scale.fill_(scale)
 
     def forward(self, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -91,11 +91,14 @@ class SoftSubclusterAdaCos(nn.Module):
         mean_sum = (self.scale * cosines).logsumexp(dim=1).logsumexp(dim=0) - math.log(len(cosines))  # ln B
         self.scale.copy_((mean_sum / angle.clamp_max(math.pi / 4).cos()).clamp_min(LEAST_SCALE))
 
+    def _replace(self, centres: Tensor) -> None:
+        self.weight = nn.Parameter(centres, requires_grad=self.weight.requires_grad)
+
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         saved = state_dict.get(f"{prefix}weight")
         if saved is not None and saved.shape[1:] == self.weight.shape[1:]:
             # A saved head has the classes of its training items, which a new one cannot know.
-            self.weight.data = self.weight.new_empty(saved.shape)
+            self._replace(self.weight.new_empty(saved.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
-from asdbench import Config, DataError, Info, Items, ItemView, Model, Stage, Trainer
+from asdbench import Config, DataError, Info, Items, ItemView, Model, Stage, Trainer, to_device
 from asdbench.blocks import Mixup, SoftSubclusterAdaCos, attribute_classes, soft_cross_entropy
 from asdbench.dsp import mono_rate
 from asdbench_plugins.baselines.batches import shuffled
@@ -89,11 +89,12 @@ class TwoBranch(Model):
             )
         trainer.rule(f"{len(names)} classes of training items, by machine ID, attributes and domain")
         self.head.resize(len(names) * (2 if self.config.mixed_classes else 1))
-        labels = F.one_hot(torch.from_numpy(codes), len(names)).float().to(train.claim.device)
+        labels = to_device(F.one_hot(torch.from_numpy(codes), len(names)).float(), train.claim.device)
         forward, size = trainer.accelerate(self), self.config.batch_size
 
         def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
-            mixup = Mixup.draw(len(batch), probability=self.config.mixup)
+            drawn = Mixup.draw(len(batch), probability=self.config.mixup)
+            mixup = drawn.sent(lambda tensor: to_device(tensor, labels.device))
             soft = self.targets(labels[batch], mixup)
             embedding = forward(mixup.of(train[batch].raw()))
             yield "scadacos", soft_cross_entropy(self.head(embedding, soft), soft)
@@ -118,7 +119,7 @@ class TwoBranch(Model):
         soft = mixup.of(labels)
         if not self.config.mixed_classes:
             return soft
-        mixed = mixup.mixed.to(soft.device).unsqueeze(1)
+        mixed = mixup.mixed.unsqueeze(1)
         return torch.cat([soft * ~mixed, soft * mixed], dim=1)
 
     def outputs(self, items: ItemView) -> Mapping[str, Tensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from asdbench import DataError, Info, Items, Stage, Trainer
+from asdbench import DataError, Info, Items, Stage, Trainer, to_device
 from asdbench.blocks import Mixup, SoftSubclusterAdaCos, soft_cross_entropy
 from asdbench_plugins.encoders.attentive import AttentiveStatistics
 from asdbench_plugins.encoders.beats import Beats
@@ -90,8 +90,9 @@ class TunedBeats(FrozenBeats):
         size = self.config.batch_size
 
         def losses(batch: Tensor, step: int) -> Iterator[tuple[str, Tensor]]:
-            mixup = Mixup.draw(len(batch), probability=self.config.mixup)
-            soft = mixup.of(labels[batch])
+            drawn = Mixup.draw(len(batch), probability=self.config.mixup)
+            mixup = drawn.sent(lambda tensor: to_device(tensor, labels.device))
+            soft = mixup.of(labels[to_device(batch, labels.device)])
             vectors = self.pool(self.tokens(mixup.of(self._crops(train[batch]))))
             yield "scadacos", soft_cross_entropy(self.head(vectors, soft), soft)
 
@@ -150,7 +151,7 @@ class TunedBeats(FrozenBeats):
         trainer.rule(
             f"{len(names)} classes of training items, {clusters} of them clusters of items without attributes"
         )
-        return F.one_hot(torch.from_numpy(codes), len(names)).float().to(train.claim.device)
+        return to_device(F.one_hot(torch.from_numpy(codes), len(names)).float(), train.claim.device)
 
     def _crops(self, items: Items) -> Tensor:
         """Return waves of at most ``crop_s`` seconds, each from a random place; drawn from torch's global generator."""
