@@ -81,7 +81,7 @@ def hashes_of(folder: Path, *, known: Mapping[str, str] | None = None) -> dict[s
     root = str(folder)
     paths = sorted(f"{place}/{name}" for place, _, names in os.walk(root) for name in names)
     names = [path[len(root) + 1 :].replace(os.sep, "/") for path in paths]
-    found = dict.fromkeys(names, "") | (known or {})
+    found = {**dict.fromkeys(names, ""), **(known or {})}
     unread = [(name, path) for name, path in zip(names, paths, strict=True) if not found[name]]
     found.update(
         zip((name for name, _ in unread), in_threads(hash_of, [path for _, path in unread]), strict=True)
