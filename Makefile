@@ -56,5 +56,6 @@ board-records:
 	asdbench run -p logmel_knn -p logmel_gmm -p logmel_mahalanobis -p modspec_knn -p modspec_gmm -p modspec_mahalanobis -p modspec_lof -p idnn -d synthetic $(SEEDS)
 	asdbench run -p pca -p isolation_forest -p robot_ae -d synthetic_robot $(SEEDS)
 	asdbench run -p pca -p isolation_forest -p robot_ae -d ur3_cobotops $(SEEDS)
+	asdbench run -p 'waspp[variant=ststnet]' -p 'waspp[variant=wasppnet]' -d 'synthetic_faces[subjects=4]' --threads 1 $(SEEDS)
 	asdbench run -p modspec_knn -p modspec_mahalanobis -d dcase2020_modspec --seed 0
 	asdbench leaderboard build asdbench-runs --out leaderboards/boards --recompute --printed
