@@ -387,8 +387,7 @@ def assert_same_recipe(recipe: Recipe | EnsembleRecipe, old: Mapping[str, Any]) 
     assert_same(
         recipe, old, "featurizer", "model", "scorer", "harness", "auxiliary", "classes", "items", "reduced"
     )
-    # The option ``channel`` came later; those recipes read the only channel that items had.
-    assert msgspec.to_builtins(recipe.common) == {**old["knobs"], "channel": 0}
+    assert msgspec.to_builtins(recipe.common) == {**old["knobs"], "channel": 0}  # an option that came later
     assert list(recipe.units) == list(old.get("units", {}))
     for unit in recipe.units:
         assert_same_recipe(recipe.units[unit], old["units"][unit])
