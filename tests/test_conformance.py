@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import bad_plugins
 import jsonschema
 import make_schemas
+import numpy as np
 import pytest
 import tiny
 
@@ -18,7 +21,8 @@ from asdbench import ConfigError, PluginError, Registry, Selector, load_registry
 from asdbench.cli import conformance as command
 from asdbench.cli import status_of
 from asdbench.conformance.check import conformance
-from asdbench.conformance.findings import Report
+from asdbench.conformance.findings import Report, Unmet
+from asdbench.conformance.outputs import the_set_does_not_matter
 from asdbench.plugin.registry import NotOffered, Plugin
 
 BAD = {
@@ -161,3 +165,23 @@ def test_a_dataset_is_for_methods_alone(registry: Registry) -> None:
 @pytest.mark.parametrize("name", ["logmel_knn", "logmel_gmm", "modspec_mahalanobis"])
 def test_cheap_shipped_methods_conform(name: str, registry: Registry) -> None:
     assert conformance(registry, Selector(name)).failed == []
+
+
+def test_rounding_is_measured_against_the_spread_of_all_scores() -> None:
+    class Scores:
+        """Scores that round differently alone, by a millionth of their spread; or by a tenth of it."""
+
+        recipe = SimpleNamespace(common=SimpleNamespace(precision="fp32"))
+
+        def __init__(self, rounding: float) -> None:
+            self.rounding = rounding
+
+        def score(self, items: Any) -> Any:
+            return 10.0 * items + (self.rounding if len(items) == 1 else 0.0)
+
+    items: Any = np.arange(32.0)
+    sound: Any = Scores(1e-4)
+    assert the_set_does_not_matter(sound, items)
+    unsound: Any = Scores(10.0)
+    with pytest.raises(Unmet, match="scores change in a test set of one item, by up to 10"):
+        the_set_does_not_matter(unsound, items)
