@@ -15,13 +15,14 @@ import tiny
 
 from asdbench import Between, ConfigError, OneOf, Selector, Space, read_method
 from asdbench.cli import status_of
+from asdbench.cli.tune import summary_of
 from asdbench.data.vault import FILE
 from asdbench.messages.jobs import Case, RowSet
 from asdbench.plugin.chosen import Chosen, selector_of, write_chosen
 from asdbench.plugin.entries import Tuned
 from asdbench.plugin.space import parse_span, span_text
 from asdbench.runs.plan import plan_run
-from asdbench.tuning.document import Studied, StudyDocument
+from asdbench.tuning.document import Best, Studied, StudyDocument, TrialRow
 from asdbench.tuning.preview import StudyPlan, preview
 from asdbench.tuning.request import TuningRequest
 from asdbench.tuning.storage import keep_identity
@@ -327,3 +328,20 @@ def test_chosen_options_are_read_back_and_a_users_option_wins(tmp_path: Path) ->
     assert (mine.options["lr"], mine.options["fan:frames"], mine.tuned) == ("0.02", "7", None)
     with pytest.raises(ConfigError, match="holds options of idnn, not of autoencoder"):
         selector_of(f"autoencoder@{file}")
+
+
+def test_a_choice_that_other_trials_equal_says_so() -> None:
+    values = [0.9, 1.0, 0.5, 1.0]
+    document = StudyDocument(
+        study="s", method="toy", dataset="synthetic", objective="pseudo", sampler="tpe", pruner="none", seeds=[1],
+        trials=[
+            TrialRow(number=k, unit=None, state="complete", value=value, options={"lr": 0.1 * k})
+            for k, value in enumerate(values)
+        ],
+        best=[Best(unit=None, number=1, value=1.0, default=0.8, options={"lr": 0.1})], seconds=1.0, file="best.toml",
+    )  # fmt: skip
+    assert "2 trials reach 1.0000, between which the objective cannot choose; the first" in summary_of(
+        document
+    )
+    single = msgspec.structs.replace(document, trials=document.trials[:3])
+    assert "cannot choose" not in summary_of(single)

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +253,7 @@ def _show(
     if as_json:
         print_json(document)
     else:
-        click.echo(for_screen(_summary(document)))
+        click.echo(for_screen(summary_of(document)))
         if tested is not None:
             with contextlib.redirect_stdout(sys.stderr):
                 table = tables_of(registry, tested, by="type")
@@ -269,7 +270,7 @@ def _show(
     )
 
 
-def _summary(document: StudyDocument) -> str:
+def summary_of(document: StudyDocument) -> str:
     """Return what was chosen, and the best trials, as tables."""
     from tabulate import tabulate
 
@@ -301,6 +302,7 @@ def _summary(document: StudyDocument) -> str:
             f"{document.study}: {len(document.trials)} trials ({counts}), objective {document.objective}, "
             f"selection={document.selection}: no test label was read",
             tabulate(chosen, headers="keys", floatfmt=".4f"),
+            *_ties(document),
             # Options stay as they are typed.
             tabulate(
                 rows,
@@ -312,3 +314,15 @@ def _summary(document: StudyDocument) -> str:
             else "no trial is complete",
         ]
     )
+
+
+def _ties(document: StudyDocument) -> Iterator[str]:
+    """Yield a line for each choice that others equal."""
+    for best in document.best:
+        equal = [row for row in document.trials if row.unit == best.unit and row.value == best.value]
+        if best.number is not None and len(equal) > 1:
+            unit = "" if best.unit is None else f"{best.unit}: "
+            yield (
+                f"{unit}{len(equal)} trials reach {best.value:.4f}, between which the objective cannot choose; the first of "
+                "them is taken. More held-out items (--held) or another --objective may rank them"
+            )
