@@ -323,6 +323,6 @@ def _ties(document: StudyDocument) -> Iterator[str]:
         if best.number is not None and len(equal) > 1:
             unit = "" if best.unit is None else f"{best.unit}: "
             yield (
-                f"{unit}{len(equal)} trials reach {best.value:.4f}, between which the objective cannot choose; the first of "
-                "them is taken. More held-out items (--held) or another --objective may rank them"
+                f"{unit}{len(equal)} trials reach {best.value:.4f}, between which the objective cannot choose; the first "
+                "of them is taken. More held-out items (--held) or another --objective may rank them"
             )
