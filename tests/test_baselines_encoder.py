@@ -181,6 +181,7 @@ def test_the_baselines_are_those_of_the_papers_tables_and_the_cheap_ones() -> No
         "glow_aff",
         "aadcl",
         "conv_autoencoder",
+        "direct_two_branch",
     }
     trained = {m.name for m in METHODS if m.model not in {"statistics", "frozen_encoder"}}
     assert {m.name for m in METHODS if "synthetic" in m.on} == trained

@@ -139,6 +139,7 @@ def test_on_two_channels_w1_comes_first_from_the_request_to_the_table(
     cases = plan_run(asked, registry(), observer=tiny.Silent()).cases
     assert [case.fit.recipe.common.channel for case in cases] == ["w1", 0, "all"]
     document = run(asked, registry(), observer=tiny.Silent())
+    assert [job.message for job in document.failed] == []
     rows = [row for row in document.results if row.is_whole and row.metric == "omega"]
     assert [row.value is not None and 0 <= row.value <= 1 for row in rows] == [True] * 3
     assert "beats_beam" in tiny.table_of(document)

@@ -45,6 +45,7 @@ DEVICE = "meta"
 REGISTRY = load_registry()
 NOT_TRIED = {
     "beats",
+    "beats_residual",
     "ced",
     "dasheng",
     "eat",

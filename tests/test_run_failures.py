@@ -19,9 +19,11 @@ from asdbench.detector.assembly import detector_of
 from asdbench.detector.detector import Detector
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Progress
+from asdbench.results.conclusion import evaluations_of
 from asdbench.results.schema import ResultRow
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
+from asdbench.runs.run import grading_of
 
 
 def areas(document: RunDocument) -> dict[tuple[str | None, str | None], ResultRow]:
@@ -189,14 +191,16 @@ def test_an_item_without_a_score_is_an_error_not_an_easier_test(
         return scores
 
     monkeypatch.setattr(Store, "scores", holed)
+    planned = plan_run(tiny.request(copied, cache=cache), tiny.registry(), observer=tiny.Silent())
+    grading = grading_of(planned, tiny.registry())  # evaluated here, where the scores have a hole
     message = (
         "toy all seed 42: only 30 of 32 test items have a finite score at checkpoint 1, although the job"
     )
     with pytest.raises(RunError, match=message):
-        tiny.go(copied, cache=cache)
+        evaluations_of(grading)
     monkeypatch.setattr(Store, "scores", lambda self, score_id: whole(self, score_id).iloc[:-1])
     with pytest.raises(RunError, match="31 of 32 test items have a finite score at checkpoint 3"):
-        tiny.go(copied, cache=cache)
+        evaluations_of(grading)
 
 
 def jobs_in_this_process(folder: Path, cache: Path, **options: str) -> list[Progress]:

@@ -159,6 +159,7 @@ COMMANDS = {
     "fit": "test_own_machine.py",
     "score": "test_own_machine.py",
     "best": "test_best_command.py",
+    "export": "test_export.py",
     "status": "test_status.py",
     "figures": "test_figures_command.py",
     "runs list": "test_runs_command.py",

@@ -116,6 +116,7 @@ def items_at(spec: JobSpec, detector: Detector, *, ids: Sequence[int]) -> Items:
         info=detector.info,
         length=spec.length,
         featurizer=detector.featurizer,
+        front=detector.front,
     )
     count, device = len(ids), detector.info.device
     nothing = torch.full((count,), -1, dtype=torch.int64, device=device)

@@ -19,6 +19,7 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NoReturn
 
 from asdbench.errors import AsdbenchError, RunError
@@ -43,6 +44,8 @@ class _Question:
     function: str | None
     """``module:function``; None: only import the module."""
     argument: bytes = b""
+    folder: str = ""
+    """Current folder of the process that asks; paths may be relative to it."""
     module: str
     """To be imported first, in the serving process, for all later answers."""
 
@@ -100,7 +103,8 @@ class Pristine:
 
     def _answer(self, function: str, argument: bytes) -> Any:
         pipe = self._connected()
-        pipe.send(_Question(function=function, argument=argument, module=function.partition(":")[0]))
+        module = function.partition(":")[0]
+        pipe.send(_Question(function=function, argument=argument, folder=str(Path.cwd()), module=module))
         return pickle.loads(pipe.recv_bytes())
 
     def _connected(self) -> Connection:
@@ -167,6 +171,7 @@ def _serve(pipe: Connection, *, parent: int) -> NoReturn:
 
 def _answered(question: _Question, *, parent: int) -> bytes:
     die_with(parent)
+    os.chdir(question.folder)
     assert question.function is not None
     module, _, name = question.function.partition(":")
     try:

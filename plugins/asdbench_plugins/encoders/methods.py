@@ -53,9 +53,9 @@ def nearest(
 
 
 METHODS = (
-    nearest("eat", title="EAT or SSLAM", file="EAT-base_epoch10_pt.pt", defaults={"gamma": 1.0}),
+    nearest("eat", title="EAT or SSLAM", file="EAT-base_epoch10_pt.pt", defaults={"model.gamma": 1.0}),
     nearest("ced", title="CED", file="audiotransformer_mini_mAP_4896.pt", defaults={"pooling": "mean"}),
-    nearest("dasheng", title="Dasheng", file="dasheng_base.pt", defaults={"gamma": 20.0}),
+    nearest("dasheng", title="Dasheng", file="dasheng_base.pt", defaults={"model.gamma": 20.0}),
     Method(
         name="beats_beam",
         title="Frozen BEATs, relative deviation pooling, a memory for each band, variance minimisation (DCASE 2026)",
