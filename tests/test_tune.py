@@ -117,6 +117,40 @@ def test_no_label_of_a_test_item_reaches_a_trial(tmp_path: Path) -> None:
     assert trials_of(go(tmp_path / "b", cache=cache)) == trials_of(first)
 
 
+def test_the_labels_of_validation_items_grade_a_trial_and_those_of_test_items_do_not(tmp_path: Path) -> None:
+    robot = Selector("synthetic_robot", {"normal_rows": "1500", "slow_rows": "900", "window": "10"})
+    space: Space = {"components": OneOf(values=(1, 2, 8))}
+    options: dict[str, Any] = {
+        "cache": tmp_path / "cache", "method": Selector("pca"), "dataset": robot, "space": space, "trials": 3,
+    }  # fmt: skip
+    first = go(tmp_path / "a", **options)
+    assert first.objective == "validation"
+    planned = plan_run(request(tmp_path / "a", **options).run, tiny.registry(), observer=Watching())
+    tested, validated = (
+        {item for case in planned.cases for item in getattr(case.score, role).ids}
+        for role in ("test", "validation")
+    )
+    assert not tested & validated
+    permuted(planned.prepared.vault, part=sorted(tested))
+    assert trials_of(go(tmp_path / "b", **options)) == trials_of(first)
+    permuted(planned.prepared.vault, part=sorted(validated))
+    values = [row.value or 0.0 for row in first.trials]
+    assert [row.value for row in go(tmp_path / "c", **options).trials] == pytest.approx(
+        [1 - each for each in values]
+    )
+
+
+def test_a_study_is_not_continued_with_other_code(cache: Path, tmp_path: Path) -> None:
+    wanted = request(tmp_path, cache=cache)
+    identity = opened(wanted, tiny.registry(), observer=Watching()).identity
+    keep_identity(tmp_path, identity)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asdbench.plugin.registry.Registry.source_hash", lambda *which, **names: "edited")
+        edited = opened(wanted, tiny.registry(), observer=Watching()).identity
+    with pytest.raises(ConfigError, match=r"holds another study, with code \w+ instead of \w+; repeat"):
+        keep_identity(tmp_path, edited)
+
+
 def cases_of(folder: Path, cache: Path, method: Selector) -> list[Case]:
     return plan_run(tiny.request(folder, method, cache=cache), tiny.registry(), observer=Watching()).cases
 

@@ -39,10 +39,12 @@ class Watching(tiny.Silent):
     def __init__(self, *, stop_after: int | None = None) -> None:
         super().__init__()
         self.told: list[tuple[int, int, float | None]] = []
+        self.left: list[float | None] = []
         self.stop_after = stop_after
 
     def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
         self.told.append((done, total, best))
+        self.left.append(left_s)
         if self.stop_after is not None and done >= self.stop_after:
             raise KeyboardInterrupt
 
@@ -338,3 +340,11 @@ def test_a_method_without_a_space_needs_parameters() -> None:
 def test_points_that_differ_in_an_option_that_does_not_apply_are_one() -> None:
     space: Space = {"a": OneOf(values=(1, 2)), "b": OneOf(values=(3, 4), when={"a": (2,)})}
     assert list(points(space)) == [{"a": 1}, {"a": 2, "b": 3}, {"a": 2, "b": 4}]
+
+
+def test_the_time_left_counts_the_trials_of_this_process_alone(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, observer=Watching(stop_after=8))
+    watching = Watching()
+    go(tmp_path, observer=watching)
+    assert [left is None for left in watching.left] == [True, True, False]

@@ -88,6 +88,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     device: str
     held: float
     """Of the trials of a method that holds out none itself."""
+    code: str = ""
+    """Hash of the jobs of the method's own options: it changes with the code of the method, its parts and the harness."""
 
 
 def space_of(method: Method, *, name: str | None, wanted: tuple[str, ...]) -> Space:

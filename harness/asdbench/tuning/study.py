@@ -96,6 +96,7 @@ def _run(
 ) -> bool:
     """Run all rounds; return whether the time limit ended them."""
     total = min(request.trials, *(each.limit for each in studies))
+    stored = min(each.stored for each in studies)
     for first in range(0, total, request.round):
         if request.timeout_s is not None and time.monotonic() - started > request.timeout_s:
             return True
@@ -103,8 +104,15 @@ def _run(
         done = min(first + request.round, total)
         values = [value for each in studies if (value := each.best_value()) is not None]
         spent = time.monotonic() - started
-        observer.trials(done, total, best=max(values, default=None), left_s=spent / done * (total - done))
+        observer.trials(
+            done, total, best=max(values, default=None), left_s=_left_s(spent, done - stored, total - done)
+        )
     return False
+
+
+def _left_s(spent: float, graded: int, left: int) -> float | None:
+    """Return the time left; None: this process has graded no trial yet, only read those of an earlier one."""
+    return spent / graded * left if graded > 0 else None
 
 
 def _round(studies: Sequence[UnitStudy], grader: Grader, *, wanted: int) -> None:
@@ -179,6 +187,11 @@ class UnitStudy:
     def limit(self) -> int:
         """Most trials that the sampler can propose."""
         return len(self._grid) if self._grid else self.request.trials
+
+    @property
+    def stored(self) -> int:
+        """Number of trials that an earlier process has told."""
+        return len(self._known)
 
     def ask(self) -> list[Trial]:
         """Ask for a round of trials."""

@@ -117,6 +117,7 @@ class Bench:
             threads=resources.threads,
             device=resources.device,
             held=request.held,
+            code=identifier(sorted(case.score.job_id for case in self.planned.cases)),
         )
 
     @property

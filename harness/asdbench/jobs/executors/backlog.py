@@ -88,7 +88,8 @@ class Backlog:
         if event.fault == "gpu":
             for neighbour in self._beside(attempt):
                 neighbour.beside_fault = True
-        if event.status == "ok":
+        # A job whose result was there already has used nothing, from which nothing can be learned.
+        if event.status == "ok" and event.gpu_bytes:
             alike, peak = attempt.needs.alike, event.gpu_bytes
             self._peaks[alike] = max(peak, self._peaks.get(alike, 0))
         if not attempt.shared or event.status in ("ok", "timeout", "cancelled"):
