@@ -284,7 +284,10 @@ BROKEN: dict[str, tuple[Callable[[Content], Any], str]] = {
         _with_cfg(encoder_attention_heads=5),
         "does not divide encoder_embed_dim by encoder_attention_heads: 16 by 5",
     ),
-    "a size of zero": (_with_cfg(input_patch_size=0), "does not divide the 128 mel bands by input_patch_size"),
+    "a size of zero": (_with_cfg(input_patch_size=0), "its cfg is not that of BEATs: Expected `int` >= 1"),
+    "a billion layers": (_with_cfg(encoder_layers=10**9), "its cfg is not that of BEATs: Expected `int` <= 256"),
+    "a width below zero": (_with_cfg(embed_dim=-1), "its cfg is not that of BEATs: Expected `int` >= 1"),
+    "no distance to bucket": (_with_cfg(max_distance=80), "num_buckets=320 and max_distance=80, but the distance must be"),
 }  # fmt: skip
 
 

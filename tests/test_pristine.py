@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pristine_answers
 import pytest
 import tiny
 
+from asdbench import Selector
+from asdbench.core.files import write_bytes
 from asdbench.errors import ConfigError, RunError
 from asdbench.jobs.pristine import Pristine
 
@@ -37,7 +39,7 @@ for module, name in (
 
 @pytest.fixture(scope="module")
 def pristine() -> Iterator[Pristine]:
-    process = Pristine()
+    process = Pristine(*(f"{HERE}:{name}" for name in ("double", "die", "imports", "loaded_plugins", "size")))
     yield process
     process.stop()
 
@@ -58,7 +60,7 @@ def test_another_error_is_reported_with_its_traceback_elsewhere(pristine: Pristi
 
 def test_after_a_death_the_next_question_is_answered(pristine: Pristine) -> None:
     with pytest.raises(RunError, match="the process that runs pristine_answers:die died"):
-        pristine.ask(f"{HERE}:die", signal.SIGKILL)
+        pristine.ask(f"{HERE}:die", int(signal.SIGKILL))
     assert pristine.ask(f"{HERE}:double", 2) == 4
 
 
@@ -72,11 +74,38 @@ def test_it_has_imported_no_plugin_although_this_process_has(pristine: Pristine)
     assert pristine.ask(f"{HERE}:loaded_plugins", None) == []
 
 
+def test_no_other_function_is_called(pristine: Pristine, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunError, match="the process that runs pristine_answers:wait died"):
+        pristine.ask(f"{HERE}:wait", 0.0)
+    assert pristine.ask(f"{HERE}:double", 2) == 4
+
+
+def test_an_argument_cannot_name_the_code_of_a_plugin(pristine: Pristine) -> None:
+    assert (
+        pristine.ask(f"{HERE}:size", [PurePosixPath("a"), Selector("toy", {"a": "1"}), {1, 2}, range(3)]) == 4
+    )
+    with pytest.raises(
+        RunError, match=r"names pristine_answers\.Chosen, which is neither a plain value nor of the harn"
+    ):
+        pristine.ask(f"{HERE}:size", [pristine_answers.Chosen()])
+    with pytest.raises(RunError, match=r"names asdbench\.core\.files\.write_bytes, which is neither"):
+        pristine.ask(f"{HERE}:size", [write_bytes])
+
+
+def test_paths_are_relative_to_the_folder_of_who_asks(
+    pristine: Pristine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert pristine.ask(f"{HERE}:size", Path("here")) == 1
+
+
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    name = f"{HERE}:wait"
     code = (
-        "import os, sys; from asdbench.jobs.pristine import Pristine; p = Pristine(); "
-        f"p.fork() if sys.argv[1] == 'fork' else None; p.load('asdbench.errors'); "
-        f"print(p._process, flush=True); p.ask('{HERE}:wait', 600.0)"
+        f"import os, sys; from asdbench.jobs.pristine import Pristine; p = Pristine({name!r}); "
+        f"p.fork() if sys.argv[1] == 'fork' else None; p.load({name!r}); "
+        f"print(p._process, flush=True); p.ask({name!r}, 600.0)"
     )
     for how in ("fork", "fresh"):
         with subprocess.Popen(

@@ -48,6 +48,10 @@ class DamagedFiles(DataError):  # noqa: N818 - named after what it lists
             "elsewhere; `asdbench datasets verify` lists all of them"
         )
 
+    def __reduce__(self) -> tuple[type[DamagedFiles], tuple[Sequence[str]]]:
+        """Return how to make it again, in another process: from the reasons, not from the message."""
+        return type(self), (self.reasons,)
+
     @classmethod
     def check(cls, errors: Sequence[DataError]) -> None:
         """Raise what reading some files has raised: a single error as it is, several as one.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from asdbench.errors import ConfigError
 
@@ -41,3 +43,12 @@ def wait(seconds: float) -> float:
     """Take some time."""
     time.sleep(seconds)
     return seconds
+
+
+class Chosen:
+    """Stands for a class of a plugin."""
+
+
+def size(values: Any) -> int:
+    """Return the number of values, or of bytes in a file."""
+    return values.stat().st_size if isinstance(values, Path) else len(values)

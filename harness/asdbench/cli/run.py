@@ -31,7 +31,7 @@ from asdbench.core.files import check_writable
 from asdbench.core.shard import Shard
 from asdbench.errors import ConfigError
 from asdbench.jobs.executors.base import executor_options
-from asdbench.jobs.pristine import PRISTINE
+from asdbench.jobs.pristine import CONCLUDE, PRISTINE
 from asdbench.plugin.entries import PresetRun, Selector
 from asdbench.plugin.registry import Registry, load_registry
 from asdbench.results.plots import check_file, draw_one
@@ -318,11 +318,10 @@ def _documents(registry: Registry, requests: Sequence[Request], *, log: Path | N
     from asdbench.cli.log import STANDARD_ERROR, JsonLog
     from asdbench.cli.progress import ProgressBars
     from asdbench.jobs.processes import start_server
-    from asdbench.results.ended import CONCLUDE
     from asdbench.runs.run import run_all
 
     logs = [] if log is None else [JsonLog(log)]
-    PRISTINE.load(CONCLUDE.partition(":")[0])
+    PRISTINE.load(CONCLUDE)
     if not (requests[0].out / "runs").exists():
         start_server()  # a first run needs it for certain; its imports then overlap with the planning
     with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):

@@ -456,7 +456,7 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
 
 
 def _unpack(opened: zipfile.ZipFile, members: _Members, *, target: Path) -> None:
-    for rest in target.glob(".extract*"):
+    for rest in target.glob(".extract.*.part"):
         if is_abandoned(rest):  # by a killed command; a finished one leaves nothing
             shutil.rmtree(rest)
     folder = temporary_name(target / "extract")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ class Gathered:
         if self._rows is None:
             # In a file without a name, which the kernel frees with its last user: no job could read more than its own.
             with tempfile.TemporaryFile() as file:
+                _allocate(file.fileno(), self._count * rows.dtype.itemsize)
                 self._rows = np.memmap(file, dtype=rows.dtype, shape=(self._count,), mode="w+")
         if rows.dtype != self._rows.dtype:
             return
@@ -163,6 +165,16 @@ class Gathered:
             if name.tobytes() in self.missing:
                 self._rows[self._places[name.tobytes()]] = row
                 self.missing.remove(name.tobytes())
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Allocate a file's blocks: on a full disk, writing to its memory map would end this process without a word."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise RunError(
+            f"no space for {size / 2**20:.0f} MiB of outputs in the folder of temporary files: {error.strerror}"
+        ) from error
 
 
 class KeptOutputs:
@@ -206,7 +218,10 @@ def _intact(file: Path, wanted: set[bytes]) -> Iterator[Rows]:
         names = [name.tobytes() for name in rows["name"]]
         places = [place for place, name in enumerate(names) if name in wanted]
         found = [place for place in places if rows[place]["check"].tobytes() == _check(rows[place])]
-    except (OSError, EOFError, ValueError, IndexError, KeyError, SyntaxError, TypeError) as error:
+    except OSError as error:  # of the disk, or a limit of this process: it says nothing about the file
+        _log.warning("%s cannot be read now; its outputs are computed again (%s)", file, error)
+        return
+    except (EOFError, ValueError, IndexError, KeyError, SyntaxError, TypeError) as error:
         _log.warning("%s is damaged and is removed; its outputs are computed again (%s)", file, error)
         with contextlib.suppress(OSError):
             file.unlink()

@@ -23,8 +23,13 @@ SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "
 KERNEL = (Path("/proc"), Path("/sys"), Path("/run/nvidia-persistenced"))
 """What the kernel and drivers tell. Landlock closes the memory of other processes in /proc."""
 _PROCESS = re.compile(r"/proc/(\d+)(?:/|$)")
-DEVICES = (Path("/dev"),)
-"""Null, random numbers, shared memory, GPUs."""
+DEVICES = tuple(
+    Path("/dev", name)
+    for name in ("null", "zero", "full", "random", "urandom", "tty", "shm", "fd", "dri", "kfd", "nvidia-caps")
+)
+"""Null, random numbers, shared memory, GPUs; not all of /dev, where root may read disks."""
+GPUS = "nvidia*"
+"""Devices of the GPUs in /dev, by pattern."""
 REFUSED = (
     "this kernel cannot shut jobs in; Landlock needs Linux 5.13 or later, with landlock among its security modules. "
     "--isolation auto falls back to a hook of Python"
@@ -63,7 +68,7 @@ def isolate(
     closed = [path.resolve() for path in hidden]
     code = [each for place in _code() for each in _without(place, closed)]
     can_read = [*KERNEL, *code, *(path.resolve() for path in readable)]
-    can_write = [*DEVICES, *(path.resolve() for path in writable)]
+    can_write = [*DEVICES, *Path("/dev").glob(GPUS), *(path.resolve() for path in writable)]
     if isolation != "audit":
         try:
             landlock.restrict(readable=can_read, writable=can_write)

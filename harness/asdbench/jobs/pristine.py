@@ -10,24 +10,43 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
 import os
 import pickle
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from asdbench.errors import AsdbenchError, RunError
 from asdbench.jobs.processes import changed_environment, die_with
 from asdbench.jobs.sealed import in_child
 from asdbench.plugin.registry import any_loaded
 
-START = "from asdbench.jobs.pristine import serve_on; serve_on({descriptor}, parent={parent})"
+CONCLUDE = "asdbench.results.conclusion:conclude"
+"""Evaluates a run; named and not imported, because it needs data frames, which planning must not load."""
+START = (
+    "from asdbench.jobs.pristine import serve_on; serve_on({descriptor}, parent={parent}, allowed={allowed})"
+)
+VALUES: Mapping[str, frozenset[str]] = {
+    "builtins": frozenset({"set", "frozenset", "complex", "bytearray", "slice", "range"}),
+    "collections": frozenset({"OrderedDict", "defaultdict", "deque"}),
+    "copyreg": frozenset({"_reconstructor", "__newobj__"}),
+    "msgspec._utils": frozenset({"rebuild"}),
+    "numpy": frozenset({"dtype", "ndarray"}),
+    "numpy._core.multiarray": frozenset({"_reconstruct", "scalar"}),
+    "numpy._core.numeric": frozenset({"_frombuffer"}),
+    "pathlib": frozenset({"Path", "PosixPath", "PurePosixPath"}),
+}
+"""Besides the classes of the harness, what a question may be made of: nothing that runs the code of a plugin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +56,45 @@ class _Raised:
     error: AsdbenchError
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Question:
-    """A function to call."""
+class _Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A function to call. Not pickled: a pickle may name any code, and the process must not import a plugin."""
 
-    function: str | None
-    """``module:function``; None: only import the module."""
+    function: str
+    """``module:function``; its module is imported for all later answers."""
     argument: bytes = b""
+    """Pickled; empty: only import the module."""
     folder: str = ""
-    """Current folder of the process that asks; paths may be relative to it."""
-    module: str
-    """To be imported first, in the serving process, for all later answers."""
+    """Current folder of the process that asks, since paths may be relative to it; empty: it has none."""
+
+
+class _Values(pickle.Unpickler):
+    """Reads arguments that are made of plain values and classes of the harness."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        """Return a class that an argument may name.
+
+        Raises:
+            RunError: It may not.
+        """
+        ours = module_name.startswith("asdbench.")
+        if ours or global_name in VALUES.get(module_name, ()):
+            found = super().find_class(module_name, global_name)
+            if not ours or isinstance(found, type):
+                return found
+        raise RunError(
+            f"what is to be evaluated names {module_name}.{global_name}, which is neither a plain value nor of the harness"
+        )
 
 
 class Pristine:
-    """The connection to the process, which is started on first use."""
+    """The connection to the process, which is started on first use.
 
-    def __init__(self) -> None:
+    Args:
+        allowed: The functions that it calls, by ``module:function``; no question adds one.
+    """
+
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
         self._pipe: Connection | None = None
         self._process = 0
         self._lock = threading.Lock()
@@ -70,28 +111,32 @@ class Pristine:
         self._process = os.fork()
         if not self._process:
             ours.close()
-            _serve(theirs, parent=parent)
+            _serve(theirs, parent=parent, allowed=self.allowed)
         theirs.close()
         self._pipe = ours
 
-    def load(self, module: str) -> None:
-        """Let the process import a module of the harness while this one goes on."""
-        self._connected().send(_Question(function=None, module=module))
+    def load(self, function: str) -> None:
+        """Let the process import the module of a function while this one goes on."""
+        with contextlib.suppress(OSError):  # if it has died, ``ask`` says so
+            _send(self._connected(), _Question(function=function))
 
     def ask(self, function: str, argument: Any) -> Any:
         """Return what a function returns in a child of the process.
 
         Args:
-            function: ``module:function`` of the harness; it takes one argument.
-            argument: It and the answer are pickled, so they must be made of classes of the harness and of libraries.
+            function: One of those that are allowed; it takes one argument.
+            argument: It is pickled, made of classes of the harness and of plain values (``VALUES``). So is the answer.
 
         Raises:
             AsdbenchError: The function raised it.
             RunError: The function raised another error, whose traceback is on standard error, or the process died.
         """
+        question = _Question(function=function, argument=pickle.dumps(argument), folder=_current_folder())
         with self._lock:
             try:
-                answer = self._answer(function, pickle.dumps(argument))
+                pipe = self._connected()
+                _send(pipe, question)
+                answer = pickle.loads(pipe.recv_bytes())
             except BaseException as error:  # also Ctrl-C: whatever it is doing, nobody waits for it any more
                 self.stop()
                 if isinstance(error, EOFError | OSError):
@@ -101,16 +146,10 @@ class Pristine:
             raise answer.error
         return answer
 
-    def _answer(self, function: str, argument: bytes) -> Any:
-        pipe = self._connected()
-        module = function.partition(":")[0]
-        pipe.send(_Question(function=function, argument=argument, folder=str(Path.cwd()), module=module))
-        return pickle.loads(pipe.recv_bytes())
-
     def _connected(self) -> Connection:
         if self._pipe is None:
             ours, theirs = Pipe()
-            self._process = _fresh(theirs, parent=os.getpid())
+            self._process = _fresh(theirs, parent=os.getpid(), allowed=self.allowed)
             theirs.close()
             self._pipe = ours
         return self._pipe
@@ -127,20 +166,32 @@ class Pristine:
         os.waitpid(self._process, 0)
 
 
-PRISTINE = Pristine()
+PRISTINE = Pristine(CONCLUDE)
 """One for each process is enough: it imports nothing that an answer could depend on."""
 
 
-def serve_on(descriptor: int, *, parent: int) -> NoReturn:
+def serve_on(descriptor: int, *, parent: int, allowed: Sequence[str]) -> NoReturn:
     """Serve on a descriptor that this interpreter was started with."""
-    _serve(Connection(descriptor), parent=parent)
+    _serve(Connection(descriptor), parent=parent, allowed=allowed)
 
 
-def _fresh(pipe: Connection, *, parent: int) -> int:
+def _send(pipe: Connection, question: _Question) -> None:
+    pipe.send_bytes(msgspec.msgpack.encode(question))
+
+
+def _current_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # somebody has removed it
+        return ""
+
+
+def _fresh(pipe: Connection, *, parent: int, allowed: Sequence[str]) -> int:
     """Start an interpreter that serves on a pipe, and return its process id."""
     import subprocess  # a command forks instead
 
-    words = [sys.executable, "-c", START.format(descriptor=pipe.fileno(), parent=parent)]
+    start = START.format(descriptor=pipe.fileno(), parent=parent, allowed=list(allowed))
+    words = [sys.executable, "-P", "-c", start]  # no module of the current folder
     # It must import the same code as this process, wherever that was found; and it has no linear algebra for threads.
     with changed_environment(
         {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
@@ -150,16 +201,18 @@ def _fresh(pipe: Connection, *, parent: int) -> int:
     return started.pid
 
 
-def _serve(pipe: Connection, *, parent: int) -> NoReturn:
+def _serve(pipe: Connection, *, parent: int, allowed: Sequence[str]) -> NoReturn:
     """Answer questions until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     os.setpgrp()
     os.dup2(2, 1)  # standard output carries results
     try:
         while True:
-            question: _Question = pipe.recv()
-            importlib.import_module(question.module)
-            if question.function is not None:
+            question = msgspec.msgpack.decode(pipe.recv_bytes(), type=_Question)
+            if question.function not in allowed:
+                raise RunError(f"{question.function} is none of the functions that are called here")
+            importlib.import_module(question.function.partition(":")[0])
+            if question.argument:
                 pipe.send_bytes(in_child(functools.partial(_answered, question, parent=parent)))
     except (EOFError, OSError):  # the parent is gone, or wants no answer any more
         os._exit(0)
@@ -171,11 +224,12 @@ def _serve(pipe: Connection, *, parent: int) -> NoReturn:
 
 def _answered(question: _Question, *, parent: int) -> bytes:
     die_with(parent)
-    os.chdir(question.folder)
-    assert question.function is not None
     module, _, name = question.function.partition(":")
     try:
-        return pickle.dumps(getattr(sys.modules[module], name)(pickle.loads(question.argument)))
+        if question.folder:
+            os.chdir(question.folder)
+        argument = _Values(io.BytesIO(question.argument)).load()
+        return pickle.dumps(getattr(sys.modules[module], name)(argument))
     except AsdbenchError as error:
         return pickle.dumps(_Raised(error=error))
     # The border of this process: the parent cannot see the traceback of any other error.

@@ -14,9 +14,6 @@ from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.published import Published
 from asdbench.results.schema import RunInfo
 
-CONCLUDE = "asdbench.results.conclusion:conclude"
-"""The function; named and not imported, because it needs data frames, which planning must not load."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Grading:

@@ -247,9 +247,12 @@ class _CaseBuilder:
         card, wanted_s = self.data.card, self.recipe.common.length_s
         if not self.unit.train:
             return card.item_shape[0], []
-        shortest = int(self.data.pack.lengths(self.data.prepared.ids[self.unit.train]).min())
+        lengths = self.data.pack.lengths(self.data.prepared.ids[self.unit.train])
+        shortest, longest = int(lengths.min()), int(lengths.max())
         if wanted_s is None or card.sample_rate is None:
-            return shortest, []
+            kept, whole = _measured(shortest, card), _measured(longest, card)
+            cut = f"items cut to {kept}, the shortest training item; the longest has {whole}"
+            return shortest, [cut] if shortest < longest else []
         wanted = round(wanted_s * card.sample_rate)
         if wanted <= shortest:
             return wanted, []

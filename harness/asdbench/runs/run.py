@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from asdbench.core.shard import Shard
 from asdbench.errors import Interrupted
 from asdbench.jobs.executors.base import Executor, open_executor
-from asdbench.jobs.pristine import PRISTINE
+from asdbench.jobs.pristine import CONCLUDE, PRISTINE
 from asdbench.messages.capacity import Capacity
 from asdbench.messages.results import Outcome
 from asdbench.plugin.registry import Registry
-from asdbench.results.ended import CONCLUDE, Ended, Grading
+from asdbench.results.ended import Ended, Grading
 from asdbench.results.published import published_for
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store

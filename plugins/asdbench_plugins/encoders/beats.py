@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 import torch
@@ -26,19 +27,23 @@ GATES = 8
 """Outputs of the layer that computes the gates: two gates, each the sum of four."""
 
 
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
+"""Of a file that anyone may have made: a network of any other size is none of BEATs."""
+
+
 class BeatsShape(msgspec.Struct, frozen=True, kw_only=True):
     """The sizes of a network, with the names of a checkpoint's ``cfg``; the defaults are those of all published files."""
 
-    input_patch_size: int = 16
-    embed_dim: int = 512
-    encoder_layers: int = 12
-    encoder_embed_dim: int = 768
-    encoder_ffn_embed_dim: int = 3072
-    encoder_attention_heads: int = 12
-    conv_pos: int = 128
-    conv_pos_groups: int = 16
-    num_buckets: int = 320
-    max_distance: int = 800
+    input_patch_size: Size = 16
+    embed_dim: Size = 512
+    encoder_layers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 12
+    encoder_embed_dim: Size = 768
+    encoder_ffn_embed_dim: Size = 3072
+    encoder_attention_heads: Size = 12
+    conv_pos: Size = 128
+    conv_pos_groups: Size = 16
+    num_buckets: Size = 320
+    max_distance: Size = 800
 
     @property
     def bands(self) -> int:

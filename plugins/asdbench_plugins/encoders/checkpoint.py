@@ -83,6 +83,11 @@ def _shape(cfg: Mapping[str, Any], path: Path) -> BeatsShape:
     for what, (whole, part) in divided.items():
         if part < 1 or whole < 1 or whole % part:
             raise ConfigError(f"weights={path}: its cfg does not divide {what}: {whole} by {part}; {HINT}")
+    if shape.num_buckets // 4 < 1 or shape.max_distance <= shape.num_buckets // 4:
+        raise ConfigError(
+            f"weights={path}: its cfg has num_buckets={shape.num_buckets} and max_distance={shape.max_distance}, but the "
+            f"distance must be more than a quarter of the buckets, of which there are at least 4; {HINT}"
+        )
     return shape
 
 

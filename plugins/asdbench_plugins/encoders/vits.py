@@ -227,7 +227,8 @@ def _width(tensors: Mapping[str, Any], name: str, *, path: Path, of: str, hint: 
 
 
 def _depth(tensors: Mapping[str, Any]) -> int:
-    return 1 + max((int(found[1]) for name in tensors if (found := BLOCK.match(name))), default=-1)
+    # Counted, not the highest number: one strange name would ask for a network of any depth.
+    return len({int(found[1]) for name in tensors if (found := BLOCK.match(name))})
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Any], *, path: Path, of: str, hint: str) -> None:
