@@ -17,6 +17,7 @@ from asdbench.recipes.resolve import resolve
 from asdbench.testing import make_items
 from asdbench_plugins.encoders.beats import Beats, BeatsShape
 from asdbench_plugins.encoders.frozen import BeatsConfig, FrozenBeats
+from asdbench_plugins.scorers.domains import learn_scales, mixed
 from asdbench_plugins.scorers.neighbours import NearestNeighbours
 
 SMALL = {
@@ -69,3 +70,16 @@ def test_distances_are_normalised_by_training_clips_unless_the_preset_says_not_a
     assert recipe.scorer.options["rescale"] == rescale
     assert recipe.scorer.options["memmixup"] == 990
     assert recipe.model.options["layer"] == 4
+
+
+def test_distances_of_target_points_are_measured_as_they_are_scored_beside_mixtures_of_others() -> None:
+    points = np.array([[0.0], [10.0], [1.0], [9.0]])
+    domains = np.array(["target", "target", "source", "source"])
+    mixtures = mixed(points, domains, neighbours=2, metric="euclidean")
+    assert mixtures[:, 0].tolist() == pytest.approx([0.1, 0.9, 9.9, 9.1])
+    codes = np.array([1, 1, 0, 0])
+    scales = {
+        len(made): learn_scales(points, codes, mixtures=made, k=1, metric="euclidean")["centre"].tolist()
+        for made in (mixtures, mixtures[:0])
+    }
+    assert scales == {4: pytest.approx([8.0, 9.1]), 0: pytest.approx([8.0, 10.0])}

@@ -62,13 +62,17 @@ def mixed(points: Vectors, domains: NDArray[np.str_], *, neighbours: int, metric
     return made.reshape(-1, points.shape[1])
 
 
-def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: Distance) -> State:
+def learn_scales(
+    points: Vectors, codes: NDArray[np.int64], *, mixtures: Vectors, k: int, metric: Distance
+) -> State:
     """Return mean and standard deviation of the nearest-neighbour distances within each domain.
 
     Args:
         points: ``[points, dims]``, without the oversampled ones: an interpolated point is close to its origins, which
             says nothing about how far apart the domain's own points are.
-        codes: Number of the domain of each point, ``[points]``.
+        codes: Number of the domain of each point, ``[points]``; the target domain has the last, by its name.
+        mixtures: As ``mixed`` returns them. They are nearer to everything than the few target points, so the distances of
+            a target point are measured among them, too, but for those that were made of it.
         k: Number of neighbours per distance.
         metric: The distance.
 
@@ -79,7 +83,12 @@ def learn_scales(points: Vectors, codes: NDArray[np.int64], *, k: int, metric: D
     centres, spreads = [], []
     for code in range(int(codes.max()) + 1):
         bank = points[codes == code]
-        own = _own_distances(bank, k=k, metric=metric) if len(bank) > 1 else everywhere
+        if len(bank) < 2:
+            own = everywhere
+        elif len(mixtures) and code == codes.max():
+            own = _beside_mixtures(bank, mixtures, k=k, metric=metric)
+        else:
+            own = _own_distances(bank, k=k, metric=metric)
         centres.append(own.mean())
         # Two points are at the same distance from each other, so their deviation is always 0.
         spreads.append((own if len(bank) >= LEAST_FOR_SPREAD else everywhere).std())
@@ -96,6 +105,18 @@ def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Distanc
         scaled.append((distance - centre) / spread)
     least: NDArray[np.float64] = np.min(scaled, axis=0)
     return least
+
+
+def _beside_mixtures(bank: Vectors, mixtures: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:
+    """Return the mean distance of each target point to its nearest among the others and what was made of them."""
+    of_points = mixtures.reshape(len(bank), -1, bank.shape[1])
+    means = []
+    for place in range(len(bank)):
+        rest = [np.delete(bank, place, axis=0), *np.delete(of_points, place, axis=0)]
+        others = np.concatenate(rest)
+        near = nearest(others, bank[place : place + 1], k=min(k, len(others)), metric=metric)[0]
+        means.append(near.mean())
+    return np.array(means)
 
 
 def _own_distances(bank: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:

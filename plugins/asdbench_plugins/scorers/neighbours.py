@@ -88,7 +88,7 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
             of_made = np.full(len(made) + len(mixtures), target)
             state["domain"] = np.concatenate([codes, of_made]).astype(np.int64)
         if self.rescale == "domain" and len(names) > 1:
-            state |= learn_scales(points, codes, k=self.k, metric=self.metric)
+            state |= learn_scales(points, codes, mixtures=mixtures, k=self.k, metric=self.metric)
         return state
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
