@@ -194,7 +194,8 @@ def _pieces(detector: Detector, items: Items, *, first: int, alone: int) -> Iter
         started = time.monotonic()
         outputs = detector.outputs(block)
         seconds = (time.monotonic() - started) / len(block)
-        timed = _alone(detector, block[:alone], batched=outputs) if start == 0 else []
+        # Of later blocks one, because a model may only depend on its batch when that is full, or not.
+        timed = _alone(detector, block[: alone if start == 0 else min(alone, 1)], batched=outputs)
         yield Piece(
             places=list(range(first + start, first + start + len(block))),
             shapes={name: list(value.shape[1:]) for name, value in outputs.items()},

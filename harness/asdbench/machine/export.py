@@ -147,6 +147,7 @@ def properties(own: OwnDetector, *, claim: int) -> dict[str, str]:
         "false_alarms": repr(promise.rate),
         "confidence": repr(promise.confidence),
         "held_out": str(promise.recordings),
+        "segments": str(header.usual),  # of a recording, up to which the promise holds
         "promise": str(promise),
     } | ({"alarm_after": str(rule.in_a_row), "alarms": own.stream(claim)} if rule else {})
 
