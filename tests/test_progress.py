@@ -62,6 +62,13 @@ def test_progress_fits_a_terminal_a_line_each_and_cuts_no_number(width: int) -> 
     assert ("cross_entropy 0.5" in fit) == (width >= 160)
 
 
+def test_a_job_whose_steps_are_unknown_shows_no_count() -> None:
+    progress = Progress(stage="SLURM task 7_0", step=0, steps=0)
+    [line] = [line for line in drawn(160, lambda bars: bars.job("fit a", progress)) if "fit a" in line]
+    assert "SLURM task 7_0" in line
+    assert "0/0" not in line
+
+
 def test_an_epoch_with_more_steps_than_announced_is_whole() -> None:
     assert share_of(epochs(9, 10, step=11, steps=10)) == 1.0
     assert share_of(epochs(5, 10, step=5, steps=10)) == 0.55

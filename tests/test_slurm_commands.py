@@ -18,6 +18,7 @@ from asdbench.jobs.executors.slurm_commands import (
     fate_of,
     live_tasks,
     submit,
+    throttle,
 )
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.runs.plan import resources_of
@@ -115,14 +116,23 @@ def test_a_controller_that_does_not_answer_is_no_fate(commands: Path, tmp_path: 
 
 
 def test_the_queue_is_read_task_by_task(commands: Path) -> None:
-    pretend(commands, "squeue", "printf '7 0\\n7 12\\n9 N/A\\n'")
-    assert live_tasks() == {Task("7", 0), Task("7", 12)}
+    pretend(commands, "squeue", "printf '7 0 RUNNING\\n7 12 PENDING\\n9 N/A RUNNING\\n'")
+    assert live_tasks() == {Task("7", 0): "RUNNING", Task("7", 12): "PENDING"}
 
 
 def test_what_sbatch_refuses_is_an_error_with_its_words(commands: Path) -> None:
     pretend(commands, "sbatch", "echo 'sbatch: error: Invalid account' >&2; exit 1")
     with pytest.raises(Refused, match=r"Invalid account \(options: --account=none\)"):
         submit(["--account=none"], "")
+
+
+def test_the_cap_of_an_array_is_changed_with_scontrol(commands: Path, tmp_path: Path) -> None:
+    pretend(commands, "scontrol", f'echo "$@" > {tmp_path}/words')
+    throttle("7", 3)
+    assert (tmp_path / "words").read_text() == "update JobId=7 ArrayTaskThrottle=3\n"
+    pretend(commands, "scontrol", "echo 'Access/permission denied' >&2; exit 1")
+    with pytest.raises(Refused, match="let array 7 run 3 tasks at a time: Access/permission denied"):
+        throttle("7", 3)
 
 
 def test_without_slurm_the_command_says_what_to_do_instead(
@@ -202,7 +212,7 @@ def test_jobs_that_slurm_does_not_take_wait_while_others_run(
 ) -> None:
     pretend(commands, "sbatch", "echo 7")
     jobs = ToyJobs(tmp_path)
-    executor = Slurm().open(Capacity(folder=str(tmp_path / "out")))
+    executor = Slurm().open(Capacity(slots=2, folder=str(tmp_path / "out")))
     executor.submit(jobs.fit())
     executor._send_all()
     pretend(commands, "sbatch", "echo 'error: Job violates accounting/QOS policy' >&2; exit 1")

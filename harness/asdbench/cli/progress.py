@@ -87,7 +87,7 @@ class ProgressBars:
             state = f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}"
             note = f"{progress.stage} {note}".rstrip()
         else:
-            state, note = f"{progress.step}/{progress.steps}", progress.stage
+            state, note = f"{progress.step}/{progress.steps}" if progress.steps else "", progress.stage
         left = clock_text(self._time_left.stage_seconds(title))
         self._show(title, min(share_of(progress), UNFINISHED), state=state, note=note, left=left)
         self._show_jobs()  # the time left follows from the progress of every job

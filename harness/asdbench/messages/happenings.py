@@ -18,7 +18,7 @@ class JobCounts(Config, frozen=True, kw_only=True):
     done: int
     """With a result, those of earlier runs included."""
     running: int
-    """Jobs that have reported something and not ended."""
+    """Jobs that have reported something, or whose executor says that they run, and that have not ended."""
     failed: int
     """Ended without a result, or not to be started because their fit failed."""
     inapplicable: int

@@ -6,6 +6,8 @@
     <index>.log                 what SLURM and the jobs print
     <job_id>.end                how a job ended
 
+All arrays of a command together run at most ``-j`` tasks at a time; see ``slurm_caps``.
+
 A folder is removed when all its jobs have succeeded. What a killed command has submitted goes on, and the next command
 that wants the same jobs waits for those tasks instead of submitting others.
 """
@@ -31,6 +33,7 @@ from asdbench.core.documents import from_json
 from asdbench.core.files import write_json
 from asdbench.errors import RunError
 from asdbench.jobs.executors import slurm_commands as commands
+from asdbench.jobs.executors.slurm_caps import Caps
 from asdbench.jobs.executors.slurm_commands import NO_INPUT, Refused, Task, Unreachable
 from asdbench.jobs.executors.slurm_tasks import Queued, Tasks
 from asdbench.jobs.packets import write_packet
@@ -121,12 +124,14 @@ class SlurmExecutor:
         """Tasks that may still be ending."""
         self._name = f"asdbench-{secrets.token_hex(4)}"
         self._arrays = 0
+        self._adopted = False
+        self._caps = Caps(capacity.slots)
         self._away_since: float | None = None
         self._refusal = ""
         """What SLURM has said last of jobs that it does not take."""
 
     def submit(self, job: JobSpec, needs: Needs = UNKNOWN) -> None:
-        """Queue a job; ``events`` submits all that are queued together."""
+        """Queue a job; ``events`` submits what is queued as soon as slots are free."""
         self._queue.append((job, needs))
 
     def cancel(self, job_id: str) -> None:
@@ -138,19 +143,19 @@ class SlurmExecutor:
         kept = [each for each in self._queue if each[0].job_id != job_id]
         if len(kept) < len(self._queue):
             self._queue = kept
-            self._tasks.ended.append(Event(job_id=job_id, status="cancelled", message="cancelled"))
+            self._tasks.events.append(Event(job_id=job_id, status="cancelled", message="cancelled"))
 
     def events(self) -> Iterator[Event]:
-        """Yield how jobs ended; what they report on the way stays in their logs.
+        """Yield which jobs run and how they ended; what they report on the way stays in their logs.
 
         Raises:
             ConfigError: SLURM refuses the jobs, or a node does not see the folder of the results.
             RunError: The controller has not answered for an hour.
         """
         tasks = self._tasks
-        while self._queue or tasks.packets or tasks.ended:
+        while self._queue or tasks.packets or tasks.events:
             try:
-                if self._queue:
+                if self._queue or tasks.packets:
                     self._send_all()
                 tasks.look()
                 self._away_since = None
@@ -158,15 +163,15 @@ class SlurmExecutor:
                 self._wait_for_controller(error)
             self._queue += tasks.again
             tasks.again.clear()
-            if not tasks.ended:
+            if not tasks.events:
                 time.sleep(self._options.poll_s)
-            while tasks.ended:
-                yield tasks.ended.popleft()
+            while tasks.events:
+                yield tasks.events.popleft()
 
     def close(self) -> None:
         """Cancel all tasks and wait until they are gone."""
         self._queue.clear()
-        self._tasks.ended.clear()
+        self._tasks.events.clear()
         if not self._arrays and not self._tasks.packets:
             return
         commands.cancel_named(self._name)  # also those whose submission was interrupted
@@ -177,20 +182,19 @@ class SlurmExecutor:
         self._arrays = 0
         deadline = time.monotonic() + CLOSING_S
         with contextlib.suppress(Unreachable):
-            while time.monotonic() < deadline and commands.live_tasks() & self._cancelled:
+            while time.monotonic() < deadline and commands.live_tasks().keys() & self._cancelled:
                 time.sleep(min(self._options.poll_s, 1.0))
 
     def _send_all(self) -> None:
-        if not self._arrays:
+        if not self._adopted:
             self._adopt()
         try:
             self._send()
         except Refused as error:
             if not self._tasks.packets:
                 raise
-            if self._refusal != str(
-                error
-            ):  # a limit on a user's tasks, for example: they go when others have ended
+            # A limit on a user's tasks, for example: they go when others have ended.
+            if self._refusal != str(error):
                 self._refusal = str(error)
                 _log.warning("%s; trying again as tasks end", error)
 
@@ -206,8 +210,8 @@ class SlurmExecutor:
 
     def _adopt(self) -> None:
         """Wait for tasks that an earlier command has submitted and that still have jobs that are queued here."""
-        files = list(_folder(self._capacity).glob("*/array.json"))
-        live = commands.live_tasks() if files else set()
+        files = _noted(self._capacity)
+        live = commands.live_tasks() if files else {}
         queued = {job.job_id: (job, needs) for job, needs in self._queue}
         for file in files:
             array = from_json(file.read_bytes(), _Array)
@@ -217,20 +221,22 @@ class SlurmExecutor:
                 if wanted:
                     self._tasks.track(task, file.parent, jobs=wanted)
         self._queue = list(queued.values())
+        self._caps.adopt(self._tasks.counts())
+        self._adopted = True
 
     def _send(self) -> None:
-        """Submit all queued jobs: an array for each kind of job of each method, whose resources are alike."""
-        alike: dict[tuple[str, str], list[Queued]] = {}
-        for job, needs in self._queue:
-            alike.setdefault((job.recipe.method, job.kind), []).append((job, needs))
-        for jobs in alike.values():
+        """Submit queued jobs while slots are free: arrays of one kind of job of one method, whose resources are alike."""
+        free = self._caps.share(self._tasks.counts())
+        for jobs in _alike(self._queue):
+            if free <= 0:
+                break
             # As long as slots are free, a job has a task of its own.
             size = min(self._options.jobs_per_task, math.ceil(len(jobs) / self._capacity.slots))
-            packets = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-            for start in range(0, len(packets), TASKS):
-                self._submit(packets[start : start + TASKS], size=size)
+            packets = [jobs[start : start + size] for start in range(0, len(jobs), size)][:TASKS]
+            self._submit(packets, size=size, cap=min(free, len(packets)))
+            free -= len(packets)
 
-    def _submit(self, packets: Sequence[Sequence[Queued]], *, size: int) -> None:
+    def _submit(self, packets: Sequence[Sequence[Queued]], *, size: int, cap: int) -> None:
         self._arrays += 1
         folder = _folder(self._capacity) / f"{self._name}-{self._arrays}"
         limits = msgspec.structs.replace(self._capacity, slots=1)
@@ -240,7 +246,7 @@ class SlurmExecutor:
         try:
             array = commands.submit(
                 [
-                    f"--job-name={self._name}", f"--array=0-{len(packets) - 1}%{self._capacity.slots}",
+                    f"--job-name={self._name}", f"--array=0-{len(packets) - 1}%{cap}",
                     f"--output={folder}/%a.log", "--open-mode=append", "--requeue",
                     *self._options.words(needs, capacity=self._capacity, jobs=size),
                 ],
@@ -251,6 +257,7 @@ class SlurmExecutor:
             raise
         ids = [[job.job_id for job, _ in packet] for packet in packets]
         write_json(folder / "array.json", _Array(id=array, packets=ids))
+        self._caps.add(array, cap)
         for index, packet in enumerate(packets):
             self._tasks.track(Task(array, index), folder, jobs=packet)
         sent = {job_id for packet in ids for job_id in packet}
@@ -259,6 +266,20 @@ class SlurmExecutor:
 
 def _has_result(job: JobSpec) -> bool:
     return Store(Path(job.store)).has_result(job)
+
+
+def _noted(capacity: Capacity) -> list[Path]:
+    """Return the files of all arrays in the folder, the oldest first."""
+    files = _folder(capacity).glob("*/array.json")
+    return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file))
+
+
+def _alike(jobs: Sequence[Queued]) -> list[list[Queued]]:
+    """Return the jobs of each method and kind, whose resources are alike."""
+    found: dict[tuple[str, str], list[Queued]] = {}
+    for job, needs in jobs:
+        found.setdefault((job.recipe.method, job.kind), []).append((job, needs))
+    return list(found.values())
 
 
 def _folder(capacity: Capacity) -> Path:

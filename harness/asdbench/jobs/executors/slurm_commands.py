@@ -79,18 +79,31 @@ def submit(words: Sequence[str], script: str) -> str:
     return done.stdout.strip().partition(";")[0]  # a federation adds the name of the cluster
 
 
-def live_tasks() -> set[Task]:
-    """Return the tasks of this user that wait, run or are ending.
+def throttle(array: str, cap: int) -> None:
+    """Let SLURM run at most ``cap`` tasks of an array at a time, from now on; those that run go on.
+
+    Raises:
+        Unreachable: The controller does not answer.
+        Refused: SLURM does not change it; the message says why.
+    """
+    done = _run(["scontrol", "update", f"JobId={array}", f"ArrayTaskThrottle={cap}"])
+    if done.returncode:
+        why = (done.stderr or done.stdout).strip()
+        raise Refused(f"scontrol does not let array {array} run {cap} tasks at a time: {why}")
+
+
+def live_tasks() -> dict[Task, str]:
+    """Return the tasks of this user that wait, run or are ending, with their state, for example ``RUNNING``.
 
     Raises:
         Unreachable: The controller does not answer.
     """
     # All of the user's: asked for an array that it has forgotten, squeue fails.
-    done = _run(["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%F %K"])
+    done = _run(["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%F %K %T"])
     if done.returncode:
         raise Unreachable(done.stderr.strip())
     rows = (line.split() for line in done.stdout.splitlines())
-    return {Task(array, int(index)) for array, index in rows if index.isdecimal()}
+    return {Task(array, int(index)): state for array, index, state in rows if index.isdecimal()}
 
 
 def cancel_task(task: Task) -> None:

@@ -1,10 +1,10 @@
-"""The tasks of SLURM that a command waits for: how their jobs ended, and why a task is gone that has not said so."""
+"""The tasks of SLURM that a command waits for: which jobs run, how they ended, and why a task is gone without a word."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from asdbench.jobs.executors.slurm_commands import Task
 from asdbench.jobs.packets import read_end
 from asdbench.messages.capacity import Needs
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Event
+from asdbench.messages.progress import Event, Progress
 
 Queued = tuple[JobSpec, Needs]
 """A job that waits to be submitted, with what it needs."""
@@ -29,6 +29,8 @@ class Packet:
     left: list[Queued]
     missed_since: float | None = None
     """When SLURM no longer listed it for the first time; None: it does."""
+    running: str = ""
+    """The job that was reported last as running."""
 
     @property
     def log(self) -> Path:
@@ -45,8 +47,8 @@ class Tasks:
     has_result: Callable[[JobSpec], bool]
     """Says whether the result of a job is in the store."""
     packets: list[Packet] = field(default_factory=list)
-    ended: deque[Event] = field(default_factory=deque)
-    """How jobs ended, not yet reported."""
+    events: deque[Event] = field(default_factory=deque)
+    """Which jobs run and how they ended, not yet yielded."""
     again: list[Queued] = field(default_factory=list)
     """Jobs to submit again, whose task has died before it came to them."""
     _failed: set[Path] = field(default_factory=set)
@@ -64,8 +66,12 @@ class Tasks:
                 return packet
         return None
 
+    def counts(self) -> Counter[str]:
+        """Return the number of tasks of each array, the oldest array first."""
+        return Counter(packet.task.array for packet in self.packets)
+
     def look(self) -> None:
-        """Read how jobs ended and, if SLURM no longer lists their task, why it is gone.
+        """Read which jobs run, how they ended and, if SLURM no longer lists their task, why it is gone.
 
         Raises:
             Unreachable: The controller does not answer; what has been read counts.
@@ -80,6 +86,8 @@ class Tasks:
         for packet in self.packets:
             if packet.task in live:
                 packet.missed_since = None
+                if live[packet.task] == "RUNNING":
+                    self._note_running(packet)
                 continue
             packet.missed_since = packet.missed_since or now
             if now - packet.missed_since >= self.grace_s:
@@ -94,6 +102,14 @@ class Tasks:
         for job, _ in list(packet.left):
             if (event := read_end(packet.folder, job.job_id)) is not None:
                 self._end(packet, event)
+
+    def _note_running(self, packet: Packet) -> None:
+        job, _ = packet.left[0]
+        if packet.running != job.job_id:
+            packet.running = job.job_id
+            # What the job itself reports stays on its node.
+            started = Progress(stage=f"SLURM task {packet.task}", step=0, steps=0)
+            self.events.append(Event(job_id=job.job_id, progress=started))
 
     def _bury(self, packet: Packet) -> None:
         """Report the job at which a task has died; those behind it are to be submitted again."""
@@ -111,7 +127,7 @@ class Tasks:
 
     def _end(self, packet: Packet, event: Event) -> None:
         packet.left = [each for each in packet.left if each[0].job_id != event.job_id]
-        self.ended.append(event)
+        self.events.append(event)
         if event.status != "ok":
             self._failed.add(packet.folder)
         others = any(each.left for each in self.packets if each.folder == packet.folder)
