@@ -21,6 +21,7 @@ from asdbench.jobs.executors.carried import Carrier, Files, keep, result_of, unp
 from asdbench.jobs.job import inputs
 from asdbench.messages.jobs import Imitation, JobSpec
 from asdbench.messages.progress import Event
+from asdbench.messages.rows import read_table
 from asdbench.recipes.recipe import Part
 from asdbench.results.store import Store
 from asdbench.testing.jobs import ToyJobs
@@ -77,6 +78,7 @@ class Sender:
 
     def leave(self) -> None:
         """Take all files away, as on another machine."""
+        read_table.cache_clear()  # another machine has not read it either
         self.folder.rename(self.folder.with_name("away"))
 
     def come_back(self) -> None:
