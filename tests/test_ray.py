@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -20,8 +21,10 @@ import tiny
 
 from asdbench import ConfigError, RunDocument, Selector, read_method
 from asdbench.cli import status_of
+from asdbench.jobs.executors import carried
 from asdbench.jobs.executors.ray import Ray, RayExecutor, share_of
 from asdbench.messages.capacity import Capacity, Needs
+from asdbench.results.store import Store
 from asdbench.testing import ExecutorContract
 from asdbench.testing.executors import statuses
 from asdbench.testing.jobs import ToyJobs
@@ -130,6 +133,30 @@ class TestOnTheCluster:
         executor = selector(cluster, shared="false")
         document = tiny.go(tmp_path, TOY, cache=cache, slots=2, executor=executor)
         assert items_of(tmp_path, document).equals(undisturbed)
+
+    def test_a_result_that_cannot_be_stored_fails_its_job_alone(
+        self, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = ToyJobs(tmp_path)
+        first, second = jobs.fit(), jobs.fit()
+        write = carried._write
+
+        def full(folder: Path, files: carried.Files) -> None:  # in this process, not in Ray's workers
+            if first.job_id in folder.name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(folder, files)
+
+        monkeypatch.setattr(carried, "_write", full)
+        executor = Ray(address=cluster.address, shared=False).open(Capacity(folder=str(tmp_path)))
+        try:
+            executor.submit(first)
+            executor.submit(second)
+            ended = {event.job_id: event for event in statuses(executor)}
+        finally:
+            executor.close()
+        assert (ended[first.job_id].status, ended[second.job_id].status) == ("error", "ok")
+        assert ended[first.job_id].message.startswith(f"no space to write {jobs.store}/models/")
+        assert Store(jobs.store).models() == {second.job_id}
 
     def test_a_job_that_kills_its_worker_again_and_again_has_crashed(
         self, cluster: Any, tmp_path: Path

@@ -10,8 +10,12 @@ from typing import Any
 
 import msgspec
 
+from asdbench.core.files import write_error
+from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
+from asdbench.messages.progress import Event
 from asdbench.messages.rows import RowSet
+from asdbench.recipes.recipe import PARTS, Part, Recipe
 from asdbench.results.store import Store
 
 SETS = ("train", "held", "validation", "test")
@@ -20,7 +24,7 @@ Files = Mapping[str, bytes]
 
 
 class Carrier:
-    """Sends what jobs read: a pack and a table of rows once, a model to the job that scores with it.
+    """Sends what jobs read: a pack, a table of rows and a pinned file once, a model to the job that scores with it.
 
     Args:
         put: Keeps files where all workers reach them, and returns a reference.
@@ -32,7 +36,10 @@ class Carrier:
 
     def sent(self, job: JobSpec) -> list[Any]:
         """Return references to all files that a job reads."""
-        places = [job.pack, *dict.fromkeys(filter(None, (getattr(job, name).table for name in SETS)))]
+        foreign = job.imitation.others.table if job.imitation else ""
+        tables = [*(getattr(job, name).table for name in SETS), foreign]
+        pinned = [file for name in PARTS for file in _pinned(getattr(job.recipe, name)).values()]
+        places = list(dict.fromkeys(filter(None, [job.pack, *tables, *pinned])))
         for place in places:
             if place not in self._known:
                 self._known[place] = self._put(_files(Path(place)))
@@ -50,13 +57,20 @@ def unpacked(job: JobSpec, inputs: tuple[Files, ...]) -> Iterator[JobSpec]:
         def moved(place: str) -> str:
             return f"{folder}{place}" if place else ""
 
-        sets: dict[str, RowSet] = {name: getattr(job, name) for name in SETS}
+        def moved_rows(rows: RowSet) -> RowSet:
+            return msgspec.structs.replace(rows, table=moved(rows.table))
+
+        imitation = job.imitation
+        if imitation is not None:
+            imitation = msgspec.structs.replace(imitation, others=moved_rows(imitation.others))
         yield msgspec.structs.replace(
             job,
+            recipe=_moved_recipe(job.recipe, moved),
             pack=moved(job.pack),
             store=moved(job.store),
             keep="",  # that folder is on the machine which sent the job
-            **{name: msgspec.structs.replace(rows, table=moved(rows.table)) for name, rows in sets.items()},
+            imitation=imitation,
+            **{name: moved_rows(getattr(job, name)) for name in SETS},
         )
 
 
@@ -66,10 +80,45 @@ def result_of(job: JobSpec) -> Files:
     return {str(Path(name).relative_to(folder)): content for name, content in _files(folder).items()}
 
 
-def keep(job: JobSpec, files: Files) -> None:
-    """Put a result that came back into the store."""
-    with Store(Path(job.store)).filling(_result(job, kind=job.kind)) as folder:
+def keep(job: JobSpec, files: Files, *, ended: Event) -> Event:
+    """Put a result that came back into the store.
+
+    Returns:
+        How the job ended, or why its result could not be stored.
+    """
+    folder = Store(Path(job.store)).place_for(job)
+    try:
         _write(folder, files)
+    except OSError as error:
+        ended = msgspec.structs.replace(ended, status="error", message=str(write_error(folder, error)))
+    return stored(job, folder, ended=ended)
+
+
+def _pinned(part: Part) -> dict[str, str]:
+    """Return the options of a part that name files by path and content; see ``asdbench.blocks.pinned_file``."""
+    return {
+        name: value
+        for name, value in part.options.items()
+        if part.options.get(f"{name}_sha256") and isinstance(value, str) and Path(value).is_absolute()
+    }
+
+
+def _moved_recipe(recipe: Recipe, moved: Callable[[str], str]) -> Recipe:
+    """Return a recipe whose pinned files are elsewhere."""
+    parts: dict[str, Part] = {name: getattr(recipe, name) for name in PARTS}
+    places = {
+        name: {option: moved(file) for option, file in _pinned(part).items()} for name, part in parts.items()
+    }
+    # Of all files a job may read those alone that options of the user's name.
+    named = {f"{name}.{option}": file for name, files in places.items() for option, file in files.items()}
+    return msgspec.structs.replace(
+        recipe,
+        changed=recipe.changed | named,
+        **{
+            name: msgspec.structs.replace(part, options=part.options | places[name])
+            for name, part in parts.items()
+        },
+    )
 
 
 def _result(job: JobSpec, *, kind: str) -> Path:

@@ -226,9 +226,7 @@ class RayExecutor:
             times = f"{attempt.deaths} times" if attempt.deaths > 1 else "once"
             return Event(job_id=job.job_id, status=status, message=f"its worker died {times}: {why}")
         event = msgspec.msgpack.decode(message, type=Event)
-        if files:
-            keep(job, files)
-        return event
+        return keep(job, files, ended=event) if files else event
 
 
 def _end_all(ray: Any, tasks: list[Any]) -> None:
