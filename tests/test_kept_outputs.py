@@ -114,7 +114,9 @@ def test_a_second_scorer_finds_all_outputs_and_scores_the_same_as_without(bench:
     first = bench.job()
     bench.computed()  # the fit
     bench.scored(first)
-    assert bench.computed() == TRAIN + TEST + DITHERED + 4 + 1  # four of the first block also alone, and one of the second
+    assert (
+        bench.computed() == TRAIN + TEST + DITHERED + 4 + 1
+    )  # four of the first block also alone, and one of the second
     kept = bench.files()
     again = bench.job(scorer={"k": 2})
     bench.computed()

@@ -105,12 +105,15 @@ def _run(
         values = [value for each in studies if (value := each.best_value()) is not None]
         spent = time.monotonic() - started
         observer.trials(
-            done, total, best=max(values, default=None), left_s=_left_s(spent, done - stored, total - done)
+            done,
+            total,
+            best=max(values, default=None),
+            left_s=_left_s(spent, graded=done - stored, left=total - done),
         )
     return False
 
 
-def _left_s(spent: float, graded: int, left: int) -> float | None:
+def _left_s(spent: float, *, graded: int, left: int) -> float | None:
     """Return the time left; None: this process has graded no trial yet, only read those of an earlier one."""
     return spent / graded * left if graded > 0 else None
 
