@@ -77,7 +77,7 @@ BROKEN = {
     ),
     "printed numbers that are no pointer": (
         "@hookimpl\ndef asdbench_scorers(): return [entry('strange')]\n"
-        "@hookimpl\ndef asdbench_printed(): return [print]",
+        "@hookimpl\ndef asdbench_printed(): return [len]",
         "hook asdbench_printed must return Lazy values, got builtin_function_or_method",
     ),
     "another version of the plugin API": (
