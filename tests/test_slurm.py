@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import tiny
 from slurm import NODES, Slurm, kill, wait_for
@@ -166,6 +167,27 @@ def test_ctrl_c_cancels_and_what_runs_after_a_kill_is_waited_for(
     before = set(tasks(slurm, "--states=all"))
     check_equal(tmp_path, cache, undisturbed)
     assert len(set(tasks(slurm, "--states=all")) - before) == 2  # the scores; no fit was submitted again
+
+
+def test_a_slot_that_becomes_free_goes_to_the_array_that_waits(slurm: Slurm, tmp_path: Path) -> None:
+    executor = Options(poll_s=0.2, grace_s=1.0).open(Capacity(slots=2, folder=str(tmp_path / "out")))
+    jobs = ToyJobs(tmp_path)
+    first, second, third = (jobs.fit("wait", file=tmp_path / name) for name in ("first", "others", "others"))
+    executor.submit(first)
+    for job in (second, third):
+        other = msgspec.structs.replace(job.recipe, method="other")
+        executor.submit(msgspec.structs.replace(job, recipe=other))
+    events = executor.events()
+    running = (event.job_id for event in events if event.progress is not None)
+    assert {next(running), next(running)} == {first.job_id, second.job_id}
+    assert len(tasks(slurm, "--states=RUNNING")) == 2
+    assert len(tasks(slurm, "--states=PENDING")) == 1
+    (tmp_path / "first").touch()
+    assert next(running) == third.job_id
+    wait_for(lambda: len(tasks(slurm, "--states=RUNNING")) == 2, "two tasks did not run together")
+    (tmp_path / "others").touch()
+    assert [event.status for event in events] == ["ok", "ok"]
+    executor.close()
 
 
 def lose_a_node(slurm: Slurm) -> str:
