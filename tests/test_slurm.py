@@ -173,9 +173,10 @@ def test_a_slot_that_becomes_free_goes_to_the_array_that_waits(slurm: Slurm, tmp
     executor = Options(poll_s=0.2, grace_s=1.0).open(Capacity(slots=2, folder=str(tmp_path / "out")))
     jobs = ToyJobs(tmp_path)
     first, second, third = (jobs.fit("wait", file=tmp_path / name) for name in ("first", "others", "others"))
-    other = msgspec.structs.replace(first.recipe, method="other")
-    for job in (first, *(msgspec.structs.replace(job, recipe=other) for job in (second, third))):
-        executor.submit(job)
+    executor.submit(first)
+    for job in (second, third):
+        other = msgspec.structs.replace(job.recipe, method="other")
+        executor.submit(msgspec.structs.replace(job, recipe=other))
     events = executor.events()
     running = (event.job_id for event in events if event.progress is not None)
     assert {next(running), next(running)} == {first.job_id, second.job_id}
