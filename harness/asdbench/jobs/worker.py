@@ -82,6 +82,8 @@ def _use_scratch(folder: str) -> None:
     # What torch compiles is kept for the next job, which would take the most of a minute to compile it again.
     kept = Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+    # Where it is missing, torch makes it on import, which a job without rights could not.
+    Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = folder
 
 
@@ -139,9 +141,7 @@ def _shared(job: JobSpec) -> list[Path]:
     """Return the folder of compiled code that jobs share, for a job that compiles."""
     if not job.recipe.common.compile:
         return []
-    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
-    folder.mkdir(parents=True, exist_ok=True)
-    return [folder]
+    return [Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])]
 
 
 def _send(pipe: Connection, event: Event) -> None:
