@@ -62,12 +62,6 @@ def address(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing.chromium() as found:
-        yield found
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone_in_light_and_dark(browser: Browser, address: str, scheme: str) -> None:
     with browsing.watching(browser, server=address, color_scheme=scheme, **PHONE) as seen:
