@@ -25,15 +25,8 @@ from asdbench import RunDocument
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-FIRST = ("test_slurm",)
-"""Files of several minutes, which begin first: at the end of the alphabet, one process would be left alone with them."""
 collect_ignore = ["thirdparty"]
 """A distribution of its own, whose tests need it installed; ``.ci/run`` does both."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files; within a file, and among the others, the order stays."""
-    items.sort(key=lambda item: item.path.stem not in FIRST)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,8 @@ def test_of_ten_thousand_jobs_with_a_thousand_done_only_the_results_are_read(
 
 
 def test_a_thousand_more_jobs_take_less_than_a_megabyte(cache: Path, tmp_path: Path) -> None:
-    few, many = (kept_by_a_run(tmp_path, cache, seeds=seeds) for seeds in (100, 600))
+    # The smaller of two: threads that earlier tests have left allocate, too.
+    few, many = (min(kept_by_a_run(tmp_path, cache, seeds=seeds) for _ in range(2)) for seeds in (100, 600))
     assert 0 < (many - few) / (4 * 500) < 1000  # bytes a job
 
 
