@@ -70,14 +70,7 @@ def compute(
 def inputs(spec: JobSpec) -> list[Path]:
     """Return the files and folders that a job reads: the pack, the tables of its rows, the model that it scores with, and
     files that the user named in options."""
-    sets = (
-        spec.train,
-        spec.held,
-        spec.validation,
-        spec.test,
-        spec.imitation.others if spec.imitation else RowSet(),
-    )
-    tables = [Path(rows.table) for rows in sets if rows.table]
+    tables = [Path(rows.table) for rows in spec.row_sets if rows.table]
     model = [Store(Path(spec.store)).model_folder(spec.model_id)] if spec.kind == "score" else []
     return [Path(spec.pack), *tables, *model, *named_files(spec)]
 
@@ -155,8 +148,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
     started = time.monotonic()
     names = ("held", "validation", "test")
     learnt = spec.train if detector.scorer.learns else RowSet()
-    foreign = spec.imitation.others if spec.imitation else RowSet()
-    sets = (learnt, spec.held, spec.validation, spec.test, foreign)
+    sets = (learnt, *spec.row_sets[1:])
     outputs = None if known is None else outputs_of(known.rows[spec.train.count - learnt.count :])
     train, *parts, others = items_of(spec, detector, sets=sets, on_progress=on_progress, known=outputs)
     roles = dict(zip(names, parts, strict=True))

@@ -37,7 +37,6 @@ from asdbench.jobs.probe import TOLERANCES, dithered, dithered_places
 from asdbench.jobs.sealed import streamed
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, OnProgress, Progress
-from asdbench.messages.rows import RowSet
 from asdbench.recipes.recipe import Part, Recipe
 from asdbench.results.store import Store
 
@@ -79,14 +78,7 @@ def known_outputs(job: JobSpec, *, on_progress: OnProgress) -> Known | None:
     fitted = Store(Path(job.store)).fit_record(job.model_id)
     if fitted is None or not fitted.keeps_outputs:
         return None
-    sets = (
-        job.train,
-        job.held,
-        job.validation,
-        job.test,
-        job.imitation.others if job.imitation else RowSet(),
-    )
-    ids = [item for rows in sets for item in rows.ids]
+    ids = [item for rows in job.row_sets for item in rows.ids]
     probed = [job.test.ids[place] for place in dithered_places(job.test.count)] if has_16_bits(job) else []
     names = names_of(Pack(Path(job.pack)), [*ids, *probed], length=job.length)
     names[len(ids) :] = [hashlib.sha256(b"dithered" + name).digest() for name in names[len(ids) :]]
@@ -187,7 +179,10 @@ def _embed(job: JobSpec, ids: tuple[list[int], list[int]], *, send: Callable[[by
 
 
 def _pieces(detector: Detector, items: Items, *, first: int, alone: int) -> Iterator[Piece]:
-    """Yield the outputs of items, of which ``first`` is the place of the first, and the first ``alone`` are also timed."""
+    """Yield the outputs of items, block by block; the first ``alone`` are also computed alone, and one of each later block.
+
+    ``first`` is the place of the first item.
+    """
     on_gpu = detector.info.device.startswith("cuda")
     for start in range(0, len(items), BLOCK):
         block = items[start : start + BLOCK]

@@ -74,6 +74,12 @@ class JobSpec(Config, frozen=True, kw_only=True):
     hidden: list[str] = []
     """Folders that a job must not see even where modules are imported from a folder above them."""
 
+    @property
+    def row_sets(self) -> tuple[RowSet, ...]:
+        """Training, held-out, validation, test and foreign items, in this order."""
+        foreign = self.imitation.others if self.imitation else RowSet()
+        return (self.train, self.held, self.validation, self.test, foreign)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
