@@ -49,9 +49,12 @@ TIMED_FILTER = """() => {
     document.getElementById("board").getBoundingClientRect();
     return performance.now() - start;
   };
-  once("family 3");
-  once("");
-  return once("family 7");
+  const measured = [];
+  for (let run = 0; run < 5; run += 1) {
+    once("");
+    measured.push(once("family 7"));
+  }
+  return Math.min(...measured);  // what the page costs; other programs only add to it
 }"""
 
 
