@@ -232,7 +232,7 @@ def test_the_harness_names_no_column_of_the_sound_datasets() -> None:
         f"{source.place}:{node.lineno}: {node.value!r}"
         for source in read(HOUSE)
         if source.owner == "asdbench" and not source.module.startswith(MAY_NAME_THEM)
-        for node in source.nodes
-        if isinstance(node, ast.Constant) and node.value in SOUND_COLUMNS
+        for node in source.nodes(ast.Constant)
+        if node.value in SOUND_COLUMNS
     ]
     assert named == []

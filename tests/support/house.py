@@ -12,6 +12,7 @@ import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOUSE = Path(__file__).parents[2]
 ROOTS = ("harness", "plugins", "datasets", "leaderboards")
@@ -84,9 +85,9 @@ class Source:
     module: str
     text: str
 
-    @property
-    def nodes(self) -> Sequence[ast.AST]:
-        return parsed(self.text)
+    def nodes(self, *kinds: type[ast.AST]) -> Sequence[Any]:
+        """Return all nodes of these kinds; copies of the house share those of equal files."""
+        return of_kinds(self.text, kinds)
 
     @property
     def package(self) -> str:
@@ -100,8 +101,12 @@ class Source:
 
 @functools.cache
 def parsed(text: str) -> Sequence[ast.AST]:
-    """Return all nodes, the module first; copies of the house share those of equal files."""
     return list(ast.walk(ast.parse(text)))
+
+
+@functools.cache
+def of_kinds(text: str, kinds: tuple[type[ast.AST], ...]) -> Sequence[Any]:
+    return [node for node in parsed(text) if isinstance(node, kinds)]
 
 
 Sources = Mapping[str, Source]
@@ -140,16 +145,19 @@ def wing_of(module: str) -> str:
 
 def imports(source: Source, sources: Sources) -> Iterator[Import]:
     """Yield imports of our own packages, also those in functions and under TYPE_CHECKING."""
-    for node in source.nodes:
+    for node in source.nodes(ast.Import, ast.ImportFrom, ast.Call):
         if isinstance(node, ast.Import):
             yield from (
                 Import(line=node.lineno, module=name.name, name=None)
                 for name in node.names
                 if ours(name.name)
             )
-        elif isinstance(node, ast.ImportFrom) and ours(base := absolute(source, node)):
-            yield from (imported(node.lineno, base, name=name.name, sources=sources) for name in node.names)
-        elif isinstance(node, ast.Call) and (path := pointed_at(node)) and ours(path):
+        elif isinstance(node, ast.ImportFrom):
+            if ours(base := absolute(source, node)):
+                yield from (
+                    imported(node.lineno, base, name=name.name, sources=sources) for name in node.names
+                )
+        elif (path := pointed_at(node)) and ours(path):
             module, _, name = path.partition(":")
             yield Import(line=node.lineno, module=module, name=name or None, lazy=True)
 
@@ -268,7 +276,7 @@ def not_public(sources: Sources) -> Findings:
 
 def public_names(source: Source) -> set[str]:
     """Return what ``__all__`` lists."""
-    for node in ast.iter_child_nodes(source.nodes[0]):
+    for node in ast.iter_child_nodes(source.nodes(ast.Module)[0]):
         if isinstance(node, ast.Assign) and any(
             getattr(target, "id", "") == "__all__" for target in node.targets
         ):
@@ -292,19 +300,18 @@ def too_long(place: str, text: str) -> Findings:
 
 
 def long_functions(sources: Sources) -> Findings:
-    yield from long_nodes(sources, (ast.FunctionDef, ast.AsyncFunctionDef), limit=FUNCTION_LINES)
+    yield from long_nodes(sources, ast.FunctionDef, ast.AsyncFunctionDef, limit=FUNCTION_LINES)
 
 
 def long_classes(sources: Sources) -> Findings:
-    yield from long_nodes(sources, (ast.ClassDef,), limit=CLASS_LINES)
+    yield from long_nodes(sources, ast.ClassDef, limit=CLASS_LINES)
 
 
-def long_nodes(sources: Sources, kinds: tuple[type[ast.AST], ...], *, limit: int) -> Findings:
+def long_nodes(sources: Sources, *kinds: type[ast.AST], limit: int) -> Findings:
     for source in sources.values():
-        for node in source.nodes:
-            if isinstance(node, kinds) and (lines := length(node)) > limit:  # type: ignore[arg-type]
-                what = f"{node.name} has {lines} lines, more than {limit}"  # type: ignore[attr-defined]
-                yield f"{source.place}:{node.lineno}", what  # type: ignore[attr-defined]
+        for node in source.nodes(*kinds):
+            if (lines := length(node)) > limit:
+                yield f"{source.place}:{node.lineno}", f"{node.name} has {lines} lines, more than {limit}"
 
 
 def length(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> int:
@@ -318,8 +325,8 @@ def positional(sources: Sources) -> Findings:
     for source in sources.values():
         if source.module.startswith("asdbench.testing"):
             continue  # pytest passes fixtures by name
-        for node in source.nodes:
-            if not isinstance(node, ast.FunctionDef) or node.name in CALLED_BY_FRAMEWORKS:
+        for node in source.nodes(ast.FunctionDef):
+            if node.name in CALLED_BY_FRAMEWORKS:
                 continue
             names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
             count = len(names) - (names[:1] in (["self"], ["cls"]))
@@ -332,6 +339,6 @@ def prints(sources: Sources) -> Findings:
     for source in sources.values():
         if source.module.startswith("asdbench.cli"):
             continue
-        for node in source.nodes:
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+        for node in source.nodes(ast.Call):
+            if getattr(node.func, "id", "") == "print":
                 yield f"{source.place}:{node.lineno}", "print belongs into cli/; log, or return a value"
