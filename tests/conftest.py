@@ -16,6 +16,9 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
+# The many processes that tests start would each compile the harness again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import browsing
 import tiny
 from slurm import Slurm, missing

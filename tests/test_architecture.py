@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-import shutil
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from house import HOUSE, LEVELS, ROOTS, WINGS, levels, read, violations
+from house import HOUSE, LEVELS, WINGS, Sources, levels, read, violations
 
 
 def test_no_rule_of_the_house_is_broken() -> None:
@@ -178,12 +179,27 @@ PLANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the four roots, to break things in."""
-    for root in ROOTS:
-        shutil.copytree(HOUSE / root, tmp_path / root, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code, to break things in and mend them again."""
+    folder = tmp_path_factory.mktemp("house")
+    for source in read(HOUSE):
+        file = folder / source.place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source.text, "utf-8")
+    return folder
+
+
+@contextlib.contextmanager
+def planted(file: Path, text: str) -> Iterator[int]:
+    """Append lines to a file, or make it, for the time of a test; yields the number of lines before them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = file.read_text("utf-8") if file.exists() else None
+    file.write_text((before or "") + text, "utf-8")
+    try:
+        yield len((before or "").splitlines())
+    finally:
+        file.unlink() if before is None else file.write_text(before, "utf-8")
 
 
 def test_a_wing_imports_only_wings_of_rows_above_its_own() -> None:
@@ -194,32 +210,32 @@ def test_a_wing_imports_only_wings_of_rows_above_its_own() -> None:
 
 
 def test_the_graph_of_imports_is_at_most_twelve_levels_deep(copy: Path) -> None:
-    harness = {source.module: source for source in read(HOUSE) if source.owner == "asdbench"}
+    harness = Sources((source.module, source) for source in read(HOUSE) if source.owner == "asdbench")
     deepest = max(levels(harness).values())
     assert deepest <= LEVELS == 12
     # A chain of as many modules as are left, and one more, is reported.
     folder = copy / "harness/asdbench/cli"
     chain = [f"chain{number}" for number in range(LEVELS + 1)]
-    for name, inner in zip(chain, [None, *chain], strict=False):
-        (folder / f"{name}.py").write_text(f"import asdbench.cli.{inner}\n" if inner else "", "utf-8")
-    assert any("asdbench.cli.chain12 is on level 13 of imports" in found for found in violations(copy))
+    with contextlib.ExitStack() as stack:
+        for name, inner in zip(chain, [None, *chain], strict=False):
+            text = f"import asdbench.cli.{inner}\n" if inner else ""
+            stack.enter_context(planted(folder / f"{name}.py", text))
+        found = violations(copy)
+    assert any("asdbench.cli.chain12 is on level 13 of imports" in each for each in found)
 
 
 @pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS.keys())
 def test_a_planted_violation_is_reported_with_file_and_line(copy: Path, plant: Plant) -> None:
-    file = copy / plant.file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    before = file.read_text("utf-8") if file.exists() else ""
-    file.write_text(before + plant.text, "utf-8")
-    line = len(before.splitlines()) + plant.line
-    found = violations(copy)
-    assert any(what.startswith(f"{plant.file}:{line}: {plant.expected}") for what in found), found
+    with planted(copy / plant.file, plant.text) as before:
+        found = violations(copy)
+    place = f"{plant.file}:{before + plant.line}"
+    assert any(what.startswith(f"{place}: {plant.expected}") for what in found), found
 
 
 def test_a_function_of_sixty_lines_a_docstring_and_a_print_in_cli_are_allowed(copy: Path) -> None:
     body = "def full():\n" + '    """Say\n    nothing."""\n' + "    print()\n" * 59
-    (copy / "harness/asdbench/cli/full.py").write_text(body, "utf-8")
-    assert violations(copy) == violations(HOUSE)
+    with planted(copy / "harness/asdbench/cli/full.py", body):
+        assert violations(copy) == violations(HOUSE)
 
 
 SOUND_COLUMNS = {"machine", "section", "clip", "wav", "audio"}

@@ -109,13 +109,21 @@ def of_kinds(text: str, kinds: tuple[type[ast.AST], ...]) -> Sequence[Any]:
     return [node for node in parsed(text) if isinstance(node, kinds)]
 
 
-Sources = Mapping[str, Source]
+class Sources(dict[str, Source]):
+    """All files by the name of their module."""
+
+    @functools.cached_property
+    def imports(self) -> Sequence[tuple[Source, Import]]:
+        """What each file imports of ours."""
+        return [(source, item) for source in self.values() for item in imports(source, self)]
+
+
 Findings = Iterator[tuple[str, str]]
 
 
 def violations(house: Path) -> list[str]:
     """Return every broken rule as ``file:line: what is wrong``."""
-    sources = {source.module: source for source in read(house)}
+    sources = Sources((source.module, source) for source in read(house))
     rules = (
         wings, ring, depth, plugins_in_harness, neighbours, not_public, long_files, long_functions, long_classes,
         positional, prints,
@@ -189,17 +197,11 @@ def pointed_at(call: ast.Call) -> str | None:
     return first.value if known and isinstance(first.value, str) else None  # type: ignore[union-attr]
 
 
-def all_imports(sources: Sources) -> Iterator[tuple[Source, Import]]:
-    for source in sources.values():
-        for item in imports(source, sources):
-            yield source, item
-
-
 def wings(sources: Sources) -> Findings:
     for source in sources.values():
         if source.owner == FACE and (wing := wing_of(source.module)) and wing not in WINGS:
             yield f"{source.place}:1", f"{source.module} is in no wing; give it a row in WINGS"
-    for source, item in all_imports(sources):
+    for source, item in sources.imports:
         if {source.owner, owner_of(item.module)} != {FACE}:
             continue
         here, there = wing_of(source.module), wing_of(item.module)
@@ -210,7 +212,7 @@ def wings(sources: Sources) -> Findings:
 def graph_of(sources: Sources) -> dict[str, set[str]]:
     """Return which modules each module imports; a lazy pointer is no import."""
     graph: dict[str, set[str]] = {module: set() for module in sources}
-    for source, item in all_imports(sources):
+    for source, item in sources.imports:
         if item.module in sources and not item.lazy and item.module != source.module:
             graph[source.module].add(item.module)
     return graph
@@ -222,7 +224,7 @@ def ring(sources: Sources) -> Findings:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         trip = error.args[1][:0:-1]  # from the imported to the importing, the first once more as last
-        lines = {(source.module, item.module): item.line for source, item in all_imports(sources)}
+        lines = {(source.module, item.module): item.line for source, item in sources.imports}
         for start, importer in enumerate(trip):
             way = [*trip[start:], *trip[:start], importer]
             place = f"{sources[importer].place}:{lines[importer, way[1]]}"
@@ -240,7 +242,7 @@ def levels(sources: Sources) -> dict[str, int]:
 
 def depth(sources: Sources) -> Findings:
     try:
-        found = levels({name: source for name, source in sources.items() if source.owner == FACE})
+        found = levels(Sources((name, source) for name, source in sources.items() if source.owner == FACE))
     except graphlib.CycleError:
         return  # the rule on rings reports it
     for module, level in found.items():
@@ -249,20 +251,20 @@ def depth(sources: Sources) -> Findings:
 
 
 def plugins_in_harness(sources: Sources) -> Findings:
-    for source, item in all_imports(sources):
+    for source, item in sources.imports:
         if source.owner == FACE and owner_of(item.module) != FACE:
             yield f"{source.place}:{item.line}", f"the harness imports the plugin {item.module}"
 
 
 def neighbours(sources: Sources) -> Findings:
-    for source, item in all_imports(sources):
+    for source, item in sources.imports:
         if FACE not in (source.owner, owner_of(item.module)) and source.owner != owner_of(item.module):
             yield f"{source.place}:{item.line}", f"{source.owner} imports its neighbour {item.module}"
 
 
 def not_public(sources: Sources) -> Findings:
     public = {module: public_names(sources[module]) for module in PUBLIC if module in sources}
-    for source, item in all_imports(sources):
+    for source, item in sources.imports:
         if source.owner == FACE or owner_of(item.module) != FACE:
             continue
         where = f"{source.place}:{item.line}"
