@@ -349,10 +349,9 @@ def test_the_method_is_the_papers_and_presets_change_what_they_say() -> None:
 
 
 def test_a_run_from_end_to_end_trains_once_for_all_scorers(tmp_path: Path) -> None:
-    options = {
-        name: str(value)
-        for name, value in (SMALL | {"n_mels": 16, "length_s": 0.5, "pretrain_batch": 8}).items()
-    }
+    batches = dict.fromkeys(("pretrain_batch", "finetune_batch", "time_batch", "fusion_batch"), 8)
+    small = SMALL | batches | {"n_mels": 16, "length_s": 0.5}
+    options = {name: str(value) for name, value in small.items()}
     methods = [
         Selector("contrastive_ensemble", options),
         Selector("contrastive_ensemble", options | {"preset": "wo_stat"}),

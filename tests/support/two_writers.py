@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import msgspec
-import tiny
 
 from asdbench.core.environment import environment
 from asdbench.core.files import sizes_of, temporary_name, write_json
@@ -29,6 +28,8 @@ ROUNDS = 40
 
 def race(task: str, folder: Path) -> list[list[str]]:
     """Run a task in two processes at once and return the lines that each has printed."""
+    import tiny  # with torch, which writers of scores do without
+
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "two_writers", task, str(folder), name],
