@@ -19,7 +19,7 @@ from asdbench.runs.cases import Resources
 from asdbench.runs.journal import Journal, Listener
 from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
-from asdbench.runs.pace import remember_paces
+from asdbench.runs.pace import job_seconds, remember_paces
 from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
@@ -178,7 +178,8 @@ def run_jobs(
         Interrupted: The user interrupted the run; finished jobs are kept.
     """
     executor = _executor(planned.request, planned.resources, registry=registry)
-    needs = KnownNeeds(planned)
+    reserves = planned.request.executor.name != "local"  # time on other machines
+    needs = KnownNeeds(planned, estimate=job_seconds if reserves else None)
     try:
         jobs = execute(
             planned.cases, executor, store=store, observer=observer, needs=needs.of, journal=journal
