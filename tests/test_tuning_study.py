@@ -56,8 +56,8 @@ class Arithmetic:
     request: TuningRequest
     graded: list[tuple[Any, int]] = field(default_factory=list)
     units: tuple[str, ...] = ("fan", "valve")
-    lost: int | None = None
-    """Number of a trial whose job is killed."""
+    lost: Sequence[Any] = ()
+    """Keys of candidates whose job is killed."""
 
     @property
     def stages(self) -> Sequence[str]:
@@ -79,10 +79,7 @@ class Arithmetic:
     def grade(self, keys: Sequence[Any], *, stage: int) -> dict[Any, Grade]:
         self.graded += [(key, stage) for key in keys]
         killed = Grade(value=None, why="fit fan: crashed: died with signal 9", lost=True)
-        return {
-            key: killed if key == (None, self.lost) else self._grade(self.candidates[key], stage)
-            for key in keys
-        }
+        return {key: killed if key in self.lost else self._grade(self.candidates[key], stage) for key in keys}
 
     def _grade(self, candidate: Candidate, stage: int) -> Grade:
         options = candidate.selector.options
@@ -102,7 +99,9 @@ def request(folder: Path, **options: Any) -> TuningRequest:
     return TuningRequest(run=run, **({"study": "s", "trials": 12, "space": SPACE} | options))
 
 
-def go(folder: Path, *, observer: Watching | None = None, lost: int | None = None, **options: Any) -> Studied:
+def go(
+    folder: Path, *, observer: Watching | None = None, lost: Sequence[Any] = (), **options: Any
+) -> Studied:
     wanted = request(folder, **options)
 
     def open_() -> Arithmetic:
@@ -216,15 +215,23 @@ def test_a_trial_whose_job_was_killed_runs_again_and_the_study_ends_like_an_undi
     options = {"trials": 16, **options}
     whole = go(tmp_path / "a", **options)
     best = whole.best[0].number or 0
-    disturbed = go(tmp_path / "b", lost=best, **options)
+    disturbed = go(tmp_path / "b", lost=[(None, best)], **options)
     row = disturbed.trials[best]
     assert (row.state, row.value, row.why) == ("lost", None, "fit fan: crashed: died with signal 9")
     assert rows(disturbed)[best + 1 :] != rows(whole)[best + 1 :]  # nothing could be learned from it
-    assert rows(go(tmp_path / "b", lost=best, **options)) == rows(disturbed)  # it is killed again
+    assert rows(go(tmp_path / "b", lost=[(None, best)], **options)) == rows(disturbed)  # it is killed again
     assert rows(go(tmp_path / "b", **options)) == rows(whole)
     assert {key for key, _ in BENCHES[-1].graded} == {None, *((None, number) for number in range(best, 16))}
     go(tmp_path / "b", **options)
     assert {key for key, _ in BENCHES[-1].graded} == {None}
+
+
+def test_own_options_whose_job_was_killed_end_the_command_and_the_same_one_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"own options was killed: fit fan: crashed: .*; the same command goes on"
+    ):
+        go(tmp_path, lost=[None], trials=4)
+    assert len(go(tmp_path, trials=4).trials) == 4
 
 
 def test_where_no_trial_is_better_the_own_options_are_chosen(tmp_path: Path) -> None:

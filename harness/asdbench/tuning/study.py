@@ -52,7 +52,7 @@ def study(request: TuningRequest, open_grader: Callable[[], Grader], *, journal:
 
     Raises:
         ConfigError: The request does not fit the method, the data or what the folder of the study holds.
-        RunError: Another process is tuning it.
+        RunError: Another process is tuning it, or a job with the method's own options was killed.
         Interrupted: The user interrupted it; the same command continues it.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -136,6 +136,7 @@ def _grade_default(grader: Grader, request: TuningRequest) -> Mapping[Any, Grade
 
     Raises:
         ConfigError: They have no value on any.
+        RunError: The same, because a job was killed.
     """
     units = grader.units if request.per == "unit" else [None]
     candidates = [Candidate(key=unit, selector=request.method, unit=unit) for unit in units]
@@ -144,10 +145,14 @@ def _grade_default(grader: Grader, request: TuningRequest) -> Mapping[Any, Grade
     for stage in range(len(grader.stages)):
         grades = graded.grade(units, stage=stage)
     if all(grade.value is None for grade in grades.values()):
-        why = next(iter(grades.values())).why
+        first = next(iter(grades.values()))
+        if first.lost:
+            raise RunError(
+                f"a job with {request.method}'s own options was killed: {first.why}; the same command goes on"
+            )
         raise ConfigError(
-            f"{request.method} has no {grader.identity.objective} objective on these data: {why}; other options, another "
-            "--objective or a larger --held may give one"
+            f"{request.method} has no {grader.identity.objective} objective on these data: {first.why}; other options, "
+            "another --objective or a larger --held may give one"
         )
     return grades
 
