@@ -19,7 +19,8 @@ from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure, MeasureTask
 from asdbench.recipes.resolve import resolve
 from asdbench.runs.estimate import CaseEstimate, estimate
-from asdbench.runs.pace import items_seen, items_seen_by_options, items_trained_on
+from asdbench.runs.needs import KnownNeeds
+from asdbench.runs.pace import items_seen, items_seen_by_options, items_trained_on, job_seconds
 from asdbench.runs.plan import Planned, plan_run
 from asdbench.runs.run import run_planned
 
@@ -110,6 +111,21 @@ def test_without_an_earlier_fit_forward_passes_are_timed_with_the_device_and_thr
     assert (slow.basis, fast.basis) == ("forward pass", "forward pass")
     assert estimate(plan) == [slow]
     assert len(asked) == 2  # a model is timed once on a device
+
+
+def test_another_machine_is_asked_for_twice_the_estimated_time_of_a_job_without_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answered(monkeypatch, cpu=2.0)
+    plan = planned(tmp_path, Selector("toy"))
+    [case] = plan.cases
+    assert KnownNeeds(plan).of(case.fit).seconds is None
+    assert asked == []  # nothing is timed for an executor that reserves no time
+    needs = KnownNeeds(plan, estimate=job_seconds)
+    train, test = case.fit.train.count, case.score.test.count
+    assert needs.of(case.fit).seconds == 2 * 2.0 * 3 * 3 * train  # three epochs of three forward passes each
+    assert needs.of(case.score).seconds == 2 * 2.0 * test
+    assert needs.of(case.fit).memory_bytes is None
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, **seconds: float | None) -> list[tuple[str, int]]:

@@ -18,7 +18,7 @@ import tiny
 import torch
 import toy_plugin
 
-from asdbench import ItemView, run_to_end
+from asdbench import ItemView, Selector, run_to_end
 from asdbench.cli import status_of
 from asdbench.jobs.executors.local import Local, LocalExecutor, _visible
 from asdbench.jobs.executors.memory import MemoryWatch, held_bytes, living
@@ -236,8 +236,8 @@ def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
 
 
 def test_what_jobs_used_is_remembered_for_jobs_like_them(cache: Path, tmp_path: Path) -> None:
-    def planned(folder: str, **options: Any) -> Planned:
-        request = tiny.request(tmp_path / folder, cache=cache, **options)
+    def planned(folder: str, *methods: Selector, **options: Any) -> Planned:
+        request = tiny.request(tmp_path / folder, *methods, cache=cache, **options)
         return plan_run(request, tiny.registry(), observer=tiny.Silent())
 
     first = planned("first")
@@ -254,6 +254,9 @@ def test_what_jobs_used_is_remembered_for_jobs_like_them(cache: Path, tmp_path: 
     usage = fitted.usage
     assert (known.seconds, known.memory_bytes, known.gpu_bytes) == (usage.seconds, usage.peak_memory_bytes, 0)
     assert known.alike == unknown.alike
+    longer = planned("longer", Selector("toy", {"epochs": "9"}))
+    guessed = KnownNeeds(longer).of(longer.cases[0].fit)
+    assert (guessed.memory_bytes, guessed.alike == known.alike) == (usage.peak_memory_bytes, False)
     assert KnownNeeds(first).of(case.score).seconds is None  # it was not among those to remember
 
 

@@ -23,7 +23,7 @@ from asdbench.cli import status_of
 from asdbench.cli.status import clock_text
 from asdbench.core.gpus import GpuUse, gpu_use
 from asdbench.core.shard import Shard
-from asdbench.messages.happenings import JobCounts, RunEvent
+from asdbench.messages.happenings import JobCounts, RunEvent, Trials
 from asdbench.messages.progress import Event, Progress
 from asdbench.runs.journal import Journal
 from asdbench.runs.run import run_all
@@ -186,8 +186,28 @@ def test_the_time_left_follows_from_the_jobs_that_have_ended() -> None:
     clock.now += 10
     journal.job(Event(job_id="a", status="ok"), title="fit a", counts=counts(done=1, left=3), left={"fit": 3})
     assert heard.events[-1].left_s == pytest.approx(30)
-    journal.end(counts(done=4, left=0))
+    journal.job(Event(job_id="b", status="ok"), title="fit b", counts=counts(done=4, left=0), left={})
+    journal.end()
     assert heard.events[-1].left_s == 0.0
+
+
+def test_the_rounds_of_a_study_are_reported_as_one_run() -> None:
+    clock, heard = Clock(), Heard()
+    journal = Journal("s", [heard], clock=clock)
+    journal.begin(counts(done=4, left=0), left={})
+    journal.round(Trials(done=4, total=12, best=0.5), left_s=20.0)
+    journal.begin(counts(), left={"fit": 4})
+    clock.now += 5
+    journal.job(Event(job_id="a", status="ok"), title="fit a", counts=counts(done=1, left=3), left={"fit": 3})
+    journal.round(Trials(done=8, total=12, best=0.75), left_s=None)
+    journal.end()
+    assert [event.event for event in heard.events] == [
+        "run_started", "round_ended", "job_ended", "round_ended", "run_ended",
+    ]  # fmt: skip
+    assert [(event.jobs.done, event.jobs.total, event.left_s) for event in heard.events[:4]] == [
+        (4, 4, 0.0), (4, 4, 20.0), (5, 8, 15.0), (5, 8, None),
+    ]  # fmt: skip
+    assert [event.trials and event.trials.best for event in heard.events] == [None, 0.5, None, 0.75, None]
 
 
 # The file.
@@ -204,7 +224,7 @@ def test_the_file_is_written_at_most_once_a_second_and_at_the_end(tmp_path: Path
     journal.job(Event(job_id="a", progress=progress(2)), title="fit a", counts=counts(), left={"fit": 4})
     [running] = read_status(tmp_path).running
     assert (running.title, running.progress) == ("fit a", progress(2))
-    journal.end(counts(done=4, left=0))
+    journal.end()
     assert read_status(tmp_path, "r").state == "finished"
     validate((tmp_path / "status" / "r.json").read_text(), "status")
 
@@ -227,7 +247,7 @@ def test_each_shard_has_a_file_of_its_own_and_the_command_shows_the_others(
     for name, journal in journals.items():
         journal.begin(counts(done=len(name) - 4), left={})
         time.sleep(0.01)
-    journals["1/10"].end(counts(done=3, failed=1, left=0))
+    journals["1/10"].end()
     assert [(each.run, each.shard, each.state) for each in read_shards(tmp_path, "r")] == [
         ("r", "1/10", "finished"), ("r", "2/10", "running"), ("r", "10/10", "running"),
     ]  # fmt: skip
@@ -288,6 +308,18 @@ def test_the_command_shows_jobs_time_failure_and_gpus(tmp_path: Path, capsys: Ca
     validate(text, "status")
     assert msgspec.json.decode(text, type=RunStatus).gpus == [gpu]
     assert clock_text(3661) == "1:01:01"
+
+
+def test_the_command_shows_the_trials_of_a_study(tmp_path: Path, capsys: Capture) -> None:
+    journal = Journal("toy-fan", [status_file(tmp_path)])
+    journal.begin(counts(done=4, left=0), left={})
+    journal.round(Trials(done=4, total=12, best=0.987654), left_s=3600.0)
+    assert status_of(["status", "toy-fan", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "study toy-fan: running"
+    assert lines[3] == "4 of 12 trials, best 0.9877"
+    assert lines[4].startswith("time left: 0:59:5") or lines[4].startswith("time left: 1:00:00")
+    validate((tmp_path / "status" / "toy-fan.json").read_text(), "status")
 
 
 class FakeNvml:

@@ -17,17 +17,24 @@ from asdbench import Between, ConfigError, OneOf, Selector, Space, read_method
 from asdbench.cli import status_of
 from asdbench.cli.tune import summary_of
 from asdbench.data.vault import FILE
+from asdbench.messages.happenings import RunEvent, Trials
 from asdbench.messages.jobs import Case, RowSet
+from asdbench.messages.results import Outcome
 from asdbench.plugin.chosen import Chosen, selector_of, write_chosen
 from asdbench.plugin.entries import Tuned
 from asdbench.plugin.space import parse_span, span_text
-from asdbench.runs.plan import plan_run
+from asdbench.results.store import Store
+from asdbench.runs.journal import Journal
+from asdbench.runs.plan import Planned, plan_run
+from asdbench.runs.scheduler import outcomes
+from asdbench.runs.status import read_status
+from asdbench.tuning.candidates import Candidate
 from asdbench.tuning.document import Best, Studied, StudyDocument, TrialRow
 from asdbench.tuning.preview import StudyPlan, preview
 from asdbench.tuning.request import TuningRequest
 from asdbench.tuning.storage import keep_identity
 from asdbench.tuning.study import study
-from asdbench.tuning.trials import KINDS, trial_case
+from asdbench.tuning.trials import KINDS, Bench, trial_case
 from asdbench.tuning.tune import opened, tune
 
 SPACE: Space = {
@@ -45,12 +52,12 @@ class Watching(tiny.Silent):
 
     def __init__(self, *, stop_after: int | None = None) -> None:
         super().__init__()
-        self.told: list[tuple[int, int]] = []
+        self.events: list[RunEvent] = []
         self.stop_after = stop_after
 
-    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
-        self.told.append((done, total))
-        if self.stop_after is not None and done >= self.stop_after:
+    def event(self, event: RunEvent) -> None:
+        self.events.append(event)
+        if self.stop_after is not None and event.trials is not None and event.trials.done >= self.stop_after:
             raise KeyboardInterrupt
 
 
@@ -67,7 +74,11 @@ def request(folder: Path, *, cache: Path, method: Selector = METHOD, **options: 
 
 def go(folder: Path, *, cache: Path, observer: Watching | None = None, **options: Any) -> Studied:
     wanted, watching = request(folder, cache=cache, **options), observer or Watching()
-    return study(wanted, lambda: opened(wanted, tiny.registry(), observer=watching), observer=watching)
+    return study(
+        wanted,
+        lambda: opened(wanted, tiny.registry(), observer=watching),
+        journal=Journal("s", [watching]),
+    )
 
 
 def trials_of(studied: Studied) -> list[tuple[Any, ...]]:
@@ -224,15 +235,38 @@ def test_an_option_of_a_unit_that_the_data_lack_is_refused(cache: Path, tmp_path
 
 def test_json_holds_the_study_alone_and_the_log_its_progress(cache: Path, tmp_path: Path) -> None:
     words = ["-p", "logmel_knn[n_mels=16]", "-d", str(FAN), "--out", str(tmp_path), "--no-test"]
+    words += ["--trials", "2", "--param", "scorer.k=1..4", "--json", "--log-json", str(tmp_path / "log")]
     done = subprocess.run(
-        tiny.command("tune", *words, "--trials", "2", "--param", "scorer.k=1..4", "--json", cache=cache),
-        env=tiny.environment(), capture_output=True, text=True, check=False,
+        tiny.command("tune", *words, cache=cache), env=tiny.environment(), capture_output=True, text=True, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = msgspec.json.decode(done.stdout, type=StudyDocument)
     assert [row.number for row in document.trials] == [0, 1]
     assert document.run is None
     assert "trials: 2/2, best" in done.stderr
+    events = [
+        msgspec.json.decode(line, type=RunEvent) for line in (tmp_path / "log").read_text().splitlines()
+    ]
+    assert {event.run for event in events} == {document.study}
+    first, *_, round_ended, last = events
+    assert (first.event, round_ended.event, last.event) == ("run_started", "round_ended", "run_ended")
+    status = read_status(tmp_path)
+    assert (status.run, status.state, status.jobs) == (document.study, "finished", last.jobs)
+    assert status.trials == round_ended.trials == Trials(done=2, total=2, best=document.best[0].value)
+
+
+@pytest.mark.parametrize(("status", "lost"), [("crashed", True), ("error", False)])
+def test_a_trial_is_lost_by_a_killed_job_and_fails_by_an_exception(
+    status: Any, lost: bool, cache: Path, tmp_path: Path
+) -> None:
+    def run_none(planned: Planned, store: Store) -> list[Outcome]:
+        return [msgspec.structs.replace(each, status=status) for each in outcomes(planned.cases, store)]
+
+    wanted = request(tmp_path, cache=cache)
+    bench = Bench.open(wanted, tiny.registry(), observer=Watching(), run_jobs=run_none)
+    grades = bench.start([Candidate(key=0, selector=METHOD)]).grade([0], stage=0)
+    assert (grades[0].value, grades[0].lost) == (None, lost)
+    assert grades[0].why.startswith(f"fit fan: {status}: ")
 
 
 def test_a_dry_run_shows_what_would_be_tried_and_runs_nothing(

@@ -16,7 +16,9 @@ from optuna.samplers import RandomSampler
 
 from asdbench import Between, ConfigError, Method, OneOf, Selector, Space
 from asdbench.errors import RunError
+from asdbench.messages.happenings import RunEvent
 from asdbench.plugin.space import parse_span, points
+from asdbench.runs.journal import Journal
 from asdbench.tuning.candidates import Candidate, Grade
 from asdbench.tuning.document import Studied
 from asdbench.tuning.figures import draw_study
@@ -33,20 +35,18 @@ SPACE: Space = {
 FLAT: Space = {"lr": SPACE["lr"], "depth": SPACE["depth"], "share": Between(low=0.0, high=1.0)}
 
 
-class Watching(tiny.Silent):
-    """Remembers how a study went, and may interrupt it."""
+class Watching:
+    """Remembers how long a study still takes after each round, and may interrupt it."""
 
     def __init__(self, *, stop_after: int | None = None) -> None:
-        super().__init__()
-        self.told: list[tuple[int, int, float | None]] = []
         self.left: list[float | None] = []
         self.stop_after = stop_after
 
-    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
-        self.told.append((done, total, best))
-        self.left.append(left_s)
-        if self.stop_after is not None and done >= self.stop_after:
-            raise KeyboardInterrupt
+    def event(self, event: RunEvent) -> None:
+        if event.trials is not None:
+            self.left.append(event.left_s)
+            if self.stop_after is not None and event.trials.done >= self.stop_after:
+                raise KeyboardInterrupt
 
 
 @dataclass(kw_only=True)
@@ -56,6 +56,8 @@ class Arithmetic:
     request: TuningRequest
     graded: list[tuple[Any, int]] = field(default_factory=list)
     units: tuple[str, ...] = ("fan", "valve")
+    lost: Sequence[Any] = ()
+    """Keys of candidates whose job is killed."""
 
     @property
     def stages(self) -> Sequence[str]:
@@ -76,7 +78,8 @@ class Arithmetic:
 
     def grade(self, keys: Sequence[Any], *, stage: int) -> dict[Any, Grade]:
         self.graded += [(key, stage) for key in keys]
-        return {key: self._grade(self.candidates[key], stage) for key in keys}
+        killed = Grade(value=None, why="fit fan: crashed: died with signal 9", lost=True)
+        return {key: killed if key in self.lost else self._grade(self.candidates[key], stage) for key in keys}
 
     def _grade(self, candidate: Candidate, stage: int) -> Grade:
         options = candidate.selector.options
@@ -96,14 +99,16 @@ def request(folder: Path, **options: Any) -> TuningRequest:
     return TuningRequest(run=run, **({"study": "s", "trials": 12, "space": SPACE} | options))
 
 
-def go(folder: Path, *, observer: Watching | None = None, **options: Any) -> Studied:
+def go(
+    folder: Path, *, observer: Watching | None = None, lost: Sequence[Any] = (), **options: Any
+) -> Studied:
     wanted = request(folder, **options)
 
     def open_() -> Arithmetic:
-        BENCHES.append(Arithmetic(request=wanted))
+        BENCHES.append(Arithmetic(request=wanted, lost=lost))
         return BENCHES[-1]
 
-    return study(wanted, open_, observer=observer or Watching())
+    return study(wanted, open_, journal=Journal("s", [observer or Watching()]))
 
 
 def rows(studied: Studied) -> list[tuple[Any, ...]]:
@@ -201,6 +206,32 @@ def test_a_failed_trial_has_its_reason_and_stays_failed(tmp_path: Path) -> None:
         ("failed", "depth 6 is too deep"),
     ]
     assert rows(go(tmp_path, **options)) == rows(studied)
+
+
+@pytest.mark.parametrize("options", [{"space": FLAT}, {"pruner": "median"}])
+def test_a_trial_whose_job_was_killed_runs_again_and_the_study_ends_like_an_undisturbed_one(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {"trials": 16, **options}
+    whole = go(tmp_path / "a", **options)
+    best = whole.best[0].number or 0
+    disturbed = go(tmp_path / "b", lost=[(None, best)], **options)
+    row = disturbed.trials[best]
+    assert (row.state, row.value, row.why) == ("lost", None, "fit fan: crashed: died with signal 9")
+    assert rows(disturbed)[best + 1 :] != rows(whole)[best + 1 :]  # nothing could be learned from it
+    assert rows(go(tmp_path / "b", lost=[(None, best)], **options)) == rows(disturbed)  # it is killed again
+    assert rows(go(tmp_path / "b", **options)) == rows(whole)
+    assert {key for key, _ in BENCHES[-1].graded} == {None, *((None, number) for number in range(best, 16))}
+    go(tmp_path / "b", **options)
+    assert {key for key, _ in BENCHES[-1].graded} == {None}
+
+
+def test_own_options_whose_job_was_killed_end_the_command_and_the_same_one_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"own options was killed: fit fan: crashed: .*; the same command goes on"
+    ):
+        go(tmp_path, lost=[None], trials=4)
+    assert len(go(tmp_path, trials=4).trials) == 4
 
 
 def test_where_no_trial_is_better_the_own_options_are_chosen(tmp_path: Path) -> None:

@@ -35,13 +35,6 @@ HELD = {"held": "0.2"}
 OBJECTIVES: tuple[ObjectiveName, ...] = ("validation", "pseudo", "faults")
 
 
-class Quiet(tiny.Silent):
-    """Shows only which trials are done."""
-
-    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
-        """A round has ended."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Candidates on one dataset."""
@@ -97,7 +90,7 @@ def request_of(comparison: Comparison, dataset: Selector, *, root: Path, out: Pa
 def tested(request: Request) -> dict[tuple[str, str], float]:
     """Return the test AUC of each candidate on each unit: the mean over the classes of the unit."""
     registry = load_registry()
-    document = run(request, registry, observer=Quiet())
+    document = run(request, registry, observer=tiny.Silent())
     found: dict[tuple[str, str], float] = {}
     for label in document.methods:
         items = read_method(request.out, document, label=label).items
@@ -120,7 +113,7 @@ def graded(request: Request, objective: ObjectiveName) -> dict[tuple[str, str], 
         run=Request(**{**vars_of(request), "methods": request.methods[:1]}),
         study="regret", trials=1, space={"seed": OneOf(values=(1,))}, objective=objective, per="unit",
     )  # fmt: skip
-    bench = opened(tuning, registry, observer=Quiet())
+    bench = opened(tuning, registry, observer=tiny.Silent())
     candidates = [
         Candidate(key=(str(each), unit), selector=each, unit=unit)
         for each in request.methods

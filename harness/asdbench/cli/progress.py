@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,11 +24,13 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from asdbench.cli.log import STANDARD_ERROR, JsonLog
 from asdbench.runs.eta import TimeLeft, share_of
 
 if TYPE_CHECKING:
-    from asdbench.messages.happenings import RunEvent
+    from asdbench.messages.happenings import RunEvent, Trials
     from asdbench.messages.progress import Progress
+    from asdbench.runs.journal import Listener
 
 FIXED = 48
 """Width of everything but titles and notes: spinner, bar, state and two times."""
@@ -92,14 +96,10 @@ class ProgressBars:
         self._show(title, min(share_of(progress), UNFINISHED), state=state, note=note, left=left)
         self._show_jobs()  # the time left follows from the progress of every job
 
-    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
-        """Show how many trials of a study have ended, and the best value so far."""
-        note = "" if best is None else f"best {best:.4f}"
-        self._said.pop("trials", None)  # a round is worth a line of its own
-        self._show("trials", done / total, state=f"{done}/{total}", note=note, left=clock_text(left_s))
-
     def event(self, event: RunEvent) -> None:
-        """Show how many jobs have failed, and why the last one did."""
+        """Show how many jobs have failed and why the last one did, or how far a study is."""
+        if event.trials is not None:
+            self._show_trials(event.trials, left=clock_text(event.left_s))
         if event.event == "job_ended" and event.status not in ("ok", "cancelled"):
             self._failed = f"{event.jobs.failed} failed, the last: {event.status}: {event.message}"
             self._show_jobs()
@@ -111,6 +111,12 @@ class ProgressBars:
         self._show(progress.stage, share, state=f"{done >> 20}/{total >> 20} MiB")
         if progress.steps and done >= progress.steps:
             self._forget(progress.stage)
+
+    def _show_trials(self, trials: Trials, *, left: str) -> None:
+        note = "" if trials.best is None else f"best {trials.best:.4f}"
+        self._said.pop("trials", None)  # a round is worth a line of its own
+        state = f"{trials.done}/{trials.total}"
+        self._show("trials", trials.done / trials.total, state=state, note=note, left=left)
 
     def _show_jobs(self) -> None:
         done, total = self._counts
@@ -151,6 +157,18 @@ class ProgressBars:
     def _forget(self, what: str) -> None:
         if what in self._tasks:
             self._bars.remove_task(self._tasks.pop(what))
+
+
+@contextlib.contextmanager
+def reporting(log: Path | None) -> Iterator[tuple[ProgressBars, list[Listener]]]:
+    """Yield the bars of a command and those who listen to its events; what is printed meanwhile goes to standard error.
+
+    Args:
+        log: The file of ``--log-json``, which is one of the listeners; None: there is none.
+    """
+    logs = [] if log is None else [JsonLog(log)]
+    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
+        yield bars, [bars, *logs]
 
 
 def shortened(text: str, width: int) -> str:

@@ -24,6 +24,7 @@ from asdbench.cli.settings import (
     WholeNumber,
     data_options,
     json_option,
+    log_option,
     out_option,
 )
 from asdbench.cli.shards import refuse_results, run_share, shard_option
@@ -167,19 +168,14 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     help="Write the score, rank and percentile of every test item to this CSV; several runs give NAME-1, NAME-2 ...",
 )
 @shard_option
-@click.option(
-    "--log-json",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    default=None,
-    help="Add one event a line, as JSON, to this file; - for standard error, in place of the progress bars.",
-)
+@log_option
 @click.option("--dry-run", is_flag=True, help="Show the jobs and an estimate of their time; run nothing.")
 @json_option
 def run(
     *, methods: tuple[Selector, ...], datasets: tuple[Selector, ...], preset: str | None, data_root: Path, cache: Path,
     out: Path, seeds: tuple[int, ...], jobs: int, executor: Selector, threads: int | None, device: Any,
     timeout: float | None, memory: int | None, isolation: Any, selection: Any, by_selection: bool, allow_partial: bool,
-    by: str, resume_every_s: float, figure: Path | None, scores: Path | None, shard: Shard | None, log_json: Path | None,
+    by: str, resume_every_s: float, figure: Path | None, scores: Path | None, shard: Shard | None, log: Path | None,
     dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Run methods on a dataset and show their results.
@@ -218,8 +214,8 @@ def run(
     if dry_run:
         return _dry_run(registry, requests, shard=shard, as_json=as_json)
     if shard is not None:
-        return run_share(registry, requests, shard=shard, log=log_json, as_json=as_json)
-    documents = _documents(registry, requests, log=log_json)
+        return run_share(registry, requests, shard=shard, log=log, as_json=as_json)
+    documents = _documents(registry, requests, log=log)
     _write(registry, documents, out=out, figure=figure, scores=scores)
     return _show(registry, documents, by=by, as_json=as_json, preset=preset, out=out)
 
@@ -315,17 +311,15 @@ def _estimates(
 
 
 def _documents(registry: Registry, requests: Sequence[Request], *, log: Path | None) -> list[RunDocument]:
-    from asdbench.cli.log import STANDARD_ERROR, JsonLog
-    from asdbench.cli.progress import ProgressBars
+    from asdbench.cli.progress import reporting
     from asdbench.jobs.processes import start_server
     from asdbench.runs.run import run_all
 
-    logs = [] if log is None else [JsonLog(log)]
-    PRISTINE.load(CONCLUDE)
-    if not (requests[0].out / "runs").exists():
-        start_server()  # a first run needs it for certain; its imports then overlap with the planning
-    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
-        return run_all(requests, registry, observer=bars, listeners=[bars, *logs])
+    with reporting(log) as (bars, listeners):
+        PRISTINE.load(CONCLUDE)
+        if not (requests[0].out / "runs").exists():
+            start_server()  # a first run needs it for certain; its imports then overlap with the planning
+        return run_all(requests, registry, observer=bars, listeners=listeners)
 
 
 def _write(

@@ -273,6 +273,13 @@ def out_option(meaning: str) -> Callable[[C], C]:
     )
 
 
+log_option = click.option(
+    "--log-json",
+    "log",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=None,
+    help="Add one event a line, as JSON, to this file; - for standard error, in place of the progress bars.",
+)
 run_option = click.option(
     "--run",
     default="latest",

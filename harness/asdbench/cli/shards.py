@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,13 +61,11 @@ def run_share(
     registry: Registry, requests: Sequence[Request], *, shard: Shard, log: Path | None, as_json: bool
 ) -> int:
     """Run a shard, print the state of its jobs, and return the exit status."""
-    from asdbench.cli.log import STANDARD_ERROR, JsonLog
-    from asdbench.cli.progress import ProgressBars
+    from asdbench.cli.progress import reporting
     from asdbench.runs.run import run_shard
 
-    logs = [] if log is None else [JsonLog(log)]
-    with ProgressBars(quiet=log == STANDARD_ERROR) as bars, contextlib.redirect_stdout(sys.stderr):
-        state = run_shard(requests, registry, shard=shard, observer=bars, listeners=[bars, *logs])
+    with reporting(log) as (bars, listeners):
+        state = run_shard(requests, registry, shard=shard, observer=bars, listeners=listeners)
     if as_json:
         print_json(state)
     for each in state.runs:

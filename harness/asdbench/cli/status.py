@@ -40,11 +40,15 @@ def _lines(found: RunStatus, *, now: datetime) -> Iterator[str]:
     jobs = found.jobs
     seeds = f"seed{'s' if len(found.seeds) > 1 else ''} {_listed(found.seeds)}"
     shard = f", shard {found.shard}" if found.shard else ""
-    yield f"run {found.run}{shard}: {found.state}"
+    what = "run" if found.trials is None else "study"
+    yield f"{what} {found.run}{shard}: {found.state}"
     yield f"{', '.join(found.methods)} on {found.dataset}, {seeds}"
     counts = [f"{jobs.done} of {jobs.total} jobs done", f"{jobs.running} running", f"{jobs.failed} failed"]
     counts += [f"{jobs.inapplicable} inapplicable"] if jobs.inapplicable else []
     yield ", ".join([*counts, f"{jobs.left} left"])
+    if found.trials is not None:
+        best = "none complete" if found.trials.best is None else f"best {found.trials.best:.4f}"
+        yield f"{found.trials.done} of {found.trials.total} trials, {best}"
     if found.state == "running":
         age = (now - datetime.fromisoformat(found.updated)).total_seconds()
         left = "unknown" if found.left_s is None else clock_text(max(0.0, found.left_s - age))

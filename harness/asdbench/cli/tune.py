@@ -22,6 +22,7 @@ from asdbench.cli.settings import (
     WholeNumber,
     data_options,
     json_option,
+    log_option,
     out_option,
 )
 from asdbench.core.files import check_writable
@@ -145,6 +146,7 @@ SHOWN = 10
 )
 @click.option("--memory", type=Size(), default=None, help="Memory limit of one job, for example 8GB.")
 @click.option("--allow-partial", is_flag=True, help="Tune on an incomplete dataset.")
+@log_option
 @click.option("--no-test", is_flag=True, help="Do not run the chosen configuration on the test items.")
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be searched and an estimate of its time; run nothing."
@@ -155,7 +157,7 @@ def tune(
     trials: int, sampler: Any, pruner: Any, objective: Any, space: str | None, parameters: tuple[str, ...], per: Any,
     study: str | None, size: int, sampler_seed: int, held: float, timeout: float | None,
     seeds: tuple[int, ...], jobs: int, executor: Selector, threads: int, device: Any, job_timeout: float | None,
-    memory: int | None, allow_partial: bool, no_test: bool, dry_run: bool, as_json: bool,
+    memory: int | None, allow_partial: bool, log: Path | None, no_test: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Choose a method's options by trials that see no test label, then run the chosen ones.
 
@@ -202,7 +204,7 @@ def tune(
     )
     if dry_run:
         return _dry_run(registry, request, test=not no_test, as_json=as_json)
-    document, tested = _tuned(registry, request, test=not no_test)
+    document, tested = _tuned(registry, request, test=not no_test, log=log)
     _show(document, tested, registry=registry, out=out, as_json=as_json)
     return FAILED if tested is not None and tested.failed else OK
 
@@ -236,15 +238,15 @@ def _dry_run(registry: Registry, request: TuningRequest, *, test: bool, as_json:
 
 
 def _tuned(
-    registry: Registry, request: TuningRequest, *, test: bool
+    registry: Registry, request: TuningRequest, *, test: bool, log: Path | None
 ) -> tuple[StudyDocument, RunDocument | None]:
-    from asdbench.cli.progress import ProgressBars
+    from asdbench.cli.progress import reporting
     from asdbench.jobs.processes import start_server
     from asdbench.tuning.tune import tune
 
-    start_server()  # its imports overlap with those of the controller
-    with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
-        return tune(request, registry, observer=bars, test=test)
+    with reporting(log) as (bars, listeners):
+        start_server()  # its imports overlap with those of the controller
+        return tune(request, registry, observer=bars, listeners=listeners, test=test)
 
 
 def _show(
@@ -258,6 +260,8 @@ def _show(
             with contextlib.redirect_stdout(sys.stderr):
                 table = tables_of(registry, tested, by="type")
             click.echo(for_screen(f"\nTest figures of the chosen options, computed once:\n\n{table}"))
+    for line in _lost(document):
+        click.echo(line, err=True)
     if document.stopped:
         click.echo(
             "the time limit ended the study; the same command with a longer --timeout goes on", err=True
@@ -314,6 +318,14 @@ def summary_of(document: StudyDocument) -> str:
             else "no trial is complete",
         ]
     )
+
+
+def _lost(document: StudyDocument) -> Iterator[str]:
+    """Yield what to do about trials that were lost, if there are any."""
+    lost = [row for row in document.trials if row.state == "lost"]
+    if lost:
+        trials = "1 trial was" if len(lost) == 1 else f"{len(lost)} trials were"
+        yield f"{trials} lost, the first: {lost[0].why}; the same command runs them again"
 
 
 def _ties(document: StudyDocument) -> Iterator[str]:

@@ -27,19 +27,33 @@ class JobCounts(Config, frozen=True, kw_only=True):
     """Not started, as far as is known."""
 
 
+NO_JOBS = JobCounts(total=0, done=0, running=0, failed=0, inapplicable=0, left=0)
+
+
+class Trials(Config, frozen=True, kw_only=True):
+    """How far a study is, after a round of its trials."""
+
+    done: int
+    total: int
+    best: float | None
+    """Best value of the objective so far; None: no trial is complete."""
+
+
 class RunEvent(Config, frozen=True, kw_only=True):
     """One line of ``--log-json``."""
 
     version: int = VERSION
     time: str
     """ISO 8601, in UTC."""
-    event: Literal["run_started", "job_progress", "job_ended", "run_ended"]
+    event: Literal["run_started", "job_progress", "job_ended", "round_ended", "run_ended"]
+    """``round_ended``: of a study, whose rounds are reported as one run."""
     run: str
-    """Identifier of the run."""
+    """Identifier of the run, or name of the study."""
     jobs: JobCounts
-    """After the event."""
+    """After the event; of a study those of all rounds so far."""
     left_s: float | None = None
-    """Estimated seconds to the end of the last job; None: nothing is known yet."""
+    """Estimated seconds to the end of the last job, in the first round of a study that of the round; None: nothing is known
+    yet."""
     job: str = ""
     """Identifier of the job; empty for an event of the run."""
     title: str = ""
@@ -50,3 +64,5 @@ class RunEvent(Config, frozen=True, kw_only=True):
     """Why it has no result, in one line."""
     progress: Progress | None = None
     """Of ``job_progress``, at most once a second for each job."""
+    trials: Trials | None = None
+    """Of ``round_ended``."""

@@ -17,7 +17,7 @@ from asdbench.messages.measures import Measure
 from asdbench.messages.progress import Status
 from asdbench.messages.results import Outcome
 from asdbench.results.store import Store
-from asdbench.runs.pace import BACKWARD, Basis, Pace, items_trained_on, operations, paces
+from asdbench.runs.pace import Basis, Pace, paces, seconds_of
 from asdbench.runs.plan import Planned
 from asdbench.runs.scheduler import outcomes
 
@@ -90,13 +90,10 @@ def _is_unfinished(case: Case, known: Mapping[str, Outcome]) -> bool:
 def _seconds(case: Case, measure: Measure, *, pace: Pace | None, is_trained: bool) -> float | None:
     if measure.broken is not None or pace is None:
         return None
-    # Scoring computes the outputs of the test items, and of the items that the scorer learns from.
-    learnt = case.score.train.count if measure.learns else 0
-    scored = operations(measure, case.score.test.count + learnt)
+    fit, score = seconds_of(case, measure, pace=pace)
     if is_trained:
-        return pace.seconds * scored
-    items = items_trained_on(case, measure)
-    return None if items is None else pace.seconds * (BACKWARD * operations(measure, items) + scored)
+        return score
+    return None if fit is None else fit + score
 
 
 def _row(

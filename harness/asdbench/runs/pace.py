@@ -6,14 +6,14 @@ the same method. Fits include everything that a step costs; a forward pass misse
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from asdbench.core.config import Config
-from asdbench.core.environment import Environment, environment
+from asdbench.core.environment import Environment, environment, has_gpu
 from asdbench.core.fingerprints import identifier
 from asdbench.core.memory import recall, remember
 from asdbench.errors import RunError
@@ -68,6 +68,27 @@ def remember_paces(planned: Planned, *, fitted: Iterable[str]) -> None:
     fits = _finished_fits(cases, Store(planned.request.out))
     for method, seconds in _measured_paces(fits, planned.measures).items():
         remember(_file(planned, kind="fits", name=method), seconds)
+
+
+def job_seconds(planned: Planned) -> Iterator[tuple[JobSpec, float]]:
+    """Yield the estimated seconds of jobs, of those that can be estimated; may time models."""
+    if planned.resources.device != "cpu" and not has_gpu():
+        return  # a login node cannot time what runs on a GPU
+    cases = {case.score.job_id: case for case in planned.cases if case.inapplicable is None}
+    for job_id, pace in paces(planned, unfinished=list(cases.values())).items():
+        fit, score = seconds_of(cases[job_id], planned.measures[job_id], pace=pace)
+        yield cases[job_id].score, score
+        if fit is not None:
+            yield cases[job_id].fit, fit
+
+
+def seconds_of(case: Case, measure: Measure, *, pace: Pace) -> tuple[float | None, float]:
+    """Return the estimated seconds of a case's fit, None if the length of its training is unknown, and of its scores."""
+    items = items_trained_on(case, measure)
+    fit = None if items is None else pace.seconds * BACKWARD * operations(measure, items)
+    # Scoring computes the outputs of the test items, and of the items that the scorer learns from.
+    learnt = case.score.train.count if measure.learns else 0
+    return fit, pace.seconds * operations(measure, case.score.test.count + learnt)
 
 
 def operations(measure: Measure, items: float) -> float:

@@ -19,7 +19,7 @@ from asdbench.runs.cases import Resources
 from asdbench.runs.journal import Journal, Listener
 from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.observer import Observer
-from asdbench.runs.pace import remember_paces
+from asdbench.runs.pace import job_seconds, remember_paces
 from asdbench.runs.plan import Planned, plan_run, resources_of
 from asdbench.runs.provenance import run_info
 from asdbench.runs.request import Request
@@ -101,7 +101,7 @@ def _run_share(
     with store.shared():
         journal = Journal(whole.run_id, [_status_file(share, shard), *listeners])
         jobs = run_jobs(share, registry, store=store, observer=observer, journal=journal)
-    _remember(share, jobs)
+        journal.end()
     return ShardDocument(
         run=whole.run_id,
         dataset=str(share.request.dataset),
@@ -125,7 +125,7 @@ def run_planned(
     with store.exclusive():
         journal = Journal(planned.run_id, [_status_file(planned), *listeners])
         jobs = run_jobs(planned, registry, store=store, observer=observer, journal=journal)
-        _remember(planned, jobs)
+        journal.end()
         ended = Ended(
             grading=grading_of(planned, registry),
             run=run_info(planned, registry),
@@ -172,15 +172,16 @@ def run_jobs(
     observer: Observer,
     journal: Journal | None = None,
 ) -> Sequence[Outcome]:
-    """Run the missing jobs of a plan, whose store the caller holds, and return the outcomes of all of them.
+    """Run the missing jobs of a plan, remember what they took, and return the outcomes of all; the caller holds the store.
 
     Raises:
         Interrupted: The user interrupted the run; finished jobs are kept.
     """
     executor = _executor(planned.request, planned.resources, registry=registry)
-    needs = KnownNeeds(planned)
+    reserves = planned.request.executor.name != "local"  # time on other machines
+    needs = KnownNeeds(planned, estimate=job_seconds if reserves else None)
     try:
-        return execute(
+        jobs = execute(
             planned.cases, executor, store=store, observer=observer, needs=needs.of, journal=journal
         )
     except KeyboardInterrupt as interrupt:
@@ -189,13 +190,10 @@ def run_jobs(
         ) from interrupt
     finally:
         executor.close()  # also after an error: no worker outlives its run
-
-
-def _remember(planned: Planned, jobs: Sequence[Outcome]) -> None:
-    """Remember what finished jobs took, for the estimates and reservations of later plans."""
     new = [job for job in jobs if job.new and job.status == "ok"]
     remember_paces(planned, fitted=[job.id for job in new if job.kind == "fit"])
-    KnownNeeds(planned).remember(job.id for job in new)
+    needs.remember(job.id for job in new)
+    return jobs
 
 
 def _executor(request: Request, resources: Resources, *, registry: Registry) -> Executor:

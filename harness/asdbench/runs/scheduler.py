@@ -44,7 +44,6 @@ def execute(
                 executor.submit(job, needs(job))
             observer.jobs(ledger.done, ledger.total, left=ledger.left)
         journal.job(event, title=title, counts=ledger.counts, left=ledger.left)
-    journal.end(ledger.counts)
     return ledger.outcomes()
 
 

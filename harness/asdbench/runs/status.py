@@ -15,7 +15,7 @@ from asdbench.core.files import Hold, is_held, write_bytes
 from asdbench.core.gpus import GpuUse, gpu_use
 from asdbench.core.shard import Shard
 from asdbench.errors import RunError, unknown
-from asdbench.messages.happenings import JobCounts, RunEvent
+from asdbench.messages.happenings import JobCounts, RunEvent, Trials
 from asdbench.messages.progress import Progress
 
 LATEST = "latest"
@@ -52,7 +52,9 @@ class RunStatus(Config, frozen=True, kw_only=True):
 
     schema_version: int = VERSION
     run: str
-    """Identifier."""
+    """Identifier of a run, or name of a study."""
+    trials: Trials | None = None
+    """Of a study, when its last round ended; None: it is a run, or the first round has not ended."""
     shard: str = ""
     """``I/N``, and all numbers are those of its share; empty: the whole run."""
     state: Literal["running", "finished", "interrupted"]
@@ -105,6 +107,7 @@ class StatusFile:
         self._clock = clock
         self._running: dict[str, RunningJob] = {}
         self._error: LastError | None = None
+        self._trials: Trials | None = None
         self._started = ""
         self._written = -EVERY_S
         self._hold: Hold | None = None
@@ -122,8 +125,12 @@ class StatusFile:
                 self._error = LastError(
                     title=event.title, status=event.status, message=event.message, time=event.time
                 )
-        ends = event.event in ("run_started", "run_ended")
-        if ends or self._clock() - self._written >= EVERY_S:
+        elif event.event == "round_ended":
+            self._trials = event.trials
+        if (
+            event.event in ("run_started", "round_ended", "run_ended")
+            or self._clock() - self._written >= EVERY_S
+        ):
             self._write(event)
 
     def _lock(self, run: str) -> None:
@@ -136,6 +143,7 @@ class StatusFile:
     def _write(self, event: RunEvent) -> None:
         status = RunStatus(
             run=event.run,
+            trials=self._trials,
             shard=str(self._shard or ""),
             state="finished" if event.event == "run_ended" else "running",
             dataset=self._dataset,

@@ -25,9 +25,11 @@ class Grade:
     """The objective of a candidate so far."""
 
     value: float | None
-    """None: it failed."""
+    """None: it has none."""
     why: str = ""
-    """Why it failed, in one line."""
+    """Why it has none, in one line."""
+    lost: bool = False
+    """Whether it has none because a job was killed: another try may give it one."""
 
 
 class Graded(Protocol):

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from asdbench.core.config import Config
 from asdbench.plugin.entries import ObjectiveName
 
-State = Literal["complete", "pruned", "failed"]
+State = Literal["complete", "pruned", "failed", "lost"]
+"""How a trial ended; ``lost``: a job of it was killed, and the same command runs it again."""
 
 
 class TrialRow(Config, frozen=True, kw_only=True):
@@ -20,12 +21,13 @@ class TrialRow(Config, frozen=True, kw_only=True):
     """The unit whose study it belongs to; None: there is one study for all."""
     state: State
     value: float | None
-    """Objective in [0, 1], over all stages; of a pruned trial over those that it ran; None: it failed."""
+    """Objective in [0, 1], over all stages; of a pruned trial over those that it ran; None: it has failed or was
+    lost."""
     options: dict[str, Any]
     stages: list[float] = []
     """Objective after each stage."""
     why: str = ""
-    """Why it failed, in one line."""
+    """Why it has no value, in one line."""
 
 
 class Best(Config, frozen=True, kw_only=True):

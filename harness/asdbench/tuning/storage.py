@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ from asdbench.errors import ConfigError, RunError
 from asdbench.tuning.request import Identity
 
 DATABASE, COPY, IDENTITY = "study.db", "dashboard.db", "study.json"
+LOST = "lost"
+"""Says of a trial that failed that a job of it was killed."""
 
 
 class StudyStorage:
@@ -40,7 +43,21 @@ class StudyStorage:
         self._storage = RDBStorage(url.render_as_string(hide_password=False))
 
     def study(self, name: str) -> Study:
-        """Return the stored study of a name, made if there is none."""
+        """Return the stored study of a name, made if there is none.
+
+        Trials from the first one on that was lost are forgotten: it runs again, and what was proposed after it depends on
+        its value. Their results are in the store, so that of the others nothing runs again.
+        """
+        stored = self._opened(name)
+        trials = stored.get_trials()
+        known = list(itertools.takewhile(lambda trial: not trial.user_attrs.get(LOST), trials))
+        if len(known) < len(trials):
+            optuna.delete_study(study_name=name, storage=self._storage)
+            stored = self._opened(name)
+            stored.add_trials(known)
+        return stored
+
+    def _opened(self, name: str) -> Study:
         direction = StudyDirection.MAXIMIZE
         return optuna.create_study(
             storage=self._storage, study_name=name, direction=direction, load_if_exists=True

@@ -12,20 +12,21 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from asdbench.errors import ConfigError, RunError
+from asdbench.messages.happenings import Trials
 from asdbench.plugin.entries import UNIT, Selector
 from asdbench.plugin.space import Values, points, text_of
-from asdbench.runs.observer import Observer
+from asdbench.runs.journal import Journal
 from asdbench.tuning.candidates import Candidate, Grade, Grader
 from asdbench.tuning.document import Best, State, Studied, TrialRow
 from asdbench.tuning.request import TuningRequest
 from asdbench.tuning.samplers import propose, pruner_of, sampler_of
-from asdbench.tuning.storage import StudyStorage, check_same, held, keep_identity
+from asdbench.tuning.storage import LOST, StudyStorage, check_same, held, keep_identity
 
 STATES: Mapping[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -33,14 +34,7 @@ STATES: Mapping[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 OPTIONS, WHY = "options", "why"
-"""What trials hold beside Optuna's own: the options as a user types them, and why they failed."""
-
-
-class TuningObserver(Observer, Protocol):
-    """Receives the progress of a study."""
-
-    def trials(self, done: int, total: int, *, best: float | None, left_s: float | None) -> None:
-        """Called when a round has been told, with the best value so far and the expected time left."""
+"""What trials hold beside Optuna's own: the options as a user types them, and why they have no value."""
 
 
 def folder_of(request: TuningRequest) -> Path:
@@ -48,17 +42,17 @@ def folder_of(request: TuningRequest) -> Path:
     return request.run.out / "studies" / request.study
 
 
-def study(request: TuningRequest, open_grader: Callable[[], Grader], *, observer: TuningObserver) -> Studied:
+def study(request: TuningRequest, open_grader: Callable[[], Grader], *, journal: Journal) -> Studied:
     """Run the trials of a study that are missing, and choose.
 
     Args:
         request: The study.
         open_grader: Plans the method with its own options and returns what grades others.
-        observer: Receives the progress.
+        journal: Receives the rounds that have ended.
 
     Raises:
         ConfigError: The request does not fit the method, the data or what the folder of the study holds.
-        RunError: Another process is tuning it.
+        RunError: Another process is tuning it, or a job with the method's own options was killed.
         Interrupted: The user interrupted it; the same command continues it.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -75,7 +69,7 @@ def study(request: TuningRequest, open_grader: Callable[[], Grader], *, observer
                 UnitStudy(request=request, storage=storage, unit=unit, stages=len(grader.stages))
                 for unit in units
             ]
-            stopped = _run(studies, grader, request=request, observer=observer, started=started)
+            stopped = _run(studies, grader, request=request, journal=journal, started=started)
         finally:
             storage.close()
     return Studied(
@@ -91,7 +85,7 @@ def _run(
     grader: Grader,
     *,
     request: TuningRequest,
-    observer: TuningObserver,
+    journal: Journal,
     started: float,
 ) -> bool:
     """Run all rounds; return whether the time limit ended them."""
@@ -104,10 +98,8 @@ def _run(
         done = min(first + request.round, total)
         values = [value for each in studies if (value := each.best_value()) is not None]
         spent = time.monotonic() - started
-        observer.trials(
-            done,
-            total,
-            best=max(values, default=None),
+        journal.round(
+            Trials(done=done, total=total, best=max(values, default=None)),
             left_s=_left_s(spent, graded=done - stored, left=total - done),
         )
     return False
@@ -144,6 +136,7 @@ def _grade_default(grader: Grader, request: TuningRequest) -> Mapping[Any, Grade
 
     Raises:
         ConfigError: They have no value on any.
+        RunError: The same, because a job was killed.
     """
     units = grader.units if request.per == "unit" else [None]
     candidates = [Candidate(key=unit, selector=request.method, unit=unit) for unit in units]
@@ -152,10 +145,14 @@ def _grade_default(grader: Grader, request: TuningRequest) -> Mapping[Any, Grade
     for stage in range(len(grader.stages)):
         grades = graded.grade(units, stage=stage)
     if all(grade.value is None for grade in grades.values()):
-        why = next(iter(grades.values())).why
+        first = next(iter(grades.values()))
+        if first.lost:
+            raise RunError(
+                f"a job with {request.method}'s own options was killed: {first.why}; the same command goes on"
+            )
         raise ConfigError(
-            f"{request.method} has no {grader.identity.objective} objective on these data: {why}; other options, another "
-            "--objective or a larger --held may give one"
+            f"{request.method} has no {grader.identity.objective} objective on these data: {first.why}; other options, "
+            "another --objective or a larger --held may give one"
         )
     return grades
 
@@ -168,8 +165,8 @@ class UnitStudy:
     storage: StudyStorage
     unit: str | None
     stages: int
-    failed: dict[int, str] = field(default_factory=dict)
-    """Why a trial of this round failed."""
+    failed: dict[int, Grade] = field(default_factory=dict)
+    """The grades of trials without a value."""
     pruned: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -223,7 +220,7 @@ class UnitStudy:
         if grade is None:
             grade = self._stored_grade(trial, stage=stage)
         if grade.value is None:
-            self.failed[trial.number] = grade.why
+            self.failed[trial.number] = grade
             return False
         trial.report(grade.value, stage)
         if stage + 1 < self.stages and trial.should_prune():
@@ -240,7 +237,8 @@ class UnitStudy:
         """End a trial, and store it."""
         number = trial.number
         if number in self.failed:
-            trial.set_user_attr(WHY, self.failed[number])
+            trial.set_user_attr(WHY, self.failed[number].why)
+            trial.set_user_attr(LOST, self.failed[number].lost)
             self._study.tell(trial, state=TrialState.FAIL)
         elif number in self.pruned:
             self._study.tell(trial, state=TrialState.PRUNED)
@@ -266,7 +264,7 @@ class UnitStudy:
             yield TrialRow(
                 number=trial.number,
                 unit=self.unit,
-                state=STATES[trial.state],
+                state="lost" if trial.user_attrs.get(LOST) else STATES[trial.state],
                 value=trial.value,
                 options=trial.user_attrs[OPTIONS],
                 stages=values,

@@ -17,6 +17,8 @@ from asdbench.core.fingerprints import identifier
 from asdbench.core.labels import ANOMALY
 from asdbench.errors import ConfigError, MetricError, PluginError
 from asdbench.messages.jobs import Case, Imitation, PseudoKind
+from asdbench.messages.measures import Measure
+from asdbench.messages.progress import Status
 from asdbench.messages.results import Outcome
 from asdbench.messages.rows import RowSet, packed, unpacked
 from asdbench.plugin.entries import ObjectiveName, Selector
@@ -44,7 +46,8 @@ KINDS: Mapping[ObjectiveName, list[PseudoKind]] = {
 """Pseudo-anomalies of each objective."""
 STAGES = 8
 """Most stages of a trial, after each of which it may be pruned."""
-
+KILLED: frozenset[Status] = frozenset({"crashed", "cancelled", "oom"})
+"""How jobs end that may succeed another time. An exception is the method's own, and a time limit the user's."""
 
 RunJobs = Callable[[Planned, Store], Sequence[Outcome]]
 """Runs the missing jobs of a plan and returns the outcomes of all of them; ``asdbench.runs.run.run_jobs``."""
@@ -135,7 +138,8 @@ class Bench:
 
     def start(self, candidates: Sequence[Candidate]) -> Trials:
         """Plan the jobs of some candidates; one whose options do not fit the data fails alone."""
-        planned, failed = self._plan(candidates)
+        plans, failed = self._plan(candidates)
+        planned = self._as_trials(plans)
         truth = None
         if self.objective == "validation" and not self.planned.prepared.card.targets:
             truth = validation_truth(self.planned.prepared.vault, self.planned.cases)
@@ -144,15 +148,15 @@ class Bench:
             planned=planned,
             truth=truth,
             cases={
-                candidate.key: self._cases(candidate, planned)
+                candidate.key: self._cases(candidate, planned.cases)
                 for candidate in candidates
                 if candidate.key not in failed
             },
             failed=failed,
         )
 
-    def _plan(self, candidates: Sequence[Candidate]) -> tuple[list[Planned], dict[Hashable, str]]:
-        """Return a single plan or, if an option does not fit, one for each candidate, and why the others have none."""
+    def _plan(self, candidates: Sequence[Candidate]) -> tuple[list[Planned], dict[Hashable, Grade]]:
+        """Return a single plan or, if an option does not fit, one for each candidate, and the grades of the others."""
         selectors = {str(self._held(each)): self._held(each) for each in candidates}
         try:
             return [self._planned(list(selectors.values()))], {}
@@ -166,7 +170,11 @@ class Bench:
                 plans.append(self._planned([selector]))
             except (ConfigError, PluginError) as error:
                 whys[label] = str(error)
-        failed = {each.key: whys[label] for each in candidates if (label := str(self._held(each))) in whys}
+        failed = {
+            each.key: Grade(value=None, why=whys[label])
+            for each in candidates
+            if (label := str(self._held(each))) in whys
+        }
         return plans, failed
 
     def _planned(self, selectors: Sequence[Selector]) -> Planned:
@@ -177,14 +185,21 @@ class Bench:
         selector = candidate.selector
         return Selector(selector.name, {**self.held, **selector.options})
 
-    def _cases(self, candidate: Candidate, plans: Sequence[Planned]) -> list[Case]:
+    def _as_trials(self, plans: Sequence[Planned]) -> Planned:
+        """Return one plan of all cases as trials run them."""
+        cases: list[Case] = []
+        measures: dict[str, Measure] = {}
+        for planned in plans:
+            for case in planned.cases:
+                trial = trial_case(case, planned.cases, kinds=KINDS[self.objective])
+                cases.append(trial)
+                if case.score.job_id in planned.measures:
+                    measures[trial.score.job_id] = planned.measures[case.score.job_id]
+        return replace(self.planned, cases=cases, measures=measures)
+
+    def _cases(self, candidate: Candidate, cases: Sequence[Case]) -> list[Case]:
         label = str(self._held(candidate))
-        cases = [case for planned in plans for case in planned.cases if case.recipe.label == label]
-        return [
-            trial_case(case, cases, kinds=KINDS[self.objective])
-            for case in cases
-            if candidate.unit in (None, case.unit)
-        ]
+        return [case for case in cases if case.recipe.label == label and candidate.unit in (None, case.unit)]
 
 
 @dataclass(kw_only=True)
@@ -192,11 +207,11 @@ class Trials:
     """Some candidates while they are graded, stage by stage."""
 
     bench: Bench
-    planned: Sequence[Planned]
+    planned: Planned
     truth: Truth | None
     cases: Mapping[Hashable, list[Case]]
-    failed: dict[Hashable, str]
-    """Why a candidate has no grade."""
+    failed: dict[Hashable, Grade]
+    """The grades of candidates without a value."""
     evidence: dict[Hashable, list[Evidence | Recognition]] = field(default_factory=dict)
 
     def grade(self, keys: Sequence[Hashable], *, stage: int) -> dict[Hashable, Grade]:
@@ -220,8 +235,7 @@ class Trials:
             return {}
         store = Store(self.bench.request.run.out)
         with store.exclusive():
-            planned = replace(self.planned[0], cases=unique)
-            outcomes = self.bench.run_jobs(planned, store)
+            outcomes = self.bench.run_jobs(replace(self.planned, cases=unique), store)
         return {outcome.id: outcome for outcome in outcomes}
 
     def _collect(
@@ -233,20 +247,19 @@ class Trials:
             for job in (case.fit, case.score):
                 outcome = outcomes[job.job_id]
                 if outcome.status != "ok":
-                    self.failed.setdefault(
-                        key, f"{job.kind} {case.place}: {outcome.status}: {outcome.message}"
-                    )
+                    why = f"{job.kind} {case.place}: {outcome.status}: {outcome.message}"
+                    self.failed[key] = Grade(value=None, why=why, lost=outcome.status in KILLED)
                     return
             try:
                 found = evidence_of(case, store, truth=self.truth)
             except MetricError as error:
-                self.failed.setdefault(key, str(error))
+                self.failed[key] = Grade(value=None, why=str(error))
                 return
             self.evidence.setdefault(key, []).extend(found)
 
     def _grade(self, key: Hashable) -> Grade:
         if key in self.failed:
-            return Grade(value=None, why=self.failed[key])
+            return self.failed[key]
         try:
             return Grade(value=objective(self.evidence.get(key, [])))
         except MetricError as error:

@@ -13,34 +13,49 @@ from asdbench.plugin.entries import Tuned
 from asdbench.plugin.registry import Registry
 from asdbench.results.schema import RunDocument
 from asdbench.results.store import Store
+from asdbench.runs.journal import Journal, Listener
+from asdbench.runs.observer import Observer
 from asdbench.runs.plan import Planned
-from asdbench.runs.run import run, run_jobs
+from asdbench.runs.run import run_all, run_jobs
+from asdbench.runs.status import StatusFile
 from asdbench.tuning.document import Studied, StudyDocument
 from asdbench.tuning.figures import draw_study
 from asdbench.tuning.request import TuningRequest
-from asdbench.tuning.study import TuningObserver, folder_of, options_of, study
+from asdbench.tuning.study import folder_of, options_of, study
 from asdbench.tuning.trials import Bench
 
 BEST, TRIALS = "best.toml", "trials.json"
 
 
 def tune(
-    request: TuningRequest, registry: Registry, *, observer: TuningObserver, test: bool = True
+    request: TuningRequest,
+    registry: Registry,
+    *,
+    observer: Observer,
+    listeners: Sequence[Listener] = (),
+    test: bool = True,
 ) -> tuple[StudyDocument, RunDocument | None]:
     """Run a study; with ``test`` also run the chosen configuration, whose test figures are computed this once.
+
+    Listeners receive the events of the study, under its name, and then those of the run.
 
     Raises:
         AsdbenchError: See ``study``; a failed job of the chosen configuration is in the document of its run.
     """
     started = time.monotonic()
     Store(request.run.out).check_free()
-    studied = study(request, lambda: opened(request, registry, observer=observer), observer=observer)
+    journal = Journal(request.study, [_status_file(request), *listeners])
+    studied = study(
+        request, lambda: opened(request, registry, observer=observer, journal=journal), journal=journal
+    )
+    journal.end()
     chosen = _chosen(request, studied)
     folder = folder_of(request)
     write_chosen(folder / BEST, chosen)
     tested = None
     if test:
-        tested = run(replace(request.run, methods=[chosen.selector]), registry, observer=observer)
+        chosen_run = replace(request.run, methods=[chosen.selector])
+        [tested] = run_all([chosen_run], registry, observer=observer, listeners=listeners)
     document = StudyDocument(
         study=request.study,
         method=str(request.method),
@@ -61,13 +76,20 @@ def tune(
     return document, tested
 
 
-def opened(request: TuningRequest, registry: Registry, *, observer: TuningObserver) -> Bench:
+def opened(
+    request: TuningRequest, registry: Registry, *, observer: Observer, journal: Journal | None = None
+) -> Bench:
     """Return what grades the trials of a study by running jobs; see ``Bench.open`` for errors."""
 
     def jobs(planned: Planned, store: Store) -> Sequence[Outcome]:
-        return run_jobs(planned, registry, store=store, observer=observer)
+        return run_jobs(planned, registry, store=store, observer=observer, journal=journal)
 
     return Bench.open(request, registry, observer=observer, run_jobs=jobs)
+
+
+def _status_file(request: TuningRequest) -> StatusFile:
+    run = request.run
+    return StatusFile(run.out, dataset=str(run.dataset), methods=[str(request.method)], seeds=run.seeds)
 
 
 def _chosen(request: TuningRequest, studied: Studied) -> Chosen:
