@@ -13,7 +13,7 @@ from board_runs import content_of, edit_json, hash_again
 
 from asdbench import RunError
 from asdbench_leaderboards.board.build import build
-from asdbench_leaderboards.board.memory import inputs_of
+from asdbench_leaderboards.board.memory import hash_of, inputs_of
 
 
 @pytest.fixture
@@ -87,3 +87,22 @@ def test_a_document_of_a_run_counts_as_input(records: Path, tmp_path: Path) -> N
     assert before != after
     (tmp_path / "runs" / "1.json").write_text('{"refused": {}}')
     assert inputs_of([tmp_path], {}) not in (before, after)
+
+
+def test_a_file_that_the_build_read_counts_as_it_was_then(records: Path) -> None:
+    inputs = inputs_of([records], {})
+    path = str(records / "ab12" / "record.json")
+    read = {path: hash_of(path)}
+    before = inputs.hashed()
+    Path(path).write_text("{}")
+    assert inputs.hashed(known=read) == before != inputs.hashed()
+
+
+def test_a_leaderboard_built_from_itself_loses_stray_files_and_is_not_remembered(records: Path) -> None:
+    out, _ = built(records)
+    content = content_of(out)
+    (out / "records" / "ab12" / "notes.txt").write_text("mine")
+    cache = records.parent / "other"
+    build([out], out=out, cache=cache)
+    assert content_of(out) == content
+    assert not cache.exists()

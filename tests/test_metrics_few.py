@@ -140,7 +140,7 @@ def test_one_wrong_pair_of_ten_and_ten_items_leaves_a_sensible_interval() -> Non
     results = dcase2020(table((10, 10), wrong=1), resamples=300)
     assert [(r.metric, r.value) for r in results][:2] == [("auc", 0.99), ("pauc", pytest.approx(0.947368))]
     assert ends(results, "auc", "00") == pytest.approx((0.7083, 1.0), abs=1e-4)
-    assert ends(results, "pauc", "00") == pytest.approx((0.6522, 1.0), abs=1e-4)
+    assert ends(results, "pauc", "00") == pytest.approx((0.6015, 1.0), abs=1e-4)
 
 
 def test_the_interval_of_a_perfect_ranking_shrinks_with_its_items() -> None:
@@ -198,7 +198,7 @@ def test_a_classifier_without_errors_rests_on_its_subjects() -> None:
 
 
 # Ten normals say less about the share of the area left of p = 0.1, which rests on the highest of them.
-@pytest.mark.parametrize(("metric", "lowest"), [("recall_eer", PERFECT_10), ("pauc_plain", 0.61)])
+@pytest.mark.parametrize(("metric", "lowest"), [("recall_eer", PERFECT_10), ("pauc_plain", 0.385)])
 def test_metrics_on_request_are_bounded_like_the_others(metric: Metric, lowest: float) -> None:
     low, high = ends(dcase2020(table((10, 10)), metrics=[metric]), metric, "00")
     assert low == pytest.approx(lowest, abs=0.01)

@@ -32,13 +32,15 @@ def test_a_partial_area_is_lowered_by_what_the_highest_normal_misses(normals: in
     assert shares.mean() == pytest.approx(expected, abs=0.36 * 0.03 * 0.53)
 
 
-@pytest.mark.parametrize("normals", [20, 50, 400])
-def test_partial_areas_spread_as_the_threshold_does(normals: int) -> None:
+@pytest.mark.parametrize(("normals", "further"), [(10, 1.5), (20, 1.5), (50, 1.2), (400, 1.025)])
+def test_partial_areas_spread_as_the_threshold_does(normals: int, further: float) -> None:
     shares = shares_of(draws_of(0.5), normals=normals, anomalies=10**6)
     # The standard error of the 90 % quantile of n normal items is 1.709 / sqrt(n) deviations.
-    moved = np.quantile(shares, [0.1587, 0.8413])
+    moved = np.quantile(shares, [0.1587, 0.5, 0.8413])
     odds = np.log(moved / (1 - moved)) / 1.702
-    assert odds[1] - odds[0] == pytest.approx(2 * 1.709 / normals**0.5, rel=0.05)
+    below, above = np.diff(odds)
+    assert above == pytest.approx(1.709 / normals**0.5, rel=0.08)
+    assert below / above == pytest.approx(further, rel=0.08)
 
 
 def test_partial_areas_rise_with_their_resamples() -> None:

@@ -38,6 +38,10 @@ def partial_areas(draws: Floats, *, normals: int, anomalies: int, seed: int) -> 
     p (1 - p) / (normals x density^2), and the mean of the normals above it is that of order statistics. On this scale
     the share of the area below the curve moves as the threshold does; the anomalies add the variance of a share.
 
+    If the anomalies are more alike than the normals, the area falls faster, which few normals left of p do not show. So
+    the lower half is spread further: by half with up to two of these, as if the anomalies had two thirds of the normals'
+    deviation, else by one over their number.
+
     Args:
         draws: Standardised pAUC on the items, then on each resample, ``[seeds, 1 + resamples]``.
         normals: Number of normal items, of blocks if items depend on each other.
@@ -51,7 +55,8 @@ def partial_areas(draws: Floats, *, normals: int, anomalies: int, seed: int) -> 
     bounded = np.clip(center, 0.5 / (anomalies + 1), 1 - 0.5 / (anomalies + 1))
     density = NormalDist().pdf(NormalDist().inv_cdf(MAX_FPR))
     error = math.sqrt(MAX_FPR * (1 - MAX_FPR) / density**2 / normals + math.pi / 2 / anomalies)
-    spread = LOGISTIC * error * _normal_quantiles(draws.shape[1] - 1)
+    quantiles = _normal_quantiles(draws.shape[1] - 1)
+    spread = LOGISTIC * error * np.where(quantiles < 0, 1 + 1 / max(MAX_FPR * normals, 2), 1) * quantiles
     values = 1 / (1 + (1 - bounded) / bounded * np.exp(-spread))  # rising, [seeds, resamples]
     # The logistic curve is steeper on one side, but a mean over sections must be right on average.
     values += center - values.mean(axis=1, keepdims=True)

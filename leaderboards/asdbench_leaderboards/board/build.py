@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,23 +67,26 @@ def build(
     """
     _check_ours(out)
     options = {"pages": pages, "ranked": ranked, "printed": printed}
-    inputs = inputs_of(places, options) if cache and labels is None else ""
+    inputs = inputs_of(places, options) if cache and labels is None else None
     if cache and inputs and (before := unchanged(out, cache=cache, inputs=inputs)):
         return before
     with _uncollected():
-        index = _built(places, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
+        index, read = _built(places, out=out, pages=pages, ranked=ranked, labels=labels, printed=printed)
     if cache and inputs:
-        remember(out, cache=cache, inputs=inputs)
+        # A leaderboard built from itself has lost the stray files that were in it, and is not remembered.
+        with contextlib.suppress(FileNotFoundError):
+            remember(out, cache=cache, inputs=inputs.hashed(known=read))
     return index
 
 
 def _built(
     places: Sequence[Path], *, out: Path, pages: int, ranked: int, labels: Labels | None, printed: bool
-) -> BoardIndex:
+) -> tuple[BoardIndex, dict[str, str]]:
+    """Build the leaderboards; return their index, and the SHA-256 of each file of the records by its path."""
     sources = read_sources(places)
     folders = {source.record.record_id: source.folder for source in sources}
     with _replacing(out) as temporary:
-        written = _copy_records(sources, temporary)
+        copies = _copy_records(sources, temporary)
         if labels is not None:
             for source in sources:
                 _prove(source, labels)
@@ -104,9 +108,13 @@ def _built(
             else []
         )
         (temporary / "index.html").write_text(index_page(entries, others), "utf-8")
-        index = BoardIndex(boards=entries, printed=others, files=hashes_of(temporary, known=written))
+        index = BoardIndex(
+            boards=entries,
+            printed=others,
+            files=hashes_of(temporary, known={each.name: each.digest for each in copies}),
+        )
         (temporary / INDEX).write_bytes(json_of(index))
-    return index
+    return index, {each.path: each.digest for each in copies}
 
 
 def json_of(value: BoardIndex | Board | PrintedBoard) -> bytes:
@@ -166,11 +174,21 @@ def _prove(source: Source, labels: Labels) -> None:
         raise RunError(problem)
 
 
-def _copy_records(sources: Sequence[Source], folder: Path) -> dict[str, str]:
-    """Check and copy the files of all records; each is read once. Return their SHA-256 by their paths in ``folder``."""
+class _Copy(NamedTuple):
+    """A file of a record."""
+
+    path: str
+    name: str
+    """Its path in the leaderboard."""
+    digest: str
+    """SHA-256."""
+
+
+def _copy_records(sources: Sequence[Source], folder: Path) -> list[_Copy]:
+    """Check and copy the files of all records; each is read once."""
     (folder / "records").mkdir()
 
-    def copy(source: Source) -> list[tuple[str, str]]:
+    def copy(source: Source) -> list[_Copy]:
         place = f"records/{source.record.record_id}"
         target = folder / place
         target.mkdir()
@@ -183,10 +201,11 @@ def _copy_records(sources: Sequence[Source], folder: Path) -> dict[str, str]:
                 check_scores(source, content)
             # Several times as fast for small files as shutil, which looks at their attributes first.
             (target / name).write_bytes(content)
-            done.append((f"{place}/{name}", hashlib.sha256(content).hexdigest()))
+            digest = hashlib.sha256(content).hexdigest()
+            done.append(_Copy(path=f"{source.folder}/{name}", name=f"{place}/{name}", digest=digest))
         return done
 
-    return {name: digest for files in in_threads(copy, sources) for name, digest in files}
+    return [each for copies in in_threads(copy, sources) for each in copies]
 
 
 def _check_ours(out: Path) -> None:

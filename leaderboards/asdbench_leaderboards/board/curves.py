@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asdbench import ANOMALY, NORMAL, RecordedMethod
 from asdbench_leaderboards.figures.curves import mean_roc, section_share
-from asdbench_leaderboards.figures.scored import EVERYTHING, Scored, measured_levels, scored
+from asdbench_leaderboards.figures.scored import EVERYTHING, Scored, by_seed, measured_levels
 
 SIZE = 100
 """Width and height of a plot in units of the SVG."""
@@ -40,7 +40,7 @@ def panels_of(method: RecordedMethod) -> list[Panel]:
     levels = measured_levels(method.record)
     items = method.items[method.items["label"].isin([NORMAL, ANOMALY])]
     # Numbered once for all groups: pandas takes longer to number sections than all else here together.
-    parts = [scored(items, seed, levels=levels) for seed in method.seeds]
+    parts = by_seed(items, method.seeds, levels=levels)
     outermost = next((level for level in levels if level in items.columns), None)
     if outermost is None:
         return [_panel(EVERYTHING, parts)]

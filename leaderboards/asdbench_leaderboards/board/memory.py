@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -37,32 +38,54 @@ class Remembered(Config, frozen=True, kw_only=True):
     """SHA-256 of the index that it wrote, which has the hashes of all other files."""
 
 
-def inputs_of(places: Sequence[Path], options: Mapping[str, object]) -> str:
-    """Return a hash of all that a leaderboard follows from: records, documents of runs, options, and our code.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All that a leaderboard follows from, as it was before the leaderboard is built."""
+
+    others: str
+    """Hash of the options, our code and the documents of runs."""
+    records: Mapping[str, str]
+    """Path of every file of the records -> its name."""
+
+    def hashed(self, *, known: Mapping[str, str] | None = None) -> str:
+        """Return a hash of everything.
+
+        Args:
+            known: Hashes of files by their path, which are not read again.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        hashes = _hashes(self.records, known=known or {})
+        lines = (f"\n{name} {hashes[path]}" for path, name in self.records.items())
+        return hashlib.sha256(f"{self.others}{''.join(lines)}".encode()).hexdigest()
+
+
+def inputs_of(places: Sequence[Path], options: Mapping[str, object]) -> Inputs:
+    """Return what a leaderboard follows from: records, documents of runs, options, and our code.
 
     Raises:
         RunError: A folder has no record.
         OSError: A file cannot be read.
     """
+    folders = [record_folders(place) for place in places]
     digest = hashlib.sha256(msgspec.json.encode(options, order="sorted"))
-    named = [*_code(), *_inputs(places)]
-    hashes = in_threads(hash_of, [file for _, file in named])
-    for (name, _), each in zip(named, hashes, strict=True):
-        digest.update(f"\n{name} {each}".encode())
-    return digest.hexdigest()
+    for name, path in (*_code(), *_runs(places, folders)):
+        digest.update(f"\n{name} {hash_of(path)}".encode())
+    return Inputs(others=digest.hexdigest(), records=dict(_records(folders)))
 
 
 def remember(out: Path, *, cache: Path, inputs: str) -> None:
-    """Remember that the leaderboard in ``out`` was built from these inputs."""
+    """Remember that the leaderboard in ``out`` was built from inputs with this hash."""
     write_json(_file(out, cache), Remembered(inputs=inputs, index=hash_of(str(out / INDEX))))
 
 
-def unchanged(out: Path, *, cache: Path, inputs: str) -> BoardIndex | None:
+def unchanged(out: Path, *, cache: Path, inputs: Inputs) -> BoardIndex | None:
     """Return the index of a leaderboard that was built from these inputs and is as it was built; None: it is not."""
     try:
         known = from_json(_file(out, cache).read_bytes(), Remembered)
         content = (out / INDEX).read_bytes()
-        if known != Remembered(inputs=inputs, index=hashlib.sha256(content).hexdigest()):
+        if known.index != hashlib.sha256(content).hexdigest() or known.inputs != inputs.hashed():
             return None
         index = from_json(content, BoardIndex)
         return index if hashes_of(out) == index.files else None
@@ -81,12 +104,8 @@ def hashes_of(folder: Path, *, known: Mapping[str, str] | None = None) -> dict[s
     root = str(folder)
     paths = sorted(f"{place}/{name}" for place, _, names in os.walk(root) for name in names)
     names = [path[len(root) + 1 :].replace(os.sep, "/") for path in paths]
-    found = {**dict.fromkeys(names, ""), **(known or {})}
-    unread = [(name, path) for name, path in zip(names, paths, strict=True) if not found[name]]
-    found.update(
-        zip((name for name, _ in unread), in_threads(hash_of, [path for _, path in unread]), strict=True)
-    )
-    return {name: each for name, each in found.items() if name != INDEX}
+    hashes = _hashes(paths, known={f"{root}/{name}": each for name, each in (known or {}).items()})
+    return {name: hashes[path] for name, path in zip(names, paths, strict=True) if name != INDEX}
 
 
 def in_threads(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
@@ -120,14 +139,23 @@ def _code() -> Iterator[tuple[str, str]]:
             yield file.relative_to(root).as_posix(), str(file)
 
 
-def _inputs(places: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    for number, place in enumerate(places):
-        folders = record_folders(place)
-        for folder in folders:
+def _hashes(paths: Iterable[str], *, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of files by their path; those whose hash is known are not read."""
+    unread = [path for path in paths if path not in known]
+    return {**known, **dict(zip(unread, in_threads(hash_of, unread), strict=True))}
+
+
+def _records(folders: Sequence[Sequence[Path]]) -> Iterator[tuple[str, str]]:
+    for number, of_place in enumerate(folders):
+        for folder in of_place:
             with os.scandir(folder) as entries:
                 found = sorted((entry.name, entry.path) for entry in entries)
-            yield from ((f"{number} {folder.name}/{name}", path) for name, path in found)
+            yield from ((path, f"{number} {folder.name}/{name}") for name, path in found)
+
+
+def _runs(places: Sequence[Path], folders: Sequence[Sequence[Path]]) -> Iterator[tuple[str, str]]:
+    for number, (place, of_place) in enumerate(zip(places, folders, strict=True)):
         # Why a method failed stands in the documents of its runs, beside the records.
-        runs = {folder.parent.parent / "runs" for folder in folders} | {place / "runs"}
+        runs = {folder.parent.parent / "runs" for folder in of_place} | {place / "runs"}
         for file in sorted(file for folder in runs for file in folder.glob("*.json")):
             yield f"{number} runs/{file.name}", str(file)

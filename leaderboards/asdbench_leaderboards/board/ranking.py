@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from asdbench import RecordedMethod, load_registry, read_folder
+from asdbench import RecordedMethod, Registry, load_registry, read_folder
 from asdbench_leaderboards.board.recompute import recomputed
 from asdbench_leaderboards.board.schema import Board, Row
 from asdbench_leaderboards.statistics.groups import Rank, rank_groups
@@ -29,11 +29,12 @@ def with_ranks(board: Board, folders: Mapping[str, Path], *, limit: int = RANKED
     """
     board = msgspec.structs.replace(board, ranked=limit)
     candidates = [row for row in board.rows if row.failure is None and row.complete][:limit]
+    registry = load_registry()
     draws: dict[str, NDArray[np.float64]] = {}
-    items: list[tuple[object, ...]] | None = None
+    items: list[list[str]] | None = None
     for row in candidates:
         method = read_folder(folders[row.record])
-        found = _draws(method, board.main)
+        found = _draws(method, board.main, registry=registry)
         # Only resamples of the same items are paired.
         if found is not None and (items is None or items == _items(method)):
             items = items or _items(method)
@@ -47,17 +48,16 @@ def with_ranks(board: Board, folders: Mapping[str, Path], *, limit: int = RANKED
     )
 
 
-def _draws(method: RecordedMethod, metric: str) -> NDArray[np.float64] | None:
+def _draws(method: RecordedMethod, metric: str, *, registry: Registry) -> NDArray[np.float64] | None:
     """Return the metric on the whole dataset, ``[seeds, 1 + resamples]``; None: it is undefined or not resampled."""
-    for result in recomputed(method, load_registry()):
+    for result in recomputed(method, registry):
         if result.metric == metric and not any(result.groups.values()):
             return result.draws if result.draws is not None and result.draws.shape[1] > 2 else None
     return None
 
 
-def _items(method: RecordedMethod) -> list[tuple[object, ...]]:
-    table = method.items[list(_IDENTITY)].astype(str)
-    return list(table.itertuples(index=False, name=None))
+def _items(method: RecordedMethod) -> list[list[str]]:
+    return [list(map(str, method.items[name])) for name in _IDENTITY]
 
 
 def _ranked(row: Row, rank: Rank) -> Row:

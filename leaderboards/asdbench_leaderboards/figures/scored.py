@@ -63,7 +63,7 @@ def outer_groups(run: RecordedRun) -> list[str]:
 def parts_of(run: RecordedRun, method: RecordedMethod, *, group: str) -> list[Scored]:
     """Return a method's test items of one outermost group, with the scores of each seed."""
     rows, levels = rows_of(run, method, group=group), measured_levels(run.document)
-    return [scored(rows, seed, levels=levels) for seed in method.seeds]
+    return by_seed(rows, method.seeds, levels=levels)
 
 
 def rows_of(run: RecordedRun, method: RecordedMethod, *, group: str) -> pd.DataFrame:
@@ -75,31 +75,49 @@ def rows_of(run: RecordedRun, method: RecordedMethod, *, group: str) -> pd.DataF
 
 
 def scored(table: pd.DataFrame, seed: int, *, levels: Sequence[str] = ()) -> Scored:
-    """Return the items of a table that have a known label and a finite score of ``seed``.
+    """Return the items of a table that have a known label and a finite score of ``seed``; see ``by_seed``."""
+    [found] = by_seed(table, [seed], levels=levels)
+    return found
+
+
+def by_seed(table: pd.DataFrame, seeds: Sequence[int], *, levels: Sequence[str] = ()) -> list[Scored]:
+    """Return, for each seed, the items of a table that have a known label and a finite score of it.
 
     Args:
         table: Items with ``label`` and ``score_<seed>``.
-        seed: The seed of the scores.
+        seeds: The seeds of the scores.
         levels: Columns that make up a section; columns that the table lacks are ignored.
     """
-    column = f"score_{seed}"
-    present = [level for level in levels if level in table.columns]
-    if column not in table.columns or "label" not in table.columns:
-        table = pd.DataFrame({"label": [], column: [], **{level: [] for level in present}})
-    values = table[column].to_numpy(dtype=np.float64)
-    keep = table["label"].isin([NORMAL, ANOMALY]).to_numpy(dtype=np.bool_) & np.isfinite(values)
-    code: NDArray[np.int64] = np.zeros(len(table), dtype=np.int64)
-    if present and len(table):
-        # Over all rows, kept or not, so that sections without items count. pandas would number rows with a
-        # missing key -1 unless dropna=False.
-        code = np.asarray(table.groupby(present, sort=True, dropna=False).ngroup(), dtype=np.int64)
-    return Scored(
-        # A secret label is missing, and compares as missing: isin makes it False.
-        is_anomaly=table["label"].isin([ANOMALY]).to_numpy(dtype=np.bool_)[keep],
-        scores=values[keep],
-        section=code[keep],
-        sections=int(code.max(initial=-1)) + 1,
+    missing = pd.Series(np.nan, index=table.index)
+    label = table.get("label", missing)
+    # A secret label is missing, and compares as missing: isin makes it False.
+    is_anomaly, is_labelled = (
+        label.isin(known).to_numpy(dtype=np.bool_) for known in ([ANOMALY], [NORMAL, ANOMALY])
     )
+    section = _sections(table, levels)
+    found = []
+    for seed in seeds:
+        scores = np.asarray(table.get(f"score_{seed}", missing), dtype=np.float64)
+        keep = is_labelled & np.isfinite(scores)
+        found.append(
+            Scored(
+                is_anomaly=is_anomaly[keep],
+                scores=scores[keep],
+                section=section[keep],
+                sections=int(section.max(initial=-1)) + 1,
+            )
+        )
+    return found
+
+
+def _sections(table: pd.DataFrame, levels: Sequence[str]) -> NDArray[np.int64]:
+    """Return the code of each row's section."""
+    present = [level for level in levels if level in table.columns]
+    if not present or table.empty:
+        return np.zeros(len(table), dtype=np.int64)
+    # Over all rows, with a score or not, so that sections without items count. pandas would number rows with a
+    # missing key -1 unless dropna=False.
+    return np.asarray(table.groupby(present, sort=True, dropna=False).ngroup(), dtype=np.int64)
 
 
 def _outermost(document: RunDocument, table: pd.DataFrame) -> str | None:
