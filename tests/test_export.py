@@ -26,6 +26,7 @@ from asdbench.machine.export import TOLERANCE, export, generated, properties
 from asdbench.machine.file import Header, OwnDetector, build, code_of, recipe_of
 from asdbench.machine.graph import WaveGraph, aggregated, reason_against
 from asdbench.machine.segments import items_of
+from asdbench.machine.spectrum import bins_of
 
 Capture = pytest.CaptureFixture[str]
 PAGE = Path(__file__).parents[1] / "docs" / "own-machine.md"
@@ -112,7 +113,10 @@ def untrained(method: str, *, classes: int = 2) -> OwnDetector:
     detector.fit_scorer(train)
     held = items_over(detector, waves(NORMALS, seed=1), claims=[k % classes for k in range(NORMALS)])
     scores = detector.score(held)
-    return OwnDetector(header=header, detector=detector, scores=scores, claims=held.claim.numpy())
+    levels = np.zeros((classes, bins_of(RATE)), np.float32)
+    return OwnDetector(
+        header=header, detector=detector, scores=scores, claims=held.claim.numpy(), levels=levels
+    )
 
 
 def assert_alike(found: np.ndarray, expected: np.ndarray, *, own: OwnDetector) -> None:
