@@ -425,21 +425,3 @@ def test_wrong_shares_and_channels_are_refused(file: Path, plant: Path, capsys: 
     (plant / "empty").mkdir(exist_ok=True)
     assert status_of(["score", "--detector", str(file), str(plant / "empty")]) == 2
     assert "no recordings (.flac, .mp3, .ogg, .wav)" in capsys.readouterr().err
-
-
-@pytest.mark.data
-def test_fan_id_02_is_judged_with_its_interval(
-    shared_data: Path, tmp_path: Path, cache: Path, capsys: Capture
-) -> None:
-    fan, file = shared_data / "dcase2020/dev_data/fan", tmp_path / "fan.safetensors"
-    assert (
-        status_of(
-            ["fit", "-p", "logmel_knn", "--data", str(fan / "train"), "--name", "fan", "--out", str(file)]
-        )
-        == 0
-    )
-    assert "machine 02: at most 63.2 % false alarms" in capsys.readouterr().out
-    _, found = judged(file, fan / "test", capsys=capsys)
-    [quality] = [each for each in found.quality if each.machine == "02"]
-    assert (quality.normals, quality.anomalies) == (9, 19)
-    assert quality.auc.low < 0.95 < quality.auc.value <= quality.auc.high
