@@ -214,8 +214,8 @@ class _Sum(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        scores = torch.broadcast_tensors(*(part(outputs) for part in self.parts))
-        return torch.stack(scores).sum(dim=0)
+        scores: list[Tensor] = [part(outputs) for part in self.parts]
+        return sum(scores[1:], start=scores[0])
 
 
 def _learned(points: Points, *, reg: float, overall: Points | None) -> State:
