@@ -1,4 +1,4 @@
-.PHONY: check format lint types test docs fuzz coverage audit bench figures-of-readmes mutants boards board-records
+.PHONY: check format lint types test conformance docs fuzz coverage audit bench figures-of-readmes mutants boards board-records
 
 check: lint types test
 
@@ -15,6 +15,10 @@ types:
 
 test:
 	pytest
+
+# Every shipped method, scorer, featurizer and dataset against its contract. ONLY=idnn for those with this in their name.
+conformance:
+	pytest -n 0 -m '' tests/test_conformance_shipped.py -k '$(ONLY)'
 
 # The documentation site, in build/site. A broken link or anchor is an error, as in CI.
 docs:

@@ -162,11 +162,6 @@ def test_a_dataset_is_for_methods_alone(registry: Registry) -> None:
         conformance(registry, Selector("knn"), kind="dataset")
 
 
-@pytest.mark.parametrize("name", ["logmel_knn", "logmel_gmm", "modspec_mahalanobis"])
-def test_cheap_shipped_methods_conform(name: str, registry: Registry) -> None:
-    assert conformance(registry, Selector(name)).failed == []
-
-
 def test_rounding_is_measured_against_the_spread_of_all_scores() -> None:
     class Scores:
         """Scores that round differently alone, by a millionth of their spread; or by a tenth of it."""

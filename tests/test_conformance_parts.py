@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,19 +15,16 @@ from torch import Tensor
 
 from asdbench import (
     Config,
-    ConfigError,
     Featurizer,
     Info,
     ItemContext,
     Outputs,
     Scorer,
-    Selector,
     State,
     config_of,
     load_registry,
 )
 from asdbench.conformance import datasets, featurizers, outputs, scorers
-from asdbench.conformance.check import conformance
 from asdbench.conformance.findings import Checklist, NotApplicable, Unmet
 from asdbench.conformance.options import options_are_described
 from asdbench.conformance.watching import Globals
@@ -246,39 +241,3 @@ def test_what_needs_a_check_that_failed_is_not_checked_and_a_refused_access_fail
         ("skipped", "stopped by a refused access: no"),
         ("skipped", "not checked, because of 'five'"),
     ]
-
-
-SHIPPED = load_registry()
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [("featurizer", "logmel"), ("featurizer", "minmax"), ("dataset", "synthetic"), ("scorer", "ocsvm")],
-)
-def test_shipped_parts_conform(kind: Any, name: str) -> None:
-    report = conformance(SHIPPED, Selector(name), kind=kind)
-    assert report.failed == []
-    assert [one.check for one in report.findings if one.outcome == "passed"][:2] == ["options", "fits"]
-
-
-def test_a_method_without_an_option_that_it_requires_is_refused() -> None:
-    with pytest.raises(ConfigError, match="encoder_knn needs encoder: give the path"):
-        conformance(SHIPPED, Selector("encoder_knn"))
-
-
-@pytest.mark.slow  # minutes: each method is trained four times
-@pytest.mark.parametrize("name", sorted({*SHIPPED.names("method")} - {"encoder_knn"}))
-def test_every_shipped_method_conforms(name: str) -> None:
-    assert conformance(SHIPPED, Selector(name)).failed == []
-
-
-def test_the_method_with_an_encoder_of_the_users_conforms(tmp_path: Path) -> None:
-    class Encoder(torch.nn.Module):
-        def forward(self, waves: Tensor) -> Tensor:
-            return waves.unfold(1, 400, 400).square().mean(dim=2).add(1e-6).log()
-
-    file = tmp_path / "encoder.pt"
-    with warnings.catch_warnings():  # TorchScript is deprecated, and still what an encoder is given as
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.save(torch.jit.trace(Encoder(), torch.zeros(2, 32000)), str(file))  # type: ignore[no-untyped-call]
-    assert conformance(SHIPPED, Selector("encoder_knn", {"encoder": str(file)})).failed == []

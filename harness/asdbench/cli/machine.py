@@ -24,11 +24,13 @@ from asdbench.cli.own import (
     reading_options,
     source_of,
 )
-from asdbench.cli.settings import SELECTOR, cache_option, json_option
+from asdbench.cli.settings import SELECTOR, WholeNumber, cache_option, json_option
 from asdbench.plugin.entries import Selector
-from asdbench.plugin.registry import load_registry
+from asdbench.plugin.registry import Registry, load_registry
 
 if TYPE_CHECKING:  # they import torch
+    from asdbench.cli.progress import ProgressBars
+    from asdbench.machine.file import OwnDetector
     from asdbench.machine.fitting import Fitted
     from asdbench.machine.scoring import Judged, Judgement
 
@@ -121,13 +123,17 @@ def fit(
 @label_options
 @click.option(
     "--figure", type=click.Path(dir_okay=False, path_type=Path), default=None,
-    help="Draw the strangest recording: where in time it is strange.",
+    help="Draw the strangest recording: where in time and frequency it is strange.",
+)  # fmt: skip
+@click.option(
+    "--bands", type=WholeNumber(0, 64), default=8, show_default=True,
+    help="Bands of frequencies in the figure, 0 for none; each costs as much as scoring all segments, and at least 16.",
 )  # fmt: skip
 @computing_options
 @json_option
 def score(
     *, places: tuple[Path, ...], file: Path, machine: str | None, labels: str, normal: str, anomaly: str,
-    figure: Path | None, threads: int, device: str, as_json: bool,
+    figure: Path | None, bands: int, threads: int, device: str, as_json: bool,
 ) -> int:  # fmt: skip
     """Score PLACES, recordings or folders of them: score, p-value and verdict of each.
 
@@ -156,15 +162,32 @@ def score(
             default=None,
         )
         if figure is not None and strangest is not None:
-            from asdbench.machine.picture import draw
-            from asdbench.machine.scoring import wave_of
-
-            draw(strangest, wave_of(registry, own, file=Path(strangest.file)), own=own, to=figure)
+            _draw(strangest, own=own, registry=registry, bands=bands, threads=threads, bars=bars, to=figure)
     if as_json:
         print_json(found)
     else:
         click.echo("\n".join(_score_lines(found)))
     return FAILED if any(each.verdict == "none" for each in found.recordings) else OK
+
+
+def _draw(
+    strangest: Judged,
+    *,
+    own: OwnDetector,
+    registry: Registry,
+    bands: int,
+    threads: int,
+    bars: ProgressBars,
+    to: Path,
+) -> None:
+    from asdbench.machine.occlusion import drops
+    from asdbench.machine.picture import draw
+    from asdbench.machine.scoring import wave_of
+
+    wave = wave_of(registry, own, file=Path(strangest.file))
+    claim = own.header.classes.index(strangest.machine)
+    found = drops(own, wave, claim=claim, bands=bands, threads=threads, on_progress=bars.preparing)
+    draw(strangest, wave, own=own, drops=found, to=to)
 
 
 def _fitted(fitted: Fitted, file: Path) -> dict[str, Any]:

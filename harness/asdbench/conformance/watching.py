@@ -20,6 +20,9 @@ CONNECTING = ("socket.connect", "socket.bind", "socket.sendto")
 NETWORK = frozenset({*CONNECTING, "socket.getaddrinfo", "socket.gethostbyname"})
 """Events of Python that reach for the network."""
 
+LOOK_FOR_IPV6 = ("socket.bind", "::1", 0)
+"""What urllib3 does when it is imported, and with it each dataset that can be downloaded; nothing is sent."""
+
 
 @dataclass(kw_only=True)
 class Watch:
@@ -161,8 +164,10 @@ def _within(path: str, allowed: Sequence[str]) -> bool:
 
 
 def _is_local(event: str, arguments: tuple[Any, ...]) -> bool:
+    if event not in CONNECTING:
+        return False
     # A socket with a path in place of an address stays on this machine, and the file is watched.
-    return event in CONNECTING and isinstance(arguments[1], str | bytes)
+    return isinstance(arguments[1], str | bytes) or (event, *arguments[1][:2]) == LOOK_FOR_IPV6
 
 
 def _address(event: str, arguments: tuple[Any, ...]) -> str:

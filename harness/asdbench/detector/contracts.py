@@ -57,6 +57,8 @@ class Featurizer(nn.Module):
 
     Config: ClassVar[type[Config]] = Config
     """The frozen configuration whose fields are the options that users can set."""
+    no_graph: ClassVar[str] = ""
+    """Why ``asdbench export`` cannot trace ``forward``, in a few words; empty: it can."""
 
     def __init__(self, config: Any, info: Info) -> None:
         """Register buffers of final shape, on the CPU.

@@ -27,7 +27,7 @@ from asdbench.machine.conformal import threshold
 from asdbench.machine.file import OwnDetector
 from asdbench.machine.graph import WaveGraph, refused
 from asdbench.machine.recordings import FOLDER, Source
-from asdbench.machine.scoring import recordings_of
+from asdbench.machine.scoring import recordings_of, scores_of
 from asdbench.machine.segments import items_of
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
@@ -102,6 +102,7 @@ def export(
     Raises:
         ConfigError: The detector cannot be exported, it knows several machines and none is named, or the extra ``onnx`` is
             not installed; the message says why.
+        PluginError: The method's own code fails.
         RunError: The file would judge otherwise, or cannot be written.
     """
     claim = _claim(own, machine)
@@ -111,8 +112,8 @@ def export(
         program.model.metadata_props[name] = value
     content: bytes = program.model_proto.SerializeToString()
     chosen = list(waves) or generated(own)
-    session = _session(runtime, content, own=own, threads=threads)
-    with arithmetic(threads=threads):
+    with _run_by_onnxruntime(own), arithmetic(threads=threads):
+        session = _session(runtime, content, threads=threads)
         compared = _compared(own, session, waves=chosen, claim=claim)
     write_bytes(to, content)
     header = own.header
@@ -219,25 +220,30 @@ def _program(own: OwnDetector, graph: WaveGraph) -> Any:
         raise refused(own.detector.recipe, f"torch cannot trace it: {_cause(error)}") from error
 
 
-def _session(runtime: Any, content: bytes, *, own: OwnDetector, threads: int) -> Any:
+def _session(runtime: Any, content: bytes, *, threads: int) -> Any:
     """Return what runs the file, an ``onnxruntime.InferenceSession``."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ALONE
-    found = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _run_by_onnxruntime(own: OwnDetector) -> Iterator[None]:
+    """Refuse a file that onnxruntime cannot read or run; its errors have no common root but ``Exception``."""
+    kinds = vars(importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")).values()
+    errors = tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
     try:
-        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (found.Fail, found.InvalidGraph, found.NotImplemented) as error:
+        yield
+    except errors as error:
         raise refused(own.detector.recipe, f"onnxruntime cannot run it: {error}") from error
 
 
 def _compared(
     own: OwnDetector, session: Any, *, waves: Sequence[NDArray[np.float32]], claim: int
 ) -> _Compared:
-    columns = dict.fromkeys(own.header.claims, "")
-
     def by_torch(wave: NDArray[np.float32]) -> float:
-        return float(own.detector.score(items_of(wave, own.detector, claim=claim, columns=columns))[0])
+        return float(scores_of(own, wave, claim=claim, columns={})[0])
 
     def by_onnx(wave: NDArray[np.float32]) -> float:
         return float(session.run(["score"], {"wave": wave[np.newaxis]})[0][0])

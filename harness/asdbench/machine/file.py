@@ -31,6 +31,7 @@ from asdbench.detector.weights import save_file
 from asdbench.errors import ConfigError, DataError, blamed_on
 from asdbench.machine.alarms import Rule, blocks
 from asdbench.machine.conformal import Promise, percent, promise
+from asdbench.machine.spectrum import bins_of
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import Recipe
@@ -43,7 +44,7 @@ LARGEST_HEADER = 4 << 20
 """Bytes of its header."""
 UNKNOWN = "0" * 16
 """In place of a hash until it is known."""
-SCORES, CLAIMS = "calibration/score", "calibration/claim"
+SCORES, CLAIMS, LEVELS = "calibration/score", "calibration/claim", "normal/level"
 LEARNED = "detector/"
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
 _Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16,64}$")]
@@ -99,6 +100,8 @@ class OwnDetector:
     """Of held-out normal recordings, ``[n]``."""
     claims: NDArray[np.int64]
     """Class of each of these, ``[n]``."""
+    levels: NDArray[np.float32]
+    """Of the training recordings of each of the user's machines, at each frequency, ``[own, bins]``; see ``spectrum``."""
 
     def normal(self, claim: int) -> NDArray[np.float64]:
         """Return the scores of held-out recordings of one class that count as independent.
@@ -158,6 +161,7 @@ def load(file: Path, registry: Registry, *, device: str) -> OwnDetector:
             "scores may differ; install that version, or fit the detector again"
         )
     claims, scores = _calibration(file, header, tensors=tensors)
+    levels = _levels(file, header, tensors=tensors)
     with blamed_on(f"method {header.method!r} cannot be built for {file}"):
         detector = build(recipe, header, device=device)
     learned = {
@@ -168,7 +172,7 @@ def load(file: Path, registry: Registry, *, device: str) -> OwnDetector:
     except RuntimeError as error:
         why = " ".join(str(error).split())  # torch lists one tensor a line
         raise DataError(f"{file} does not hold what {header.method!r} has learned: {why}") from error
-    return OwnDetector(header=header, detector=detector, scores=scores, claims=claims)
+    return OwnDetector(header=header, detector=detector, scores=scores, claims=claims, levels=levels)
 
 
 def recipe_of(registry: Registry, selector: Selector) -> Recipe:
@@ -219,7 +223,8 @@ def digest_of(header: Header, tensors: Mapping[str, Tensor]) -> str:
 
 def _all_tensors(own: OwnDetector) -> dict[str, Tensor]:
     learned = {LEARNED + name: value for name, value in own.detector.tensors().items()}
-    return learned | {SCORES: torch.from_numpy(own.scores), CLAIMS: torch.from_numpy(own.claims)}
+    known = {SCORES: own.scores, CLAIMS: own.claims, LEVELS: own.levels}
+    return learned | {name: torch.from_numpy(values) for name, values in known.items()}
 
 
 def _read(file: Path) -> tuple[Header, dict[str, Tensor]]:
@@ -296,3 +301,16 @@ def _calibration(
     if missing:
         raise DataError(f"{file} has no held-out recording of {header.classes[min(missing)]!r}")
     return claims.numpy(), scores.numpy()
+
+
+def _levels(file: Path, header: Header, *, tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    levels, shape = tensors.get(LEVELS), (header.own, bins_of(header.sample_rate))
+    if levels is None:
+        raise DataError(f"{file} has no levels of normal recordings; fit the detector again")
+    right = levels.dtype == torch.float32 and tuple(levels.shape) == shape
+    if not right or not bool((torch.isfinite(levels) & (levels >= 0)).all()):
+        raise DataError(
+            f"the levels of normal recordings in {file} must be finite float32 {list(shape)} >= 0, found {levels.dtype} "
+            f"{list(levels.shape)}"
+        )
+    return levels.numpy()

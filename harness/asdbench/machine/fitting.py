@@ -24,6 +24,7 @@ from asdbench.machine.conformal import of_recording, promise
 from asdbench.machine.file import Header, OwnDetector, build, code_of, recipe_of
 from asdbench.machine.grading import Quality, quality
 from asdbench.machine.recordings import Recordings, Source, gather
+from asdbench.machine.spectrum import levels_of
 from asdbench.messages.progress import OnProgress, Progress, ignore_progress
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry
@@ -185,6 +186,7 @@ class _Fit:
             detector=detector,
             scores=held,
             claims=claims,
+            levels=_levels(self._items(self._own_train), machines=len(self.recordings.machines)),
         )
         notes = [*self.recordings.warnings(), *rules, *detector.rules, *detector.scorer.rules(detector.state)]
         return Fitted(
@@ -287,6 +289,13 @@ def _with_rules(
         rate = promise(units, rate=header.false_alarms, confidence=header.confidence).rate
         rules.append(rule_for(wanted, found, rate=rate))
     return msgspec.structs.replace(header, alarms=rules)
+
+
+def _levels(items: Items, *, machines: int) -> NDArray[np.float32]:
+    """Return the levels of the recordings of each machine, ``[machines, bins]``."""
+    rows = [np.flatnonzero(items.claim.cpu().numpy() == claim) for claim in range(machines)]
+    waves = ((items[k : k + 1].raw()[0].cpu() for k in each) for each in rows)
+    return np.stack([levels_of(each, sample_rate=int(items.info.sample_rate or 0)) for each in waves])
 
 
 def _numbers(groups: Sequence[Sequence[int]], *, order: Sequence[int]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from asdbench.core.info import Info
-from asdbench.detector.contracts import Featurizer, Model, Scorer
+from asdbench.detector.contracts import Featurizer
 from asdbench.detector.detector import Detector
 from asdbench.errors import ConfigError, blamed_on
 from asdbench.machine.conformal import threshold
@@ -33,7 +33,7 @@ class WaveGraph(nn.Module):
         """
         super().__init__()
         detector = own.detector
-        check_exportable(detector.recipe, model=type(detector.model), scorer=type(detector.scorer))
+        check_exportable(detector)
         self.info, self.aggregate = detector.info, detector.recipe.common.aggregate
         self.featurizer, self.model = detector.featurizer, detector.model
         try:
@@ -88,13 +88,14 @@ def aggregated(scores: Tensor, how: Aggregate) -> Tensor:
     return scores.topk(half, dim=1, largest=how == "upper_half").values.mean(dim=1)
 
 
-def check_exportable(recipe: Recipe, *, model: type[Model], scorer: type[Scorer]) -> None:
-    """Refuse a method that cannot be a graph.
+def check_exportable(detector: Detector) -> None:
+    """Refuse a detector that cannot be a graph.
 
     Raises:
         ConfigError: It cannot; the message says why.
     """
-    reason = model.no_graph or scorer.no_graph
+    recipe = detector.recipe
+    reason = detector.featurizer.no_graph or detector.model.no_graph or detector.scorer.no_graph
     if recipe.common.precision != "fp32":
         reason = f"it was fitted with precision={recipe.common.precision}, and a graph computes in fp32"
     if reason:
@@ -113,9 +114,7 @@ def reason_against(registry: Registry, method: str) -> str:
     if requires := registry.method(method).requires:
         return f"its option {', '.join(requires)} names a file, which a detector file does not hold"
     try:
-        recipe = recipe_of(registry, Selector(method))
-        detector = Detector(recipe, EXAMPLE)
-        check_exportable(recipe, model=type(detector.model), scorer=type(detector.scorer))
+        check_exportable(Detector(recipe_of(registry, Selector(method)), EXAMPLE))
     except ConfigError as error:
         # The advice that may follow is how to use the method on other data.
         return str(error).removeprefix(f"{method} cannot be exported: ").partition(": use ")[0]

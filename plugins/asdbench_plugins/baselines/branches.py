@@ -102,7 +102,7 @@ class SpectrogramBranch(nn.Module):
         spectra = torch.stft(
             waves, N_FFT, HOP, window=self.window, center=True, pad_mode="constant", return_complex=True
         )
-        magnitudes = spectra[:, self.chosen].abs()
+        magnitudes = spectra.abs()[:, self.chosen]  # ONNX selects from real tensors alone
         return magnitudes - magnitudes.mean(dim=2, keepdim=True) if self.subtract_mean else magnitudes
 
 

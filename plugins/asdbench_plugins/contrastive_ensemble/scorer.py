@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import torch
 from msgspec import Meta
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asdbench import ConfigError, DataError, ItemContext, Outputs, Scorer, State, unknown
 
 Points = NDArray[np.float64]
 """``[points, dims]``."""
+TINY = 1e-12
+"""Smallest length to divide by."""
 ALONE = (
     "one training item, so the covariance is the regularisation alone, standard deviations are those of all classes "
     "and likelihoods are not scaled"
@@ -27,6 +33,8 @@ class WeightedGaussians(Scorer, frozen=True, kw_only=True):
     two outputs differ by orders of magnitude, so each is standardised by its values on the class's training items,
     unless ``likelihood=raw``. An output of weight 0 is not read.
     """
+
+    no_graph: ClassVar[str] = ""
 
     first: Annotated[str, Meta(description="output of the first Gaussian")] = "fusion"
     second: Annotated[str, Meta(description="output of the second Gaussian")] = "statistics"
@@ -97,6 +105,20 @@ class WeightedGaussians(Scorer, frozen=True, kw_only=True):
         )
         return total
 
+    def graph(self, state: State, *, claim: int) -> nn.Module:
+        """Return the weighted sum for items of one class; raises ``DataError`` if it has no training items."""
+        parts = [
+            _Surprise(
+                self.first if part == "first" else self.second,
+                _group(state, f"{claim}/{part}/"),
+                weight=self._weight(part),
+                normalize=part == "first" and self.normalize,
+                standardize=self.likelihood == "standardized",
+            )
+            for part in self._parts()
+        ]
+        return _Sum(parts)
+
     def rules(self, state: State) -> list[str]:
         """Report the classes too small for a covariance or a standard deviation of their own."""
         alone: set[int] = set()
@@ -153,8 +175,47 @@ class WeightedGaussians(Scorer, frozen=True, kw_only=True):
             raise DataError(f"{bad} of {vectors.size} values of output {name!r} are not finite")
         vectors = vectors if vectors.ndim == 3 else vectors.reshape(*vectors.shape[:2], -1)
         if part == "first" and self.normalize:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), TINY)
         return vectors
+
+
+class _Surprise(nn.Module):
+    """Weighted negative log-likelihood of one output under the Gaussian of a class, ``[n, segments]``."""
+
+    scale: Tensor
+    mean: Tensor
+    precision_cholesky: Tensor
+
+    def __init__(self, on: str, group: State, *, weight: float, normalize: bool, standardize: bool) -> None:
+        super().__init__()
+        self.on, self.weight, self.normalize = on, weight, normalize
+        for name in ("scale", "mean", "precision_cholesky"):
+            self.register_buffer(name, torch.from_numpy(group[name]))
+        self.centre = float(group["centre"]) if standardize else 0.0
+        self.spread = float(group["spread"]) if standardize else 1.0
+
+    def forward(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        vectors = outputs[self.on].double()
+        vectors = vectors.reshape(*vectors.shape[:2], -1)  # [n, segments, dims]
+        if self.normalize:
+            vectors = F.normalize(vectors, dim=2, eps=TINY)
+        whitened = (vectors / self.scale - self.mean) @ self.precision_cholesky
+        log_determinant = self.precision_cholesky.diagonal().log().sum()
+        constant = 0.5 * len(self.mean) * math.log(2 * math.pi) - log_determinant
+        surprise = constant + 0.5 * whitened.square().sum(dim=2)
+        return self.weight * (surprise - self.centre) / self.spread
+
+
+class _Sum(nn.Module):
+    """Sum of scores."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        scores: list[Tensor] = [part(outputs) for part in self.parts]
+        return sum(scores[1:], start=scores[0])
 
 
 def _learned(points: Points, *, reg: float, overall: Points | None) -> State:

@@ -35,6 +35,7 @@ class SpectralCovariance(Featurizer):
     root of 2. ``dims`` is ``m (m + 1) / 2`` for m bands, and m more with ``means``.
     """
 
+    no_graph = "ONNX has no eigenvalues, which the logarithm of a matrix takes"
     Config = CovarianceConfig
     rows: Tensor
     columns: Tensor

@@ -6,15 +6,17 @@ Wilkinghoff, "Self-supervised learning for anomalous sound detection", ICASSP 20
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from torch import nn
 
 from asdbench import State
 from asdbench_plugins.scorers.clusters import KMeans
 from asdbench_plugins.scorers.domains import TARGET
+from asdbench_plugins.scorers.graphs import Distances, MeanOfLeast
 from asdbench_plugins.scorers.grouped import GroupedScorer, Vectors, unit_length
 
 
@@ -25,6 +27,8 @@ class SourceCentres(GroupedScorer, frozen=True, kw_only=True):
     ``means=kmeans``: of those of a cluster. Without domains all points are of the source, without attributes they have
     one mean.
     """
+
+    no_graph: ClassVar[str] = ""
 
     means: Annotated[
         Literal["attributes", "kmeans"], Meta(description="source points by their attributes, or by clusters")
@@ -55,6 +59,10 @@ class SourceCentres(GroupedScorer, frozen=True, kw_only=True):
         """Return the distance of each point to its nearest reference, 0..2."""
         nearest: NDArray[np.float64] = 1 - (unit_length(points) @ state["references"].T).max(axis=1)
         return nearest
+
+    def graph_group(self, state: State) -> nn.Module:
+        """Return the distance to the nearest reference."""
+        return MeanOfLeast(Distances(state["references"], metric="cosine"), k=1)
 
     def group_rules(self, state: State) -> list[str]:
         """Report fewer clusters."""
