@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench import Entry, Method, hookimpl, lazy
+from asdbench import Entry, Lazy, Method, hookimpl, lazy
 from asdbench_plugins.encoders.genrep import GENREP
 from asdbench_plugins.encoders.methods import METHODS
 from asdbench_plugins.encoders.published import WEIGHTS
@@ -67,3 +67,9 @@ def asdbench_models() -> Iterable[Entry]:
 def asdbench_methods() -> Iterable[Method]:
     """Offer the training-free methods, and those that adapt their encoder."""
     return (*METHODS, BEATS_LORA, EAT_LORA, BEATS_FULL, EAT_FULL, GENREP)
+
+
+@hookimpl
+def asdbench_printed() -> Iterable[Lazy]:
+    """Offer the official scores of the systems that these methods run."""
+    return [lazy("asdbench_plugins.encoders.printed:printed")]
