@@ -14,7 +14,7 @@ from asdbench.errors import ConfigError
 
 Selection = Literal["last", "validation", "test"]
 Aggregate = Literal["mean", "max", "upper_half", "lower_half"]
-ObjectiveName = Literal["validation", "pseudo", "faults"]
+ObjectiveName = Literal["validation", "pseudo", "bound", "faults"]
 """What ``asdbench tune`` grades options by."""
 
 
