@@ -20,6 +20,7 @@ from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import ConfigError, DataError
 from asdbench.plugin.entries import Selector
 from asdbench.recipes.resolve import resolve
+from asdbench.runs.plan import plan_run
 from asdbench.testing import make_items
 from asdbench_plugins.baselines.encoder import EncoderConfig, FrozenEncoder
 from asdbench_plugins.baselines.methods import METHODS
@@ -137,6 +138,23 @@ def test_the_recipe_holds_what_is_in_the_file(tmp_path: Path) -> None:
     assert recipes[0].trained() != recipes[1].trained()
     with pytest.raises(ConfigError, match=r"encoder=.*encoder.pt' has SHA-256 .*, not "):
         EncoderConfig(**recipes[0].model.options)
+
+
+def test_embeddings_are_kept_for_every_scorer(tmp_path: Path) -> None:
+    path = saved(Blocks(1000), tmp_path / "encoder.pt", samples=16000)
+    clips = {"machines": "fan", "ids": "1", "train_clips": "4", "test_clips": "2", "length_s": "1"}
+    asked = tiny.request(
+        tmp_path / "out", *(Selector("encoder_knn", {"encoder": str(path), "k": k}) for k in "12"),
+        cache=tmp_path / "cache", dataset=Selector("synthetic", clips), isolation="none",
+    )  # fmt: skip
+    first, second = plan_run(asked, tiny.registry(), observer=tiny.Silent()).cases
+    tiny.run_job_here(first.fit)
+    tiny.run_job_here(first.score)
+    [file] = (tmp_path / "cache/embeddings").glob("frozen_encoder-*/*.npy")
+    written = file.stat().st_mtime_ns
+    tiny.run_job_here(second.score)
+    assert [*file.parent.glob("*.npy")] == [file]
+    assert file.stat().st_mtime_ns == written
 
 
 def test_files_that_are_no_encoder_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import filled
@@ -14,7 +15,7 @@ import torch
 from dcase_trees import write_2026
 
 import asdbench_plugins.encoders
-from asdbench import ConfigError, Info, Registry, RunDocument, Selector
+from asdbench import ConfigError, Info, PublishedWeights, Registry, RunDocument, Selector
 from asdbench.plugin.registry import Plugin
 from asdbench.results.store import Store
 from asdbench.runs.plan import plan_run
@@ -32,6 +33,8 @@ SMALL = {
 ONE = Selector(
     "synthetic", {"machines": "fan", "ids": "1", "train_clips": "6", "test_clips": "4", "length_s": "1"}
 )
+
+FILE = PublishedWeights(name="small", licence="free", trained_on="nothing")
 
 
 def registry() -> Registry:
@@ -61,7 +64,19 @@ def request(folder: Path, *, cache: Path, **options: str) -> Request:
 def done(weights: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunDocument]:
     folder = tmp_path_factory.mktemp("run")
     asked = request(folder, cache=cache, weights=str(weights), layer="1", gamma="2")
-    return folder, run(asked, registry(), observer=tiny.Silent())
+    known = {hashlib.sha256(weights.read_bytes()).hexdigest(): FILE}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asdbench_plugins.encoders.WEIGHTS", known)
+        return folder, run(asked, registry(), observer=tiny.Silent())
+
+
+def test_the_record_says_what_a_known_file_was_trained_on(
+    done: tuple[Path, RunDocument], weights: Path
+) -> None:
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    [model] = [each for each in done[1].run.plugins if each.kind == "model"]
+    assert model.weights == {digest: FILE}
+    assert not any(each.weights for each in done[1].run.plugins if each.kind != "model")
 
 
 def test_it_runs_from_a_users_file_to_the_table(done: tuple[Path, RunDocument]) -> None:

@@ -17,7 +17,7 @@ import pytest
 import tiny
 from board_runs import content_of, edit_json, edit_table, only_board
 
-from asdbench import MethodRecord, Recipe, RunError, Selector, read_record
+from asdbench import MethodRecord, PublishedWeights, Recipe, RunError, Selector, read_record
 from asdbench.cli import status_of
 from asdbench_leaderboards.board.build import build
 from asdbench_leaderboards.board.rows import figure_of, row_of
@@ -107,6 +107,11 @@ def test_weights_from_a_file_and_plugins_of_others_are_not_called_untrained(resu
     row = row_of(Source(folder=results, record=loaded))
     assert row.pretraining == "unknown data: the weights with SHA-256 abababababababab"
     assert row.licences.weights == "unknown"
+    file = PublishedWeights(name="BEATs_iter3.pt", licence="MIT", trained_on="AudioSet")
+    origins = [msgspec.structs.replace(loaded.run.plugins[0], weights={"ab" * 32: file})]
+    known = msgspec.structs.replace(loaded.run, plugins=origins + loaded.run.plugins[1:])
+    row = row_of(Source(folder=results, record=msgspec.structs.replace(loaded, run=known)))
+    assert (row.pretraining, row.licences.weights) == ("AudioSet (BEATs_iter3.pt)", "MIT")
     assert (
         row_of(Source(folder=results, record=with_options(encoder="", encoder_sha256=""))).pretraining
         == "none"

@@ -92,8 +92,23 @@ def test_each_row_names_its_source_and_links_are_encrypted(boards: dict[str, Pri
     links = {row.link for row in rows}
     assert {link for link in links if not link.startswith("https://")} == {""}
     assert {row.source for row in rows if not row.link} == {
-        "Anomalous behaviour in industrial robots (course report, Politecnico di Torino)"
+        "Anomalous behaviour in industrial robots (course report, Politecnico di Torino)",
+        "a technical report of DCASE 2026 Task 2",
+        "notes on technical reports of DCASE 2026 Task 2",
     }
+
+
+def test_second_hand_numbers_are_marked(boards: dict[str, PrintedBoard]) -> None:
+    board = boards["dcase2026-dev"]
+    marked = {row.method for row in board.rows for each in row.figures if "second hand" in each.note}
+    assert {"baseline MAHALA", "best MERL system", "raw BEATs RDP(4) + BEAM"} <= marked
+    assert "raw-BEATs+w1_global" not in marked
+    text = markdown_of(board)
+    assert "| 66.20\\* |" in text
+    assert (
+        "best MERL system, quoting the challenge and other reports, official score: printed 66.20; second hand"
+        in text
+    )
 
 
 def test_rows_are_ordered_by_the_measure_that_most_rows_have(boards: dict[str, PrintedBoard]) -> None:

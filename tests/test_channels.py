@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -84,6 +85,25 @@ def test_slices_repeat_short_items_alike_whatever_reads_them(
     whole = found.raw()
     torch.testing.assert_close(found.raw(offset=0, length=COUNT + 5)[:, COUNT:], whole[:, :5])
     torch.testing.assert_close(found.raw(offset=COUNT + 1, length=10), whole[:, :10])
+
+
+@pytest.mark.parametrize("channel", [0, "all", "w1"])
+def test_padded_items_are_silent_behind_their_end(
+    tmp_path: Path, stored: np.ndarray[Any, np.dtype[np.int16]], channel: Any
+) -> None:
+    repeated = items(tmp_path, stored, channel)
+    padded = repeated.through(lambda source: dataclasses.replace(cast(ItemSource, source), padded=True))
+    whole = repeated.raw()
+    assert torch.equal(padded.raw(), whole)
+    longer = padded.raw(length=COUNT + 5)
+    assert torch.equal(longer[:, :COUNT], whole)
+    assert not longer[:, COUNT:].any()
+    starts = torch.tensor([0, COUNT - 3, COUNT + 1])
+    crops = padded.raw(offset=starts, length=10)
+    assert torch.equal(crops[0], whole[0, :10])
+    assert torch.equal(crops[1, :3], whole[1, -3:])
+    assert not crops[1, 3:].any()
+    assert not crops[2].any()
 
 
 def test_a_detector_reads_channel_0_unless_told_otherwise(

@@ -51,6 +51,7 @@ NOT_TRIED = {
     "eat",
     "frozen_encoder",
     "tuned_beats",
+    "tuned_eat",
 }  # built from files; TorchScript's own interpreter knows no such tensors
 MODELS = [name for name in REGISTRY.names("model") if name not in NOT_TRIED]
 # Only the device knows claims: one chooses flows by those of a batch, the other counts classes once, before it trains.

@@ -14,7 +14,7 @@ from asdbench import Info, Items, ItemView, MetricError, Outputs, Scorer, State
 from asdbench.detector.contracts import ItemContext
 from asdbench.jobs.pseudo import imitated, with_faults
 from asdbench.messages.jobs import PseudoKind
-from asdbench.results.objective import Evidence, Recognition, objective
+from asdbench.results.objective import Evidence, Recognition, auc_bound, objective
 from asdbench.testing import make_items
 
 RATE = 1000
@@ -161,6 +161,14 @@ def test_the_objective_is_the_mean_auc_of_the_classes_that_have_both() -> None:
     assert objective(both) == pytest.approx((1.0 + 0.75) / 2)
     # The pseudo AUC of a published check: three of twelve pairs are inverted by one half each or not at all.
     assert objective([evidence([0.2, 0.3, 0.25, 0.4], [0.35, 0.6, 0.5])]) == pytest.approx(0.916667, abs=1e-6)
+
+
+def test_the_bound_follows_from_means_and_variances_of_logarithms() -> None:
+    published = evidence([0.2, 0.3, 0.25, 0.4], [0.35, 0.6, 0.5])
+    assert objective([published], by=auc_bound) == pytest.approx(0.708509, abs=1e-6)
+    assert auc_bound(evidence([0.0, 2.0], [3.0, 5.0])) == pytest.approx(9 / (1 + 1 + 9))  # 0 has no logarithm
+    assert auc_bound(evidence([0.4, 0.5], [0.1, 0.2])) == 0.0
+    assert auc_bound(evidence([0.5, 0.5], [0.5])) == 0.0
 
 
 def test_without_strange_items_there_is_no_objective() -> None:

@@ -8,12 +8,15 @@ import filled
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy.special import erf
 from torch import Tensor, nn
 
 from asdbench_plugins.encoders.decibels import MelDecibels, MelShape, MelTransformer
 from asdbench_plugins.encoders.eat import Eat, EatShape, EatSpectrogram, sines
 from asdbench_plugins.encoders.vits import FrozenCed, FrozenDasheng
 
+Array = NDArray[np.float64]
 WAVE = torch.from_numpy(filled.wave()).float().unsqueeze(0)
 STATES = {  # the token of the clip, token 1 and token 64: dimensions 0..2
     0: ([-0.211346, 0.330371, -0.782817], [-0.337895, -0.710755, -1.748649], [-0.280970, -0.196926, 0.608723]),
@@ -61,7 +64,7 @@ def test_eat_has_the_tensors_of_the_published_files() -> None:
     assert (len(dict(base.named_parameters())), len(base.state_dict())) == (149, 150)
     assert (parameters(base), parameters(large)) == (85_254_144, 302_575_616)
     tables = [net.fixed_positional_encoder.positions.numel() for net in (base, large)]
-    assert tables == [4_718_592, 308_867_072 - 302_575_616]
+    assert tables == [89_972_736 - 85_254_144, 308_867_072 - 302_575_616]
     assert large.shape.heads == 16
     shapes = {name: list(tensor.shape) for name, tensor in base.state_dict().items()}
     assert shapes["local_encoder.proj.weight"] == [768, 1, 16, 16]
@@ -128,6 +131,46 @@ def test_tokens_of_dasheng_are_the_known_answers() -> None:
     near(found.std(correction=0), 1.006722)
 
 
+def layer_norm(values: Array, tensors: dict[str, Array], name: str) -> Array:
+    centred = values - values.mean(axis=-1, keepdims=True)
+    spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+    return centred / spread * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+
+
+def attention(values: Array, tensors: dict[str, Array], name: str) -> Array:
+    """One head, as of a width of 64."""
+    query, key, value = np.split(dense(values, tensors, f"{name}.qkv"), 3, axis=-1)
+    weights = np.exp(query @ key.T / np.sqrt(query.shape[-1]))
+    return dense(weights / weights.sum(axis=1, keepdims=True) @ value, tensors, f"{name}.proj")
+
+
+def dense(values: Array, tensors: dict[str, Array], name: str) -> Array:
+    return values @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
+
+
+def test_tokens_of_a_small_dasheng_are_those_of_its_description_in_numpy() -> None:
+    """The known answers take an encoder of full size, and run with ``-m slow``."""
+    network = filled.fill(dasheng(64, 2))
+    tensors = {name: value.double().numpy() for name, value in network.state_dict().items()}
+    mels = decibels()[0].double().numpy()
+    mels = (
+        mels / np.sqrt(1 + 1e-5) * tensors["init_bn.1.weight"][:, None] + tensors["init_bn.1.bias"][:, None]
+    )
+    patches = (
+        mels[:, :100].reshape(64, 25, 4).transpose(1, 0, 2).reshape(25, 256)
+    )  # one band, four frames each
+    states = (
+        patches @ tensors["patch_embed.proj.weight"].reshape(64, 256).T + tensors["patch_embed.proj.bias"]
+    )
+    states = states + tensors["time_pos_embed"][0, :, 0, :25].T + tensors["freq_pos_embed"][0, :, 0, 0]
+    for block in ("blocks.0", "blocks.1"):
+        states = states + attention(layer_norm(states, tensors, f"{block}.norm1"), tensors, f"{block}.attn")
+        hidden = dense(layer_norm(states, tensors, f"{block}.norm2"), tensors, f"{block}.mlp.fc1")
+        hidden = hidden * (1 + erf(hidden / np.sqrt(2))) / 2
+        states = states + dense(hidden, tensors, f"{block}.mlp.fc2")
+    near(tokens(network), layer_norm(states, tensors, "norm"))
+
+
 def test_ced_and_dasheng_have_the_tensors_of_the_published_files() -> None:
     with torch.device("meta"):
         sizes = {name: parameters(ced(width)) for name, width in WIDTHS.items()}
@@ -135,6 +178,8 @@ def test_ced_and_dasheng_have_the_tensors_of_the_published_files() -> None:
         bases = [dasheng(768, 12), dasheng(1280, 32), dasheng(1536, 40)]
     assert sizes == {"tiny": 5_401_088, "mini": 9_560_704, "small": 21_418_880, "base": 85_304_960}
     assert heads == {"tiny": 3, "mini": 4, "small": 6, "base": 12}
+    headed = {name: count + 2 * WIDTHS[name] + 527 * (WIDTHS[name] + 1) for name, count in sizes.items()}
+    assert headed == {"tiny": 5_503_183, "mini": 9_696_655, "small": 21_622_543, "base": 85_711_759}
     assert [parameters(net) for net in bases] == [85_447_808, 630_333_568, 1_134_047_360]
     assert [net.shape.heads for net in bases] == [12, 16, 24]
     shapes = {name: list(tensor.shape) for name, tensor in bases[0].state_dict().items()}

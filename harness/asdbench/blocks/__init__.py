@@ -1,7 +1,7 @@
 """Building blocks of methods: layers and losses, the rounding of channels, and files given as options."""
 
 from asdbench.blocks.adacos import AdaCos, SubclusterAdaCos
-from asdbench.blocks.arcface import ArcFace
+from asdbench.blocks.arcface import ArcFace, SoftArcFace
 from asdbench.blocks.attributes import attribute_classes
 from asdbench.blocks.channels import rounded_channels
 from asdbench.blocks.claims import claim_nll, of_claim
@@ -17,6 +17,7 @@ __all__ = [
     "ArcFace",
     "FrugalSequential",
     "Mixup",
+    "SoftArcFace",
     "SoftSubclusterAdaCos",
     "SubclusterAdaCos",
     "attribute_classes",

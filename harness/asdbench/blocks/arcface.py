@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asdbench.blocks.counted import CountedCentres
 from asdbench.errors import ConfigError
 
 SINE_FLOOR = 1e-14
@@ -51,8 +52,7 @@ class ArcFace(nn.Module):
             ConfigError: The margin is out of range, or there are no classes or sub-centres.
         """
         super().__init__()
-        if not 0 <= margin < math.pi:
-            raise ConfigError(f"margin={margin:g} is not an angle within 0..pi (3.14) radians")
+        _check(margin)
         if classes < 1 or sub_centers < 1:
             raise ConfigError(f"classes={classes} and sub_centers={sub_centers} must be at least 1")
         self.classes = classes
@@ -82,14 +82,58 @@ class ArcFace(nn.Module):
         if target is None:
             return self.scale * cosines
         column = target.unsqueeze(1)  # [B, 1]
-        return self.scale * cosines.scatter(1, column, self._with_margin(cosines.gather(1, column)))
-
-    def _with_margin(self, cosine: Tensor) -> Tensor:
-        # cos(theta + margin) by the addition theorem: without acos, whose gradient is infinite at 0.
-        sine = (1 - cosine.square()).clamp_min(SINE_FLOOR).sqrt()
-        shifted = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+        cosine = cosines.gather(1, column)
         if self.easy_margin:
-            return torch.where(cosine > 0, shifted, cosine)
-        # Beyond pi - margin, cos(theta + margin) would rise again; the shifted cosine keeps falling.
-        beyond = cosine - self.margin * math.sin(math.pi - self.margin)
-        return torch.where(cosine > math.cos(math.pi - self.margin), shifted, beyond)
+            shifted = torch.where(cosine > 0, _shifted(cosine, self.margin), cosine)
+        else:
+            shifted = with_margin(cosine, self.margin)
+        return self.scale * cosines.scatter(1, column, shifted)
+
+
+class SoftArcFace(CountedCentres):
+    """ArcFace for soft labels: ``[B, dims]`` embeddings -> ``[B, classes]`` logits.
+
+    The logit of a class with the share y is ``scale * (y * with_margin(cos) + (1 - y) * cos)``, where cos is that of the
+    nearest of its centres: of a label that names one class, ArcFace's.
+    """
+
+    def __init__(self, dims: int, *, margin: float = 0.5, scale: float = 30.0, sub_clusters: int = 1) -> None:
+        """Build a head without classes; the rest as in ``ArcFace``.
+
+        Raises:
+            ConfigError: The margin is out of range.
+        """
+        super().__init__(dims, sub_clusters=sub_clusters)
+        _check(margin)
+        self.margin, self.scale = margin, scale
+
+    def forward(self, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits ``[B, classes]``.
+
+        Args:
+            embedding: ``[B, dims]``, not necessarily normalised.
+            labels: Shares of the classes, ``[B, classes]``; None: no margin.
+        """
+        cosines = self.cosines(embedding)
+        cosines = cosines.view(len(cosines), -1, self.sub_clusters).amax(dim=2)
+        if labels is not None:
+            cosines = torch.lerp(cosines, with_margin(cosines, self.margin), labels)
+        return self.scale * cosines
+
+
+def with_margin(cosine: Tensor, margin: float) -> Tensor:
+    """Return ``cos(theta + margin)`` where it falls with the angle, and ``cos(theta) - margin sin(pi - margin)`` beyond."""
+    # Beyond pi - margin, cos(theta + margin) would rise again; the shifted cosine keeps falling.
+    beyond = cosine - margin * math.sin(math.pi - margin)
+    return torch.where(cosine > math.cos(math.pi - margin), _shifted(cosine, margin), beyond)
+
+
+def _shifted(cosine: Tensor, margin: float) -> Tensor:
+    # cos(theta + margin) by the addition theorem: without acos, whose gradient is infinite at 0.
+    sine = (1 - cosine.square()).clamp_min(SINE_FLOOR).sqrt()
+    return cosine * math.cos(margin) - sine * math.sin(margin)
+
+
+def _check(margin: float) -> None:
+    if not 0 <= margin < math.pi:
+        raise ConfigError(f"margin={margin:g} is not an angle within 0..pi (3.14) radians")

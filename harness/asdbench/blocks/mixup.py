@@ -23,13 +23,15 @@ class Mixup:
     """Position of the other sample, int64 ``[B]``."""
 
     @classmethod
-    def draw(cls, size: int, *, probability: float) -> Self:
-        """Mix each sample with the given probability, by a weight from U(0, 1), with a random other or itself.
+    def draw(cls, size: int, *, probability: float, alpha: float = 1.0) -> Self:
+        """Mix each sample with the given probability, by a weight from Beta(alpha, alpha), with a random other or itself.
 
         Drawn on the CPU from torch's global generator, which a resumed training restores.
         """
         chosen = torch.rand(size) < probability
-        weights = torch.where(chosen, torch.rand(size), torch.ones(size))
+        # Beta(1, 1) is U(0, 1), drawn as ever, so that trainings with it stay the same.
+        drawn = torch.rand(size) if alpha == 1 else torch.distributions.Beta(alpha, alpha).sample((size,))
+        weights = torch.where(chosen, drawn, torch.ones(size))
         return cls(weights=weights, order=torch.randperm(size))
 
     @property

@@ -7,17 +7,15 @@ public code of DCASE 2023 to 2026 trains with mixup.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from asdbench.blocks.adacos import COSINE_LIMIT, LEAST_SCALE, fixed_scale
+from asdbench.blocks.counted import CountedCentres
 
 
-class SoftSubclusterAdaCos(nn.Module):
+class SoftSubclusterAdaCos(CountedCentres):
     """Cosine head: ``[B, dims]`` embeddings -> ``[B, classes]`` logits, for soft labels.
 
     The logit of a class is the logarithm of the sum of ``exp(scale * cos)`` over its centres, so that the softmax over
@@ -25,8 +23,6 @@ class SoftSubclusterAdaCos(nn.Module):
     A dynamic scale starts there and becomes, in each training step, ``ln B / cos(min(pi/4, median angle))``: B is the mean
     over the batch of the sum of ``exp(scale * cos)`` over all centres, the angle of a sample the sum of the angles to
     all centres, each weighted by the label of its class.
-
-    A new head has no class: ``resize`` gives it some once they are counted, and a saved head brings its own.
     """
 
     scale: Tensor
@@ -34,29 +30,14 @@ class SoftSubclusterAdaCos(nn.Module):
     def __init__(
         self, dims: int, *, sub_clusters: int = 16, dynamic: bool = False, trainable: bool = True
     ) -> None:
-        """Build a head without classes.
-
-        Args:
-            dims: Size of the embedding.
-            sub_clusters: Centres per class.
-            dynamic: Adapt the scale during training.
-            trainable: False: the centres stay where they were drawn.
-        """
-        super().__init__()
-        self.sub_clusters = sub_clusters
+        """Build a head without classes; ``dynamic``: adapt the scale during training."""
+        super().__init__(dims, sub_clusters=sub_clusters, trainable=trainable)
         self.dynamic = dynamic
-        self.weight = nn.Parameter(torch.empty(0, dims), requires_grad=trainable)
         # A buffer, so that checkpoints hold a dynamic scale.
         self.register_buffer("scale", torch.ones(()))
 
-    @property
-    def classes(self) -> int:
-        """Number of classes; 0 before ``resize``."""
-        return len(self.weight) // self.sub_clusters
-
-    @torch.no_grad()
     def resize(self, classes: int) -> None:
-        """Draw Xavier-uniform centres for so many classes; a head that has as many, because a fit resumes, keeps its own.
+        """Draw centres for so many classes, unless there are as many, and set the scale that belongs to them.
 
         Raises:
             ConfigError: There are fewer than three centres, for which AdaCos has no scale.
@@ -64,9 +45,7 @@ class SoftSubclusterAdaCos(nn.Module):
         if classes == self.classes:
             return
         scale = fixed_scale(classes * self.sub_clusters)
-        centres = torch.empty(classes * self.sub_clusters, self.weight.shape[1])
-        # On the CPU, so that every device starts from the same centres.
-        self._replace(nn.init.xavier_uniform_(centres).to(self.weight.device, non_blocking=True))
+        super().resize(classes)
         self.scale.fill_(scale)
 
     def forward(self, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -76,8 +55,7 @@ class SoftSubclusterAdaCos(nn.Module):
             embedding: ``[B, dims]``, not necessarily normalised.
             labels: Shares of the classes, ``[B, classes]``; in training a dynamic scale adapts to them.
         """
-        with torch.autocast(embedding.device.type, enabled=False):
-            cosines = F.linear(F.normalize(embedding.float()), F.normalize(self.weight.float()))
+        cosines = self.cosines(embedding)
         if self.dynamic and self.training and labels is not None:
             self._adapt(cosines.detach(), labels)
         # A copy of the scale: the next step overwrites the buffer, perhaps before the backward pass of this one.
@@ -90,16 +68,6 @@ class SoftSubclusterAdaCos(nn.Module):
         # B in logarithms, since exp(scale * cos) overflows float32 at a scale of 89.
         mean_sum = (self.scale * cosines).logsumexp(dim=1).logsumexp(dim=0) - math.log(len(cosines))  # ln B
         self.scale.copy_((mean_sum / angle.clamp_max(math.pi / 4).cos()).clamp_min(LEAST_SCALE))
-
-    def _replace(self, centres: Tensor) -> None:
-        self.weight = nn.Parameter(centres, requires_grad=self.weight.requires_grad)
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        saved = state_dict.get(f"{prefix}weight")
-        if saved is not None and saved.shape[1:] == self.weight.shape[1:]:
-            # A saved head has the classes of its training items, which a new one cannot know.
-            self._replace(self.weight.new_empty(saved.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

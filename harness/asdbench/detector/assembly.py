@@ -94,6 +94,7 @@ def items_of(
         length=spec.length,
         featurizer=detector.featurizer,
         front=detector.front,
+        padded=spec.recipe.common.unequal == "pad",
         feature_bytes=_feature_bytes(spec) if keep_features else 0,
         host_bytes=spec.feature_bytes if keep_features and on_gpu else 0,
         progress=lambda done, total: on_progress(Progress(stage="features", step=done, steps=total)),
@@ -117,6 +118,7 @@ def items_at(spec: JobSpec, detector: Detector, *, ids: Sequence[int]) -> Items:
         length=spec.length,
         featurizer=detector.featurizer,
         front=detector.front,
+        padded=spec.recipe.common.unequal == "pad",
     )
     count, device = len(ids), detector.info.device
     nothing = torch.full((count,), -1, dtype=torch.int64, device=device)

@@ -65,6 +65,8 @@ class ItemSource:
     featurizer: Callable[[Tensor], Tensor] | None = None
     front: Front | None = None
     """Makes waves of items with several channels; None: samples are handed on as they are stored."""
+    padded: bool = False
+    """Fill items that end too soon with zeros instead of repeating them."""
     feature_bytes: int = 0
     """Memory of the device for features: if those of the whole set fit, they are computed once and kept; 0: never kept."""
     host_bytes: int = 0
@@ -93,6 +95,11 @@ class ItemSource:
     def raw(self, rows: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
         """Return samples, float32 ``[n, length, ...]``, on the device."""
         ids = self.ids[rows]
+        raw = self._heard(ids, offsets=offsets, length=length)
+        return _silent_behind(raw, self.pack.lengths(ids) - offsets) if self.padded else raw
+
+    def _heard(self, ids: NDArray[np.int64], *, offsets: NDArray[np.int64], length: int) -> Tensor:
+        """Return samples of what the method hears; items that end too soon are repeated."""
         if self.front is None:
             return self._stored(ids, offsets, length=length)
         if not self.front.of_whole:
@@ -324,7 +331,7 @@ class Items:
         Args:
             offset: First position, one for all items or int64 ``[n]``.
             length: Number of positions; None: as many as the harness uses of every item (``info.item_shape[0]``).
-                An item that is too short is repeated from its beginning.
+                An item that is too short is repeated from its beginning, or filled with zeros (``unequal=pad``).
         """
         length = self._source.length if length is None else length
         start = offset.cpu().numpy() if isinstance(offset, Tensor) else np.full(len(self), offset)
@@ -406,6 +413,13 @@ def _repeated(offsets: NDArray[np.int64], *, size: int, length: int) -> NDArray[
     # A slice that would begin behind the end begins at 0.
     first = np.where(offsets < size, offsets, 0)[:, np.newaxis]
     return np.asarray((first + np.arange(length)) % size)
+
+
+def _silent_behind(raw: Tensor, ends: NDArray[np.int64]) -> Tensor:
+    """Return slices ``[n, length, ...]``, which are set to 0 from the end of each on."""
+    positions = torch.arange(raw.shape[1], device=raw.device)
+    behind = positions >= to_device(torch.from_numpy(ends), raw.device).unsqueeze(1)  # [n, length]
+    return raw.masked_fill_(behind.view(*behind.shape, *[1] * (raw.ndim - 2)), 0.0)
 
 
 def _rows_of(values: Tensor, rows: NDArray[np.int64], *, device: str) -> Tensor:

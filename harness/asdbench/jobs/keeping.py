@@ -105,7 +105,7 @@ def _key(job: JobSpec) -> str:
     code = (job.recipe.harness, file_hash_of(__name__), file_hash_of("asdbench.data.kept"), model.source)
     return identifier(
         code, msgspec.to_builtins(job.recipe.featurizer), model.path, options, job.length, job.trailing, job.sample_rate,
-        job.scaled, common.channel, common.precision,
+        job.scaled, common.channel, common.unequal, common.precision,
         job.device.partition(":")[0], str(torch.__version__),
     )  # fmt: skip
 

@@ -112,12 +112,17 @@ def applicable(registry: Registry, method: Selector) -> Recipe:
     """Return the recipe of a method that can be fitted here.
 
     Raises:
-        ConfigError: It is an ensemble, or ``scope`` is set.
+        ConfigError: It is an ensemble, or ``scope`` or ``unequal`` is set.
         PluginError: No plugin offers it.
     """
     if ensemble := registry.ensemble(method.name):
         members = ", ".join(str(member) for member in ensemble.members)
         raise ConfigError(f"{method.name} is an ensemble; fit one of its members: {members}")
+    if "unequal" in method.options:
+        raise ConfigError(
+            f"{method}: recordings are cut into clips of one length, so unequal has no effect; leave it out, or set how "
+            "long clips are"
+        )
     if "scope" in method.options:
         raise ConfigError(
             f"{method}: one detector is trained on all recordings together, so it has no scope; leave it out, and fit a "

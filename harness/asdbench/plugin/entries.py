@@ -14,7 +14,7 @@ from asdbench.errors import ConfigError
 
 Selection = Literal["last", "validation", "test"]
 Aggregate = Literal["mean", "max", "upper_half", "lower_half"]
-ObjectiveName = Literal["validation", "pseudo", "faults"]
+ObjectiveName = Literal["validation", "pseudo", "bound", "faults"]
 """What ``asdbench tune`` grades options by."""
 
 
@@ -127,6 +127,16 @@ def lazy(path: str) -> Lazy:
     return Lazy(path)
 
 
+class PublishedWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of a file of weights that somebody published; records and boards repeat it."""
+
+    name: str
+    """As its publisher calls the file."""
+    licence: str
+    trained_on: str
+    """The data it was trained on, in words."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Something a plugin offers under a name: a dataset, featurizer, model, scorer, metric set, figure, table or command.
 
@@ -142,6 +152,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One line for the listing of ``asdbench plugins``."""
     cites: str = ""
     """Key of the paper it comes from, for example ``breunig2000lof``; empty: none."""
+    weights: Mapping[str, PublishedWeights] = {}
+    """SHA-256 in hex -> published file that an option of a model may name; of any other, boards say unknown."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,10 @@ PARTS: tuple[PartName, ...] = ("featurizer", "model", "scorer")
 Compiling = bool | Literal["graphs"]
 Channel = Annotated[int, Meta(ge=0)] | Literal["mean", "all", "w1", "ss", "mask"]
 FIRST_CHANNEL = 0
+HASH = "_sha256"
+"""Ends the name of the option with the hash of a file that another option names."""
+Unequal = Literal["cut", "repeat", "pad"]
+CUT: Unequal = "cut"
 
 
 class CommonOptions(Config, frozen=True, kw_only=True):
@@ -44,8 +48,18 @@ class CommonOptions(Config, frozen=True, kw_only=True):
     aggregate: Annotated[Aggregate, Meta(description="how the scores of an item's segments become one score")]
     length_s: Annotated[
         float | None,
-        Meta(description="seconds used of each item; none: as many as the shortest training item has"),
+        Meta(
+            description="seconds used of each item; none: as many as the shortest training item has, or the longest if "
+            "unequal is not cut"
+        ),
     ]
+    unequal: Annotated[
+        Unequal,
+        Meta(
+            description="items of unequal length: cut to the shortest training item; or as long as the longest, or as "
+            "length_s, shorter ones repeated from their beginning (repeat) or filled with zeros (pad)"
+        ),
+    ] = CUT
     precision: Annotated[
         Literal["fp32", "bf16"],
         Meta(description="fp32: without TF32 on a GPU; bf16: autocast where that is safe"),
@@ -115,13 +129,24 @@ class Recipe(Config, frozen=True, kw_only=True, tag_field="kind", tag="method"):
         """Return the recipe for a unit, for example ``fan``; ``fan/00`` takes that of ``fan`` unless it has its own."""
         return self.units.get(unit) or self.units.get(unit.partition("/")[0]) or self
 
+    def pinned(self) -> set[str]:
+        """Return the SHA-256 of every file that an option of a part names, for example of weights, units included."""
+        return {
+            str(digest)
+            for one in (self, *self.units.values())
+            for part in (one.featurizer, one.model, one.scorer)
+            for name, digest in part.options.items()
+            if digest and name.endswith(HASH) and part.options.get(name.removesuffix(HASH))
+        }
+
     def trained(self) -> dict[str, Any]:
         """Return everything a trained model depends on: the recipe without scorer and aggregation."""
         # Labels, presets and the like are left out: two ways to type one recipe must share a model. So must two
         # scorers, which is why changing the scorer needs no retraining.
         keep = ["scope", "held", "length_s", "precision", "compile"]
-        # Left out at its default, so that models of mono recordings keep the names that they had without the option.
+        # Left out at its default, so that models keep the names that they had without these options.
         keep += ["channel"] if self.common.channel != FIRST_CHANNEL else []
+        keep += ["unequal"] if self.common.unequal != CUT else []
         return {
             "harness": self.harness,
             "featurizer": msgspec.to_builtins(self.featurizer),

@@ -7,7 +7,7 @@ their labels. So no label of a test item can be part of a choice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +51,35 @@ class Recognition:
     """Index of the class with the highest score, ``[n]``."""
 
 
-def objective(evidence: Sequence[Evidence | Recognition]) -> float:
+def separation(each: Evidence) -> float:
+    """Return the probability that a strange item scores higher than a normal one, ties half."""
+    scores = np.concatenate([each.normal, each.strange])
+    return auc(np.arange(len(scores)) >= len(each.normal), scores)
+
+
+def auc_bound(each: Evidence) -> float:
+    """Return what means and variances alone say of the AUC: ``D^2 / (Var strange + Var normal + D^2)``, in [0, 1).
+
+    D is the difference of the means, of logarithms of scores as in Wilkinghoff and Tan, "Can we predict anomaly detection
+    performance from embedding-space geometry?" (2026), or of the scores themselves if one is not positive. 0: strange items
+    do not score higher on average, or all scores are equal.
+    """
+    normal, strange = each.normal, each.strange
+    if min(normal.min(), strange.min()) > 0:
+        normal, strange = np.log(normal), np.log(strange)
+    difference = strange.mean() - normal.mean()
+    if difference <= 0:
+        return 0.0
+    return float(difference**2 / (strange.var() + normal.var() + difference**2))
+
+
+def objective(
+    evidence: Sequence[Evidence | Recognition], *, by: Callable[[Evidence], float] = separation
+) -> float:
     """Return how well detectors separate or classifiers recognise, in [0, 1].
 
-    Of detectors the mean over all evidence of the probability that a strange item scores higher than a normal one, ties
-    half; of classifiers the unweighted mean over classes of the recall over all evidence.
+    Of detectors the mean over all evidence of ``by``, of classifiers the unweighted mean over classes of the recall over
+    all evidence.
 
     Raises:
         MetricError: There is no evidence with both normal and strange items, or no classified item.
@@ -64,18 +88,11 @@ def objective(evidence: Sequence[Evidence | Recognition]) -> float:
     if recognised:
         return _mean_recall(recognised)
     values = [
-        _separation(each)
-        for each in evidence
-        if isinstance(each, Evidence) and len(each.normal) and len(each.strange)
+        by(each) for each in evidence if isinstance(each, Evidence) and len(each.normal) and len(each.strange)
     ]
     if not values:
         raise MetricError("no class has both normal and strange items to compare")
     return float(np.mean(values))
-
-
-def _separation(each: Evidence) -> float:
-    scores = np.concatenate([each.normal, each.strange])
-    return auc(np.arange(len(scores)) >= len(each.normal), scores)
 
 
 def _mean_recall(evidence: Sequence[Recognition]) -> float:

@@ -14,7 +14,7 @@ from asdbench.core.environment import Environment
 from asdbench.messages.isolation import Isolated
 from asdbench.messages.progress import EpochLog
 from asdbench.messages.results import Outcome, Usage
-from asdbench.plugin.entries import Printed, Selection, Selector, Tuned
+from asdbench.plugin.entries import Printed, PublishedWeights, Selection, Selector, Tuned
 from asdbench.recipes.recipe import EnsembleRecipe, Recipe
 from asdbench.results.traces import shown_place
 
@@ -47,6 +47,8 @@ class PluginOrigin(Config, frozen=True, kw_only=True):
     """Licence of the code of a method or an ensemble; empty: not recorded."""
     libraries: dict[str, str] = {}
     """Versions of the libraries its distribution requires; empty for asdbench, whose own are in the environment."""
+    weights: dict[str, PublishedWeights] = {}
+    """SHA-256 -> file of weights that a recipe of this run names, if the plugin knows it."""
 
 
 class RunInfo(Config, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,15 @@ from asdbench.errors import DataError
 from asdbench.messages.isolation import Isolation
 from asdbench.messages.jobs import Case, JobSpec
 from asdbench.messages.rows import RowSet
-from asdbench.recipes.recipe import Recipe
+from asdbench.recipes.recipe import CUT, Recipe, Unequal
 from asdbench.runs.division import Division, Use
 from asdbench.runs.tables import FoldTables
 from asdbench.runs.units import Data, Unit, check_tested_once, inapplicable, units_of
 
 _log = logging.getLogger(__name__)
+REPEATED = "repeated from their beginning"
+FILLED: Mapping[Unequal, str] = {"cut": REPEATED, "repeat": REPEATED, "pad": "filled with zeros"}
+"""What happens to items that are shorter than a job uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,19 +239,31 @@ class _CaseBuilder:
         # Rows and not item ids, which each pack draws for itself: a pack that is built again has the same name, since it
         # names data and options, and the same rows.
         scored = identifier(self.data.prepared.pack.name, [unit.validation, unit.test])
-        return validation, test, _short(tested, self._length[0], card=self.data.card), scored
+        return validation, test, self._short(tested), scored
 
     def _inapplicable(self, training_items: int) -> str | None:
         return inapplicable(self.recipe, self.data.card, unit=self.unit, training_items=training_items)
 
     @cached_property
     def _length(self) -> tuple[int, list[str]]:
-        """How many samples of every item are used: the requested length, or the shortest training item's; and the rule."""
-        card, wanted_s = self.data.card, self.recipe.common.length_s
+        """How many samples of every item are used, and the rule.
+
+        The requested length, but no more than the shortest training item has; or, of items that are filled up, the
+        requested length or the longest training item's.
+        """
+        card, wanted_s, unequal = self.data.card, self.recipe.common.length_s, self.recipe.common.unequal
         if not self.unit.train:
             return card.item_shape[0], []
         lengths = self.data.pack.lengths(self.data.prepared.ids[self.unit.train])
         shortest, longest = int(lengths.min()), int(lengths.max())
+        if unequal != CUT:
+            used = (
+                longest
+                if wanted_s is None or card.sample_rate is None
+                else round(wanted_s * card.sample_rate)
+            )
+            filled = f"items shorter than {_measured(used, card)} are {FILLED[unequal]}; the shortest training item has "
+            return used, [filled + _measured(shortest, card)] if shortest < used else []
         if wanted_s is None or card.sample_rate is None:
             kept, whole = _measured(shortest, card), _measured(longest, card)
             cut = f"items cut to {kept}, the shortest training item; the longest has {whole}"
@@ -260,13 +275,13 @@ class _CaseBuilder:
             f"items cut to {_measured(shortest, card)}, the shortest training item, instead of {_measured(wanted, card)}"
         ]
 
-
-def _short(tested: NDArray[Any], length: int, *, card: Card) -> list[str]:
-    if short := int((tested < length).sum()):
-        return [
-            f"{short} test items are shorter than {_measured(length, card)} and are repeated from their beginning"
-        ]
-    return []
+    def _short(self, tested: NDArray[Any]) -> list[str]:
+        length, filled = self._length[0], FILLED[self.recipe.common.unequal]
+        if short := int((tested < length).sum()):
+            return [
+                f"{short} test items are shorter than {_measured(length, self.data.card)} and are {filled}"
+            ]
+        return []
 
 
 def _measured(samples: int, card: Card) -> str:

@@ -60,12 +60,14 @@ def _origins(planned: Planned, registry: Registry) -> list[PluginOrigin]:
         used["method", recipe.method] = None
         for one in (recipe, *recipe.units.values()):
             used |= {(part, getattr(one, part).name): None for part in PARTS}
-    return [_origin(registry, kind, name=name) for kind, name in used]
+    digests = {digest for recipe in trained(planned.recipes) for digest in recipe.pinned()}
+    return [_origin(registry, kind, name=name, digests=digests) for kind, name in used]
 
 
-def _origin(registry: Registry, kind: Kind, *, name: str) -> PluginOrigin:
+def _origin(registry: Registry, kind: Kind, *, name: str, digests: set[str]) -> PluginOrigin:
     owner = registry.owner(kind, name)
     ours = owner.distribution == DISTRIBUTION  # its libraries are in ``environment`` already
+    known = {} if kind in RUN else registry.entry(kind, name).weights
     return PluginOrigin(
         kind=kind,
         name=name,
@@ -75,6 +77,7 @@ def _origin(registry: Registry, kind: Kind, *, name: str) -> PluginOrigin:
         source_hash=None if kind in RUN else registry.source_hash(kind, name),
         licence=_licence(registry, kind, name=name),
         libraries={} if ours else required_by(owner.distribution),
+        weights={digest: known[digest] for digest in sorted(digests & known.keys())},
     )
 
 

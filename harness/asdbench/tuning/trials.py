@@ -28,8 +28,10 @@ from asdbench.results.objective import (
     Evidence,
     Recognition,
     Truth,
+    auc_bound,
     evidence_of,
     objective,
+    separation,
     validation_truth,
 )
 from asdbench.results.store import Store
@@ -38,9 +40,11 @@ from asdbench.runs.plan import Planned, plan_run
 from asdbench.tuning.candidates import Candidate, Grade
 from asdbench.tuning.request import Identity, TuningRequest
 
+DIVERSE: list[PseudoKind] = ["shuffled", "other_domain", "other_class", "other_attribute"]
 KINDS: Mapping[ObjectiveName, list[PseudoKind]] = {
     "validation": [],
-    "pseudo": ["shuffled", "other_domain", "other_class", "other_attribute"],
+    "pseudo": DIVERSE,
+    "bound": DIVERSE,
     "faults": ["fault"],
 }
 """Pseudo-anomalies of each objective."""
@@ -261,7 +265,8 @@ class Trials:
         if key in self.failed:
             return self.failed[key]
         try:
-            return Grade(value=objective(self.evidence.get(key, [])))
+            by = auc_bound if self.objective == "bound" else separation
+            return Grade(value=objective(self.evidence.get(key, []), by=by))
         except MetricError as error:
             return Grade(value=None, why=str(error))
 

@@ -35,6 +35,8 @@ class Source(Config, frozen=True, kw_only=True):
     place: str
     """Empty: each number names its table."""
     url: str
+    note: str = ""
+    """What readers must know about all its numbers, for example that they are quoted from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
@@ -210,7 +212,8 @@ def _published() -> Iterator[PrintedBoard]:
     sources = _sources()
     found: dict[tuple[str, str, str], list[PrintedFigure]] = {}
     for line in lines("published.csv"):
-        found.setdefault((line["board"], line["source"], line["method"]), []).append(_figure(line))
+        figure = msgspec.structs.replace(_figure(line), note=sources[line["source"]].note)
+        found.setdefault((line["board"], line["source"], line["method"]), []).append(figure)
     for (board, key, method), figures in found.items():
         source = sources[key]
         row = PrintedRow(

@@ -12,8 +12,6 @@ from asdbench_leaderboards.board.sources import Refused, Source, failure_of
 RUNNABLE = ("method", "ensemble")
 OURS = "asdbench"
 """The distribution of the built-in plugins."""
-HASH = "_sha256"
-"""Ends the name of the option with the hash of a file that another option names, for example pre-trained weights."""
 NO_WEIGHTS = "none"
 
 
@@ -26,7 +24,7 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
     """
     record, summary = source.record, source.record.method
     verified: Verified = "rerun" if source.rerun else "recomputed" if recomputed else "claimed"
-    origins, pretraining = _origins(record), _pretraining(record)
+    origins, (pretraining, weights) = _origins(record), _weights(record)
     return Row(
         record=record.record_id,
         method=source.label,
@@ -49,7 +47,7 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         hardware=hardware_of(record),
         licences=Licences(
             code=_code_licence(origins),
-            weights=NO_WEIGHTS if pretraining == NO_WEIGHTS else UNKNOWN,
+            weights=weights,
             data=record.data.licence or UNKNOWN,
         ),
         printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
@@ -125,28 +123,24 @@ def _code_licence(origins: Sequence[PluginOrigin]) -> str:
     return ", ".join(dict.fromkeys(found)) or UNKNOWN
 
 
-def _pretraining(record: MethodRecord) -> str:
-    """Return what a method was pre-trained on, as far as its recipe says: files of weights stand there with their hash."""
+def _weights(record: MethodRecord) -> tuple[str, str]:
+    """Return what a method was pre-trained on and under which licences, as far as recipe and plugins say."""
     recipe = record.method.recipe
     members = recipe.members if isinstance(recipe, EnsembleRecipe) else [recipe]
-    parts = [
-        part
-        for member in members
-        for one in (member, *member.units.values())
-        for part in (one.featurizer, one.model, one.scorer)
-    ]
-    hashes = {
-        str(part.options[f"{name}{HASH}"])
-        for part in parts
-        for name, value in part.options.items()
-        if value and part.options.get(f"{name}{HASH}")
-    }
-    if hashes:
-        files = ", ".join(f"the weights with SHA-256 {digest[:16]}" for digest in sorted(hashes))
-        return f"{UNKNOWN} data: {files}"
+    known = {digest: file for each in record.run.plugins for digest, file in each.weights.items()}
+    if digests := sorted({digest for member in members for digest in member.pinned()}):
+        files = [(digest, known.get(digest)) for digest in digests]
+        data = [
+            f"{file.trained_on} ({file.name})"
+            if file
+            else f"{UNKNOWN} data: the weights with SHA-256 {digest[:16]}"
+            for digest, file in files
+        ]
+        licences = dict.fromkeys(file.licence if file else UNKNOWN for _, file in files)
+        return ", ".join(data), ", ".join(licences)
     # Only of our own plugins do we know that they load no weights in another way.
     ours = {each.distribution for each in _origins(record)} == {OURS}
-    return NO_WEIGHTS if ours else UNKNOWN
+    return (NO_WEIGHTS, NO_WEIGHTS) if ours else (UNKNOWN, UNKNOWN)
 
 
 def _origins(record: MethodRecord) -> list[PluginOrigin]:

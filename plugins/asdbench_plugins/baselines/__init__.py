@@ -78,7 +78,7 @@ def asdbench_methods() -> Iterable[Method]:
 
 @hookimpl
 def asdbench_printed() -> Iterable[Lazy]:
-    """Offer the official scores of the challenge's own baselines."""
+    """Offer the official scores of the challenge's own baselines, and of the direct discriminative one."""
     return [lazy("asdbench_plugins.baselines.official:printed")]
 
 

@@ -72,6 +72,7 @@ class FrozenEncoder(Model):
     """
 
     Config = EncoderConfig
+    keep_outputs = True
     digest: Tensor
 
     def __init__(self, config: EncoderConfig, info: Info) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asdbench import Entry, Method, hookimpl, lazy
+from asdbench import Entry, Lazy, Method, hookimpl, lazy
 from asdbench_plugins.encoders.genrep import GENREP
 from asdbench_plugins.encoders.methods import METHODS
-from asdbench_plugins.encoders.tuning import BEATS_LORA
+from asdbench_plugins.encoders.published import WEIGHTS
+from asdbench_plugins.encoders.tuning import BEATS_FULL, BEATS_LORA, EAT_FULL, EAT_LORA
 
 
 @hookimpl
@@ -19,12 +20,14 @@ def asdbench_models() -> Iterable[Entry]:
             build=lazy("asdbench_plugins.encoders.frozen:FrozenBeats"),
             summary="pooled tokens of BEATs, from a published checkpoint file; not trained",
             cites="chen2023beats",
+            weights=WEIGHTS,
         ),
         Entry(
             name="beats_residual",
             build=lazy("asdbench_plugins.encoders.residual:ResidualBeats"),
             summary="residual view of BEATs: near channel less half of far, as embeddings; not trained",
             cites="chen2023beats",
+            weights=WEIGHTS,
         ),
         Entry(
             name="eat",
@@ -47,13 +50,26 @@ def asdbench_models() -> Iterable[Entry]:
         Entry(
             name="tuned_beats",
             build=lazy("asdbench_plugins.encoders.tuned:TunedBeats"),
-            summary="BEATs, adapted by LoRA to classes of training attributes",
+            summary="BEATs, adapted to classes of training attributes by LoRA or in every weight",
             cites="chen2023beats",
+            weights=WEIGHTS,
+        ),
+        Entry(
+            name="tuned_eat",
+            build=lazy("asdbench_plugins.encoders.tuned:TunedEat"),
+            summary="EAT or SSLAM, adapted to classes of training attributes by LoRA or in every weight",
+            cites="chen2024eat",
         ),
     ]
 
 
 @hookimpl
 def asdbench_methods() -> Iterable[Method]:
-    """Offer the training-free methods, and the one that adapts its encoder."""
-    return (*METHODS, BEATS_LORA, GENREP)
+    """Offer the training-free methods, and those that adapt their encoder."""
+    return (*METHODS, BEATS_LORA, EAT_LORA, BEATS_FULL, EAT_FULL, GENREP)
+
+
+@hookimpl
+def asdbench_printed() -> Iterable[Lazy]:
+    """Offer the official scores of the systems that these methods run."""
+    return [lazy("asdbench_plugins.encoders.printed:printed")]

@@ -1,4 +1,4 @@
-"""Attentive statistics pooling: the head on which an encoder is fine-tuned.
+"""The layers on which an encoder is fine-tuned, from its tokens to the vector that is classified.
 
 Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, with the context of ECAPA-TDNN.
 """
@@ -37,6 +37,20 @@ class AttentiveStatistics(nn.Module):
         weights = self.attend(torch.cat([maps, *context], dim=1)).softmax(dim=2)  # [B, d, N]
         pooled = self.norm(torch.cat(_statistics(maps, weights), dim=1))  # [B, 2 d]
         vector: Tensor = self.project(self.last_norm(self.dense(pooled)))
+        return vector
+
+
+class MeanToken(nn.Module):
+    """The mean of the tokens, or the only one, through a linear layer: ``[B, N, d]`` -> ``[B, dims]``."""
+
+    def __init__(self, width: int, *, dims: int, norm: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width) if norm else nn.Identity()
+        self.project = nn.Linear(width, dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the vector of each item."""
+        vector: Tensor = self.project(self.norm(tokens.mean(dim=1)))
         return vector
 
 

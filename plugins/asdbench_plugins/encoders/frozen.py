@@ -103,7 +103,8 @@ class FrozenTokens(Model):
             raise ConfigError(
                 f"layer={config.layer} does not exist in {self.path.name}: its last is {loaded.layers}"
             )
-        self.layer = loaded.layers if config.layer is None else config.layer
+        self.last = loaded.layers
+        self.layer = self.last if config.layer is None else config.layer
         if info.item_shape[0] < loaded.least_samples:
             raise ConfigError(
                 f"items have {info.item_shape[0]} samples, fewer than the {loaded.least_samples} "
@@ -124,8 +125,8 @@ class FrozenTokens(Model):
         raise NotImplementedError(f"{type(self).__name__} must define loaded")
 
     @abstractmethod
-    def grid(self, spectrogram: Tensor) -> Tensor:
-        """Return the tokens of the chosen layer on their grid, ``[B, T, bands, d]``, the lowest band first."""
+    def grid(self, spectrogram: Tensor, *, layer: int) -> Tensor:
+        """Return the tokens of a layer on their grid, ``[B, T, bands, d]``, the lowest band first."""
         raise NotImplementedError(f"{type(self).__name__} must define grid")
 
     @property
@@ -159,7 +160,7 @@ class FrozenTokens(Model):
             full
         ):  # precision=bf16 is for the network: energies and deviations differ by less than it resolves
             spectrogram = self.spectrogram(waves)
-        tokens = self.grid(spectrogram)
+        tokens = self.grid(spectrogram, layer=self.layer)
         with full:
             return pooled(tokens.float(), self.config)
 
@@ -177,7 +178,7 @@ class BeatsConfig(EncoderConfig, frozen=True, kw_only=True):
 class FrozenBeats(FrozenTokens):
     """Pooled tokens of one layer of BEATs."""
 
-    Config = BeatsConfig
+    Config: ClassVar[type[EncoderConfig]] = BeatsConfig
     title = "BEATs"
 
     def loaded(self, path: Path) -> Loaded:
@@ -193,9 +194,9 @@ class FrozenBeats(FrozenTokens):
             rules=(rule,) if found.classes else (),
         )
 
-    def grid(self, spectrogram: Tensor) -> Tensor:
+    def grid(self, spectrogram: Tensor, *, layer: int) -> Tensor:
         """Return the tokens on their grid, ``[B, T, bands, d]``."""
         network = self.network
         assert isinstance(network, Beats)
-        tokens: Tensor = network(spectrogram, layer=self.layer)
+        tokens: Tensor = network(spectrogram, layer=layer)
         return tokens.reshape(len(tokens), -1, network.shape.bands, tokens.shape[-1])

@@ -6,16 +6,11 @@ Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from asdbench_plugins.encoders.beats import Beats
-
-Projection = Literal["q_proj", "k_proj", "v_proj"]
 
 
 class LowRank(nn.Module):
@@ -34,32 +29,27 @@ class LowRank(nn.Module):
 
 
 class Adapted(nn.Module):
-    """A frozen linear layer plus its low-rank term, unless ``enabled`` is False."""
+    """A frozen linear layer plus its low-rank term."""
 
     def __init__(self, frozen: nn.Linear, term: LowRank) -> None:
         super().__init__()
         self.frozen, self.term = frozen, term
-        self.enabled = True
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the adapted projection of ``[..., inputs]``."""
-        made: Tensor = self.frozen(values)
-        return made + self.term(values) if self.enabled else made
+        made: Tensor = self.frozen(values) + self.term(values)
+        return made
 
 
 def adapt(
-    network: Beats, *, projections: Sequence[Projection], rank: int, alpha: float
-) -> tuple[list[Adapted], nn.ModuleDict]:
-    """Put low-rank terms beside projections of every layer; return the layers that hold them, and the terms to train."""
-    layers, terms = [], nn.ModuleDict()
-    for number, layer in enumerate(network.encoder.layers):
-        attention = layer.self_attn
-        assert isinstance(attention, nn.Module)
+    attentions: Iterable[nn.Module], *, projections: Sequence[str], rank: int, alpha: float
+) -> nn.ModuleDict:
+    """Put low-rank terms beside these projections of every attention, by the names of their layers; return the terms."""
+    terms = nn.ModuleDict()
+    for number, attention in enumerate(attentions):
         for name in projections:
             frozen = getattr(attention, name)
             term = LowRank(frozen.in_features, frozen.out_features, rank=rank, alpha=alpha)
-            adapted = Adapted(frozen, term)
-            setattr(attention, name, adapted)
-            layers.append(adapted)
+            setattr(attention, name, Adapted(frozen, term))
             terms[f"{number}_{name}"] = term
-    return layers, terms
+    return terms

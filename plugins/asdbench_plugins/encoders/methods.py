@@ -74,6 +74,7 @@ METHODS = (
             "weights": "give the path of a published BEATs checkpoint, for example weights=BEATs_iter3.pt"
         },
         on={"dcase2026": Setting(options={"channel": "w1"})},
+        presets={"near": {"channel": 0}, "far": {"channel": 1}, "ss": {"channel": "ss"}},
         home="dcase2026",
         scope="machine",
         approximate="VarMin as in a public replication: the paper's own formula, and where it applies, were not seen",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from asdbench import ConfigError
+from asdbench import ConfigError, PublishedWeights
 
 BEATS = {
     "BEATs_iter1.pt": "b5f4cc10bcbff63a437c695f33389e6411513b3f7d5cdae8fb62b5005f4a1fcd",
@@ -18,6 +19,18 @@ BEATS = {
     "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2.pt": "e5815275a04b6885e7b8af63d120b29bffae2cd2225cf4915e1ec6d819d3022c",
 }  # fmt: skip
 """File name -> SHA-256. The names are those of the README of BEATs, of which there are more files than digests here."""
+
+LICENCE = "MIT"
+AUDIOSET = "AudioSet{labels}, as far as generally known"
+WEIGHTS: Mapping[str, PublishedWeights] = {
+    digest: PublishedWeights(
+        name=name,
+        licence=LICENCE,
+        trained_on=AUDIOSET.format(labels=" and its labels" if "finetuned" in name else ""),
+    )
+    for name, digest in BEATS.items()
+}
+"""SHA-256 -> what is known of the file."""
 
 
 def check_claim(path: str, digest: str) -> None:
@@ -38,7 +51,7 @@ def described(path: str, digest: str) -> str:
     """Return one sentence for the record: the file, its SHA-256, and which published file it is, under which licence."""
     names = {known: name for name, known in BEATS.items()}
     which = (
-        f"published as {names[digest]}, licence MIT"
+        f"published as {names[digest]}, licence {LICENCE}"
         if digest in names
         else "not a published file that is known here"
     )

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from msgspec import Meta
@@ -47,24 +47,28 @@ RENAMED = (
 BLOCK = re.compile(r"^blocks\.(\d+)\.")
 
 
+Tokens = Annotated[
+    Literal["patches", "clip"],
+    Meta(description="pooled patches, or the one token for the whole clip, which nothing pools"),
+]
+Frames = Annotated[
+    Annotated[int, Meta(ge=16, le=MOST_FRAMES)] | None,
+    Meta(description="frames that spectrograms are padded or cut to; none: the next multiple of 32"),
+]
+
+
 class EatConfig(EncoderConfig, frozen=True, kw_only=True):
     """Options of EAT and SSLAM."""
 
     hint = EAT_HINT
-    tokens: Annotated[
-        Literal["patches", "clip"],
-        Meta(description="pooled patches, or the one token for the whole clip, which nothing pools"),
-    ] = "patches"
-    frames: Annotated[
-        Annotated[int, Meta(ge=16, le=MOST_FRAMES)] | None,
-        Meta(description="frames that spectrograms are padded or cut to; none: the next multiple of 32"),
-    ] = None
+    tokens: Tokens = "patches"
+    frames: Frames = None
 
 
 class FrozenEat(FrozenTokens):
     """Pooled tokens of one layer of EAT or SSLAM."""
 
-    Config = EatConfig
+    Config: ClassVar[type[EncoderConfig]] = EatConfig
     title = "EAT"
     origin = "EAT and SSLAM are published under MIT, trained on AudioSet"
 
@@ -100,10 +104,10 @@ class FrozenEat(FrozenTokens):
             rules=(self.origin, *_rules(unused)),
         )
 
-    def grid(self, spectrogram: Tensor) -> Tensor:
+    def grid(self, spectrogram: Tensor, *, layer: int) -> Tensor:
         """Return the tokens on their grid, ``[B, T, 8, d]``; with ``tokens=clip`` one, ``[B, 1, 1, d]``."""
         states = cast(Eat, self.network).states(spectrogram)
-        tokens = _state(states, self.layer)
+        tokens = _state(states, layer)
         if self.config.tokens == "clip":
             return tokens[:, :1].unsqueeze(2)
         return tokens[:, 1:].reshape(len(tokens), -1, BANDS, tokens.shape[-1])
@@ -135,13 +139,13 @@ class FrozenMel(FrozenTokens):
             rules=(self.origin, *_rules(unused)),
         )
 
-    def grid(self, spectrogram: Tensor) -> Tensor:
+    def grid(self, spectrogram: Tensor, *, layer: int) -> Tensor:
         """Return the tokens on their grid, ``[B, T, bands, d]``; those of a long item come piece by piece."""
         network = cast(MelTransformer, self.network)
         bands = network.shape.grid[0]
         grids = []
         for piece, steps in network.pieces(spectrogram):
-            tokens = _state(network.states(piece), self.layer)  # [B, bands * T, d]
+            tokens = _state(network.states(piece), layer)  # [B, bands * T, d]
             by_band = tokens.reshape(len(tokens), bands, -1, tokens.shape[-1])
             grids.append(by_band[:, :, :steps].transpose(1, 2))
         return torch.cat(grids, dim=1)
