@@ -46,10 +46,10 @@ def printed() -> Iterator[Printed]:
             "dcase2026", values, paper=EXPERIMENTS, table=table, system=system, words=words, why=why
         )
     for (system, words), by_year in OF_ASDKIT.items():
-        for year, values in zip(YEARS, by_year, strict=True):
+        for year, both in zip(YEARS, by_year, strict=True):
             yield from _official(
                 f"dcase{year}",
-                values,
+                both,
                 paper=ASDKIT,
                 table="docs/results.png",
                 system=system,
