@@ -387,8 +387,7 @@ def assert_same_recipe(recipe: Recipe | EnsembleRecipe, old: Mapping[str, Any]) 
     assert_same(
         recipe, old, "featurizer", "model", "scorer", "harness", "auxiliary", "classes", "items", "reduced"
     )
-    later = {"channel": 0, "unequal": "cut"}
-    assert msgspec.to_builtins(recipe.common) == {**old["knobs"], **later}
+    assert msgspec.to_builtins(recipe.common) == {**old["knobs"], "channel": 0, "unequal": "cut"}
     assert list(recipe.units) == list(old.get("units", {}))
     for unit in recipe.units:
         assert_same_recipe(recipe.units[unit], old["units"][unit])
