@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import measured
 import msgspec
 import pytest
+import regret
 from measured import Cell, Column, Measured, Place, Row, Table
 
 TINY = "synthetic[machines=fan,ids=2,train_clips=6,test_clips=4,length_s=1]"
@@ -31,6 +33,12 @@ def test_the_kept_values_come_from_a_commit_and_a_processor(place: Place) -> Non
     assert re.fullmatch("[0-9a-f]{7,12}", kept.commit)
     assert kept.processor
     assert set(kept.cells) == {row.name for row in place.table.rows}
+
+
+def test_the_table_of_regret_shows_the_kept_values() -> None:
+    kept = json.loads((measured.ROOT / "benchmarks/results/regret.json").read_text("utf-8"))
+    assert kept["machine_info"]["processor"]
+    assert regret.table_of(kept["points"]) in (measured.ROOT / "docs/tuning.md").read_text("utf-8")
 
 
 def test_every_marked_table_is_a_known_one() -> None:

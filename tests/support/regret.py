@@ -1,14 +1,16 @@
-"""Measures what choosing options without labels costs: the tables of ``docs/tuning.md``.
+"""Measures what choosing options without labels costs: the table of ``docs/tuning.md``.
 
-``python tests/support/regret.py DATA_ROOT OUT``, about ten minutes on two cores. For each unit (a machine type, or the
-robot) every candidate is graded by each objective that the data allow, and then tested. Regret is the test AUC of the best
-candidate of the unit minus that of the chosen one, in points; random choice has the mean over all candidates.
+``python tests/support/regret.py DATA_ROOT OUT``, about ten minutes on two idle cores, wrote
+``benchmarks/results/regret.json``. For each unit (a machine type, or the robot) every candidate is graded by each objective
+that the data allow, and then tested. Regret is the test AUC of the best candidate of the unit minus that of the chosen one,
+in points; random choice has the mean over all candidates.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import operator
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tiny
-from tabulate import tabulate
 
 from asdbench import MetricError, Selector, load_registry, read_method
+from asdbench.core.environment import environment
 from asdbench.core.labels import ANOMALY
 from asdbench.metrics import auc
 from asdbench.plugin.entries import ObjectiveName, OneOf
@@ -59,19 +61,19 @@ def backends(method: str, *, own: Sequence[Mapping[str, str]]) -> list[Selector]
 
 COMPARISONS = (
     Comparison(
-        title="dcase2020_modspec, 5 machine types",
+        title="`dcase2020_modspec`, 5 machine types (real, 24,478 clips)",
         dataset=Selector("dcase2020_modspec"),
         candidates=backends("modspec_knn", own=[{"standardise": each} for each in ("claim", "none")]),
         objectives=("pseudo",),
     ),
     Comparison(
-        title="synthetic, 5 machine types",
+        title="`synthetic`, 5 machine types",
         dataset=Selector("synthetic"),
         candidates=backends("logmel_knn", own=[{"take": each} for each in ("mean", "mean_std_max")]),
         objectives=("pseudo", "faults"),
     ),
     Comparison(
-        title="ur3_cobotops, 1 robot, 3 divisions",
+        title="`ur3_cobotops` (real), 3 divisions into blocks, components of windows",
         dataset=Selector("ur3_cobotops"),
         candidates=backends("pca", own=[{"model.components": "8"}]),
         objectives=("validation", "pseudo"),
@@ -169,35 +171,35 @@ def compare(comparison: Comparison, *, root: Path, out: Path) -> dict[str, list[
 
 
 def table_of(results: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Return the table of the page."""
-    rows = []
+    """Return the table of the page from the regrets by dataset and rule."""
+    head = ["data", "candidates", "random", *OBJECTIVES, "test labels"]
+    rows = [head, ["---"] * len(head)]
     for comparison in COMPARISONS:
-        found = results[comparison.title]
-        random = np.array(found["random"])
-        row: dict[str, Any] = {"data": comparison.title, "candidates": len(comparison.candidates)}
-        row |= {"random": f"{random.mean():.1f}"}
+        found = results[comparison.dataset.name]
+        rows.append([comparison.title, str(len(comparison.candidates)), f"{np.mean(found['random']):.1f}"])
         for objective in OBJECTIVES:
-            values = np.array(found.get(objective, []))
-            better = (
-                f"{values.mean():.1f} ({int((values < random).sum())} of {len(values)})"
-                if len(values)
-                else "-"
+            better = sum(map(operator.lt, found.get(objective, ()), found["random"]))
+            units = len(found["random"])
+            rows[-1].append(
+                f"{np.mean(found[objective]):.1f} ({better} of {units})" if objective in found else "-"
             )
-            row[objective] = better
-        rows.append(row | {"test labels": f"{np.mean(found['test labels']):.1f}"})
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+        rows[-1].append(f"{np.mean(found['test labels']):.1f}")
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main(root: Path, out: Path) -> None:
-    """Measure everything and print the table; ``OUT/regret.json`` has the regret of every unit."""
-    results = {}
+    """Measure everything and print the table; ``OUT/regret.json`` has the hardware and the regret of every unit."""
+    here, results = environment(), {}
+    hardware = {
+        name: getattr(here, name) for name in ("processor", "cores", "memory_bytes", "gpus", "libraries")
+    }
     for comparison in COMPARISONS:
-        results[comparison.title] = compare(comparison, root=root, out=out)
-        print(
-            comparison.title,
-            {rule: np.round(found, 2).tolist() for rule, found in results[comparison.title].items()},
-        )
-        (out / "regret.json").write_text(json.dumps(results, indent=2), "utf-8")
+        found = compare(comparison, root=root, out=out)
+        results[comparison.dataset.name] = {
+            rule: np.round(values, 3).tolist() for rule, values in found.items()
+        }
+        measured = {"machine_info": hardware, "points": results}
+        (out / "regret.json").write_text(json.dumps(measured, indent=2) + "\n", "utf-8")
     print(table_of(results))
 
 
