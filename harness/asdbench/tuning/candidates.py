@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from asdbench.messages.results import Grade
 from asdbench.plugin.entries import Selector
 from asdbench.tuning.request import Identity
 
@@ -18,16 +19,6 @@ class Candidate:
     selector: Selector
     unit: str | None = None
     """The only unit to grade it on; None: all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grade:
-    """The objective of a candidate so far."""
-
-    value: float | None
-    """None: it failed."""
-    why: str = ""
-    """Why it failed, in one line."""
 
 
 class Graded(Protocol):

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from asdbench.core.fingerprints import identifier
 from asdbench.core.labels import ANOMALY
-from asdbench.errors import ConfigError, MetricError, PluginError
+from asdbench.errors import ConfigError, PluginError
+from asdbench.jobs.pristine import GRADE, PRISTINE
 from asdbench.messages.jobs import Case, Imitation, PseudoKind
-from asdbench.messages.results import Outcome
+from asdbench.messages.results import Grade, Outcome
 from asdbench.messages.rows import RowSet, packed, unpacked
 from asdbench.plugin.entries import ObjectiveName, Selector
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import Recipe
-from asdbench.results.objective import (
-    Evidence,
-    Recognition,
-    Truth,
-    evidence_of,
-    objective,
-    validation_truth,
-)
+from asdbench.results.objective import Tried, validation_truth
 from asdbench.results.store import Store
 from asdbench.runs.observer import Observer
 from asdbench.runs.plan import Planned, plan_run
-from asdbench.tuning.candidates import Candidate, Grade
+from asdbench.tuning.candidates import Candidate
 from asdbench.tuning.request import Identity, TuningRequest
 
 KINDS: Mapping[ObjectiveName, list[PseudoKind]] = {
@@ -136,13 +131,12 @@ class Bench:
     def start(self, candidates: Sequence[Candidate]) -> Trials:
         """Plan the jobs of some candidates; one whose options do not fit the data fails alone."""
         planned, failed = self._plan(candidates)
-        truth = None
-        if self.objective == "validation" and not self.planned.prepared.card.targets:
-            truth = validation_truth(self.planned.prepared.vault, self.planned.cases)
+        prepared = self.planned.prepared
+        labelled = self.objective == "validation" and not prepared.card.targets
         return Trials(
             bench=self,
             planned=planned,
-            truth=truth,
+            vault=prepared.vault if labelled else None,
             cases={
                 candidate.key: self._cases(candidate, planned)
                 for candidate in candidates
@@ -193,25 +187,31 @@ class Trials:
 
     bench: Bench
     planned: Sequence[Planned]
-    truth: Truth | None
+    vault: Path | None
+    """Where the labels of validation items are, if they count."""
     cases: Mapping[Hashable, list[Case]]
     failed: dict[Hashable, str]
-    """Why a candidate has no grade."""
-    evidence: dict[Hashable, list[Evidence | Recognition]] = field(default_factory=dict)
+    """Why a candidate has no results to grade."""
 
     def grade(self, keys: Sequence[Hashable], *, stage: int) -> dict[Hashable, Grade]:
         """Run the jobs of a stage for some candidates, and return their grades over all stages so far."""
-        places = self.bench.stages[stage]
-        chosen = {
-            key: [case for case in self.cases[key] if _place(case) in places]
+        new = self._cases_at(self.bench.stages[stage], keys)
+        outcomes = self._run([case for cases in new.values() for case in cases])
+        for key, cases in new.items():
+            self._note_failure(key, cases, outcomes=outcomes)
+        so_far = frozenset().union(*self.bench.stages[: stage + 1])
+        finished = self._cases_at(so_far, keys)
+        tried = Tried(cases=list(finished.values()), out=self.bench.request.run.out, vault=self.vault)
+        grades: dict[Hashable, Grade] = dict(zip(finished, PRISTINE.ask(GRADE, tried), strict=True))
+        return {key: grades.get(key) or Grade(value=None, why=self.failed[key]) for key in keys}
+
+    def _cases_at(self, places: frozenset[str], keys: Sequence[Hashable]) -> dict[Hashable, list[Case]]:
+        """Return the cases at some places of the candidates that have not failed."""
+        return {
+            key: [case for case in self.cases[key] if case.inapplicable is None and _place(case) in places]
             for key in keys
             if key not in self.failed
         }
-        outcomes = self._run([case for cases in chosen.values() for case in cases])
-        store = Store(self.bench.request.run.out)
-        for key, cases in chosen.items():
-            self._collect(key, cases, outcomes=outcomes, store=store)
-        return {key: self._grade(key) for key in keys}
 
     def _run(self, cases: Sequence[Case]) -> Mapping[str, Outcome]:
         # Two candidates may be one configuration, whose jobs they share.
@@ -224,33 +224,14 @@ class Trials:
             outcomes = self.bench.run_jobs(planned, store)
         return {outcome.id: outcome for outcome in outcomes}
 
-    def _collect(
-        self, key: Hashable, cases: Sequence[Case], *, outcomes: Mapping[str, Outcome], store: Store
-    ) -> None:
+    def _note_failure(self, key: Hashable, cases: Sequence[Case], *, outcomes: Mapping[str, Outcome]) -> None:
         for case in cases:
-            if case.inapplicable is not None:
-                continue
             for job in (case.fit, case.score):
                 outcome = outcomes[job.job_id]
                 if outcome.status != "ok":
                     self.failed.setdefault(
                         key, f"{job.kind} {case.place}: {outcome.status}: {outcome.message}"
                     )
-                    return
-            try:
-                found = evidence_of(case, store, truth=self.truth)
-            except MetricError as error:
-                self.failed.setdefault(key, str(error))
-                return
-            self.evidence.setdefault(key, []).extend(found)
-
-    def _grade(self, key: Hashable) -> Grade:
-        if key in self.failed:
-            return Grade(value=None, why=self.failed[key])
-        try:
-            return Grade(value=objective(self.evidence.get(key, [])))
-        except MetricError as error:
-            return Grade(value=None, why=str(error))
 
 
 def trial_case(case: Case, cases: Sequence[Case], *, kinds: list[PseudoKind]) -> Case:
