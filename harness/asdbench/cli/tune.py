@@ -21,12 +21,13 @@ from asdbench.cli.settings import (
     Size,
     WholeNumber,
     data_options,
+    isolation_option,
     json_option,
     out_option,
 )
 from asdbench.core.files import check_writable
 from asdbench.jobs.executors.base import executor_options
-from asdbench.jobs.pristine import PRISTINE
+from asdbench.jobs.pristine import GRADE, PRISTINE
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry, load_registry
 
@@ -144,6 +145,7 @@ SHOWN = 10
     help="Time limit of one job; a trial over it fails.",
 )
 @click.option("--memory", type=Size(), default=None, help="Memory limit of one job, for example 8GB.")
+@isolation_option
 @click.option("--allow-partial", is_flag=True, help="Tune on an incomplete dataset.")
 @click.option("--no-test", is_flag=True, help="Do not run the chosen configuration on the test items.")
 @click.option(
@@ -155,7 +157,7 @@ def tune(
     trials: int, sampler: Any, pruner: Any, objective: Any, space: str | None, parameters: tuple[str, ...], per: Any,
     study: str | None, size: int, sampler_seed: int, held: float, timeout: float | None,
     seeds: tuple[int, ...], jobs: int, executor: Selector, threads: int, device: Any, job_timeout: float | None,
-    memory: int | None, allow_partial: bool, no_test: bool, dry_run: bool, as_json: bool,
+    memory: int | None, isolation: Any, allow_partial: bool, no_test: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Choose a method's options by trials that see no test label, then run the chosen ones.
 
@@ -182,6 +184,7 @@ def tune(
         device=device,
         timeout_s=job_timeout,
         memory_bytes=memory,
+        isolation=isolation,
         allow_partial=allow_partial,
         command=sys.argv[1:],
     )
@@ -242,7 +245,8 @@ def _tuned(
     from asdbench.jobs.processes import start_server
     from asdbench.tuning.tune import tune
 
-    start_server()  # its imports overlap with those of the controller
+    PRISTINE.load(GRADE)  # its imports, and those of the server, overlap with those of the controller
+    start_server()
     with ProgressBars() as bars, contextlib.redirect_stdout(sys.stderr):
         return tune(request, registry, observer=bars, test=test)
 
