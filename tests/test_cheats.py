@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import tiny
 
 from asdbench import Registry, RunDocument, Selector
+from asdbench.cli import status_of
 from asdbench.errors import ConfigError, RunError
 from asdbench.jobs import isolation as of_jobs
 from asdbench.jobs import landlock
@@ -118,6 +120,46 @@ def test_a_job_does_nothing_that_it_has_no_business_to(
     assert did == {"required": set(), "audit": BEYOND_PYTHON, "none": TOUR}[isolation]
 
 
+SECTION = Selector(
+    "synthetic", {"machines": "fan", "ids": "1", "train_clips": "6", "test_clips": "32", "length_s": "1"}
+)
+FOUND_ANYWHERE = {"shared-memory"}
+"""What a job can leave for another: no job knows a label that it could pass on."""
+PATCHED = (
+    "the method replaced asdbench.jobs.job.recognises in the process of its job; a plugin may call the harness, but not "
+    "change it"
+)
+FOUND_WITHOUT = {*FOUND_ANYWHERE, "temporary", "cache", "results", "plugin"}
+
+
+@pytest.mark.parametrize("isolation", [*WAYS, "none"])
+def test_nothing_else_in_a_job_tells_a_label_and_a_patch_of_the_harness_is_refused(
+    isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One of the secret permutations, so that chance is the same in every run.
+    monkeypatch.setattr(
+        "asdbench.data.prepare._secret_permutation", lambda size: random.Random(0).sample(range(size), size)
+    )
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    places = {"cache": str(cache), "out": str(out)}
+    ways = {
+        way: Selector("cheat", {"way": way, **places}) for way in ("order", "neighbours", "others", "traces")
+    }
+    ways["patch"] = Selector("cheat", {"patches": "true", **places})
+    request = tiny.request(out, *ways.values(), cache=cache, dataset=SECTION, isolation=isolation)
+    document = run(request, with_cheats(), observer=tiny.Silent())
+    for file in cheats.trace_files(cheats.CheatConfig(**places)).values():
+        file.unlink(missing_ok=True)
+    messages = {job.method: job.message for job in document.jobs if job.status == "error"}
+    aucs = {row.method: row.value for row in document.results if row.metric == "auc"}
+    assert 0.3 < aucs[str(ways["order"])] < 0.7
+    assert 0.3 < aucs[str(ways["neighbours"])] < 0.7
+    assert aucs[str(ways["others"])] == 0.5  # it knows all test items, and no label; the contract forbids it
+    found = set(messages.pop(str(ways["traces"])).partition("found: ")[2].split())
+    assert found == (FOUND_WITHOUT if isolation == "none" else FOUND_ANYWHERE)
+    assert messages == {str(ways["patch"]): PATCHED}
+
+
 def test_a_method_trains_and_scores_the_same_bits_in_isolation(cache: Path, tmp_path: Path) -> None:
     ways: list[Isolation] = ["auto", "audit", "none"]
     runs = [tiny.go(tmp_path / way, cache=cache, isolation=way) for way in ways]
@@ -174,6 +216,20 @@ def test_isolation_that_is_required_and_missing_is_refused(
     assert not (tmp_path / "models").exists()
     with pytest.raises(RunError, match="--isolation required: this kernel cannot"):
         of_jobs.isolate("required", readable=[], writable=[])
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run -p idnn -d synthetic", "tune -p idnn -d synthetic --dry-run", "conformance idnn", "figures"],
+)
+def test_every_command_that_runs_methods_apart_refuses_isolation_that_is_missing(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASDBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    assert status_of([*command.split(), "--isolation", "required"]) == 2
+    assert "--isolation required: this kernel cannot shut jobs in; Landlock" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -128,11 +128,11 @@ def test_the_command_ends_with_4_if_a_check_fails_and_says_how_to_mend_it(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "load_registry", lambda: registry)
-    assert status_of(["conformance", "inverted", "-d", str(SMALL)]) == 4
+    assert status_of(["conformance", "inverted", "-d", str(SMALL), "--isolation", "audit"]) == 4
     shown = capsys.readouterr().out
     assert shown.startswith(f"method inverted of plugin bad (unknown unknown), as on {SMALL}, plugin API 1\n")
     assert re.search(r"FAILED  direction .*0% of the pairs.*\n +to mend it: a higher score means", shown)
-    assert shown.endswith("1 check failed: direction\n")
+    assert shown.endswith("; isolated by audit\n1 check failed: direction\n")
 
 
 def test_the_command_ends_with_0_for_a_shipped_scorer_and_prints_json_alone(

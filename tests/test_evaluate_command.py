@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import patching
 import pytest
 
 from asdbench import ConfigError, DataError, Selector, load_registry, print_json
@@ -135,6 +138,19 @@ def test_the_command_prints_the_official_table_and_json_alone_on_request(
     assert list(found.summary) == ["omega", "auc"]
     assert (found.clips, found.complete, found.dataset_options["test"]) == (16, False, "eval")
     assert {row.low for row in found.results} == {None}
+
+
+def test_a_plugin_that_replaces_the_metrics_on_import_changes_no_grade(
+    folder: Path, root: Path, tmp_path: Path
+) -> None:
+    words = ["--scores", folder, "-d", "dcase2021", "--part", "eval", "--data-root", root, "--resamples", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "asdbench", "evaluate", *map(str, words), "--json"],
+        env=patching.environment(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found, honest = printed_grade(done.stdout), graded(folder, root).document()
+    assert (found.results, found.evaluator) == (honest.results, honest.evaluator)
 
 
 def test_the_ground_truth_alone_gives_labels_and_domains_in_later_years(root: Path, tmp_path: Path) -> None:

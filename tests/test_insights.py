@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from asdbench import (
 )
 from asdbench.cli import status_of
 from asdbench.jobs.insight import answer
+from asdbench.jobs.processes import ask
+from asdbench.messages.insights import Question
 from asdbench.results.store import Store, weights_file
 from asdbench.runs.insights import RunInsights
 
@@ -47,6 +50,11 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedRun:
     """The run, whose models answer in this process."""
     monkeypatch.setattr("asdbench.runs.insights.ask", lambda function, message, *, first: answer(message))
     return asked(place)
+
+
+def noted(messages: list[bytes], function: str, message: bytes, **options: Any) -> bytes:
+    messages.append(message)
+    return ask(function, message, **options)
 
 
 def asked(place: Path, **changes: Any) -> RecordedRun:
@@ -235,7 +243,13 @@ def test_the_command_asks_models_in_a_process_of_their_own(
 ) -> None:
     monkeypatch.setattr("asdbench.cli.figures.load_registry", tiny.registry)
     words = ["figures", "--out", str(place / "out"), "--cache", str(place / "cache"), "--to", str(tmp_path)]
-    assert status_of([*words, "--only", "embeddings", "--json"]) == 0
+    messages: list[bytes] = []
+    monkeypatch.setattr("asdbench.runs.insights.ask", functools.partial(noted, messages))
+    assert status_of([*words, "--only", "embeddings", "--isolation", "audit", "--json"]) == 0
+    questions = [
+        question for each in messages for question in msgspec.msgpack.decode(each, type=list[Question])
+    ]
+    assert {question.spec.isolation for question in questions} == {"audit"}
     assert json.loads(capsys.readouterr().out)["figures"] == {"embeddings": str(tmp_path / "embeddings.png")}
     assert status_of([*words, "--only", "cost", "--only", "frequency_pattern"]) == 2
     shown = capsys.readouterr()

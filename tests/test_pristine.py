@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import patching
 import pristine_answers
 import pytest
 import tiny
@@ -20,21 +21,6 @@ from asdbench.errors import ConfigError, RunError
 from asdbench.jobs.pristine import Pristine
 
 HERE = pristine_answers.__name__
-PATCH = """
-import asdbench.metrics.bootstrap, asdbench.metrics.roc, asdbench.results.evaluator
-from asdbench.core import files
-
-def perfect(*arguments, **options):
-    raise AssertionError("the patch was called")
-
-for module, name in (
-    (asdbench.metrics.bootstrap, "bootstrap_views"),
-    (asdbench.metrics.roc, "auc"),
-    (asdbench.results.evaluator, "evaluate"),
-):
-    assert callable(getattr(module, name))
-    setattr(module, name, perfect)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +118,12 @@ def _lives(process: int) -> bool:
 
 def test_a_plugin_that_replaces_the_metrics_on_import_changes_no_result(tmp_path: Path) -> None:
     """It is installed like any other, and its module is imported by the command."""
-    about = tmp_path / "site" / "cheat_on_import-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: cheat_on_import\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[asdbench.plugins]\ncheat_on_import = cheat_on_import\n")
-    (about.parent / "cheat_on_import.py").write_text(PATCH)
     honest = tiny.run_json(
         "-p", "toy", "-d", str(tiny.DATASET), "--out", str(tmp_path / "out"), cache=tmp_path
     )
     with pytest.MonkeyPatch.context() as patch:
-        paths = [str(about.parent), tiny.environment()["PYTHONPATH"]]
-        patch.setattr(tiny, "environment", lambda: os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
+        environment = patching.environment(tmp_path)
+        patch.setattr(tiny, "environment", lambda: environment)
         patched = tiny.run_json(
             "-p", "toy", "-d", str(tiny.DATASET), "--out", str(tmp_path / "out"), cache=tmp_path
         )

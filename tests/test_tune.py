@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pandas as pd
+import patching
 import pytest
 import tiny
 
@@ -233,16 +235,21 @@ def test_an_option_of_a_unit_that_the_data_lack_is_refused(cache: Path, tmp_path
         cases_of(tmp_path, cache, method)
 
 
-def test_json_holds_the_study_alone_and_the_log_its_progress(cache: Path, tmp_path: Path) -> None:
+def test_json_holds_the_study_alone_although_a_plugin_replaces_the_metrics_on_import(
+    cache: Path, tmp_path: Path
+) -> None:
     words = ["-p", "logmel_knn[n_mels=16]", "-d", str(FAN), "--out", str(tmp_path), "--no-test"]
-    words += ["--trials", "2", "--param", "scorer.k=1..4", "--json", "--log-json", str(tmp_path / "log")]
+    words += ["--isolation", "audit", "--trials", "2", "--param", "scorer.k=1..4", "--json"]
     done = subprocess.run(
-        tiny.command("tune", *words, cache=cache), env=tiny.environment(), capture_output=True, text=True, check=False
+        tiny.command("tune", *words, "--log-json", str(tmp_path / "log"), cache=cache),
+        env=patching.environment(tmp_path), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = msgspec.json.decode(done.stdout, type=StudyDocument)
-    assert [row.number for row in document.trials] == [0, 1]
+    assert [(row.number, row.state) for row in document.trials] == [(0, "complete"), (1, "complete")]
     assert document.run is None
+    models = [json.loads(file.read_text()) for file in (tmp_path / "models").glob("*/fit.json")]
+    assert {model["isolated"] for model in models} == {"audit"}
     assert "trials: 2/2, best" in done.stderr
     events = [
         msgspec.json.decode(line, type=RunEvent) for line in (tmp_path / "log").read_text().splitlines()

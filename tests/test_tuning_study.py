@@ -17,9 +17,10 @@ from optuna.samplers import RandomSampler
 from asdbench import Between, ConfigError, Method, OneOf, Selector, Space
 from asdbench.errors import RunError
 from asdbench.messages.happenings import RunEvent
+from asdbench.messages.results import Grade
 from asdbench.plugin.space import parse_span, points
 from asdbench.runs.journal import Journal
-from asdbench.tuning.candidates import Candidate, Grade
+from asdbench.tuning.candidates import Candidate
 from asdbench.tuning.document import Studied
 from asdbench.tuning.figures import draw_study
 from asdbench.tuning.request import Identity, TuningRequest, space_of

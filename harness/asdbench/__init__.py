@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from asdbench.detector.sending import to_device
     from asdbench.detector.trainer import Stage, Trainer
     from asdbench.jobs.executors.base import Executor
+    from asdbench.jobs.pristine import without_plugins
     from asdbench.jobs.worker import run_to_end
     from asdbench.messages.jobs import JobSpec
     from asdbench.messages.progress import EpochLog, Event
@@ -178,6 +179,7 @@ _LATER = {
     "to_device": "asdbench.detector.sending",
     "truth_hint": "asdbench.data.release",
     "wave_info": "asdbench.data.audio",
+    "without_plugins": "asdbench.jobs.pristine",
     "write_bytes": "asdbench.core.files",
     "write_json": "asdbench.core.files",
 }
@@ -290,6 +292,7 @@ __all__ = [
     "truth_hint",
     "unknown",
     "wave_info",
+    "without_plugins",
     "write_bytes",
     "write_json",
 ]

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,13 +20,19 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from asdbench import Config, Entry, Items, ItemView, Method, Model, Trainer, hookimpl, lazy, read_wave
+from asdbench import Config, Entry, Info, Items, ItemView, Method, Model, Trainer, hookimpl, lazy, read_wave
+from asdbench.jobs import job
+
+Way = Literal["vault", "names", "table", "order", "neighbours", "others", "traces", "tour"]
+TRAINED = 64
+"""Training items that a cheat remembers."""
+TRACE = "asdbench-cheat-trace"
 
 
 class CheatConfig(Config, frozen=True, kw_only=True):
     """Options of the cheat."""
 
-    way: Annotated[Literal["vault", "names", "table", "tour"], Meta(description="how it cheats")] = "vault"
+    way: Annotated[Way, Meta(description="how it cheats")] = "vault"
     cache: Annotated[str, Meta(description="the user's cache, which a real cheat would guess")] = ""
     out: Annotated[str, Meta(description="the folder of results, likewise")] = ""
     other: Annotated[int, Meta(description="the id of a process that does not belong to the job")] = 0
@@ -33,6 +40,7 @@ class CheatConfig(Config, frozen=True, kw_only=True):
         str, Meta(description="the table of fingerprints that comes with it, as hexadecimal JSON")
     ] = ""
     port: Annotated[int, Meta(description="where something listens on this machine")] = 0
+    patches: Annotated[bool, Meta(description="replace what looks for cheats in a job")] = False
 
 
 class Cheat(Model):
@@ -40,13 +48,28 @@ class Cheat(Model):
 
     Config = CheatConfig
 
+    def __init__(self, config: CheatConfig, info: Info) -> None:
+        super().__init__(config, info)
+        self.register_buffer("trained", torch.full((TRAINED,), -1.0))
+
     def fit(self, train: Items, held: Items, trainer: Trainer) -> None:
-        """Learn nothing; the tour tries everything and says what it was able to do."""
+        """Learn nothing but which items these are; the tour tries everything and says what it was able to do."""
         if self.config.way == "tour":
             raise ValueError(f"did: {' '.join(sorted(_tour(self.config))) or 'nothing'}")
+        if self.config.way == "traces":
+            leave_traces(self.config)
+        ids = torch.tensor(_ids(train) + _ids(held), dtype=torch.float32)
+        self.trained[: len(ids)] = ids
 
     def outputs(self, items: ItemView) -> Mapping[str, Tensor]:
-        """Return 1 for an item that is known to be anomalous, ``[n, 1]``."""
+        """Return what it claims of each item, ``[n, 1]``; of most ways 1 for one that is known to be anomalous."""
+        if self.config.patches:
+            job.recognises = lambda *arguments, **options: False  # type: ignore[attr-defined]
+        if self.config.way == "traces" and _is_real(items):
+            raise ValueError(f"found: {' '.join(sorted(traces(self.config))) or 'nothing'}")
+        if self.config.way in CLAIMS:
+            claims = CLAIMS[self.config.way](_ids(items), _places(items), self.trained.tolist())
+            return {"claim_nll": torch.tensor(claims, dtype=torch.float32)[:, None]}
         known: Mapping[Any, bool] = {}
         with contextlib.suppress(OSError):
             known = LABELS[self.config.way](self.config)
@@ -59,9 +82,61 @@ class Cheat(Model):
         return {"claim_nll": torch.tensor([[float(known.get(key, False))] for key in keys])}
 
 
+def _is_real(items: Any) -> bool:
+    return hasattr(items._source, "ids")  # before the fit, one without items is rehearsed with
+
+
 def _ids(items: Any) -> list[int]:
-    source = items._source  # before the fit, one without items is rehearsed with
-    return [int(each) for each in source.ids[items._rows]] if hasattr(source, "ids") else [0] * len(items)
+    return [int(each) for each in items._source.ids[items._rows]] if _is_real(items) else [0] * len(items)
+
+
+def _places(items: Any) -> list[int]:
+    """Return where each item stands among those of the job."""
+    return [int(each) for each in items._rows] if _is_real(items) else [0] * len(items)
+
+
+def _nearness(ids: list[int], places: list[int], trained: list[float]) -> list[float]:
+    """Return how far each item is from a training item in the pack, where a release has normal clips side by side."""
+    return [min((abs(each - other) for other in trained if other >= 0), default=0.0) for each in ids]
+
+
+CLAIMS: Mapping[str, Callable[[list[int], list[int], list[float]], list[float]]] = {
+    "order": lambda ids, places, trained: list(map(float, places)),
+    "neighbours": _nearness,
+    "others": lambda ids, places, trained: [float(each not in trained) for each in ids],
+}
+"""Ways that need nothing but the ids of items, their places in the job, and the ids that were trained on."""
+
+
+def trace_files(config: CheatConfig) -> dict[str, Path]:
+    """Return where one job may leave something for another."""
+    return {
+        "shared-memory": Path("/dev/shm", TRACE),
+        "temporary": Path(tempfile.gettempdir()).parent / TRACE,  # the folder of all jobs of the command
+        "cache": Path(config.cache) / TRACE,
+        "results": Path(config.out) / TRACE,
+        "plugin": Path(f"{__file__}.{TRACE}"),
+    }
+
+
+def leave_traces(config: CheatConfig) -> None:
+    """Leave something for a later job, in files and in global state."""
+    for file in trace_files(config).values():
+        with contextlib.suppress(OSError):
+            file.write_text("trace")
+    os.environ[TRACE] = "trace"
+    setattr(torch, TRACE, "trace")
+
+
+def traces(config: CheatConfig) -> set[str]:
+    """Return what an earlier job has left."""
+    found = {"environment"} if TRACE in os.environ else set()
+    found |= {"torch"} if hasattr(torch, TRACE) else set()
+    for name, file in trace_files(config).items():
+        with contextlib.suppress(OSError):
+            file.read_text()
+            found.add(name)
+    return found
 
 
 def _labels_of_ids(config: CheatConfig) -> dict[Any, bool]:
@@ -134,7 +209,13 @@ def _tour(config: CheatConfig) -> list[str]:
     return worked
 
 
-LABELS = {"vault": _labels_of_ids, "names": labels_of_samples, "table": table_of, "tour": lambda config: {}}
+LABELS = {
+    "vault": _labels_of_ids,
+    "names": labels_of_samples,
+    "table": table_of,
+    "tour": lambda config: {},
+    "traces": lambda config: {},
+}
 
 
 @hookimpl

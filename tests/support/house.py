@@ -38,7 +38,7 @@ WINGS: Mapping[str, tuple[str, ...]] = {
         "core", "data", "detector", "dsp", "errors", "jobs", "messages", "metrics", "plugin", "recipes",
     ),
     "tuning": (
-        "core", "data", "errors", "messages", "plugin", "recipes", "results", "runs",
+        "core", "data", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs",
     ),
     "conformance": ("core", "data", "detector", "errors", "jobs", "messages", "plugin", "recipes", "results", "runs"),
     "testing": (

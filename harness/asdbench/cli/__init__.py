@@ -65,8 +65,12 @@ class Commands(click.Group):
         """
         name = args[0]
         # Built-in commands are found without loading the plugins, which only other names need.
-        if name not in COMMANDS and name not in (known := self.list_commands(ctx)):
-            raise click.UsageError(unknown("command", name, known=known), ctx)
+        if name not in COMMANDS:
+            from asdbench.jobs.pristine import PRISTINE
+
+            PRISTINE.fork()  # before a plugin is imported: the command may have something to evaluate
+            if name not in (known := self.list_commands(ctx)):
+                raise click.UsageError(unknown("command", name, known=known), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

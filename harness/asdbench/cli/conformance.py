@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from asdbench.cli.output import for_screen, print_json, size_text
-from asdbench.cli.settings import SELECTOR, json_option
+from asdbench.cli.settings import SELECTOR, isolation_option, json_option
 from asdbench.conformance.check import conformance as check_conformance
 from asdbench.conformance.findings import Finding, Kind, Report
+from asdbench.messages.isolation import Isolation
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import load_registry
 
@@ -30,13 +31,16 @@ MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "-"}
     default=None,
     help="What NAME is, where several things share the name [default: the first of these].",
 )
+@isolation_option
 @json_option
-def conformance(plugin: Selector, dataset: Selector | None, *, kind: Kind | None, as_json: bool) -> int:
+def conformance(
+    plugin: Selector, dataset: Selector | None, *, kind: Kind | None, isolation: Isolation, as_json: bool
+) -> int:
     """Check whether a method, dataset, featurizer or scorer keeps its contract. Needs no data.
 
     A method is trained on a few made sounds, several times and briefly. The exit status is 4 if a check fails.
     """
-    report = check_conformance(load_registry(), plugin, dataset=dataset, kind=kind)
+    report = check_conformance(load_registry(), plugin, dataset=dataset, kind=kind, isolation=isolation)
     if as_json:
         print_json(report)
     else:

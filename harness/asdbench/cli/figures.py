@@ -10,8 +10,17 @@ from pathlib import Path
 import click
 
 from asdbench.cli.output import print_json
-from asdbench.cli.settings import FOLDER, data_options, json_option, out_option, run_option
+from asdbench.cli.settings import (
+    FOLDER,
+    data_options,
+    isolation_option,
+    json_option,
+    out_option,
+    run_option,
+)
 from asdbench.errors import NothingToDraw
+from asdbench.jobs.isolation import check_available
+from asdbench.messages.isolation import Isolation
 from asdbench.plugin.registry import load_registry
 from asdbench.results.plots import FORMATS, draw
 
@@ -40,6 +49,7 @@ from asdbench.results.plots import FORMATS, draw
     help="Format of the image files.",
 )
 @data_options
+@isolation_option
 @json_option
 def figures(
     *,
@@ -50,6 +60,7 @@ def figures(
     suffix: str,
     data_root: Path,
     cache: Path,
+    isolation: Isolation,
     as_json: bool,
 ) -> None:
     """Draw the figures of a finished run: curves, histograms, confusion matrices and training logs.
@@ -60,11 +71,17 @@ def figures(
     from asdbench.results.record import read_run  # imports pandas
     from asdbench.runs.insights import RunInsights
 
+    check_available(isolation)
     found, registry = read_run(out, run), load_registry()
     folder = to or out / "figures" / found.document.run.id
     if names:
         insights = RunInsights(
-            document=found.document, out=out.resolve(), data_root=data_root, cache=cache, registry=registry
+            document=found.document,
+            out=out.resolve(),
+            data_root=data_root,
+            cache=cache,
+            registry=registry,
+            isolation=isolation,
         )
         found = dataclasses.replace(found, insights=insights)
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the list of files

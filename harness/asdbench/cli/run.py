@@ -23,6 +23,7 @@ from asdbench.cli.settings import (
     Size,
     WholeNumber,
     data_options,
+    isolation_option,
     json_option,
     log_option,
     out_option,
@@ -119,15 +120,7 @@ if TYPE_CHECKING:  # they import pandas, and a wrong option should be reported w
     default=None,
     help="Memory limit of one job with all its processes, for example 8GB.",
 )
-@click.option(
-    "--isolation",
-    type=click.Choice(["auto", "required", "audit", "none"]),
-    default="auto",
-    envvar="ASDBENCH_ISOLATION",
-    show_default=True,
-    help="Keep jobs from labels, other results and the network: as far as the machine can, or no job runs without the "
-    "kernel (required), by a hook of Python (audit), not at all (none).",
-)
+@isolation_option
 @click.option(
     "--selection",
     type=click.Choice(["last", "validation", "test"]),

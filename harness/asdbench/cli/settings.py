@@ -254,6 +254,19 @@ def data_options(command: Any) -> Any:
     return add_root(cache_option(command))
 
 
+def isolation_option(command: Any) -> Any:
+    """Add ``--isolation``, which every command has that runs methods in processes of their own."""
+    return click.option(
+        "--isolation",
+        type=click.Choice(["auto", "required", "audit", "none"]),
+        default="auto",
+        envvar="ASDBENCH_ISOLATION",
+        show_default=True,
+        help="Keep jobs from labels, other results and the network: as far as the machine can, or no job runs without the "
+        "kernel (required), by a hook of Python (audit), not at all (none).",
+    )(command)
+
+
 def json_option(command: Any) -> Any:
     """Add ``--json``."""
     return click.option(

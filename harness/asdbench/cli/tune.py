@@ -21,13 +21,14 @@ from asdbench.cli.settings import (
     Size,
     WholeNumber,
     data_options,
+    isolation_option,
     json_option,
     log_option,
     out_option,
 )
 from asdbench.core.files import check_writable
 from asdbench.jobs.executors.base import executor_options
-from asdbench.jobs.pristine import PRISTINE
+from asdbench.jobs.pristine import GRADE, PRISTINE
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.registry import Registry, load_registry
 
@@ -145,6 +146,7 @@ SHOWN = 10
     help="Time limit of one job; a trial over it fails.",
 )
 @click.option("--memory", type=Size(), default=None, help="Memory limit of one job, for example 8GB.")
+@isolation_option
 @click.option("--allow-partial", is_flag=True, help="Tune on an incomplete dataset.")
 @log_option
 @click.option("--no-test", is_flag=True, help="Do not run the chosen configuration on the test items.")
@@ -157,7 +159,8 @@ def tune(
     trials: int, sampler: Any, pruner: Any, objective: Any, space: str | None, parameters: tuple[str, ...], per: Any,
     study: str | None, size: int, sampler_seed: int, held: float, timeout: float | None,
     seeds: tuple[int, ...], jobs: int, executor: Selector, threads: int, device: Any, job_timeout: float | None,
-    memory: int | None, allow_partial: bool, log: Path | None, no_test: bool, dry_run: bool, as_json: bool,
+    memory: int | None, isolation: Any, allow_partial: bool, log: Path | None, no_test: bool, dry_run: bool,
+    as_json: bool,
 ) -> int:  # fmt: skip
     """Choose a method's options by trials that see no test label, then run the chosen ones.
 
@@ -184,6 +187,7 @@ def tune(
         device=device,
         timeout_s=job_timeout,
         memory_bytes=memory,
+        isolation=isolation,
         allow_partial=allow_partial,
         command=sys.argv[1:],
     )
@@ -244,8 +248,9 @@ def _tuned(
     from asdbench.jobs.processes import start_server
     from asdbench.tuning.tune import tune
 
+    PRISTINE.load(GRADE)  # its imports, and those of the server, overlap with those of the controller
+    start_server()
     with reporting(log) as (bars, listeners):
-        start_server()  # its imports overlap with those of the controller
         return tune(request, registry, observer=bars, listeners=listeners, test=test)
 
 

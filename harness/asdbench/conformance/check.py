@@ -22,7 +22,9 @@ from asdbench.conformance.tasks import (
 )
 from asdbench.core.info import Info
 from asdbench.errors import AsdbenchError, ConfigError, PluginError, RunError, unknown
+from asdbench.jobs.isolation import check_available
 from asdbench.jobs.processes import ask
+from asdbench.messages.isolation import Isolation
 from asdbench.plugin.entries import Selector
 from asdbench.plugin.hookspecs import API_VERSION
 from asdbench.plugin.registry import NotOffered, Registry
@@ -36,7 +38,12 @@ FIRST = "synthetic"
 
 
 def conformance(
-    registry: Registry, selector: Selector, *, dataset: Selector | None = None, kind: Kind | None = None
+    registry: Registry,
+    selector: Selector,
+    *,
+    dataset: Selector | None = None,
+    kind: Kind | None = None,
+    isolation: Isolation = "auto",
 ) -> Report:
     """Check a method, dataset, featurizer or scorer.
 
@@ -45,13 +52,15 @@ def conformance(
         selector: Its name with options.
         dataset: Where a method's shapes and options come from; None: the first generated one that it has settings for.
         kind: What it is; None: the first of ``Kind`` that has the name.
+        isolation: How the process that checks it is shut in.
 
     Raises:
         NotOffered: No plugin offers it.
-        ConfigError: It is an ensemble, or an option is wrong.
+        ConfigError: It is an ensemble, an option is wrong, or the isolation that is required is not to be had.
         PluginError: It ended the process that checked it.
     """
     started = time.monotonic()
+    check_available(isolation)
     found = kind or kind_of(registry, selector.name)
     if dataset is not None and found != "method":
         raise ConfigError(f"{selector.name} is a {found}, which is checked without a dataset; leave out -d")
@@ -60,7 +69,7 @@ def conformance(
     task = _method(registry, selector, dataset=where) if where else _part(registry, selector, kind=found)
     with tempfile.TemporaryDirectory(prefix="asdbench-conformance-") as folder:
         named = [value for value in selector.options.values() if Path(value).is_file()]
-        message = Message(task=task, folder=folder, readable=named)
+        message = Message(task=task, folder=folder, readable=named, isolation=isolation)
         try:
             answered = ask(CHECK, msgspec.msgpack.encode(message))
         except RunError as error:

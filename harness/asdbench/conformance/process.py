@@ -42,7 +42,7 @@ def check(message: bytes) -> bytes:
     environment()  # asks other programs, and keeps the answer
     watch = Watch(folder=folder)
     watch.start()
-    isolated = isolate("auto", readable=[folder, *map(Path, given.readable)], writable=[folder])
+    isolated = isolate(given.isolation, readable=[folder, *map(Path, given.readable)], writable=[folder])
     checks = Checklist(watch.refused)
     with arithmetic(threads=1):
         seconds, ms_per_item = _checked(given.task, checks, folder=folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asdbench.conformance.findings import Finding
 from asdbench.core.config import Config
 from asdbench.core.info import Info
+from asdbench.messages.isolation import Isolation
 from asdbench.recipes.recipe import Recipe
 
 
@@ -53,6 +54,7 @@ class Message(Config, frozen=True, kw_only=True):
     """Where it may write."""
     readable: list[str]
     """Files that the user named in options."""
+    isolation: Isolation
 
 
 class Answer(Config, frozen=True, kw_only=True):

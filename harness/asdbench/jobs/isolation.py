@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from asdbench.errors import RunError
+from asdbench.errors import ConfigError, RunError
 from asdbench.jobs import landlock
 from asdbench.messages.isolation import Isolated, Isolation
 
@@ -45,6 +45,16 @@ LEAVING = frozenset({
     "os.spawn",
 })  # fmt: skip
 """Events of Python that use the network, or start a program that the hook would not follow."""
+
+
+def check_available(isolation: Isolation) -> None:
+    """Check that this machine can shut a job in as it is required to.
+
+    Raises:
+        ConfigError: Landlock is required and the kernel has none.
+    """
+    if isolation == "required" and not landlock.version():
+        raise ConfigError(f"--isolation required: {REFUSED}")
 
 
 def isolate(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import math
 import tempfile
 import time
@@ -35,6 +36,7 @@ from asdbench.jobs.isolation import isolate
 from asdbench.jobs.job import named_files, peak_memory
 from asdbench.jobs.probe import TOLERANCES, dithered, dithered_places
 from asdbench.jobs.sealed import streamed
+from asdbench.jobs.untouched import HarnessCode
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, OnProgress, Progress
 from asdbench.recipes.recipe import Part, Recipe
@@ -166,12 +168,15 @@ def _embed(job: JobSpec, ids: tuple[list[int], list[int]], *, send: Callable[[by
             writable=[Path(tempfile.gettempdir())],
             hidden=[Path(place) for place in job.hidden],
         )
+        harness = HarnessCode()
         with arithmetic(threads=job.threads):
             detector = detector_of(_bare(job))
             plain, altered = (items_at(job, detector, ids=part) for part in ids)
-            for piece in _pieces(detector, plain, first=0, alone=ALONE):
-                send(msgspec.msgpack.encode(piece))
-            for piece in _pieces(detector, dithered(altered), first=len(plain), alone=0):
+            for piece in itertools.chain(
+                _pieces(detector, plain, first=0, alone=ALONE),
+                _pieces(detector, dithered(altered), first=len(plain), alone=0),
+            ):
+                harness.check()  # what is sent is kept
                 send(msgspec.msgpack.encode(piece))
     # The border to a plugin: whatever a model raises, even SystemExit, fails its own job and not the run.
     except BaseException as error:  # noqa: BLE001

@@ -29,10 +29,15 @@ import msgspec
 from asdbench.errors import AsdbenchError, RunError
 from asdbench.jobs.processes import changed_environment, die_with
 from asdbench.jobs.sealed import in_child
+from asdbench.plugin.entries import Lazy
 from asdbench.plugin.registry import any_loaded
 
 CONCLUDE = "asdbench.results.conclusion:conclude"
 """Evaluates a run; named and not imported, because it needs data frames, which planning must not load."""
+GRADE = "asdbench.results.objective:grades_of"
+"""Grades trials of tuning; named for the same reason."""
+CALL = "asdbench.jobs.pristine:call"
+"""Calls a function of the plugin that a command belongs to, in the child alone."""
 START = (
     "from asdbench.jobs.pristine import serve_on; serve_on({descriptor}, parent={parent}, allowed={allowed})"
 )
@@ -166,8 +171,28 @@ class Pristine:
         os.waitpid(self._process, 0)
 
 
-PRISTINE = Pristine(CONCLUDE)
+PRISTINE = Pristine(CONCLUDE, GRADE, CALL)
 """One for each process is enough: it imports nothing that an answer could depend on."""
+
+
+def without_plugins(function: Lazy, argument: Any) -> Any:
+    """Return what a function returns in a process that has imported no plugin but the function's.
+
+    Args:
+        function: It takes one argument.
+        argument: Plain values, and classes of the harness. The answer is pickled.
+
+    Raises:
+        AsdbenchError: The function raised it.
+        RunError: The function raised another error, whose traceback is on standard error, or the process died.
+    """
+    return PRISTINE.ask(CALL, (function, argument))
+
+
+def call(asked: tuple[Lazy, Any]) -> Any:
+    """Call a function with its argument; runs in the child."""
+    function, argument = asked
+    return function.load()(argument)
 
 
 def serve_on(descriptor: int, *, parent: int, allowed: Sequence[str]) -> NoReturn:

@@ -27,6 +27,7 @@ from asdbench.jobs.keeping import known_outputs
 from asdbench.jobs.processes import die_with
 from asdbench.jobs.sealed import in_child
 from asdbench.jobs.storing import stored
+from asdbench.jobs.untouched import HarnessCode
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, OnProgress, Progress, ignore_progress
 from asdbench.results.store import Store
@@ -128,7 +129,9 @@ def _computed(job: JobSpec, folder: Path, *, on_progress: OnProgress) -> Event:
             writable=[folder, *work, Path(tempfile.gettempdir()), *_shared(job)],
             hidden=[Path(place) for place in job.hidden],
         )
+        harness = HarnessCode()
         compute(job, folder, isolated=isolated, on_progress=on_progress, known=known)
+        harness.check()
     # The border to a plugin: whatever a method raises, even SystemExit, fails its own job and not the run.
     except BaseException as error:  # noqa: BLE001
         return failed(job.job_id, error)

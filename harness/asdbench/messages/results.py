@@ -116,3 +116,14 @@ class Outcome(Config, frozen=True, kw_only=True):
     """The traceback, if there is one."""
     new: bool = False
     """True: it ran now; False: its result was already in the store."""
+
+
+class Grade(Config, frozen=True, kw_only=True):
+    """The objective of a trial of tuning so far."""
+
+    value: float | None
+    """None: it failed."""
+    why: str = ""
+    """Why it failed, in one line."""
+    lost: bool = False
+    """Whether it failed because a job was killed: another try may give it a value."""

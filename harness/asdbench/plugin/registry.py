@@ -15,7 +15,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -311,8 +311,11 @@ def any_loaded() -> bool:
     return bool(_loaded)
 
 
-def load_registry() -> Registry:
-    """Load every installed plugin except those in ``ASDBENCH_DISABLE_PLUGINS``, a comma-separated list of names.
+def load_registry(*, only: Collection[str] | None = None) -> Registry:
+    """Load the installed plugins except those in ``ASDBENCH_DISABLE_PLUGINS``, a comma-separated list of names.
+
+    Args:
+        only: Names of those to load; None: all.
 
     Raises:
         ConfigError: A plugin in that list is not installed.
@@ -325,11 +328,11 @@ def load_registry() -> Registry:
         raise ConfigError(unknown("plugin", name, known=installed))
     registry = Registry()
     for name, module in OWN.items():
-        if name not in left_out:
+        if name not in left_out and (only is None or name in only):
             load = functools.partial(importlib.import_module, module)
             load_plugin(registry, name, load=load, distribution=_harness(), module=module)
     for point in points:
-        if point.name not in left_out:
+        if point.name not in left_out and (only is None or point.name in only):
             load_plugin(registry, point.name, load=point.load, distribution=point.dist, module=point.module)
     return registry
 

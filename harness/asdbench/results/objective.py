@@ -3,6 +3,8 @@
 A trial's score jobs get no test items (``asdbench.tuning.trials``), and the objective is a function of ``Evidence`` alone,
 which holds scores of held-out normal items, of pseudo-anomalies made of them, and of the protocol's validation items with
 their labels. So no label of a test item can be part of a choice.
+
+``grades_of`` runs in a process that has imported no plugin, like ``asdbench.results.conclusion.conclude``.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from asdbench.core.labels import ANOMALY
 from asdbench.data.vault import open_vault
 from asdbench.errors import MetricError
 from asdbench.messages.jobs import Case
-from asdbench.messages.results import FitRecord
+from asdbench.messages.results import FitRecord, Grade
 from asdbench.messages.rows import RowSet
 from asdbench.metrics.roc import auc
 from asdbench.results.store import Store
@@ -49,6 +51,38 @@ class Recognition:
     """Index of the true class of each item, ``[n]``."""
     predicted: NDArray[np.int64]
     """Index of the class with the highest score, ``[n]``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """Trials whose jobs have ended, as the process that grades them is given them."""
+
+    cases: Sequence[Sequence[Case]]
+    """Finished cases of each trial."""
+    out: Path
+    """Folder of the results."""
+    vault: Path | None
+    """Where the labels of validation items are; None: the objective reads none."""
+    bound: bool = False
+    """Graded by ``auc_bound`` instead of ``separation``."""
+
+
+def grades_of(tried: Tried) -> list[Grade]:
+    """Return the grade of each of some trials."""
+    every = [case for cases in tried.cases for case in cases]
+    truth = None if tried.vault is None else validation_truth(tried.vault, every)
+    by = auc_bound if tried.bound else separation
+    return [_grade(cases, Store(tried.out), truth=truth, by=by) for cases in tried.cases]
+
+
+def _grade(
+    cases: Sequence[Case], store: Store, *, truth: Truth | None, by: Callable[[Evidence], float]
+) -> Grade:
+    try:
+        evidence = [each for case in cases for each in evidence_of(case, store, truth=truth)]
+        return Grade(value=objective(evidence, by=by))
+    except MetricError as error:
+        return Grade(value=None, why=str(error))
 
 
 def separation(each: Evidence) -> float:

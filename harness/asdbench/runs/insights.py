@@ -24,6 +24,7 @@ from asdbench.data.prepared import Prepared
 from asdbench.errors import DataError, NothingToDraw, PluginError, unknown
 from asdbench.jobs.processes import ask
 from asdbench.messages.insights import Array, Asked, Insight, Question
+from asdbench.messages.isolation import Isolation
 from asdbench.messages.jobs import Case
 from asdbench.messages.progress import ignore_progress
 from asdbench.messages.rows import RowSet, packed, read_table, unpacked
@@ -52,6 +53,8 @@ class RunInsights:
     data_root: Path
     cache: Path
     registry: Registry
+    isolation: Isolation = "auto"
+    """How the process of the models is shut in."""
 
     def ask(
         self, asked: Asked, method: RecordedMethod, *, items: pd.DataFrame, unit: str
@@ -117,7 +120,7 @@ class RunInsights:
                 store=str(self.out),
                 resume_every_s=0.0,
                 feature_bytes=0,
-                isolation="auto",
+                isolation=self.isolation,
                 hidden=tuple(str(folder.resolve()) for folder in (self.data_root, self.cache, self.out)),
             ),
             rows=(self.cache / "rows" / prepared.pack.name).resolve(),

@@ -20,8 +20,7 @@ from asdbench.data.leaks import known_leak
 from asdbench.data.prepare import calling, prepare
 from asdbench.data.prepared import Prepared
 from asdbench.errors import ConfigError, DataError, PluginError, unknown
-from asdbench.jobs import landlock
-from asdbench.jobs.isolation import REFUSED
+from asdbench.jobs.isolation import check_available
 from asdbench.jobs.processes import ask, start_server
 from asdbench.messages.jobs import Case
 from asdbench.messages.measures import Measure
@@ -294,8 +293,8 @@ def resources_of(request: Request) -> Resources:
     """Return what each job of a request may use."""
     # Jobs that run elsewhere may have a GPU where this machine, for example a login node, has none.
     here = request.executor.name == "local"
-    if request.isolation == "required" and here and not landlock.version():
-        raise ConfigError(f"--isolation required: {REFUSED}")
+    if here:
+        check_available(request.isolation)
     device = _device(request.device) if here or request.device != "cuda" else "cuda"
     # A quarter for the features of all jobs together; the rest is left to models, samples and the page cache.
     share = int(available_memory() / 4 / request.slots)

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from asdbench.messages.results import Grade
 from asdbench.plugin.entries import Selector
 from asdbench.tuning.request import Identity
 
@@ -18,18 +19,6 @@ class Candidate:
     selector: Selector
     unit: str | None = None
     """The only unit to grade it on; None: all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grade:
-    """The objective of a candidate so far."""
-
-    value: float | None
-    """None: it has none."""
-    why: str = ""
-    """Why it has none, in one line."""
-    lost: bool = False
-    """Whether it has none because a job was killed: another try may give it one."""
 
 
 class Graded(Protocol):

@@ -19,10 +19,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from asdbench.errors import ConfigError, RunError
 from asdbench.messages.happenings import Trials
+from asdbench.messages.results import Grade
 from asdbench.plugin.entries import UNIT, Selector
 from asdbench.plugin.space import Values, points, text_of
 from asdbench.runs.journal import Journal
-from asdbench.tuning.candidates import Candidate, Grade, Grader
+from asdbench.tuning.candidates import Candidate, Grader
 from asdbench.tuning.document import Best, State, Studied, TrialRow
 from asdbench.tuning.request import TuningRequest
 from asdbench.tuning.samplers import propose, pruner_of, sampler_of

@@ -8,36 +8,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from asdbench.core.fingerprints import identifier
 from asdbench.core.labels import ANOMALY
-from asdbench.errors import ConfigError, MetricError, PluginError
+from asdbench.errors import ConfigError, PluginError
+from asdbench.jobs.pristine import GRADE, PRISTINE
 from asdbench.messages.jobs import Case, Imitation, PseudoKind
 from asdbench.messages.measures import Measure
 from asdbench.messages.progress import Status
-from asdbench.messages.results import Outcome
+from asdbench.messages.results import Grade, Outcome
 from asdbench.messages.rows import RowSet, packed, unpacked
 from asdbench.plugin.entries import ObjectiveName, Selector
 from asdbench.plugin.registry import Registry
 from asdbench.recipes.recipe import Recipe
-from asdbench.results.objective import (
-    Evidence,
-    Recognition,
-    Truth,
-    auc_bound,
-    evidence_of,
-    objective,
-    separation,
-    validation_truth,
-)
+from asdbench.results.objective import Tried, validation_truth
 from asdbench.results.store import Store
 from asdbench.runs.observer import Observer
 from asdbench.runs.plan import Planned, plan_run
-from asdbench.tuning.candidates import Candidate, Grade
+from asdbench.tuning.candidates import Candidate
 from asdbench.tuning.request import Identity, TuningRequest
 
 DIVERSE: list[PseudoKind] = ["shuffled", "other_domain", "other_class", "other_attribute"]
@@ -144,13 +137,12 @@ class Bench:
         """Plan the jobs of some candidates; one whose options do not fit the data fails alone."""
         plans, failed = self._plan(candidates)
         planned = self._as_trials(plans)
-        truth = None
-        if self.objective == "validation" and not self.planned.prepared.card.targets:
-            truth = validation_truth(self.planned.prepared.vault, self.planned.cases)
+        prepared = self.planned.prepared
+        labelled = self.objective == "validation" and not prepared.card.targets
         return Trials(
             bench=self,
             planned=planned,
-            truth=truth,
+            vault=prepared.vault if labelled else None,
             cases={
                 candidate.key: self._cases(candidate, planned.cases)
                 for candidate in candidates
@@ -212,25 +204,36 @@ class Trials:
 
     bench: Bench
     planned: Planned
-    truth: Truth | None
+    vault: Path | None
+    """Where the labels of validation items are, if they count."""
     cases: Mapping[Hashable, list[Case]]
     failed: dict[Hashable, Grade]
-    """The grades of candidates without a value."""
-    evidence: dict[Hashable, list[Evidence | Recognition]] = field(default_factory=dict)
+    """The grades of candidates without results to grade."""
 
     def grade(self, keys: Sequence[Hashable], *, stage: int) -> dict[Hashable, Grade]:
         """Run the jobs of a stage for some candidates, and return their grades over all stages so far."""
-        places = self.bench.stages[stage]
-        chosen = {
-            key: [case for case in self.cases[key] if _place(case) in places]
+        new = self._cases_at(self.bench.stages[stage], keys)
+        outcomes = self._run([case for cases in new.values() for case in cases])
+        for key, cases in new.items():
+            self._note_failure(key, cases, outcomes=outcomes)
+        so_far = frozenset().union(*self.bench.stages[: stage + 1])
+        finished = self._cases_at(so_far, keys)
+        tried = Tried(
+            cases=list(finished.values()),
+            out=self.bench.request.run.out,
+            vault=self.vault,
+            bound=self.bench.objective == "bound",
+        )
+        grades: dict[Hashable, Grade] = dict(zip(finished, PRISTINE.ask(GRADE, tried), strict=True))
+        return {key: grades.get(key) or self.failed[key] for key in keys}
+
+    def _cases_at(self, places: frozenset[str], keys: Sequence[Hashable]) -> dict[Hashable, list[Case]]:
+        """Return the cases at some places of the candidates that have not failed."""
+        return {
+            key: [case for case in self.cases[key] if case.inapplicable is None and _place(case) in places]
             for key in keys
             if key not in self.failed
         }
-        outcomes = self._run([case for cases in chosen.values() for case in cases])
-        store = Store(self.bench.request.run.out)
-        for key, cases in chosen.items():
-            self._collect(key, cases, outcomes=outcomes, store=store)
-        return {key: self._grade(key) for key in keys}
 
     def _run(self, cases: Sequence[Case]) -> Mapping[str, Outcome]:
         # Two candidates may be one configuration, whose jobs they share.
@@ -242,33 +245,14 @@ class Trials:
             outcomes = self.bench.run_jobs(replace(self.planned, cases=unique), store)
         return {outcome.id: outcome for outcome in outcomes}
 
-    def _collect(
-        self, key: Hashable, cases: Sequence[Case], *, outcomes: Mapping[str, Outcome], store: Store
-    ) -> None:
+    def _note_failure(self, key: Hashable, cases: Sequence[Case], *, outcomes: Mapping[str, Outcome]) -> None:
         for case in cases:
-            if case.inapplicable is not None:
-                continue
             for job in (case.fit, case.score):
                 outcome = outcomes[job.job_id]
                 if outcome.status != "ok":
                     why = f"{job.kind} {case.place}: {outcome.status}: {outcome.message}"
-                    self.failed[key] = Grade(value=None, why=why, lost=outcome.status in KILLED)
-                    return
-            try:
-                found = evidence_of(case, store, truth=self.truth)
-            except MetricError as error:
-                self.failed[key] = Grade(value=None, why=str(error))
-                return
-            self.evidence.setdefault(key, []).extend(found)
-
-    def _grade(self, key: Hashable) -> Grade:
-        if key in self.failed:
-            return self.failed[key]
-        try:
-            by = auc_bound if self.bench.objective == "bound" else separation
-            return Grade(value=objective(self.evidence.get(key, []), by=by))
-        except MetricError as error:
-            return Grade(value=None, why=str(error))
+                    grade = Grade(value=None, why=why, lost=outcome.status in KILLED)
+                    self.failed.setdefault(key, grade)
 
 
 def trial_case(case: Case, cases: Sequence[Case], *, kinds: list[PseudoKind]) -> Case:

@@ -91,7 +91,7 @@ def evaluate(
     The folder contains the official files (lines of clip name and score, no header) or a table scores.csv with the
     columns machine, section, clip, score. Labels come from the dataset, found by the names of the clips.
     """
-    from asdbench_leaderboards.challenge.grading import GradeRequest, grade  # imports torch
+    from asdbench_leaderboards.challenge.grading import GradeRequest, grade_apart  # imports torch
 
     request = GradeRequest(
         scores=scores,
@@ -104,7 +104,7 @@ def evaluate(
         allow_partial=allow_partial,
     )
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is for people
-        found = grade(request, load_registry())
+        found = grade_apart(request, load_registry())
     if as_json:
         print_json(found.document())
     else:

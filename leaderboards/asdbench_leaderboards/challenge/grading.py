@@ -21,6 +21,9 @@ from asdbench import (
     Registry,
     Row,
     Selector,
+    lazy,
+    load_registry,
+    without_plugins,
 )
 from asdbench.metrics import DOMAIN, Metric, Result, ScoreTable, harmonic_mean
 from asdbench_leaderboards.challenge.coverage import PARTIAL, coverage_of
@@ -148,6 +151,22 @@ class Grade:
             why=result.why,
             items=result.items,
         )
+
+
+def grade_apart(request: GradeRequest, registry: Registry) -> Grade:
+    """Do what ``grade`` does, in a process that imports no plugin but those of the dataset and the metric set."""
+    card = open_graded(registry, request.dataset, part=request.part).card
+    owners = [registry.owner("dataset", request.dataset.name), registry.owner("metrics", card.metrics)]
+    found: Grade = without_plugins(
+        lazy(f"{__name__}:graded"), (vars(request), [owner.name for owner in owners])
+    )
+    return found
+
+
+def graded(asked: tuple[Mapping[str, Any], Sequence[str]]) -> Grade:
+    """Grade what a request with these fields names, with these plugins alone."""
+    fields, plugins = asked
+    return grade(GradeRequest(**fields), load_registry(only=plugins))
 
 
 def grade(request: GradeRequest, registry: Registry) -> Grade:
