@@ -11,10 +11,9 @@ import functools
 import io
 import json
 import re
-import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
@@ -28,14 +27,7 @@ from asdbench.cli import cli, settings
 from asdbench.recipes.resolve import resolve
 from asdbench.runs.request import open_dataset, split_protocol
 
-PAGES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    *sorted(file.relative_to(pages.ROOT).as_posix() for file in pages.ROOT.glob("docs/*.md")),
-    *sorted(file.relative_to(pages.ROOT).as_posix() for file in pages.ROOT.glob("plugins/*/*/README.md")),
-]
 EXCUSED = re.compile(r"<!-- not checked: (?P<reason>.*?) -->$")
-_SHELL = re.compile(r"\s(?:\||>|>>|&&|;)\s.*$")
 Check = Callable[[str, str], None]
 
 
@@ -53,7 +45,7 @@ def check_shell(text: str, page: str) -> None:
 
 
 def check_commands(text: str, page: str) -> None:
-    for words in commands(text):
+    for words in pages.of_asdbench(text):
         understood(words, page)
 
 
@@ -75,14 +67,6 @@ CHECKS: Mapping[str, Check] = {
     "yaml": lambda text, page: list(yaml.safe_load_all(text)) and None,
     "csv": check_csv,
 }
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """Yield the words of each command of asdbench in a block; output beside them is left out."""
-    for line in text.replace("\\\n", " ").splitlines():
-        for command in line.removeprefix("$ ").split(" && "):
-            if command.startswith("asdbench "):
-                yield shlex.split(_SHELL.sub("", command), comments=True)[1:]
 
 
 def understood(words: list[str], page: str) -> None:
@@ -159,7 +143,7 @@ def no_file_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", pages.ALL)
 def test_every_block_is_right(page: str) -> None:
     text = pages.read(page)
     lines = text.splitlines()

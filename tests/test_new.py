@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import jsonschema
@@ -102,28 +104,40 @@ def test_what_is_written_is_clean(name: str) -> None:
             assert done.returncode == 0, done.stdout
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new virtual environment, with the packages of this one behind its own."""
+    place = tmp_path_factory.mktemp("venv")
+    venv.create(place)
+    own = Path(sysconfig.get_path("purelib", "venv", {"base": str(place), "platbase": str(place)}))
+    roots = tiny.environment()["PYTHONPATH"].split(os.pathsep)
+    (own / "behind.pth").write_text("\n".join([*roots, sysconfig.get_path("purelib")]))
+    return place
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_passes_its_own_tests(kind: str) -> None:
+def test_a_new_plugin_passes_its_own_tests_and_conforms_in_a_new_environment(
+    kind: str, environment: Path
+) -> None:
     folder = made(kind, f"tested_{kind}")
-    # What pip would write, without pip: the entry point is all that asdbench looks for.
-    about = folder / "src" / f"asdbench_tested_{kind}-0.1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: asdbench-tested-{kind}\nVersion: 0.1.0\n")
-    (about / "entry_points.txt").write_text(f"[asdbench.plugins]\ntested_{kind} = tested_{kind}\n")
-    env = tiny.environment()
-    env["PYTHONPATH"] = os.pathsep.join([str(folder / "src"), env["PYTHONPATH"]])
-    del env["PYTHONWARNINGS"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q"],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    python = str(environment / "bin/python")
+    for words in (
+        f"{sys.executable} -m pip --python {python} install --no-index --no-deps --no-build-isolation .",
+        f"{python} -m pytest -q",
+        f"{python} -m asdbench conformance tested_{kind} --kind {kind}",
+    ):
+        done = subprocess.run(
+            words.split(),
+            cwd=folder,
+            env=outside,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+    assert "it conforms" in done.stdout
 
 
 # What is refused.

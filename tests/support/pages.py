@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+ALL = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(file.relative_to(ROOT).as_posix() for file in ROOT.glob("docs/*.md")),
+    *sorted(file.relative_to(ROOT).as_posix() for file in ROOT.glob("plugins/*/*/README.md")),
+]
+"""Pages of the documentation."""
 _FILE = re.compile(
     r"```(?:python|toml|csv)\n# (?P<name>[\w/.-]+)(?: of your package)?\n(?P<text>.*?)```", re.DOTALL
 )
 _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_SHELL = re.compile(r"\s(?:\||>|>>|&&|;)\s.*$")
 _SECTION = re.compile(r"^## ", re.MULTILINE)
 
 
@@ -37,6 +46,14 @@ def commands(text: str) -> list[list[str]]:
         for line in block.splitlines()
         if (words := shlex.split(line, comments=True))
     ]
+
+
+def of_asdbench(block: str) -> Iterator[list[str]]:
+    """Yield the words of each command of asdbench in a block; output beside them is left out."""
+    for line in block.replace("\\\n", " ").splitlines():
+        for command in line.removeprefix("$ ").split(" && "):
+            if command.startswith("asdbench "):
+                yield shlex.split(_SHELL.sub("", command), comments=True)[1:]
 
 
 def write_files(text: str, folder: Path) -> list[Path]:
