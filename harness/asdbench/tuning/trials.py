@@ -252,7 +252,7 @@ class Trials:
         if key in self.failed:
             return Grade(value=None, why=self.failed[key])
         try:
-            by = auc_bound if self.objective == "bound" else separation
+            by = auc_bound if self.bench.objective == "bound" else separation
             return Grade(value=objective(self.evidence.get(key, []), by=by))
         except MetricError as error:
             return Grade(value=None, why=str(error))

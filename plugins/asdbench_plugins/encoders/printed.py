@@ -41,15 +41,16 @@ OF_ASDKIT = {
 
 def printed() -> Iterator[Printed]:
     """Yield the official scores."""
-    for table, system, words, *values, why in OF_2026:
+    for table, system, words, development, evaluation, why in OF_2026:
+        values = (development, evaluation)
         yield from _official(
             "dcase2026", values, paper=EXPERIMENTS, table=table, system=system, words=words, why=why
         )
     for (system, words), by_year in OF_ASDKIT.items():
-        for year, values in zip(YEARS, by_year, strict=True):
+        for year, both in zip(YEARS, by_year, strict=True):
             yield from _official(
                 f"dcase{year}",
-                values,
+                both,
                 paper=ASDKIT,
                 table="docs/results.png",
                 system=system,
