@@ -25,8 +25,6 @@ ROUNDS = 3
 CLIPS = {"train_clips": "40", "test_clips": "20"}
 """40 clips to learn from, 20 normal and 20 anomalous ones to score, of 10 s."""
 SECOND = 50.0
-UNMEASURED = 0.0
-"""No ratio is promised until one was measured on an idle machine."""
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +70,18 @@ def test_a_second_scorer_against_the_first(benchmark: BenchmarkFixture, cases: l
     report(benchmark, compared, alternative="the first scorer, which computes 80 embeddings", at_least=SECOND)
 
 
-@pytest.mark.parametrize(("precision", "within"), [("fp32", 1e-3), ("bf16", 0.2)])
+@pytest.mark.parametrize(("precision", "within", "at_least"), [("fp32", 1e-3, 0.8), ("bf16", 0.2, 2.0)])
 def test_batches_against_clip_by_clip(
     benchmark: BenchmarkFixture,
     start_side: StartSide,
     clips: Path,
     precision: str,
     within: float,
+    at_least: float,
 ) -> None:
     ours = start_side("embedding", precision, str(clips), variables=HEAP)
     files = start_side("embedding", "clip-by-clip", str(clips), variables={})
     np.testing.assert_allclose(ours.facts["embedding"], files.facts["embedding"], rtol=0, atol=within)
     compared = take_turns(benchmark, ours, [files], rounds=ROUNDS)
     alternative = "librosa.load and BEATs for each clip, fp32"
-    report(benchmark, compared, alternative=alternative, at_least=UNMEASURED, threads=ours.facts["threads"])
+    report(benchmark, compared, alternative=alternative, at_least=at_least, threads=ours.facts["threads"])

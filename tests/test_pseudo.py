@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from asdbench.jobs.pseudo import imitated, with_faults
 from asdbench.messages.jobs import PseudoKind
 from asdbench.results.objective import Evidence, Recognition, auc_bound, objective
 from asdbench.testing import make_items
+from asdbench.tuning.trials import Bench, Trials
 
 RATE = 1000
 
@@ -169,6 +171,14 @@ def test_the_bound_follows_from_means_and_variances_of_logarithms() -> None:
     assert auc_bound(evidence([0.0, 2.0], [3.0, 5.0])) == pytest.approx(9 / (1 + 1 + 9))  # 0 has no logarithm
     assert auc_bound(evidence([0.4, 0.5], [0.1, 0.2])) == 0.0
     assert auc_bound(evidence([0.5, 0.5], [0.5])) == 0.0
+
+
+@pytest.mark.parametrize(("name", "value"), [("pseudo", 0.916667), ("faults", 0.916667), ("bound", 0.708509)])
+def test_a_study_grades_its_trials_by_its_objective(name: str, value: float) -> None:
+    bench = cast(Bench, SimpleNamespace(objective=name))
+    found = {"trial": [evidence([0.2, 0.3, 0.25, 0.4], [0.35, 0.6, 0.5])]}
+    trials = Trials(bench=bench, planned=[], truth=None, cases={}, failed={}, evidence=dict(found))
+    assert trials._grade("trial").value == pytest.approx(value, abs=1e-6)
 
 
 def test_without_strange_items_there_is_no_objective() -> None:

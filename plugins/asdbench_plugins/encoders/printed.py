@@ -41,7 +41,8 @@ OF_ASDKIT = {
 
 def printed() -> Iterator[Printed]:
     """Yield the official scores."""
-    for table, system, words, *values, why in OF_2026:
+    for table, system, words, development, evaluation, why in OF_2026:
+        values = (development, evaluation)
         yield from _official(
             "dcase2026", values, paper=EXPERIMENTS, table=table, system=system, words=words, why=why
         )

@@ -86,7 +86,7 @@ BEATS_FULL = Method(
     defaults={
         **FULL,
         "head": "norm_linear",
-        "dims": 768,
+        "model.dims": 768,
         "mixup_alpha": 0.35,
         "lr": 1e-4,
         "weight_decay": 5e-3,
@@ -116,7 +116,7 @@ EAT_FULL = Method(
     defaults={
         **FULL,
         "head": "norm_linear",
-        "dims": 768,
+        "model.dims": 768,
         "mixup_alpha": 0.4,
         "lr": 4e-5,
         "weight_decay": 0.02,
