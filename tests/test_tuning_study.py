@@ -316,7 +316,7 @@ def test_a_study_that_would_propose_other_trials_than_it_stored_is_refused(
     [
         ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
         ({"pruner": "mean"}, "unknown pruner 'mean'.*known: hyperband, median, none"),
-        ({"objective": "test"}, "unknown objective 'test'.*known: faults, pseudo, validation"),
+        ({"objective": "test"}, "unknown objective 'test'.*known: bound, faults, pseudo, validation"),
         ({"per": "machine"}, "unknown value of per 'machine'"),
         ({"trials": 0}, "at least one of trials, got 0"),
         ({"round": 0}, "at least one of trials of a round, got 0"),
