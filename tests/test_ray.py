@@ -110,7 +110,6 @@ class TestRay(ExecutorContract):
 
 class TestDrill(FaultDrill):
     pytestmark = [*needs_ray, pytest.mark.faults]
-    limits_files = False
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -134,7 +133,7 @@ class TestOnTheCluster:
         document = tiny.go(tmp_path, TOY, cache=cache, slots=2, executor=executor)
         assert items_of(tmp_path, document).equals(undisturbed)
 
-    def test_a_result_that_cannot_be_stored_fails_its_job_alone(
+    def test_a_job_is_reported_when_it_starts_and_one_whose_result_cannot_be_stored_fails_alone(
         self, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         jobs = ToyJobs(tmp_path)
@@ -151,9 +150,12 @@ class TestOnTheCluster:
         try:
             executor.submit(first)
             executor.submit(second)
-            ended = {event.job_id: event for event in statuses(executor)}
+            events = list(executor.events())
         finally:
             executor.close()
+        started = [event.job_id for event in events if event.progress and "Ray node" in event.progress.stage]
+        assert sorted(started) == [first.job_id, second.job_id]
+        ended = {event.job_id: event for event in events if event.status is not None}
         assert (ended[first.job_id].status, ended[second.job_id].status) == ("error", "ok")
         assert ended[first.job_id].message.startswith(f"no space to write {jobs.store}/models/")
         assert Store(jobs.store).models() == {second.job_id}

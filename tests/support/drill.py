@@ -50,7 +50,7 @@ PATIENCE_S = 300.0
 MARK = "ASDBENCH_DRILL"
 """Environment variable that all processes of a drill inherit."""
 OUT = "disk/out"
-"""Folder of the results on a small disk."""
+"""Folder of the results, on a small disk where one can be mounted."""
 KEPT = ("torchinductor_", "pymp-")
 """Names of temporary folders that stay: compiled code, for the next job, and Python's own socket of a killed command."""
 Bits = dict[str, str]
@@ -128,8 +128,8 @@ class Drill:
         out: str,
         *words: str,
         seeds: int = len(FATES),
-        prefix: Sequence[str] = (),
         alone: Sequence[str] | None = None,
+        twice: bool = False,
     ) -> Command:
         """Start the run whose results are in the folder ``out`` of the drill, with a fit and a score job for each seed.
 
@@ -137,11 +137,11 @@ class Drill:
             out: Name of the folder.
             words: Further options.
             seeds: Number of seeds.
-            prefix: What the command is started with.
             alone: Options of a single command, instead of those of the drill.
+            twice: Start two such commands, both with all jobs.
         """
         command = [
-            *prefix, sys.executable, "-m", "asdbench", "run", "-p", f'drilled[folder="{self.troubles}"]', "-d", DATASET,
+            sys.executable, "-m", "asdbench", "run", "-p", f'drilled[folder="{self.troubles}"]', "-d", DATASET,
             "--cache", str(self.folder / "cache"), "--out", str(self.folder / out), "--device", "cpu",
             "--threads", "1", "--checkpoint-every", "0s", "--json", "--isolation", "none", *words,
         ]  # fmt: skip
@@ -151,6 +151,8 @@ class Drill:
         path = os.pathsep.join([str(self.folder / "site"), environment["PYTHONPATH"]])
         environment |= {MARK: str(self.folder), "PYTHONPATH": path, "TMPDIR": str(self.temporary)}
         commands = self._words if alone is None else [alone]
+        if twice:
+            commands = [[*commands[0], "--shard", "1/1"]] * 2
         return Command([[*command, *each] for each in commands], environment=environment)
 
     def run(self, out: str, *words: str, **options: Any) -> Finished:
@@ -205,8 +207,6 @@ class FaultDrill:
     """Options of each of the commands that share a run."""
     goes_on: ClassVar[bool] = False
     """Whether jobs go on when their command is killed, and the next command waits for them."""
-    limits_files: ClassVar[bool] = True
-    """Whether jobs inherit the limits of their command."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -242,14 +242,14 @@ class FaultDrill:
     def test_whatever_goes_wrong_the_same_command_ends_with_the_undisturbed_results(
         self, drill: Drill, undisturbed: Bits
     ) -> None:
-        """Jobs go wrong in every way, then the disk is full, then the command is killed; then nothing is wrong."""
-        with small_disk(drill.folder / "disk") as prefix:
+        """Jobs go wrong in every way, the disk is full, the command is killed; then two run at once, undisturbed."""
+        with small_disk(drill.folder / "disk") as mounted:
             self.let_jobs_go_wrong(drill)
-            if self.limits_files or not prefix:
-                self.fill_the_disk(drill, prefix)
+            self.fill_the_disk(drill, mounted=mounted)
             self.kill_the_command(drill)
             assert len(drill.bits(OUT)) < len(undisturbed)
             drill.disturb()
+            self.write_twice(drill)
             done = drill.run(OUT)
             assert done.code == 0, done.errors
             assert [job.status for job in done.jobs] == ["ok"] * 2 * len(FATES)
@@ -280,11 +280,11 @@ class FaultDrill:
         shared = Path("/dev/shm", (drill.troubles / "killed.shm").read_text())
         drill.wait_for(lambda: not shared.exists(), f"{shared} is freed")
 
-    def fill_the_disk(self, drill: Drill, prefix: Sequence[str]) -> None:
+    def fill_the_disk(self, drill: Drill, *, mounted: bool) -> None:
         """That is reported, and nothing is lost."""
         before = drill.bits(OUT)
-        drill.disturb(*([] if prefix else ["disk"]))
-        done = drill.run(OUT, prefix=prefix)
+        drill.disturb("disk" if mounted else "small files")
+        done = drill.run(OUT)
         assert done.code in (1, 2)
         written = done.errors + str(done.jobs)
         assert "no space to write" in written
@@ -294,27 +294,41 @@ class FaultDrill:
         drill.check_clean()
 
     def kill_the_command(self, drill: Drill) -> None:
-        """No worker outlives it, not even one that ignores requests to end, nor what a job has started."""
+        """No worker outlives it, not even one that ignores requests to end, nor what a job has started.
+
+        Before that, a second command is refused.
+        """
         drill.disturb("wait" if self.goes_on else "hang")
         began = drill.troubles / ("wait.taken" if self.goes_on else "hang.ids")
         command = drill.start(OUT)
         drill.wait_for(began.exists, "a job has begun")
+        second = drill.run(OUT, alone=LOCAL)
+        assert second.code == 2
+        assert f"using {drill.folder / OUT}; wait for" in second.errors
         command.kill()
         if self.goes_on:
             (drill.troubles / "wait.ids").touch()  # what the job waits for
         else:
             drill.wait_for(lambda: not drill.processes(), "the workers have ended too")
 
+    def write_twice(self, drill: Drill) -> None:
+        """Two commands that run the same jobs at the same time write each result once."""
+        done = drill.run(OUT, twice=True)
+        assert done.code == 0, done.errors
+        assert {job.status for job in done.jobs} == {"ok"}
+        assert Counter(Counter(job.id for job in done.jobs).values()) == {2: 2 * len(FATES)}
+        assert not (drill.folder / OUT / "conflicts").exists()
+
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[list[str]]:
-    """Yield when a file system of 4 MB is at ``folder``; where none may be mounted, with a command that limits files."""
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Yield whether a file system of 4 MB is at ``folder``; where none may be mounted, it is an ordinary folder."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        yield ["prlimit", "--fsize=4096"]
+        yield False
         return
     try:
-        yield []
+        yield True
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)

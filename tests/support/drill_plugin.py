@@ -7,6 +7,7 @@ afterwards runs the same jobs undisturbed, so their results must equal those of 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import tempfile
 import time
@@ -19,6 +20,9 @@ from toy_plugin import Toy, ToyConfig
 
 from asdbench import Entry, Items, Method, Trainer, hookimpl, lazy
 from asdbench.testing.jobs import TroubleConfig, Troubled, write_ids
+
+SMALL = 4096
+"""Bytes, less than a model has."""
 
 
 class DrilledConfig(ToyConfig, frozen=True, kw_only=True):
@@ -61,6 +65,8 @@ def _suffer(trouble: str, folder: Path, args: tuple[Items, Items, Trainer]) -> N
         time.sleep(600)
     elif trouble == "disk":
         fill(folder.parent / "disk" / "filler")
+    elif trouble == "small files":  # stands for a full disk: this process can write no larger ones
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, SMALL))
     else:
         config = TroubleConfig(trouble=trouble, file=str(folder / f"{trouble}.ids"))  # type: ignore[arg-type]
         Troubled.fit(_Stub(config), *args)  # type: ignore[arg-type]

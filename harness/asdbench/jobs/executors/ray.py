@@ -6,6 +6,7 @@ the node. What dies with a worker or a node is run again.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -33,10 +34,12 @@ from asdbench.jobs.executors.slots import CONTEXT_BYTES, MARGIN
 from asdbench.jobs.processes import changed_environment, stop_server
 from asdbench.messages.capacity import UNKNOWN, Capacity, Needs
 from asdbench.messages.jobs import JobSpec
-from asdbench.messages.progress import Event, Status
+from asdbench.messages.progress import Event, Progress, Status
 
 LOOK_EVERY_S = 0.5
 """Longest time between two looks at what was submitted or cancelled meanwhile."""
+REPORT_EVERY_S = 1.0
+"""Shortest time between two reports of progress of one job."""
 PATIENCE_S = 10.0
 """How long a cancelled job may take to end, longer than the local executor waits, before its worker is killed."""
 GRACE_S = 5.0
@@ -108,7 +111,7 @@ class RayExecutor:
         self._capacity = capacity
         self._waiting: deque[_Attempt] = deque()
         self._running: dict[Any, _Attempt] = {}
-        """By the reference of the task's answer."""
+        """By Ray's generator of what the task reports."""
         self._unstarted: deque[Event] = deque()
         """How jobs ended that never started."""
         self._ray: Any = None
@@ -131,7 +134,7 @@ class RayExecutor:
                 self._ray.cancel(task, force=False)  # interrupts the local executor, which ends the job
 
     def events(self) -> Iterator[Event]:
-        """Yield the final events until nothing is queued or running; Ray reports no progress.
+        """Yield which jobs run, their progress and how they ended, until nothing is queued or running.
 
         Raises:
             ConfigError: There is no such cluster, no node can run a job, or one does not see a folder that all must share.
@@ -143,9 +146,9 @@ class RayExecutor:
                 self._start(self._waiting.popleft())
             if not self._running:
                 continue
-            ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK_EVERY_S)
-            for task in ended:
-                event = self._ended(task, self._running.pop(task))
+            ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK_EVERY_S)
+            for task in ready:
+                event = self._heard(task)
                 if event is not None:
                     yield event
             self._insist()
@@ -180,7 +183,10 @@ class RayExecutor:
         limits = msgspec.structs.replace(self._capacity, slots=1, device="cpu")  # Ray has chosen the GPU
         # Not Ray's own retries: of a worker that died for memory there would be no end.
         task = ray.remote(
-            num_cpus=self._capacity.threads, num_gpus=self._share_of_gpu(attempt.needs), max_retries=0
+            num_cpus=self._capacity.threads,
+            num_gpus=self._share_of_gpu(attempt.needs),
+            max_retries=0,
+            num_returns="streaming",
         )(run_one)
         messages = [msgspec.msgpack.encode(each) for each in (attempt.job, limits)]
         self._running[task.remote(*messages, self._marked(), *inputs)] = attempt
@@ -203,14 +209,16 @@ class RayExecutor:
             return 1.0
         return share_of(needs.gpu_bytes, smallest)
 
-    def _ended(self, task: Any, attempt: _Attempt) -> Event | None:
-        """Return how a job ended; None: it runs again."""
+    def _heard(self, task: Any) -> Event | None:
+        """Return the next report of a task; None: its job runs again."""
         from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
+        attempt = self._running[task]
         job = attempt.job
         try:
-            message, files = self._ray.get(task)
+            message, files = self._ray.get(next(task))
         except RayError as error:
+            del self._running[task]
             why = str(error).strip().splitlines()[0]
             if attempt.cancelled_at is not None:
                 return _cancelled(job.job_id)
@@ -226,6 +234,8 @@ class RayExecutor:
             times = f"{attempt.deaths} times" if attempt.deaths > 1 else "once"
             return Event(job_id=job.job_id, status=status, message=f"its worker died {times}: {why}")
         event = msgspec.msgpack.decode(message, type=Event)
+        if event.status is not None:
+            del self._running[task]
         return keep(job, files, ended=event) if files else event
 
 
@@ -233,10 +243,11 @@ def _end_all(ray: Any, tasks: list[Any]) -> None:
     """End all tasks: their workers clean up after the jobs, or are killed if that takes too long."""
     for task in tasks:
         ray.cancel(task, force=False)
-    if tasks:
-        _, tasks = ray.wait(tasks, num_returns=len(tasks), timeout=PATIENCE_S)
-    for task in tasks:
-        ray.cancel(task, force=True)  # a job ends when the worker that started it is gone
+    ends = {task.completed(): task for task in tasks}
+    if ends:
+        _, left = ray.wait(list(ends), num_returns=len(ends), timeout=PATIENCE_S)
+        for end in left:
+            ray.cancel(ends[end], force=True)  # a job ends when the worker that started it is gone
 
 
 def _joined(options: Ray, capacity: Capacity) -> Any:
@@ -286,8 +297,8 @@ def _check_nodes(resources: Sequence[Mapping[str, float]], capacity: Capacity) -
         raise ConfigError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu")
 
 
-def run_one(message: bytes, limits: bytes, *inputs: Any) -> tuple[bytes, Files]:
-    """Run one job in a worker of Ray; return the event that ends it and, if its inputs were sent, its result.
+def run_one(message: bytes, limits: bytes, *inputs: Any) -> Iterator[tuple[bytes, Files]]:
+    """Run one job in a worker of Ray; yield its events, the last one with its result if its inputs were sent.
 
     Args:
         message: The job.
@@ -302,11 +313,9 @@ def run_one(message: bytes, limits: bytes, *inputs: Any) -> tuple[bytes, Files]:
     job, (marker, *sent) = msgspec.msgpack.decode(message, type=JobSpec), inputs
     if marker:
         _check_shared(marker, job.pack)
-    if not sent:
-        return msgspec.msgpack.encode(_end_of(job, limits)), {}
-    with unpacked(job, tuple(sent)) as here:
-        event = _end_of(here, limits)
-        return msgspec.msgpack.encode(event), result_of(here) if event.status == "ok" else {}
+    with unpacked(job, tuple(sent)) if sent else contextlib.nullcontext(job) as here:
+        for event in _events_of(here, limits):
+            yield msgspec.msgpack.encode(event), result_of(here) if sent and event.status == "ok" else {}
 
 
 def _check_shared(*places: str) -> None:
@@ -320,16 +329,24 @@ def _check_shared(*places: str) -> None:
         time.sleep(0.2)
 
 
-def _end_of(job: JobSpec, limits: bytes) -> Event:
-    executor, end = LocalExecutor(msgspec.msgpack.decode(limits, type=Capacity)), None
+def _events_of(job: JobSpec, limits: bytes) -> Iterator[Event]:
+    executor, reported = LocalExecutor(msgspec.msgpack.decode(limits, type=Capacity)), time.monotonic()
+    end = _cancelled(job.job_id)
     try:
         executor.submit(job)
-        [end] = [event for event in executor.events() if event.status is not None]
-        return end
+        started = Progress(stage=f"Ray node {socket.gethostname()}", step=0, steps=0)
+        yield Event(job_id=job.job_id, progress=started)
+        for event in executor.events():
+            if event.status is not None:
+                end = event
+            elif time.monotonic() >= reported + REPORT_EVERY_S:
+                reported = time.monotonic()
+                yield event
     finally:
         executor.close()  # also when Ray interrupts this task, because the job was cancelled
-        if end is None or end.status not in ("ok", "error"):
+        if end.status not in ("ok", "error"):
             stop_server()  # Ray kills all that a worker has started when it ends the worker
+    yield end
 
 
 def share_of(needed: int, memory: int) -> float:
