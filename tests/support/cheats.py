@@ -96,12 +96,13 @@ def _places(items: Any) -> list[int]:
 
 
 def _nearness(ids: list[int], places: list[int], trained: list[float]) -> list[float]:
-    """Return how far each item is from a training item in the pack, where a release has normal clips side by side."""
+    """Return how far each item is from a training item: a release has normal clips side by side."""
     return [min((abs(each - other) for other in trained if other >= 0), default=0.0) for each in ids]
 
 
 CLAIMS: Mapping[str, Callable[[list[int], list[int], list[float]], list[float]]] = {
-    "order": lambda ids, places, trained: list(map(float, places)),
+    # A release lists anomalies first.
+    "order": lambda ids, places, trained: [-float(place) for place in places],
     "neighbours": _nearness,
     "others": lambda ids, places, trained: [float(each not in trained) for each in ids],
 }
