@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+TINY = 1e-20
+"""Power of silence, which has a logarithm then."""
 CORNER_HZ = 700.0
 """Below it the mel scale is nearly linear, above it logarithmic (O'Shaughnessy's formula, as in HTK)."""
 
@@ -37,9 +39,12 @@ def wave_of(spectrum: Tensor, *, sample_rate: int, samples: int) -> Tensor:
 
 
 def levels_of(waves: Iterable[Tensor], *, sample_rate: int) -> NDArray[np.float32]:
-    """Return the root of the mean power at each frequency, ``[bins]``, over waves ``[samples]`` of one length."""
+    """Return the level of waves ``[samples]`` at each frequency, ``[bins]``: of each the root of the mean power.
+
+    Over the waves it is the geometric mean, which one loud recording among many changes little.
+    """
     powers = [spectrum_of(wave, sample_rate=sample_rate).abs().square().mean(dim=1) for wave in waves]
-    return np.asarray(torch.stack(powers).mean(dim=0).sqrt().numpy())
+    return np.asarray(torch.stack(powers).clamp_min(TINY).log().mean(dim=0).div(2).exp().numpy())
 
 
 def mel_bands(sample_rate: int, *, bands: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
