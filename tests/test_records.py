@@ -387,11 +387,7 @@ def assert_same_recipe(recipe: Recipe | EnsembleRecipe, old: Mapping[str, Any]) 
     assert_same(
         recipe, old, "featurizer", "model", "scorer", "harness", "auxiliary", "classes", "items", "reduced"
     )
-    assert msgspec.to_builtins(recipe.common) == {
-        **old["knobs"],
-        "channel": 0,
-        "unequal": "cut",
-    }  # later ones
+    assert msgspec.to_builtins(recipe.common) == old["knobs"] | {"channel": 0, "unequal": "cut"}  # came later
     assert list(recipe.units) == list(old.get("units", {}))
     for unit in recipe.units:
         assert_same_recipe(recipe.units[unit], old["units"][unit])
