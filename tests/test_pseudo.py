@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from asdbench import Info, Items, ItemView, MetricError, Outputs, Scorer, State
 from asdbench.detector.contracts import ItemContext
 from asdbench.jobs.pseudo import imitated, with_faults
-from asdbench.messages.jobs import PseudoKind
-from asdbench.results.objective import Evidence, Recognition, auc_bound, objective
+from asdbench.messages.jobs import Case, PseudoKind
+from asdbench.messages.results import Grade
+from asdbench.results.objective import Evidence, Recognition, Tried, auc_bound, grades_of, objective
+from asdbench.runs.plan import Planned
 from asdbench.testing import make_items
 from asdbench.tuning.trials import Bench, Trials
 
@@ -173,12 +175,32 @@ def test_the_bound_follows_from_means_and_variances_of_logarithms() -> None:
     assert auc_bound(evidence([0.5, 0.5], [0.5])) == 0.0
 
 
-@pytest.mark.parametrize(("name", "value"), [("pseudo", 0.916667), ("faults", 0.916667), ("bound", 0.708509)])
-def test_a_study_grades_its_trials_by_its_objective(name: str, value: float) -> None:
-    bench = cast(Bench, SimpleNamespace(objective=name))
-    found = {"trial": [evidence([0.2, 0.3, 0.25, 0.4], [0.35, 0.6, 0.5])]}
-    trials = Trials(bench=bench, planned=[], truth=None, cases={}, failed={}, evidence=dict(found))
-    assert trials._grade("trial").value == pytest.approx(value, abs=1e-6)
+@pytest.mark.parametrize(("bound", "value"), [(False, 0.916667), (True, 0.708509)])
+def test_a_trial_is_graded_by_separation_or_by_the_bound(
+    bound: bool, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = evidence([0.2, 0.3, 0.25, 0.4], [0.35, 0.6, 0.5])
+    monkeypatch.setattr("asdbench.results.objective.evidence_of", lambda *_, **__: [found])
+    [grade] = grades_of(Tried(cases=[[cast(Case, None)]], out=tmp_path, vault=None, bound=bound))
+    assert grade.value == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pseudo", "faults", "bound"])
+def test_the_objective_of_a_study_decides_how_its_trials_are_graded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Tried] = []
+
+    def ask(_: object, tried: Tried) -> list[Grade]:
+        asked.append(tried)
+        return []
+
+    monkeypatch.setattr("asdbench.tuning.trials.PRISTINE", SimpleNamespace(ask=ask))
+    request = SimpleNamespace(run=SimpleNamespace(out=tmp_path))
+    bench = cast(Bench, SimpleNamespace(objective=name, stages=[frozenset()], request=request))
+    trials = Trials(bench=bench, planned=cast(Planned, None), vault=None, cases={}, failed={})
+    assert trials.grade([], stage=0) == {}
+    assert [tried.bound for tried in asked] == [name == "bound"]
 
 
 def test_without_strange_items_there_is_no_objective() -> None:

@@ -42,9 +42,10 @@ def test_an_interrupted_run_says_that_finished_jobs_are_kept(monkeypatch: pytest
 
     executor = SimpleNamespace(close=lambda: closed.append(True))
     monkeypatch.setattr(run, "_executor", lambda *_, **__: executor)
-    monkeypatch.setattr(run, "KnownNeeds", lambda planned: SimpleNamespace(of=None))
+    monkeypatch.setattr(run, "KnownNeeds", lambda *_, **__: SimpleNamespace(of=None))
     monkeypatch.setattr(run, "execute", interrupted)
-    planned: Any = SimpleNamespace(request=None, resources=None, cases=())
+    request = SimpleNamespace(executor=Selector("local"))
+    planned: Any = SimpleNamespace(request=request, resources=None, cases=())
     with pytest.raises(
         Interrupted, match="interrupted; finished jobs are kept, run the same command to resume"
     ):

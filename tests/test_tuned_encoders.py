@@ -234,7 +234,11 @@ def test_a_method_adapts_its_encoder(method: str, family: str) -> None:
     entry = registry().method(method)
     assert entry.model == f"tuned_{family}"
     model, config = FAMILIES[family]
-    options = {name: value for name, value in entry.defaults.items() if not name.startswith("scorer.")}
+    options = {
+        name.removeprefix("model."): value
+        for name, value in entry.defaults.items()
+        if not name.startswith("scorer.")
+    }
     built = msgspec.convert(options, config)
     assert built.adapted == ("all" if method.endswith("full") else "qkv")
     assert model.Config is config

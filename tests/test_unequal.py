@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import tiny
 
-from asdbench import Selector
+from asdbench import ConfigError, Selector, load_registry
+from asdbench.machine.fitting import applicable
 from asdbench.messages.jobs import Case
 from asdbench.runs.plan import plan_run
 
@@ -56,3 +57,10 @@ def test_unequal_items_are_filled_up_to_the_longest_or_to_the_length_asked_for(
     short = f"{tested} test items are shorter than {words} and are {fill}"
     assert made.score.rules == ([shortest, short] if fill else [])
     assert made.fit.model_id != plain.fit.model_id
+
+
+def test_a_detector_of_your_own_has_clips_of_one_length() -> None:
+    with pytest.raises(
+        ConfigError, match="cut into clips of one length, so unequal has no effect; leave it out"
+    ):
+        applicable(load_registry(), Selector("logmel_knn", {"unequal": "pad"}))

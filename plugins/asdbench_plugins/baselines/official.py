@@ -45,45 +45,44 @@ OTHER_SCORER = (
 
 def printed() -> Iterator[Printed]:
     """Yield the official scores of the challenge's own baselines, and of the direct discriminative one."""
-    yield from _of_challenge()
-    for data, *values in ASDKIT:
-        for part, value in zip(("dev", "eval"), values, strict=True):
-            yield Printed(
-                paper="ASDKit (TakuyaFujimura/dcase-asd-toolkit)",
-                table="docs/results.png",
-                dataset=f"{data}/{part}",
-                method="dis_spec_scac_trainable",
-                groups={},
-                metric="omega",
-                value=value / 100,
-                words="direct_two_branch[preset=asdkit]",
-                why=OTHER_SCORER,
-            )
-    for part, value in (("dev", 64.2), ("eval", 66.6)):
-        yield Printed(
-            paper="arXiv:2603.04605",
-            table="Table V",
-            dataset=f"dcase2023/{part}",
-            method="Wilkinghoff 2023",
-            groups={},
-            metric="omega",
-            value=value / 100,
-            note="second hand: quoted by another paper",
-            words="direct_two_branch[preset=wilkinghoff2023]",
-        )
-
-
-def _of_challenge() -> Iterator[Printed]:
     for data, name, value, place in SCORES:
         year = data.partition("/")[0].removeprefix("dcase")
-        yield Printed(
+        note = "" if place == EVALUATOR else SECOND_HAND
+        yield _score(
+            data,
+            value,
             paper=f"DCASE {year} Task 2",
             table=place,
-            dataset=data,
             method=f"baseline {name}",
-            groups={},
-            metric="omega",
-            value=value / 100,
-            note="" if place == EVALUATOR else SECOND_HAND,
             words=RUN_BY[name],
+            note=note,
         )
+    direct = "direct_two_branch[preset={}]"
+    for data, *values in ASDKIT:
+        for part, value in zip(("dev", "eval"), values, strict=True):
+            yield _score(
+                f"{data}/{part}", value, paper="ASDKit (TakuyaFujimura/dcase-asd-toolkit)", table="docs/results.png",
+                method="dis_spec_scac_trainable", words=direct.format("asdkit"), why=OTHER_SCORER,
+            )  # fmt: skip
+    for part, value in (("dev", 64.2), ("eval", 66.6)):
+        yield _score(
+            f"dcase2023/{part}", value, paper="arXiv:2603.04605", table="Table V", method="Wilkinghoff 2023",
+            words=direct.format("wilkinghoff2023"), note="second hand: quoted by another paper",
+        )  # fmt: skip
+
+
+def _score(
+    dataset: str,
+    percent: float,
+    *,
+    paper: str,
+    table: str,
+    method: str,
+    words: str,
+    note: str = "",
+    why: str = "",
+) -> Printed:
+    return Printed(
+        paper=paper, table=table, dataset=dataset, method=method, groups={}, metric="omega", value=percent / 100,
+        note=note, words=words, why=why,
+    )  # fmt: skip
