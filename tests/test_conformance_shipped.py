@@ -62,11 +62,14 @@ def of_mels(model: type[FrozenTokens] | Any) -> Callable[[Path], None]:
 
 FILES: Mapping[str, Callable[[Path], None]] = {
     "beats_beam": beats,
+    "beats_full": beats,
     "beats_lora": beats,
     "beats_residual": beats,
     "ced_knn": of_mels(FrozenCed),
     "dasheng_knn": of_mels(FrozenDasheng),
+    "eat_full": eat,
     "eat_knn": eat,
+    "eat_lora": eat,
     "encoder_knn": encoder,
     "genrep": beats,
 }
