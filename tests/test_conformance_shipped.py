@@ -25,7 +25,7 @@ PARTS = [(kind, name) for kind in ("scorer", "featurizer", "dataset") for name i
 QUICK = ("encoder_knn", "logmel_gmm", "logmel_knn", "modspec_mahalanobis")
 """Methods of the default run."""
 SMALL_BEATS = {
-    "encoder_layers": 2, "embed_dim": 12, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 24,
+    "encoder_layers": 10, "embed_dim": 12, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 24,
     "encoder_attention_heads": 4, "conv_pos": 8, "conv_pos_groups": 4,
 }  # fmt: skip
 
