@@ -74,6 +74,8 @@ FILES: Mapping[str, Callable[[Path], None]] = {
     "genrep": beats,
 }
 """What writes a small file for methods that need one."""
+TWO_CHANNELS = {"beats_residual": Selector("dcase2026")}
+"""Datasets for methods that generated ones of one channel do not fit."""
 
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)
@@ -95,7 +97,7 @@ def test_every_shipped_method_conforms(name: str, tmp_path: Path) -> None:
     for option in SHIPPED.method(name).requires:
         options[option] = str(tmp_path / "weights.pt")
         FILES[name](tmp_path / "weights.pt")
-    assert conformance(SHIPPED, Selector(name, options)).failed == []
+    assert conformance(SHIPPED, Selector(name, options), dataset=TWO_CHANNELS.get(name)).failed == []
 
 
 def test_a_method_without_an_option_that_it_requires_is_refused() -> None:

@@ -48,6 +48,7 @@ def nearest(
         },
         home="dcase2023",
         scope="machine",
+        deterministic=True,
         approximate=approximate,
     )
 
@@ -77,6 +78,7 @@ METHODS = (
         presets={"near": {"channel": 0}, "far": {"channel": 1}, "ss": {"channel": "ss"}},
         home="dcase2026",
         scope="machine",
+        deterministic=True,
         approximate="VarMin as in a public replication: the paper's own formula, and where it applies, were not seen",
     ),
     Method(
@@ -99,6 +101,7 @@ METHODS = (
         },
         home="dcase2026",
         scope="machine",
+        deterministic=True,
         approximate="one encoder and layer of an ensemble; the distance and the generator of the projection were not seen",
     ),
 )
