@@ -58,7 +58,7 @@ board-records: export ASDBENCH_DATA_ROOT = $(DATA)
 board-records: SEEDS = --seed 0 --seed 1 --seed 2
 board-records:
 	asdbench run -p logmel_knn -p logmel_gmm -p logmel_mahalanobis -p modspec_knn -p modspec_gmm -p modspec_mahalanobis -p modspec_lof -p covariance_knn -p randconv_knn -p idnn -d synthetic --threads 1 $(SEEDS)
-	asdbench run -p incremental_classifier -p uada -p aadcl -p autoencoder -p stgram_mfn -p stgram_afpa -d synthetic --threads 2 $(SEEDS)
+	asdbench run -p incremental_classifier -p uada -p aadcl -p stgram_mfn -p stgram_afpa -d synthetic --threads 2 $(SEEDS)
 	asdbench run -p pca -p isolation_forest -p robot_ae -d synthetic_robot $(SEEDS)
 	asdbench run -p pca -p isolation_forest -p robot_ae -d ur3_cobotops $(SEEDS)
 	asdbench run -p 'waspp[variant=ststnet]' -p 'waspp[variant=wasppnet]' -d 'synthetic_faces[subjects=4]' --threads 1 $(SEEDS)
