@@ -102,7 +102,7 @@ def _key(job: JobSpec) -> str:
     """Return a hash of everything that outputs depend on besides an item's samples."""
     model, common = job.recipe.model, job.recipe.common
     # What a file holds, and not where it is.
-    pinned = {name for name in model.options if model.options.get(f"{name}_sha256")}
+    pinned = model.pinned()
     options = {name: value for name, value in model.options.items() if name not in pinned}
     code = (job.recipe.harness, file_hash_of(__name__), file_hash_of("asdbench.data.kept"), model.source)
     return identifier(

@@ -93,6 +93,14 @@ class Part(Config, frozen=True, kw_only=True):
     source: str
     """Hash of its Python files, so that a change of the code makes results stale."""
 
+    def pinned(self) -> dict[str, str]:
+        """Return the options that name files, with the SHA-256 of each file; see ``asdbench.blocks.pinned_file``."""
+        return {
+            name: str(digest)
+            for name, file in self.options.items()
+            if file and (digest := self.options.get(f"{name}{HASH}"))
+        }
+
 
 class Recipe(Config, frozen=True, kw_only=True, tag_field="kind", tag="method"):
     """A method with every option resolved."""
@@ -132,11 +140,10 @@ class Recipe(Config, frozen=True, kw_only=True, tag_field="kind", tag="method"):
     def pinned(self) -> set[str]:
         """Return the SHA-256 of every file that an option of a part names, for example of weights, units included."""
         return {
-            str(digest)
+            digest
             for one in (self, *self.units.values())
             for part in (one.featurizer, one.model, one.scorer)
-            for name, digest in part.options.items()
-            if digest and name.endswith(HASH) and part.options.get(name.removesuffix(HASH))
+            for digest in part.pinned().values()
         }
 
     def trained(self) -> dict[str, Any]:

@@ -36,8 +36,7 @@ class Carrier:
 
     def sent(self, job: JobSpec) -> list[Any]:
         """Return references to all files that a job reads."""
-        foreign = job.imitation.others.table if job.imitation else ""
-        tables = [*(getattr(job, name).table for name in SETS), foreign]
+        tables = [rows.table for rows in job.row_sets]
         pinned = [file for name in PARTS for file in _pinned(getattr(job.recipe, name)).values()]
         places = list(dict.fromkeys(filter(None, [job.pack, *tables, *pinned])))
         for place in places:
@@ -95,11 +94,10 @@ def keep(job: JobSpec, files: Files, *, ended: Event) -> Event:
 
 
 def _pinned(part: Part) -> dict[str, str]:
-    """Return the options of a part that name files by path and content; see ``asdbench.blocks.pinned_file``."""
+    """Return the options of a part that pin files, with the places of these files."""
+    places = {name: part.options[name] for name in part.pinned()}
     return {
-        name: value
-        for name, value in part.options.items()
-        if part.options.get(f"{name}_sha256") and isinstance(value, str) and Path(value).is_absolute()
+        name: place for name, place in places.items() if isinstance(place, str) and Path(place).is_absolute()
     }
 
 
