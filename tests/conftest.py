@@ -32,6 +32,13 @@ collect_ignore = ["thirdparty"]
 """A distribution of its own, whose tests need it installed; ``.ci/run`` does both."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that hangs fails with what its threads do, instead of taking the whole run with it."""
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the small real data sets; the test is skipped where there is none, or fails where CI demands it."""

@@ -190,13 +190,6 @@ def test_a_slot_that_becomes_free_goes_to_the_array_that_waits(slurm: Slurm, tmp
     executor.close()
 
 
-def lose_a_node(slurm: Slurm) -> str:
-    """Let a node fail on which a task runs; return it."""
-    node = slurm.run("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()[0]
-    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    return node
-
-
 def bring_back(slurm: Slurm, node: str) -> None:
     """Let a node work again, when nothing of its tasks is left: SLURM refuses to start a task where it still runs."""
     wait_for(lambda: slurm.processes() == [], f"processes are left on {node}", seconds=120)
@@ -204,17 +197,34 @@ def bring_back(slurm: Slurm, node: str) -> None:
     wait_for(lambda: slurm.states() == ["idle"] * len(NODES), f"{node} did not come back", seconds=180)
 
 
+@pytest.fixture
+def lose_a_node(slurm: Slurm) -> Iterator[Callable[[], str]]:
+    """What lets a node fail on which a task runs, and returns it; it works again after the test, however that ends."""
+    lost: list[str] = []
+
+    def lose() -> str:
+        node = slurm.run("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()[0]
+        slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        lost.append(node)
+        return node
+
+    yield lose
+    slurm.end_jobs()
+    for node in lost:
+        bring_back(slurm, node)
+
+
 def test_the_task_of_a_node_that_fails_is_submitted_again_by_slurm(
-    slurm: Slurm, start: Start, cache: Path, tmp_path: Path, undisturbed: Undisturbed
-) -> None:
+    slurm: Slurm, start: Start, cache: Path, tmp_path: Path, undisturbed: Undisturbed,
+    lose_a_node: Callable[[], str],
+) -> None:  # fmt: skip
     process = start(tmp_path)
     wait_for(lambda: is_training(tmp_path), "no training started", seconds=120)
-    node = lose_a_node(slurm)
+    lose_a_node()
     wait_for(lambda: tasks(slurm, "--states=PENDING") != [], "nothing was submitted again")
     for task in tasks(slurm, "--states=PENDING"):
         slurm.run("scontrol", "update", f"jobid={task}", "starttime=now")  # else it waits for two minutes
     _, errors = process.communicate(timeout=400)
-    bring_back(slurm, node)
     # On a busy machine SLURM may take the end of the script that it killed for that of the task. Its jobs are then lost, as
     # with any crash, and the same command goes on.
     if process.returncode == 1:
@@ -224,16 +234,17 @@ def test_the_task_of_a_node_that_fails_is_submitted_again_by_slurm(
     check_equal(tmp_path, cache, undisturbed)
 
 
-def test_where_slurm_submits_nothing_again_the_failed_node_is_named(slurm: Slurm, tmp_path: Path) -> None:
+def test_where_slurm_submits_nothing_again_the_failed_node_is_named(
+    lose_a_node: Callable[[], str], tmp_path: Path
+) -> None:
     executor = Options(poll_s=0.2, grace_s=1.0, sbatch="--no-requeue").open(
         Capacity(slots=1, folder=str(tmp_path / "out"))
     )
     executor.submit(ToyJobs(tmp_path).fit("hang", file=tmp_path / "ids"))
-    lost = []
 
     def lose_it() -> None:
         wait_for((tmp_path / "ids").exists, "no job started")
-        lost.append(lose_a_node(slurm))
+        lose_a_node()
 
     (loser := threading.Thread(target=lose_it)).start()
     [end] = [event for event in executor.events() if event.status is not None]
@@ -242,7 +253,6 @@ def test_where_slurm_submits_nothing_again_the_failed_node_is_named(slurm: Slurm
     assert end.status == "crashed"
     assert "lost its node, which failed (SLURM task" in end.message
     assert ".log)" in end.message
-    bring_back(slurm, *lost)
 
 
 def test_a_task_that_takes_too_much_memory_is_reported_with_its_log(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0
 MpiDefault=none
-ReturnToService=2
+ReturnToService=1
 DefMemPerCPU=1000
 SlurmdTimeout=5
 UnkillableStepTimeout=10
@@ -100,11 +100,15 @@ class Slurm:
         )
         return done.stdout
 
-    def close(self) -> None:
-        """End all jobs and daemons."""
-        self.run("scancel", "--full", "--signal=KILL", f"--user={os.environ.get('USER', 'root')}")
+    def end_jobs(self) -> None:
+        """Cancel and kill what was submitted."""
+        self.run("scancel", f"--user={os.environ.get('USER', 'root')}")
         for process in self.processes():
             kill(process)
+
+    def close(self) -> None:
+        """End all jobs and daemons."""
+        self.end_jobs()
         for name in reversed(list(self._daemons)):
             self._stop(name)
 
