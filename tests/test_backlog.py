@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors.backlog import Attempt, Backlog
 from asdbench.messages.capacity import Needs
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
-from asdbench.testing.jobs import ToyJobs
 
 GB = 10**9
 Jobs = list[JobSpec]

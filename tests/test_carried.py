@@ -17,6 +17,7 @@ from torch import Tensor
 
 from asdbench import Config, Items, ItemView, Model, Trainer
 from asdbench.blocks import pinned_file
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors.carried import Carrier, Files, keep, result_of, unpacked
 from asdbench.jobs.job import inputs
 from asdbench.messages.jobs import Imitation, JobSpec
@@ -24,7 +25,6 @@ from asdbench.messages.progress import Event
 from asdbench.messages.rows import read_table
 from asdbench.recipes.recipe import Part
 from asdbench.results.store import Store
-from asdbench.testing.jobs import ToyJobs
 
 
 class WeightedConfig(Config, frozen=True, kw_only=True):

@@ -90,9 +90,9 @@ def test_a_place_is_shown_from_its_package_on() -> None:
 
 def test_the_table_of_a_run_names_the_line_where_a_job_failed(cache: Path, tmp_path: Path) -> None:
     document = tiny.go(tmp_path, Selector("toy", {"trouble": "raise"}), cache=cache)
-    source = Path(tiny.__file__).with_name("toy_plugin.py").read_text().splitlines()
+    source = Path(tiny.__file__).with_name("toy_model.py").read_text().splitlines()
     line = 1 + next(k for k, text in enumerate(source) if "the toy broke" in text)
-    cause = f"fit all: error: ValueError: the toy broke (toy_plugin.py, line {line})"
+    cause = f"fit all: error: ValueError: the toy broke (toy_model.py, line {line})"
     assert document.failure_lines("toy[trouble=raise]")[0] == cause
     assert cause in tiny.table_of(document).splitlines()
     [fit] = [job for job in document.jobs if job.kind == "fit"]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import tiny
-import toy_plugin
+import toy_model
 
 from asdbench import Selector, load_registry
 from asdbench.core.environment import environment
@@ -81,7 +81,7 @@ def test_a_model_may_state_its_epochs_and_one_without_gradient_sees_its_items_on
     assert items_seen(toy, options[0], train=10) == 30
     assert (statistics.trains, statistics.learns) == (False, True)
     assert items_seen(statistics, options[1], train=10) == 10
-    monkeypatch.setattr(toy_plugin.Toy, "epochs", 7)
+    monkeypatch.setattr(toy_model.Toy, "epochs", 7)
     assert items_seen(measured(cases)[0], options[0], train=10) == 70
 
 

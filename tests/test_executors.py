@@ -13,12 +13,12 @@ import tiny
 
 from asdbench import ConfigError, Registry, Selector
 from asdbench.cli import status_of
+from asdbench.conformance.jobs import ToyJobs, Trouble
 from asdbench.jobs.alone import read_end, write_job
 from asdbench.jobs.executors.base import ExecutorOptions, executor_options
 from asdbench.plugin.registry import Plugin
 from asdbench.runs.run import run
 from asdbench.testing import ExecutorContract
-from asdbench.testing.jobs import ToyJobs, Trouble
 
 Capture = pytest.CaptureFixture[str]
 

@@ -15,7 +15,7 @@ import pytest
 import tiny
 import torch
 from made_runs import ensemble_of
-from toy_plugin import Toy
+from toy_model import Toy
 
 from asdbench import (
     DataError,
@@ -178,7 +178,7 @@ def test_models_of_other_code_are_not_asked(run: RecordedRun) -> None:
     method = run.methods[0]
     other = msgspec.structs.replace(method.record.method.recipe.model, source="0")
     with pytest.raises(
-        NothingToDraw, match=r"toy_plugin:Toy, a part of toy_by_machine.* has changed since the run"
+        NothingToDraw, match=r"toy_model:Toy, a part of toy_by_machine.* has changed since the run"
     ):
         run.outputs(changed(method, model=other), method.items)
     with pytest.raises(

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
-import toy_plugin
+import toy_model
 
 from asdbench import ItemView, Selector, run_to_end
 from asdbench.cli import status_of
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors.local import Local, LocalExecutor, _visible
 from asdbench.jobs.executors.memory import MemoryWatch, held_bytes, living
 from asdbench.jobs.executors.scratch import PREFIX, Scratch
@@ -30,7 +31,6 @@ from asdbench.results.store import Store
 from asdbench.runs.needs import KnownNeeds
 from asdbench.runs.plan import Planned, plan_run
 from asdbench.testing.executors import statuses
-from asdbench.testing.jobs import ToyJobs
 
 Capture = pytest.CaptureFixture[str]
 MIB = 1 << 20
@@ -207,10 +207,10 @@ def test_a_job_of_another_executor_has_a_folder_of_its_own_for_temporary_files(
 def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = toy_plugin.Toy.outputs
+    whole = toy_model.Toy.outputs
 
     def scarce(most: int) -> Any:
-        def outputs(self: toy_plugin.Toy, items: ItemView) -> Any:
+        def outputs(self: toy_model.Toy, items: ItemView) -> Any:
             if len(items) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return whole(self, items)
@@ -221,7 +221,7 @@ def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
     tiny.run_job_here(case.fit)
     tables, rules = [], []
     for most in (16, 5):
-        monkeypatch.setattr(toy_plugin.Toy, "outputs", scarce(most))
+        monkeypatch.setattr(toy_model.Toy, "outputs", scarce(most))
         tiny.run_job_here(case.score)
         tables.append(Store(tmp_path).scores(case.score.job_id))
         record = Store(tmp_path).score_record(case.score.job_id)
@@ -230,7 +230,7 @@ def test_scores_are_computed_in_smaller_batches_where_the_gpu_lacks_memory(
         shutil.rmtree(tmp_path / "scores")
     assert rules == [[], ["outputs of 4 items at a time, for want of memory on the GPU"]]
     np.testing.assert_allclose(tables[1]["score"], tables[0]["score"], rtol=1e-6)
-    monkeypatch.setattr(toy_plugin.Toy, "outputs", scarce(0))
+    monkeypatch.setattr(toy_model.Toy, "outputs", scarce(0))
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
         tiny.run_job_here(case.score)
 

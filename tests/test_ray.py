@@ -21,13 +21,13 @@ import tiny
 
 from asdbench import ConfigError, RunDocument, Selector, read_method
 from asdbench.cli import status_of
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors import carried
 from asdbench.jobs.executors.ray import Ray, RayExecutor, share_of
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.results.store import Store
 from asdbench.testing import ExecutorContract
 from asdbench.testing.executors import statuses
-from asdbench.testing.jobs import ToyJobs
 
 pytest.register_assert_rewrite("drill")
 

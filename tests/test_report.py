@@ -89,7 +89,7 @@ def test_a_failed_method_is_shown_with_status_cause_and_the_end_of_its_traceback
     assert "toy[trouble=raise]" in page
     assert "fit all seed 1, all seed 2: error: " in page
     assert "Traceback of fit all seed 1" in page
-    assert "toy_plugin.py" in page
+    assert "toy_model.py" in page
 
 
 def test_a_long_traceback_is_cut_to_its_last_lines() -> None:

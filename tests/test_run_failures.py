@@ -56,7 +56,7 @@ def test_a_method_that_fails_leaves_its_average_undefined_and_others_alone(
     assert len(document.failed) == 2
     failure = Store(tmp_path).failure(document.failed[0].id)
     assert failure is not None
-    assert "toy_plugin.py" in failure.detail
+    assert "toy_model.py" in failure.detail
 
 
 def test_a_model_that_cannot_be_built_fails_its_own_jobs_alone(cache: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_model_that_cannot_be_built_fails_its_own_jobs_alone(cache: Path, tmp_
         jobs = {(job.method, job.kind, job.unit): job for job in document.jobs}
         fit = jobs["toy[trouble=broken]", "fit", "all"]
         assert (fit.status, fit.message) == ("error", "ValueError: the toy cannot be built")
-        assert "toy_plugin.py" in fit.detail
+        assert "toy_model.py" in fit.detail
         assert jobs["toy[trouble=broken]", "score", "all"].status == "blocked"
         assert {job.status for job in document.jobs if job.method == "toy_by_machine"} == {"ok"}
         assert document.summary["toy_by_machine"]["auc"] is not None

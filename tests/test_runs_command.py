@@ -105,7 +105,7 @@ def test_failures_are_shown_with_file_line_and_traceback(
     two_runs: tuple[Path, RunDocument, RunDocument], capsys: Capture
 ) -> None:
     out, first, later = two_runs
-    source = tiny.ROOT / "tests/support/toy_plugin.py"
+    source = tiny.ROOT / "tests/support/toy_model.py"
     line = source.read_text().splitlines().index('        raise ValueError("the toy broke")') + 1
     text = shown("show", later.run.id, "--failures", out=out, capsys=capsys)
     assert f"fit {BROKEN} all seed 42: error: ValueError: the toy broke\nat {source}:{line}\n" in text

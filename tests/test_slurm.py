@@ -14,12 +14,12 @@ import tiny
 from slurm import NODES, Slurm, kill, wait_for
 
 from asdbench import ConfigError, RunDocument, Selector
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors.base import ExecutorOptions
 from asdbench.jobs.executors.slurm import Slurm as Options
 from asdbench.messages.capacity import Capacity
 from asdbench.results.store import Store
 from asdbench.testing import ExecutorContract
-from asdbench.testing.jobs import ToyJobs
 
 pytest.register_assert_rewrite("drill")
 

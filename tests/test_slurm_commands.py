@@ -9,6 +9,7 @@ import tiny
 
 from asdbench import ConfigError, Selector
 from asdbench.cli import status_of
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors.slurm import Slurm
 from asdbench.jobs.executors.slurm_commands import (
     COMMANDS,
@@ -22,7 +23,6 @@ from asdbench.jobs.executors.slurm_commands import (
 )
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.runs.plan import resources_of
-from asdbench.testing.jobs import ToyJobs
 
 Capture = pytest.CaptureFixture[str]
 GIB = 1 << 30

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from asdbench.conformance.jobs import ToyJobs
 from asdbench.jobs.executors import slurm_commands
 from asdbench.jobs.executors.slurm import Slurm, SlurmExecutor
 from asdbench.jobs.packets import read_packet, write_end
@@ -18,7 +19,6 @@ from asdbench.messages.happenings import JobCounts, RunEvent
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
 from asdbench.runs.journal import Journal
-from asdbench.testing.jobs import ToyJobs
 
 COUNTS = JobCounts(total=6, done=0, running=0, failed=0, inapplicable=0, left=6)
 

@@ -53,9 +53,9 @@ class AsIs(Scorer, frozen=True, kw_only=True):
 
 def main() -> None:
     """Run the jobs of a round each time one is asked for."""
+    from asdbench.conformance.jobs import ToyJobs
     from asdbench.jobs.executors.local import Local
     from asdbench.messages.capacity import Capacity
-    from asdbench.testing.jobs import ToyJobs
 
     rounds = Rounds()
     folder = Path(tempfile.mkdtemp())

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 import tiny
+from drill_plugin import AT
 
 from asdbench import RunDocument
 from asdbench.jobs.executors.memory import living
@@ -141,7 +142,7 @@ class Drill:
             twice: Start two such commands, both with all jobs.
         """
         command = [
-            sys.executable, "-m", "asdbench", "run", "-p", f'drilled[folder="{self.troubles}"]', "-d", DATASET,
+            sys.executable, "-m", "asdbench", "run", "-p", f'drilled[folder="{AT}{self.troubles}"]', "-d", DATASET,
             "--cache", str(self.folder / "cache"), "--out", str(self.folder / out), "--device", "cpu",
             "--threads", "1", "--checkpoint-every", "0s", "--json", "--isolation", "none", *words,
         ]  # fmt: skip

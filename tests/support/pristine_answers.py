@@ -35,7 +35,7 @@ def imports(module: str) -> bool:
 
 def loaded_plugins(_: None) -> list[str]:
     """Return the modules of plugins that this process has imported."""
-    tops = {"asdbench_plugins", "asdbench_leaderboards", "toy_plugin"}
+    tops = {"asdbench_plugins", "asdbench_leaderboards", "toy_plugin", "toy_model"}
     return sorted(name for name in sys.modules if name.partition(".")[0] in tops)
 
 

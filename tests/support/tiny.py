@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import toy_plugin
+from toy_plugin import registry
 
-from asdbench import Registry, RunDocument, Selector, load_registry
+from asdbench import RunDocument, Selector
 from asdbench.jobs.job import compute
 from asdbench.jobs.keeping import known_outputs
 from asdbench.jobs.storing import stored
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event, OnProgress, Progress, ignore_progress
-from asdbench.plugin.registry import Plugin
 from asdbench.results.record import decode
 from asdbench.results.store import Store
 from asdbench.runs.request import Request
@@ -51,13 +50,6 @@ class Silent:
         """A job has made progress."""
         if progress is not None:
             self.seen.append(title)
-
-
-def registry() -> Registry:
-    """Return the registry of the installed plugins and the toy."""
-    loaded = load_registry()
-    loaded.add(Plugin(name="toy"), toy_plugin)
-    return loaded
 
 
 def run_job_here(job: JobSpec, on_progress: OnProgress = ignore_progress) -> None:

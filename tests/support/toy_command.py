@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-import tiny
+from toy_plugin import registry
 
 import asdbench.cli.run
 import asdbench.cli.tune
@@ -15,7 +15,7 @@ from asdbench import cli
 def main() -> None:
     """Run the command line."""
     for command in (asdbench.cli.run, asdbench.cli.tune):
-        command.load_registry = tiny.registry  # type: ignore[attr-defined]
+        command.load_registry = registry  # type: ignore[attr-defined]
     if any("file=" in word for word in sys.argv):  # the toy writes a file outside of its folder
         os.environ["ASDBENCH_ISOLATION"] = "none"
     cli.main()

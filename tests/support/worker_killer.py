@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from asdbench import Items, Trainer
-from asdbench.testing.jobs import Troubled
+from asdbench.conformance.jobs import Troubled
 
 
 class Killer(Troubled):

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from asdbench.conformance.jobs import ToyJobs, Trouble
 from asdbench.jobs.executors.base import Executor, ExecutorOptions
 from asdbench.messages.capacity import Capacity, Needs
 from asdbench.messages.jobs import JobSpec
 from asdbench.messages.progress import Event
 from asdbench.results.store import Store
-from asdbench.testing.jobs import ToyJobs, Trouble
 
 Opens = Callable[..., Executor]
 ENDS: dict[Trouble, tuple[str, str]] = {
