@@ -17,7 +17,7 @@ from asdbench import Selector
 from asdbench.tuning.document import StudyDocument
 
 DATASET = Selector("synthetic", {**tiny.DATASET.options, "machines": "fan"})
-TRIALS = 20
+TRIALS = 12
 
 
 def words(out: Path, *, jobs: int, cache: Path) -> list[str]:
