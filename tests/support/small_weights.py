@@ -42,7 +42,7 @@ def beats(file: Path) -> None:
 
 
 def eat(file: Path) -> None:
-    torch.save(filled.fill(Eat(EatShape(width=64, depth=2))).state_dict(), file)
+    torch.save(filled.fill(Eat(EatShape(width=64, depth=12))).state_dict(), file)
 
 
 def of_mels(model: type[FrozenTokens] | Any) -> Callable[[Path], None]:
