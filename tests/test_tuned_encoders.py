@@ -205,7 +205,10 @@ def test_the_score_of_several_layers_is_the_mean_of_their_scores(
     ("chosen", "message"),
     [
         ({"layers": "1+3"}, r"layers=1\+3: layer 3 does not exist in eat.pt: its last is 2"),
-        ({"layers": "1+2", "layer": 1}, r"layer=1 and layers=1\+2 are both set: set one to none"),
+        (
+            {"layers": "1+2", "layer": 1},
+            r"layer=1 and layers=1\+2 both choose .*: add layer=none or layers=none",
+        ),
     ],
 )
 def test_layers_that_do_not_exist_or_are_chosen_twice_are_refused(

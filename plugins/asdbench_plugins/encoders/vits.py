@@ -128,7 +128,7 @@ class FrozenEat(FrozenTokens):
             return [self.layer]
         if config.layer is not None:
             raise ConfigError(
-                f"layer={config.layer} and layers={config.layers} are both set: set one to none"
+                f"layer={config.layer} and layers={config.layers} both choose what is scored: add layer=none or layers=none"
             )
         numbers = sorted({int(number) for number in config.layers.split("+")})
         if numbers[-1] > self.last:
