@@ -18,6 +18,7 @@ import asdbench_plugins.encoders
 from asdbench import ConfigError, Info, PublishedWeights, Registry, RunDocument, Selector
 from asdbench.plugin.registry import Plugin
 from asdbench.results.store import Store
+from asdbench.runs.describe import MethodDescription, describe
 from asdbench.runs.plan import plan_run
 from asdbench.runs.request import Request
 from asdbench.runs.run import run
@@ -77,6 +78,21 @@ def test_the_record_says_what_a_known_file_was_trained_on(
     [model] = [each for each in done[1].run.plugins if each.kind == "model"]
     assert model.weights == {digest: FILE}
     assert not any(each.weights for each in done[1].run.plugins if each.kind != "model")
+
+
+def test_the_description_says_what_a_file_was_trained_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Selector("beats_beam", {"weights": str(weights), "layer": "1"})
+    unknown = {"weights": "no published file that is known here; licence and training data unknown"}
+    found = describe(registry(), asked, dataset=ONE)
+    assert isinstance(found, MethodDescription)
+    assert found.weights == unknown
+    known = {hashlib.sha256(weights.read_bytes()).hexdigest(): FILE}
+    monkeypatch.setattr("asdbench_plugins.encoders.WEIGHTS", known)
+    found = describe(registry(), asked, dataset=ONE)
+    assert isinstance(found, MethodDescription)
+    assert found.weights == {"weights": f"{FILE.name}, licence {FILE.licence}, trained on {FILE.trained_on}"}
 
 
 def test_it_runs_from_a_users_file_to_the_table(done: tuple[Path, RunDocument]) -> None:

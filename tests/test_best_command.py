@@ -96,3 +96,7 @@ def test_methods_that_do_not_fit_or_exist_are_refused(press: Path, capsys: Captu
     assert "no method can be fitted: serial_oe is inapplicable" in capsys.readouterr().err
     assert status_of(["best", "--data", str(press), "-p", "logmel_kn"]) == 2
     assert "did you mean 'logmel_knn'?" in capsys.readouterr().err
+    assert status_of(["best", "--data", str(press), "-p", "logmel_knn[scorer.rescale=test_set]"]) == 2
+    assert "no method can be fitted: logmel_knn[scorer.rescale=test_set]: rescale=test_set standardises" in (
+        capsys.readouterr().err
+    )

@@ -145,7 +145,11 @@ REFUSED = {
     "eight": (
         {"channel": "mask"}, msgspec.structs.replace(TWO, item_shape=(COUNT, 8)), "but the items have 8 channels"
     ),
-    "all": ({"channel": "all"}, TWO, r"logmel reads mono waves, but items have shape \[4000, 2\]"),
+    "all": (
+        {"channel": "all"},
+        TWO,
+        r"logmel reads mono waves, but items have shape \[4000, 2\] .*: choose one with channel=0, or channel=mean",
+    ),
 }  # fmt: skip
 
 

@@ -167,6 +167,7 @@ def test_rounding_is_measured_against_the_spread_of_all_scores() -> None:
         """Scores that round differently alone, by a millionth of their spread; or by a tenth of it."""
 
         recipe = SimpleNamespace(common=SimpleNamespace(precision="fp32"))
+        scorer = SimpleNamespace(uses_test_set="")
 
         def __init__(self, rounding: float) -> None:
             self.rounding = rounding

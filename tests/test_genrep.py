@@ -58,9 +58,14 @@ def test_scores_are_the_nearest_distances_to_two_domains_with_mixed_references(t
 
 
 @pytest.mark.parametrize(
-    ("options", "rescale"), [({}, "domain"), ({"preset": "without_normalisation"}, "none")]
+    ("options", "rescale"),
+    [
+        ({}, "domain"),
+        ({"preset": "without_normalisation"}, "none"),
+        ({"preset": "test_set_normalisation"}, "test_set"),
+    ],
 )
-def test_distances_are_normalised_by_training_clips_unless_the_preset_says_not_at_all(
+def test_distances_are_normalised_by_training_clips_unless_the_preset_says_otherwise(
     options: dict[str, str], rescale: str
 ) -> None:
     registry = tiny.registry()

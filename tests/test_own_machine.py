@@ -321,6 +321,21 @@ def test_no_option_of_a_stranger_names_a_file_to_load(
         fit(load_registry(), request(plant / "pump7", f"encoder_knn[encoder={file}]", cache=cache))
 
 
+def test_a_detector_file_holds_no_method_whose_scores_depend_on_one_another(
+    file: Path, plant: Path, tmp_path: Path, cache: Path
+) -> None:
+    said = (
+        r"logmel_knn\[scorer.rescale=test_set\]: rescale=test_set standardises distances over all items that are scored "
+        "together, but a detector file scores one recording at a time; choose an option or a scorer that looks at each"
+    )
+    with pytest.raises(ConfigError, match=said):
+        fit(load_registry(), request(plant / "pump7", "logmel_knn[scorer.rescale=test_set]", cache=cache))
+    # What is read here is judged, monitored or exported.
+    changed = edited(file, tmp_path / "x", header={"options": {"scorer.rescale": "test_set"}})
+    with pytest.raises(ConfigError, match=said):
+        load(changed, load_registry(), device="cpu")
+
+
 def test_tensors_from_a_stranger_are_checked(file: Path, tmp_path: Path) -> None:
     def without(name: str) -> Callable[[dict[str, Any]], None]:
         def change(tensors: dict[str, Any]) -> None:

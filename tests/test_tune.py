@@ -330,6 +330,11 @@ def test_a_wrong_sampler_is_a_wrong_request(tmp_path: Path) -> None:
         (METHOD, {"objective": "validation"}, "the protocol of synthetic has none: use --objective pseudo"),
         (Selector("toys"), {}, "toys is an ensemble; tune its members"),
         (Selector("encoder_knn"), {}, "encoder_knn needs encoder"),
+        (
+            Selector("logmel_knn", {"scorer.rescale": "test_set"}),
+            {},
+            "cannot be tuned: rescale=test_set standardises distances .*, and a trial has no test items; tune without",
+        ),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(

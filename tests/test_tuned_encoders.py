@@ -12,12 +12,15 @@ import pytest
 import tiny
 import torch
 import tuned as support
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import asdbench_plugins.encoders
-from asdbench import ConfigError, Info, Registry, Selector
+from asdbench import ConfigError, Info, ItemContext, Registry, Selector
 from asdbench.blocks import ArcFace, Mixup, SoftArcFace, soft_cross_entropy
+from asdbench.core.config import configure
+from asdbench.detector.detector import aggregate
 from asdbench.detector.trainer import Trainer
 from asdbench.plugin.registry import Plugin
 from asdbench.runs.plan import plan_run
@@ -26,6 +29,7 @@ from asdbench_plugins.encoders.beats import Beats, BeatsShape, BeatsSpectrogram
 from asdbench_plugins.encoders.eat import Eat, EatShape, EatSpectrogram
 from asdbench_plugins.encoders.frozen import Loaded
 from asdbench_plugins.encoders.tuned import Tuned, TunedBeats, TunedBeatsConfig, TunedEat, TunedEatConfig
+from asdbench_plugins.scorers.neighbours import NearestNeighbours
 
 FULL = {"adapted": "all", "loss": "arcface", "sub_clusters": 1, "head": "norm_linear", "lr": 1e-3}
 LORA = {"adapted": "qkv", "head": "linear", "rank": 4, "sub_clusters": 2, "lr": 1e-2}
@@ -171,6 +175,51 @@ def test_the_vector_that_is_classified_can_be_scored(files: dict[str, Path], tmp
     torch.testing.assert_close(found[:, 0], expected)
 
 
+def test_the_score_of_several_layers_is_the_mean_of_their_scores(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    items = support.clips(tmp_path / "pack")
+    options = registry().method("eat_full").defaults
+    scorer = NearestNeighbours(
+        **{name.removeprefix("scorer."): options[name] for name in options if name.startswith("scorer.")}
+    )
+    assert scorer.per_segment
+    assert options["layers"] == "8+10+12"
+
+    def scores(**chosen: Any) -> NDArray[np.float64]:
+        model = model_of("eat", files["eat"], **FULL, **chosen).eval()
+        outputs = {name: values.numpy() for name, values in model.outputs(items).items()}
+        assert outputs["embedding"].shape == (8, 2 if "layers" in chosen else 1, 64)
+        context = ItemContext(claim=np.repeat(0, 8), columns={})
+        learnt = {name: values[:6] for name, values in outputs.items()}
+        known = ItemContext(claim=np.repeat(0, 6), columns={})
+        return aggregate(scorer.score(scorer.fit(learnt, known), outputs, context), "mean")
+
+    first, second = (scores(layer=layer) for layer in (1, 2))
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(scores(layers="2+1"), (first + second) / 2)
+    np.testing.assert_array_equal(scores(layers="2+1"), scores(layers="1+2"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"layers": "1+3"}, r"layers=1\+3: layer 3 does not exist in eat.pt: its last is 2"),
+        (
+            {"layers": "1+2", "layer": 1},
+            r"layer=1 and layers=1\+2 both choose .*: add layer=none or layers=none",
+        ),
+    ],
+)
+def test_layers_that_do_not_exist_or_are_chosen_twice_are_refused(
+    chosen: dict[str, Any], message: str, files: dict[str, Path]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        model_of("eat", files["eat"], **FULL, **chosen)
+    with pytest.raises(ConfigError, match=r"layers=1-2 is not none or text of the form \^"):
+        configure(TunedEatConfig, {"layers": "1-2"}, of="tuned_eat")
+
+
 def test_a_killed_training_of_all_weights_ends_as_if_it_had_not_been(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +296,7 @@ def test_a_method_adapts_its_encoder(method: str, family: str) -> None:
 @pytest.mark.slow
 def test_eat_full_runs_from_a_users_file_to_the_table(files: dict[str, Path], tmp_path: Path) -> None:
     machine = {"machines": "fan", "ids": "2", "train_clips": "4", "test_clips": "4", "length_s": "1"}
-    words = {"weights": str(files["eat"]), "epochs": "1", "dims": "8", "batch_size": "4"}
+    words = {"weights": str(files["eat"]), "epochs": "1", "dims": "8", "batch_size": "4", "layers": "1+2"}
     asked = tiny.request(
         tmp_path / "run", Selector("eat_full", words), cache=tmp_path / "cache",
         dataset=Selector("synthetic", machine),

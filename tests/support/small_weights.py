@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,8 +42,8 @@ def beats(file: Path) -> None:
     torch.save(filled.checkpoint(filled.fill(Beats(BeatsShape(**SMALL_BEATS))), SMALL_BEATS), file)
 
 
-def eat(file: Path) -> None:
-    torch.save(filled.fill(Eat(EatShape(width=64, depth=2))).state_dict(), file)
+def eat(file: Path, *, depth: int = 2) -> None:
+    torch.save(filled.fill(Eat(EatShape(width=64, depth=depth))).state_dict(), file)
 
 
 def of_mels(model: type[FrozenTokens] | Any) -> Callable[[Path], None]:
@@ -60,7 +61,7 @@ FILES: Mapping[str, Callable[[Path], None]] = {
     "beats_residual": beats,
     "ced_knn": of_mels(FrozenCed),
     "dasheng_knn": of_mels(FrozenDasheng),
-    "eat_full": eat,
+    "eat_full": functools.partial(eat, depth=12),
     "eat_knn": eat,
     "eat_lora": eat,
     "encoder_knn": encoder,

@@ -240,6 +240,18 @@ class Scorer(Config, frozen=True, kw_only=True):
         """
         return False
 
+    @property
+    def uses_test_set(self) -> str:
+        """What its scores take from the items that are scored together, in a few words; empty: nothing, as it should be.
+
+        Records say so and results are marked ``batch-dependent``. What scores recordings one at a time, or without the test
+        items, refuses such a scorer.
+
+        Example:
+            ``"rescale=test_set standardises distances over all items that are scored together"``
+        """
+        return ""
+
     @abstractmethod
     def fit(self, outputs: Outputs, context: ItemContext) -> State:
         """Learn from normal items and return what was learned.
@@ -263,7 +275,7 @@ class Scorer(Config, frozen=True, kw_only=True):
     def score(self, state: State, outputs: Outputs, context: ItemContext) -> NDArray[np.float64]:
         """Return anomaly scores; higher = more anomalous.
 
-        The score of an item must not depend on the other items.
+        The score of an item must not depend on the other items, unless ``uses_test_set`` says how it does.
 
         Args:
             state: What ``fit`` returned, or what was loaded from a saved detector; empty if it learns nothing.

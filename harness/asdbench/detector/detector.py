@@ -57,9 +57,7 @@ class Detector:
         self.info = replace(info, feature_shape=_feature_shape(featurizer, info, of=recipe.featurizer))
         self.featurizer: Featurizer = featurizer.to(info.device)
         self.model: Model = _build(recipe.model, self.info).to(info.device)
-        self.scorer: Scorer = configure(
-            config_of(_load(recipe.scorer)), recipe.scorer.options, of=recipe.scorer.name
-        )
+        self.scorer = scorer_of(recipe)
         # Names in saved files; what ``root`` does not reach is in no checkpoint.
         self.root = nn.ModuleDict({"featurizer": self.featurizer, "model": self.model})
         self.state: State = {}
@@ -196,6 +194,12 @@ class _Readable(dict[str, NDArray[Any]]):
 
     def __missing__(self, name: str) -> NDArray[Any]:
         raise PluginError(unread_message(self._recipe, name, made=self))
+
+
+def scorer_of(recipe: Recipe) -> Scorer:
+    """Return the scorer of a method with its options."""
+    scorer: Scorer = configure(config_of(_load(recipe.scorer)), recipe.scorer.options, of=recipe.scorer.name)
+    return scorer
 
 
 def segments_fault(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

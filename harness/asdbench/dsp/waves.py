@@ -18,8 +18,10 @@ def mono_rate(info: Info, *, reader: str) -> int:
     """
     if info.sample_rate is None or len(info.item_shape) != 1:
         rate = "no sample rate" if info.sample_rate is None else f"sample rate {info.sample_rate}"
+        several = info.sample_rate is not None and len(info.item_shape) == 2
+        mend = "choose one with channel=0, or channel=mean" if several else "use a dataset of mono recordings"
         raise ConfigError(
-            f"{reader} reads mono waves, but items have shape {list(info.item_shape)} and {rate}: use a dataset of mono "
-            "recordings, or a method with another featurizer"
+            f"{reader} reads mono waves, but items have shape {list(info.item_shape)} and {rate}: {mend}, or a method with "
+            "another featurizer"
         )
     return info.sample_rate

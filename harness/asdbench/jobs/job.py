@@ -23,7 +23,7 @@ from asdbench.detector.items import Items
 from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
-from asdbench.jobs.probe import RECOGNISES, RULE, depends_on_batch, recognises
+from asdbench.jobs.probe import RECOGNISES, depends_on_batch, recognises
 from asdbench.jobs.pseudo import imitated
 from asdbench.jobs.reference import reference_ms
 from asdbench.messages.isolation import Isolated
@@ -188,10 +188,10 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
             *spec.rules,
             *detector.rules,
             *detector.scorer.rules(detector.state),
-            *([_probed(fitted, RULE)] if dependent else []),
+            *([_probed(fitted, dependent)] if dependent else []),
             *([_probed(fitted, RECOGNISES)] if recognised else []),
         ],
-        batch_dependent=dependent,
+        batch_dependent=bool(dependent),
         recognises=recognised,
         sizes={},
     )

@@ -75,6 +75,7 @@ def _measure(spec: JobSpec) -> Measure:
             trains=any(value.requires_grad for value in detector.model.parameters()),
             learns=detector.scorer.learns,
             needs_claims=detector.scorer.needs_claims,
+            uses_test_set=detector.scorer.uses_test_set,
         )
     except ConfigError as error:
         return Measure(misfit=str(error))

@@ -43,21 +43,23 @@ TOLERANCES: Mapping[str, Tolerance] = {
 }
 
 
-def depends_on_batch(detector: Detector, items: Items, *, scores: NDArray[np.float64]) -> bool:
-    """Return whether items score differently alone.
+def depends_on_batch(detector: Detector, items: Items, *, scores: NDArray[np.float64]) -> str:
+    """Return why items score differently alone, as the scorer says or as a probe finds; empty: they do not.
 
     Args:
         detector: The fitted detector.
         items: All n items of the job's test set.
         scores: Their scores, ``[n]`` or ``[n, classes]``, computed in batches.
     """
+    if taken := detector.scorer.uses_test_set:
+        return f"{taken}, so a single item scores differently"
     if len(items) < 2:
-        return False
+        return ""
     tolerance = TOLERANCES[detector.recipe.common.precision]
     probed = np.unique(np.linspace(0, len(items) - 1, PROBED_ITEMS).round().astype(np.int64))
     alone = np.concatenate([detector.score(items[place : place + 1]) for place in probed])
     allowed = tolerance.share * scores.std() + tolerance.rounding * np.abs(scores[probed])
-    return bool((np.abs(alone - scores[probed]) > allowed).any())
+    return RULE if (np.abs(alone - scores[probed]) > allowed).any() else ""
 
 
 RECOGNISES = (
@@ -104,7 +106,9 @@ def recognises(
     chosen = items[probed]
     outputs = detector.outputs(dithered(chosen)) if known is None else known
     again = detector.scores_of(outputs, context_of(chosen))
-    moved = np.abs(again - scores[probed]) > MOVED * scores.std()
+    # Scores that depend on one another are compared within the same few items.
+    before = detector.score(chosen) if detector.scorer.uses_test_set else scores[probed]
+    moved = np.abs(again - before) > MOVED * scores.std()
     return int(moved.reshape(len(probed), -1).any(axis=1).sum()) >= MOVED_ITEMS
 
 

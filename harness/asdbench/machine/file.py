@@ -26,7 +26,7 @@ from asdbench.core.fingerprints import identifier
 from asdbench.core.info import Info
 from asdbench.core.seeding import seed_for
 from asdbench.data.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
-from asdbench.detector.detector import Detector
+from asdbench.detector.detector import Detector, scorer_of
 from asdbench.detector.weights import save_file
 from asdbench.errors import ConfigError, DataError, blamed_on
 from asdbench.machine.alarms import Rule, blocks
@@ -179,7 +179,7 @@ def recipe_of(registry: Registry, selector: Selector) -> Recipe:
     """Return the method with every option; raises the errors of ``resolve``.
 
     Raises:
-        ConfigError: An option names a file.
+        ConfigError: An option names a file, or scores depend on one another.
     """
     # A detector is one file. One from a stranger could otherwise choose what a method loads from this machine's disk.
     for name, value in selector.options.items():
@@ -188,7 +188,13 @@ def recipe_of(registry: Registry, selector: Selector) -> Recipe:
                 f"{selector.name}: the option {name}={value} names a file, which a detector file would not hold; use a "
                 "method that needs none"
             )
-    return resolve(registry, selector, dataset="folder")
+    recipe = resolve(registry, selector, dataset="folder")
+    if taken := scorer_of(recipe).uses_test_set:
+        raise ConfigError(
+            f"{recipe.label}: {taken}, but a detector file scores one recording at a time; choose an option or a scorer "
+            "that looks at each recording alone"
+        )
+    return recipe
 
 
 def code_of(recipe: Recipe) -> str:

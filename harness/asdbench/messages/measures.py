@@ -27,6 +27,8 @@ class Measure(Config, frozen=True, kw_only=True):
     """Whether any parameter is trained by gradient descent."""
     needs_claims: bool = False
     """Whether the scorer can score only items of classes that it was trained on."""
+    uses_test_set: str = ""
+    """What the scores take from the items that are scored together; empty: nothing."""
     learns: bool = True
     """Whether the scorer learns from training items."""
 

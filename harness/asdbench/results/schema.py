@@ -261,7 +261,8 @@ class MethodSummary(Config, frozen=True, kw_only=True):
     approximate: str
     """What public sources do not state about the method; empty: nothing."""
     batch_dependent: bool = False
-    """True: an item scores differently alone than in its batch, which breaks the contract of models and scorers."""
+    """True: an item scores differently alone than in its batch; ``rules`` say so if the scorer declares it, else it breaks
+    the contract of models and scorers."""
     recognises: bool = False
     """True: items score differently when nothing that can be heard changes, as by a table of known files."""
     isolated: Isolated = "none"

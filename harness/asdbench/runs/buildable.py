@@ -100,7 +100,7 @@ def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
         kind = ConfigError if "scorer" in changed or measure.unread in changed.values() else PluginError
         message = unread_message(case.fit.recipe, measure.unread, made=measure.outputs)
         raise kind(f"{case.recipe.label}: {message}")
-    misfit = measure.misfit
+    misfit = measure.misfit or _incomparable(case, measure)
     if misfit is None:
         unclaimed = measure.needs_claims and _without_claim(case.score.test)
         return replace(case, inapplicable=_unclaimed(case)) if unclaimed else case
@@ -108,6 +108,16 @@ def _checked(case: Case, known: Mapping[str, Measure]) -> Case:
     if case.recipe.changed:
         raise ConfigError(f"{case.recipe.label} on {case.place}: {misfit}")
     return replace(case, inapplicable=misfit)
+
+
+def _incomparable(case: Case, measure: Measure) -> str | None:
+    """Return why scores of held-out items, which set thresholds, are not those of test items; None: they are."""
+    if not measure.uses_test_set or not case.score.held.count:
+        return None
+    return (
+        f"{measure.uses_test_set}, so those of held-out and of test items cannot be compared; leave that out, or hold "
+        "nothing out (held=0)"
+    )
 
 
 def _unclaimed(case: Case) -> str:

@@ -14,7 +14,7 @@ from asdbench.data.dataset import Card, Count, Dataset, LocatedDataset
 from asdbench.errors import ConfigError, DataError, blamed_on, unknown
 from asdbench.plugin.entries import Method, Selector
 from asdbench.plugin.registry import NotOffered, Registry
-from asdbench.recipes.recipe import PARTS, CommonOptions, Recipe
+from asdbench.recipes.recipe import PARTS, CommonOptions, Part, Recipe
 from asdbench.recipes.resolve import resolve, resolve_ensemble
 from asdbench.runs.request import check_by, open_dataset, protocol_options, split_protocol
 from asdbench.runs.units import check_scope
@@ -66,6 +66,8 @@ class MethodDescription(Config, frozen=True, kw_only=True):
     """What public sources do not state about the method; empty: nothing."""
     cites: dict[str, str]
     """Part -> the paper it comes from."""
+    weights: dict[str, str]
+    """Option of the model that names a file -> which published file it is, its licence, and what it was trained on."""
     units: dict[str, dict[str, Any]]
     """Unit -> options there."""
     presets: dict[str, dict[str, Any]]
@@ -182,6 +184,7 @@ def _describe_method(
         flops_per_item=size.flops,
         approximate=method.approximate,
         cites=_cites(registry, recipe),
+        weights=_weights(registry, recipe.model),
         units={unit: dict(values) for unit, values in method.units.items()},
         presets={preset: dict(values) for preset, values in method.presets.items()},
         options=[*_options(registry, recipe), *_preset_option(method, recipe)],
@@ -220,6 +223,17 @@ def _cites(registry: Registry, recipe: Recipe) -> dict[str, str]:
     """Return the paper of each part that cites one, by part."""
     cited = {part: registry.entry(part, getattr(recipe, part).name).cites for part in PARTS}
     return {part: paper for part, paper in cited.items() if paper}
+
+
+def _weights(registry: Registry, model: Part) -> dict[str, str]:
+    """Return what is known of each file of weights that the options of a model name."""
+    known = registry.entry("model", model.name).weights
+    return {
+        option: f"{file.name}, licence {file.licence}, trained on {file.trained_on}"
+        if (file := known.get(digest))
+        else "no published file that is known here; licence and training data unknown"
+        for option, digest in model.pinned().items()
+    }
 
 
 def expected_info(recipe: Recipe, dataset: Dataset, *, by: str | None = None) -> Info:

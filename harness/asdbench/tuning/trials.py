@@ -30,6 +30,7 @@ from asdbench.results.objective import Tried, validation_truth
 from asdbench.results.store import Store
 from asdbench.runs.observer import Observer
 from asdbench.runs.plan import Planned, plan_run
+from asdbench.runs.request import Request
 from asdbench.tuning.candidates import Candidate
 from asdbench.tuning.request import Identity, TuningRequest
 
@@ -77,7 +78,7 @@ class Bench:
         """
         if registry.ensemble(request.method.name) is not None:
             raise ConfigError(f"{request.method.name} is an ensemble; tune its members one by one")
-        planned = plan_run(request.run, registry, observer=observer)
+        planned = _plan_run(request.run, registry, observer=observer)
         [recipe] = planned.recipes
         assert isinstance(recipe, Recipe)
         cases = [case for case in planned.cases if case.inapplicable is None]
@@ -175,7 +176,7 @@ class Bench:
 
     def _planned(self, selectors: Sequence[Selector]) -> Planned:
         request = replace(self.request.run, methods=selectors)
-        return plan_run(request, self.registry, observer=self.observer)
+        return _plan_run(request, self.registry, observer=self.observer)
 
     def _held(self, candidate: Candidate) -> Selector:
         selector = candidate.selector
@@ -253,6 +254,19 @@ class Trials:
                     why = f"{job.kind} {case.place}: {outcome.status}: {outcome.message}"
                     grade = Grade(value=None, why=why, lost=outcome.status in KILLED)
                     self.failed.setdefault(key, grade)
+
+
+def _plan_run(request: Request, registry: Registry, *, observer: Observer) -> Planned:
+    """Plan methods whose scores mean the same without the test items."""
+    planned = plan_run(request, registry, observer=observer)
+    for case in planned.cases:
+        measure = planned.measures.get(case.score.job_id)
+        if measure is not None and measure.uses_test_set:
+            raise ConfigError(
+                f"{case.recipe.label} cannot be tuned: {measure.uses_test_set}, and a trial has no test items; tune "
+                "without that option, and set it for the run"
+            )
+    return planned
 
 
 def trial_case(case: Case, cases: Sequence[Case], *, kinds: list[PseudoKind]) -> Case:

@@ -129,6 +129,10 @@ class FrozenTokens(Model):
         """Return the tokens of a layer on their grid, ``[B, T, bands, d]``, the lowest band first."""
         raise NotImplementedError(f"{type(self).__name__} must define grid")
 
+    def grids(self, spectrogram: Tensor) -> list[Tensor]:
+        """Return the tokens of every chosen layer on their grid; one, unless an encoder takes several."""
+        return [self.grid(spectrogram, layer=self.layer)]
+
     @property
     def network(self) -> nn.Module:
         """The network, which is in no checkpoint."""
@@ -160,9 +164,9 @@ class FrozenTokens(Model):
             full
         ):  # precision=bf16 is for the network: energies and deviations differ by less than it resolves
             spectrogram = self.spectrogram(waves)
-        tokens = self.grid(spectrogram, layer=self.layer)
+        grids = self.grids(spectrogram)
         with full:
-            return pooled(tokens.float(), self.config)
+            return torch.cat([pooled(tokens.float(), self.config) for tokens in grids], dim=1)
 
     def _given_digest(self) -> Tensor:
         digest = bytearray.fromhex(self.config.weights_sha256)

@@ -10,9 +10,12 @@ EXPERIMENTS = "kasahart/asd-experiments"
 ASDKIT = "ASDKit (TakuyaFujimura/dcase-asd-toolkit)"
 OTHER_FILE = "with BEATs_iter3.pt"
 BOTH_PARTS = "trained on the normal clips of both parts; its classes were numbered with the help of names of test clips"
-BY_TEST_SET = (
-    "standardises the distances to each domain over the test clips; this method does so by training clips"
+BY_TEST_SET = "standardises the distances to each domain over the test clips, which no detector in use can do"
+GENREP = (
+    ("genrep", f"{BY_TEST_SET}; this method does so by training clips"),
+    ("genrep[preset=test_set_normalisation]", BY_TEST_SET),
 )
+"""What runs it, what readers must know."""
 FOUR = "mean of 4 trainings; BEATs_iter3.pt and EAT-base_epoch10_pt.pt"
 COMPUTED = (
     "computed from its figures by machine; differences of the training are in the README of the encoders"
@@ -57,10 +60,10 @@ def printed() -> Iterator[Printed]:
                 words=words,
                 why=FOUR,
             )
-    yield from _official(
-        "dcase2023", (None, 73.79), paper="arXiv:2409.05035", table="abstract", system="GenRep", words="genrep",
-        why=BY_TEST_SET,
-    )  # fmt: skip
+    for words, why in GENREP:
+        yield from _official(
+            "dcase2023", (None, 73.79), paper="arXiv:2409.05035", table="abstract", system="GenRep", words=words, why=why
+        )  # fmt: skip
     yield from _official(
         "dcase2026", (64.48, None), paper="outman-goutian/dcase2026_task2", table="REPRODUCE_BEATS_SUBMISSION.md",
         system="beats_full_ft_layer10_knn1_smote0.25", words="beats_full", why=COMPUTED,

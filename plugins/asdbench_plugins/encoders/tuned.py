@@ -23,7 +23,7 @@ from asdbench_plugins.encoders.fbank import RATE
 from asdbench_plugins.encoders.frozen import CLIPS, EncoderConfig, FrozenBeats, FrozenTokens
 from asdbench_plugins.encoders.lora import adapt
 from asdbench_plugins.encoders.pseudo_labels import classes_of
-from asdbench_plugins.encoders.vits import EAT_HINT, Frames, FrozenEat, Tokens
+from asdbench_plugins.encoders.vits import EAT_HINT, Frames, FrozenEat, Layers, Tokens
 
 
 class TuningConfig(EncoderConfig, frozen=True, kw_only=True):
@@ -264,6 +264,7 @@ class TunedEatConfig(TuningConfig, frozen=True, kw_only=True):
     hint = EAT_HINT
     tokens: Tokens = "clip"
     frames: Frames = None
+    layers: Layers = None
     adapted: Annotated[
         Literal["qkv", "all"],
         Meta(

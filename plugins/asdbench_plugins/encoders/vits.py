@@ -56,6 +56,13 @@ Frames = Annotated[
     Meta(description="frames that spectrograms are padded or cut to; none: the next multiple of 32"),
 ]
 
+Layers = Annotated[
+    Annotated[str, Meta(pattern=r"^\d+(\+\d+)*$")] | None,
+    Meta(
+        description="instead of layer: several, for example 8+10+12, whose vectors are segments one after another"
+    ),
+]
+
 
 class EatConfig(EncoderConfig, frozen=True, kw_only=True):
     """Options of EAT and SSLAM."""
@@ -63,6 +70,7 @@ class EatConfig(EncoderConfig, frozen=True, kw_only=True):
     hint = EAT_HINT
     tokens: Tokens = "patches"
     frames: Frames = None
+    layers: Layers = None
 
 
 class FrozenEat(FrozenTokens):
@@ -76,9 +84,11 @@ class FrozenEat(FrozenTokens):
         """Load the network.
 
         Raises:
-            ConfigError: As for every encoder; or the items are longer than the table of positions.
+            ConfigError: As for every encoder; one of several layers does not exist, or one layer is chosen, too; or the
+                items are longer than the table of positions.
         """
         super().__init__(config, info)
+        self.layers = self._layers(config)
         frames = padded_frames(frames_of(info.item_shape[0])) if config.frames is None else config.frames
         if frames > MOST_FRAMES:
             raise ConfigError(
@@ -106,8 +116,28 @@ class FrozenEat(FrozenTokens):
 
     def grid(self, spectrogram: Tensor, *, layer: int) -> Tensor:
         """Return the tokens on their grid, ``[B, T, 8, d]``; with ``tokens=clip`` one, ``[B, 1, 1, d]``."""
-        states = cast(Eat, self.network).states(spectrogram)
-        tokens = _state(states, layer)
+        return self._on_grid(_state(cast(Eat, self.network).states(spectrogram), layer))
+
+    def grids(self, spectrogram: Tensor) -> list[Tensor]:
+        """Return the tokens of every chosen layer on their grid, the lowest first, from one pass."""
+        states = itertools.islice(cast(Eat, self.network).states(spectrogram), self.layers[-1] + 1)
+        return [self._on_grid(tokens) for number, tokens in enumerate(states) if number in self.layers]
+
+    def _layers(self, config: EatConfig) -> list[int]:
+        if config.layers is None:
+            return [self.layer]
+        if config.layer is not None:
+            raise ConfigError(
+                f"layer={config.layer} and layers={config.layers} both choose what is scored: add layer=none or layers=none"
+            )
+        numbers = sorted({int(number) for number in config.layers.split("+")})
+        if numbers[-1] > self.last:
+            raise ConfigError(
+                f"layers={config.layers}: layer {numbers[-1]} does not exist in {self.path.name}: its last is {self.last}"
+            )
+        return numbers
+
+    def _on_grid(self, tokens: Tensor) -> Tensor:
         if self.config.tokens == "clip":
             return tokens[:, :1].unsqueeze(2)
         return tokens[:, 1:].reshape(len(tokens), -1, BANDS, tokens.shape[-1])

@@ -2,7 +2,8 @@
 
 Oversampling follows Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 2002. Mixing (MemMixup) and
 the scale follow Saengthong and Shinozaki, "Deep generic representations for domain-generalized anomalous sound
-detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by those of its own training points.
+detection" (GenRep, arXiv:2409.05035): a domain's distances are standardised by those of its own training points, or as
+printed by those of all test points.
 """
 
 from __future__ import annotations
@@ -96,14 +97,35 @@ def learn_scales(
 
 
 def rescaled_distances(state: State, points: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:
-    """Return for each point the smallest of its standardised distances to the domains."""
-    scaled = []
-    for code, (centre, spread) in enumerate(zip(state["centre"], state["spread"], strict=True)):
+    """Return for each point the smallest of its distances to the domains, standardised as ``learn_scales`` found."""
+    to_domains = _to_domains(state, points, k=k, metric=metric)
+    return _least(to_domains, centre=state["centre"], spread=state["spread"])
+
+
+def distances_among(state: State, points: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:
+    """Return for each point the smallest of its distances to the domains, each standardised over all of ``points``.
+
+    The deviation is the population's. Where it is 0, as for a single point, so is the standardised distance.
+    """
+    to_domains = _to_domains(state, points, k=k, metric=metric)
+    spread = np.maximum(to_domains.std(axis=1), FLOOR)
+    return _least(to_domains, centre=to_domains.mean(axis=1), spread=spread)
+
+
+def _to_domains(state: State, points: Vectors, *, k: int, metric: Distance) -> NDArray[np.float64]:
+    """Return the mean distance of each point to its nearest points of each domain, ``[domains, points]``."""
+    found = []
+    for code in np.unique(state["domain"]):
         bank = state["points"][state["domain"] == code]
-        distance = nearest(bank, points, k=min(k, len(bank)), metric=metric)[0].mean(axis=1)
-        # Domain normalisation of GenRep: (distance - mean) / deviation of the domain's own distances.
-        scaled.append((distance - centre) / spread)
-    least: NDArray[np.float64] = np.min(scaled, axis=0)
+        found.append(nearest(bank, points, k=min(k, len(bank)), metric=metric)[0].mean(axis=1))
+    return np.array(found)
+
+
+def _least(
+    to_domains: NDArray[np.float64], *, centre: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    # Domain normalisation of GenRep: (distance - mean) / deviation of the distances to the domain.
+    least: NDArray[np.float64] = ((to_domains - centre[:, np.newaxis]) / spread[:, np.newaxis]).min(axis=0)
     return least
 
 

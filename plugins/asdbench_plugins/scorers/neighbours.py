@@ -14,7 +14,14 @@ from torch import nn
 
 from asdbench import ConfigError, State
 from asdbench_plugins.scorers.distances import Distance, Metric, Vectors, distances, nearest
-from asdbench_plugins.scorers.domains import TARGET, learn_scales, mixed, oversample, rescaled_distances
+from asdbench_plugins.scorers.domains import (
+    TARGET,
+    distances_among,
+    learn_scales,
+    mixed,
+    oversample,
+    rescaled_distances,
+)
 from asdbench_plugins.scorers.graphs import Distances, MeanOfLeast, OutlierFactor
 from asdbench_plugins.scorers.grouped import Domains, GroupedScorer
 from asdbench_plugins.scorers.local import Correction, affine, corrected, learn_correction
@@ -29,9 +36,9 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
     """Mean distance to the ``k`` nearest training points.
 
     ``rescale=domain``: the distance to each domain is standardised by the distances within that domain, and the
-    smallest counts (``asdbench_plugins.scorers.domains``). The others correct the distance to each training point by that
-    point's mean distance to its own nearest points, and the score is the mean of the ``k`` smallest
-    (``asdbench_plugins.scorers.local``).
+    smallest counts (``asdbench_plugins.scorers.domains``); ``rescale=test_set``: by the distances of all items that are
+    scored together. The others correct the distance to each training point by that point's mean distance to its own nearest
+    points, and the score is the mean of the ``k`` smallest (``asdbench_plugins.scorers.local``).
     """
 
     no_graph: ClassVar[str] = ""
@@ -39,9 +46,10 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, description="number of neighbours")] = 1
     metric: Annotated[Distance, Meta(description="distance; scaled_cosine: half of 1 - cos")] = "cosine"
     rescale: Annotated[
-        Literal["none", "domain", "density", "varmin", "log_varmin"],
+        Literal["none", "domain", "density", "varmin", "log_varmin", "test_set"],
         Meta(
-            description="divide distances by those within each domain, or around each training point, or subtract these"
+            description="divide distances by those within each domain, or around each training point, or subtract these; "
+            "test_set: standardise them over the test items, which no detector in use can do"
         ),
     ] = "none"
     density_neighbours: Annotated[int, Meta(ge=1, description="neighbours for the density")] = 1
@@ -58,6 +66,13 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
         int,
         Meta(ge=0, description="mix each target point with so many of its nearest source points; 0: none"),
     ] = 0
+
+    @property
+    def uses_test_set(self) -> str:
+        """Nothing, but for ``rescale=test_set``."""
+        if self.rescale != "test_set":
+            return ""
+        return "rescale=test_set standardises distances over all items that are scored together"
 
     def fit_group(self, points: Vectors) -> State:
         """Keep the points."""
@@ -82,7 +97,8 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
             state |= learn_correction(
                 everything, kind=kind, neighbours=self.density_neighbours, metric=self.metric
             )
-        if (self.rescale == "domain" or self.domains == "separate") and len(names) > 1:
+        apart = self.rescale == "domain" or self.domains == "separate"
+        if (apart and len(names) > 1) or self.uses_test_set:
             target = int(np.searchsorted(names, TARGET))
             # Points that were made belong to the target domain, but only real points set the scales.
             of_made = np.full(len(made) + len(mixtures), target)
@@ -93,6 +109,8 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
 
     def score_group(self, state: State, points: Vectors) -> NDArray[np.float64]:
         """Return the mean distance of each point to its nearest training points, rescaled if requested."""
+        if self.uses_test_set:
+            return distances_among(state, points, k=self.k, metric=self.metric)
         if "centre" in state:
             return rescaled_distances(state, points, k=self.k, metric=self.metric)
         if "scale" in state or "domain" in state:
@@ -105,11 +123,11 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
         """Return the mean of the smallest distances.
 
         Raises:
-            ConfigError: The points are of two domains.
+            ConfigError: The points are of two domains, or scores depend on one another.
         """
         if "domain" in state:
             raise ConfigError(
-                "knn of two domains (rescale=domain, domains=separate) is computed in numpy alone"
+                "knn of two domains (rescale=domain or test_set, domains=separate) is computed in numpy alone"
             )
         near = Distances(state["points"], metric=self.metric)
         k = min(self.k, len(state["points"]))
@@ -140,7 +158,9 @@ class NearestNeighbours(GroupedScorer, frozen=True, kw_only=True):
         return rules
 
     def _correction(self) -> Correction | None:
-        return None if self.rescale == "none" or self.rescale == "domain" else self.rescale
+        if self.rescale == "none" or self.rescale == "domain" or self.rescale == "test_set":
+            return None
+        return self.rescale
 
     def _least(self, state: State, points: Vectors) -> NDArray[np.float64]:
         """Return the mean of the ``k`` smallest corrected distances, of the domain where it is least."""
