@@ -431,7 +431,8 @@ def test_a_score_may_change_by_what_arithmetic_of_its_precision_rounds(
 ) -> None:
     scores = np.random.default_rng(0).normal(size=100)
     recipe = SimpleNamespace(common=SimpleNamespace(precision=precision))
-    detector: Any = SimpleNamespace(score=lambda items: items + change, recipe=recipe)
+    scorer = SimpleNamespace(uses_test_set="")
+    detector: Any = SimpleNamespace(score=lambda items: items + change, recipe=recipe, scorer=scorer)
     items: Any = scores
-    assert depends_on_batch(detector, items, scores=scores) is dependent
-    assert depends_on_batch(detector, items[:1], scores=scores[:1]) is False
+    assert bool(depends_on_batch(detector, items, scores=scores)) is dependent
+    assert depends_on_batch(detector, items[:1], scores=scores[:1]) == ""

@@ -108,6 +108,16 @@ def test_an_honest_method_is_not_suspect(method: str, cache: Path, tmp_path: Pat
     assert [summary.recognises for summary in document.methods.values()] == [False]
 
 
+def test_scores_that_change_with_every_bit_are_unsteady_and_not_suspect(cache: Path, tmp_path: Path) -> None:
+    document = go(tmp_path, cache, "none", way="hash")
+    [summary] = document.methods.values()
+    assert not summary.recognises
+    assert (
+        "items change when nothing that can be heard does, and again when it changes once more"
+        in tiny.table_of(document)
+    )
+
+
 @pytest.mark.parametrize("isolation", [*WAYS, "none"])
 def test_a_job_does_nothing_that_it_has_no_business_to(
     isolation: Isolation, cache: Path, tmp_path: Path, listening: int
@@ -127,7 +137,7 @@ SECTION = Selector(
 FOUND_ANYWHERE = {"shared-memory"}
 """What a job can leave for another: no job knows a label that it could pass on."""
 PATCHED = (
-    "the method replaced asdbench.jobs.job.recognises in the process of its job; a plugin may call the harness, but not "
+    "the method replaced asdbench.jobs.job.moves_unheard in the process of its job; a plugin may call the harness, but not "
     "change it"
 )
 FOUND_WITHOUT = {*FOUND_ANYWHERE, "temporary", "cache", "results", "plugin"}

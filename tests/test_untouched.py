@@ -20,7 +20,7 @@ def imitation(*arguments: Any, **options: Any) -> Any:
 @pytest.mark.parametrize(
     ("of", "name", "by", "called"),
     [
-        (job, "recognises", imitation, "asdbench.jobs.job.recognises"),
+        (job, "moves_unheard", imitation, "asdbench.jobs.job.moves_unheard"),
         (probe, "np", ModuleType("numpy"), "asdbench.jobs.probe.np"),
         (Detector, "score", imitation, "asdbench.detector.detector.Detector.score"),
         (probe.dithered, "__code__", imitation.__code__, "asdbench.jobs.probe.dithered"),
@@ -40,7 +40,7 @@ def test_what_is_replaced_is_named(
 
 def test_many_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = HarnessCode()
-    for name in ("recognises", "detector_of", "items_of", "size_of", "rehearse"):
+    for name in ("moves_unheard", "detector_of", "items_of", "size_of", "rehearse"):
         monkeypatch.setattr(job, name, imitation)
     with pytest.raises(PluginError, match=r"replaced asdbench\.jobs\.job\.\w+, .* and 2 more in the process"):
         harness.check()

@@ -23,7 +23,7 @@ from asdbench.detector.items import Items
 from asdbench.detector.size import rehearse, size_of
 from asdbench.detector.trainer import Trainer, TrainerSettings
 from asdbench.errors import RunError
-from asdbench.jobs.probe import RECOGNISES, depends_on_batch, recognises
+from asdbench.jobs.probe import RECOGNISES, depends_on_batch, moves_unheard
 from asdbench.jobs.pseudo import imitated
 from asdbench.jobs.reference import reference_ms
 from asdbench.messages.isolation import Isolated
@@ -167,8 +167,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
-    again = None if known is None else outputs_of(known.dithered)
-    recognised = has_16_bits(spec) and recognises(detector, roles["test"], scores=scores["test"], known=again)
+    unheard = _moves_unheard(spec, detector, roles["test"], scores=scores["test"], known=known)
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress, known=known)
     detector.save(folder / "detector.safetensors")
     pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
@@ -189,12 +188,26 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
             *detector.rules,
             *detector.scorer.rules(detector.state),
             *([_probed(fitted, dependent)] if dependent else []),
-            *([_probed(fitted, RECOGNISES)] if recognised else []),
+            *([_probed(fitted, unheard)] if unheard else []),
         ],
         batch_dependent=bool(dependent),
-        recognises=recognised,
+        recognises=unheard == RECOGNISES,
         sizes={},
     )
+
+
+def _moves_unheard(
+    spec: JobSpec, detector: Detector, items: Items, *, scores: NDArray[np.float64], known: Known | None
+) -> str:
+    if not has_16_bits(spec):
+        return ""
+    if known is None:
+        return moves_unheard(detector, items, scores=scores)
+
+    def sampled() -> Items:
+        return items_of(spec, detector, sets=(spec.test,), on_progress=ignore_progress)[0]
+
+    return moves_unheard(detector, items, scores=scores, known=outputs_of(known.dithered), sampled=sampled)
 
 
 def _probed(fitted: FitRecord, rule: str) -> str:

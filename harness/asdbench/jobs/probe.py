@@ -7,7 +7,7 @@ hashes, scores them otherwise when nothing that can be heard has changed. Probes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,10 +65,15 @@ def depends_on_batch(detector: Detector, items: Items, *, scores: NDArray[np.flo
 RECOGNISES = (
     "the scores of items change when nothing that can be heard does, as if their files were recognised"
 )
+UNSTEADY = (
+    "the scores of items change when nothing that can be heard does, and again when it changes once more"
+)
 DITHERED_ITEMS, MOVED_ITEMS = 8, 2
 """How many items are dithered, and how many of them must move to make a method suspect: one may lie on a knife's edge."""
 MOVED = 0.5
 """By how much a suspect score moves, in standard deviations of all scores."""
+RECOGNISED = 3.0
+"""How much further scores of known files move than those of files that nobody can know. Otherwise they move anyway."""
 STEP = 2.0**-15
 """One least significant bit of a 16-bit sample."""
 SHIFT_S = 0.001
@@ -87,11 +92,18 @@ def dithered(items: Items) -> Items:
     return items.through(_Dithered)
 
 
-def recognises(
-    detector: Detector, items: Items, *, scores: NDArray[np.float64], known: Outputs | None = None
-) -> bool:
-    """Return whether items score differently when their samples change by one bit and shift by a millisecond.
+def moves_unheard(
+    detector: Detector,
+    items: Items,
+    *,
+    scores: NDArray[np.float64],
+    known: Outputs | None = None,
+    sampled: Callable[[], Items] | None = None,
+) -> str:
+    """Return what it means that scores change with one bit of the samples and a shift by a millisecond; empty: they do not.
 
+    A table of files no longer finds them (``RECOGNISES``). An untrained network, or one on very short clips, may move its
+    scores as far; but it does so again when the changed samples, which are in no table, change once more (``UNSTEADY``).
     Digital silence stays silent, since features in decibels would hear the difference.
 
     Args:
@@ -99,17 +111,22 @@ def recognises(
         items: All n items of the job's test set: recordings of 16 bits.
         scores: Their scores, ``[n]`` or ``[n, classes]``.
         known: Outputs that were kept for the dithered items; None: they are computed.
+        sampled: Returns the items with their samples, where ``items`` have kept outputs alone.
     """
     probed = dithered_places(len(items))
     if not len(probed) or not scores.std():
-        return False
+        return ""
     chosen = items[probed]
     outputs = detector.outputs(dithered(chosen)) if known is None else known
-    again = detector.scores_of(outputs, context_of(chosen))
+    once = detector.scores_of(outputs, context_of(chosen))
     # Scores that depend on one another are compared within the same few items.
     before = detector.score(chosen) if detector.scorer.uses_test_set else scores[probed]
-    moved = np.abs(again - before) > MOVED * scores.std()
-    return int(moved.reshape(len(probed), -1).any(axis=1).sum()) >= MOVED_ITEMS
+    moved = np.abs(once - before)
+    if int((moved > MOVED * scores.std()).reshape(len(probed), -1).any(axis=1).sum()) < MOVED_ITEMS:
+        return ""
+    samples = chosen if sampled is None else sampled()[probed]
+    twice = detector.score(dithered(dithered(samples)))
+    return RECOGNISES if moved.sum() > RECOGNISED * np.abs(twice - once).sum() else UNSTEADY
 
 
 class _Dithered:

@@ -37,9 +37,13 @@ HEAP = {
 }
 
 
-def start_server() -> None:
-    """Start the process that workers are forked from, with the heap settings in its environment; once is enough."""
-    forkserver.set_forkserver_preload([WORKER, WARM])
+def start_server(*, warm: bool = True) -> None:
+    """Start the process that workers are forked from, with the heap settings in its environment; once is enough.
+
+    Args:
+        warm: Whether it also loads what most jobs share, which takes as long as torch again; of use to a second job only.
+    """
+    forkserver.set_forkserver_preload([WORKER, WARM] if warm else [WORKER])
     # The server must import the same code as this process, wherever that was found. glibc reads its settings at start
     # only, so they have to be in the environment of the server itself.
     path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

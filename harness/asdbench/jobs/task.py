@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from asdbench.jobs.executors.local import Local
 from asdbench.jobs.packets import read_end, read_packet, write_end
-from asdbench.jobs.processes import ask
+from asdbench.jobs.processes import ask, start_server
 
 SIGNALLED_S = 1.0
 """How long a task that is being ended may take to learn it after its job has: schedulers signal both."""
@@ -24,6 +24,7 @@ def main(file: Path) -> None:
     """Run the jobs of a packet that have not ended; one that fails stops none of the others."""
     signal.signal(signal.SIGTERM, _stop)  # the scheduler ends the task: its jobs end with it
     packet = read_packet(file)
+    start_server(warm=len(packet.jobs) > 1)
     ask("builtins:bytes", b"")  # answered once torch is loaded, which no job's time limit should contain
     executor = Local().open(packet.capacity)
     try:
