@@ -52,7 +52,7 @@ class Queue:
                 answer = self.submitted(dict(word.partition("=")[::2] for word in words))
             case "scancel":
                 self.pending, self.running = [], []
-            case "scontrol":
+            case "scontrol" if words[1] == "update":
                 refused = not self.throttles
                 if not refused:
                     self.changed.append((words[2].partition("=")[2], int(words[3].partition("=")[2])))
@@ -241,3 +241,27 @@ def test_jobs_whose_task_runs_count_as_running(
     ]
     assert [(event.jobs.running, event.jobs.left) for event in kept.events] == [(1, 5), (2, 4)]
     executor.close()
+
+
+def test_a_command_waits_for_the_tasks_of_another_one_which_removes_what_it_has_read(
+    queue: Queue, opens: Callable[..., SlurmExecutor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asdbench.jobs.executors.slurm._has_result", lambda job: True)
+    gone = tmp_path / "out/executors/slurm/gone/array.json"
+    gone.parent.mkdir(parents=True)
+    gone.symlink_to(tmp_path / "removed")  # listed, and no longer there when it is read
+    queue.slow = {"1"}
+    jobs, commands = fits(tmp_path, 2), [opens(2), opens(2)]
+    waiting = []
+    for executor in commands:
+        for job in jobs:
+            executor.submit(job)
+        waiting.append(executor.events())
+        assert next(waiting[-1]).progress is not None
+    assert queue.calls["sbatch"] == 1
+    queue.slow.clear()
+    for events in waiting:
+        assert {event.job_id: event.status for event in events if event.status} == dict.fromkeys(
+            queue.sent, "ok"
+        )
+    assert list(tmp_path.glob("out/executors/slurm/*/*.packet")) == []

@@ -41,9 +41,12 @@ def write_end(folder: Path, event: Event) -> None:
 
 
 def read_end(folder: Path, job_id: str) -> Event | None:
-    """Return how a job of a packet in ``folder`` ended; None: it has not, or its task died."""
-    file = _end_file(folder, job_id)
-    return msgspec.msgpack.decode(file.read_bytes(), type=Event) if file.exists() else None
+    """Return how a job of a packet in ``folder`` ended; None: it has not, or its task died, or the folder is gone."""
+    try:
+        content = _end_file(folder, job_id).read_bytes()
+    except FileNotFoundError:  # perhaps removed by another command, which waited for the same tasks
+        return None
+    return msgspec.msgpack.decode(content, type=Event)
 
 
 def _end_file(folder: Path, job_id: str) -> Path:

@@ -210,16 +210,15 @@ class SlurmExecutor:
 
     def _adopt(self) -> None:
         """Wait for tasks that an earlier command has submitted and that still have jobs that are queued here."""
-        files = _noted(self._capacity)
-        live = commands.live_tasks() if files else {}
+        arrays = _noted(self._capacity)
+        live = commands.live_tasks() if arrays else {}
         queued = {job.job_id: (job, needs) for job, needs in self._queue}
-        for file in files:
-            array = from_json(file.read_bytes(), _Array)
+        for folder, array in arrays:
             for index, ids in enumerate(array.packets):
                 task = Task(array.id, index)
                 wanted = [queued.pop(each) for each in ids if each in queued] if task in live else []
                 if wanted:
-                    self._tasks.track(task, file.parent, jobs=wanted)
+                    self._tasks.track(task, folder, jobs=wanted)
         self._queue = list(queued.values())
         self._caps.adopt(self._tasks.counts())
         self._adopted = True
@@ -268,10 +267,15 @@ def _has_result(job: JobSpec) -> bool:
     return Store(Path(job.store)).has_result(job)
 
 
-def _noted(capacity: Capacity) -> list[Path]:
-    """Return the files of all arrays in the folder, the oldest first."""
-    files = _folder(capacity).glob("*/array.json")
-    return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file))
+def _noted(capacity: Capacity) -> list[tuple[Path, _Array]]:
+    """Return the folder of each array that was submitted, and what was noted of it, the oldest first."""
+    found = []
+    for file in _folder(capacity).glob("*/array.json"):
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # another command has removed it, because its jobs have ended
+            found.append((file.stat().st_mtime_ns, file, from_json(file.read_bytes(), _Array)))
+    return [(file.parent, array) for _, file, array in sorted(found, key=lambda each: each[:2])]
 
 
 def _alike(jobs: Sequence[Queued]) -> list[list[Queued]]:
