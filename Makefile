@@ -58,6 +58,8 @@ board-records: export ASDBENCH_DATA_ROOT = $(DATA)
 board-records: SEEDS = --seed 0 --seed 1 --seed 2
 board-records:
 	asdbench run -p logmel_knn -p logmel_gmm -p logmel_mahalanobis -p modspec_knn -p modspec_gmm -p modspec_mahalanobis -p modspec_lof -p covariance_knn -p randconv_knn -p idnn -d synthetic --threads 1 $(SEEDS)
+	asdbench run -p conv_autoencoder -p autoencoder -p autoencoder_mse -p autoencoder_mahala -p mobilenetv2 -p glow_aff -d synthetic --threads 1 $(SEEDS)
+	asdbench run -p direct_two_branch -p complex_network -p time_spectrum_fusion -p serial_method -p ddcsad -p serial_oe -p contrastive_ensemble -d synthetic --threads 1 $(SEEDS)
 	asdbench run -p incremental_classifier -p uada -p aadcl -p stgram_mfn -p stgram_afpa -d synthetic --threads 2 $(SEEDS)
 	asdbench run -p pca -p isolation_forest -p robot_ae -d synthetic_robot $(SEEDS)
 	asdbench run -p pca -p isolation_forest -p robot_ae -d ur3_cobotops $(SEEDS)
