@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from board_runs import content_of, edit_json, edit_table, only_board
 
 from asdbench import MethodRecord, PublishedWeights, Recipe, RunError, Selector, read_record
 from asdbench.cli import status_of
+from asdbench_leaderboards.board import build as building
+from asdbench_leaderboards.board import parallel, ranking
 from asdbench_leaderboards.board.build import build
 from asdbench_leaderboards.board.rows import figure_of, row_of
 from asdbench_leaderboards.board.schema import Board, Licences, Row
@@ -170,9 +173,22 @@ def test_a_published_leaderboard_is_itself_a_source(site: Path, tmp_path: Path) 
     assert again.protocol == board.protocol
 
 
-def test_the_same_records_give_the_same_bytes(results: Path, site: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_same_records_give_the_same_bytes(
+    cores: int, results: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in ((building, "COPIED"), (building, "WRITTEN"), (ranking, "DRAWN")):
+        monkeypatch.setattr(place, name, 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    starts = []
+    start = parallel._started
+    monkeypatch.setattr(
+        parallel, "_started", lambda *args, **options: starts.append(1) or start(*args, **options)
+    )
     build([results], out=tmp_path / "again")
     assert content_of(tmp_path / "again") == content_of(site)
+    # Records are copied, methods resampled and files written, each by several processes.
+    assert len(starts) == (0 if cores == 1 else 3 + 2 + 3)
 
 
 def test_only_the_best_methods_get_pages_if_there_are_many(results: Path, tmp_path: Path) -> None:

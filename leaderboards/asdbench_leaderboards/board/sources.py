@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from asdbench import MethodRecord, ResultRow, RunError, find_run, from_json, read_record
+from asdbench.metrics import DOMAIN
 
 SAME = 1e-9
 """Figures closer than this are equal; other machines may add floating-point numbers in another order."""
@@ -53,6 +54,8 @@ class _Document(msgspec.Struct, frozen=True):
 def read_sources(places: Sequence[Path]) -> list[Source]:
     """Return the records in some folders, each once, in the order of their identifiers.
 
+    They keep the results that boards show; those of finer groups fill most of a record, and the memory of thousands.
+
     Args:
         places: Folders of results (``--out`` of runs), published leaderboards, records, or folders of records.
 
@@ -65,8 +68,21 @@ def read_sources(places: Sequence[Path]) -> list[Source]:
         source = Source(folder=folder, record=read_record(folder))
         _check(source)
         name = source.record.record_id
-        found[name] = _merged(found[name], source) if name in found else source
+        if name in found:
+            source = _merged(found[name], source)
+        shown = msgspec.structs.replace(source.record, results=shown_results(source.record))
+        found[name] = replace(source, record=shown)
     return [found[name] for name in sorted(found)]
+
+
+def shown_results(record: MethodRecord) -> list[ResultRow]:
+    """Return the results that boards show: of the whole dataset and of outermost groups, of every domain."""
+    shown = {*record.data.groups[:1], DOMAIN}
+    return [
+        row
+        for row in record.results
+        if all(value is None or column in shown for column, value in row.groups.items())
+    ]
 
 
 def record_folders(place: Path) -> list[Path]:
@@ -131,17 +147,11 @@ def _check(source: Source) -> None:
             f"{file}: record_id is {source.record.record_id!r}, which is no identifier of a record"
         )
     for number, row in enumerate(source.record.results):
-        values = (row.value, row.low, row.high, row.printed, *row.per_seed)
-        if all(map(_is_share, values)):  # fields are named only where one is wrong: there are millions
-            continue
-        for field, value in _numbers(row):
-            if not _is_share(value):
+        for value in (row.value, row.low, row.high, row.printed, *row.per_seed):  # millions in all
+            # A mean of ones may round to slightly more than one.
+            if value is not None and not -SAME <= value <= 1 + SAME:
+                field = next(field for field, found in _numbers(row) if found == value)
                 raise RunError(f"{file}: results[{number}].{field} is {value}, outside [0, 1]")
-
-
-def _is_share(value: float | None) -> bool:
-    # A mean of ones may round to slightly more than one.
-    return value is None or -SAME <= value <= 1 + SAME
 
 
 def _numbers(row: ResultRow) -> Iterator[tuple[str, float | None]]:
@@ -155,7 +165,7 @@ def _merged(first: Source, second: Source) -> Source:
     Raises:
         RunError: Their figures differ.
     """
-    if difference := first_difference(first.record.results, second.record.results):
+    if difference := first_difference(read_record(first.folder).results, second.record.results):
         raise RunError(
             f"{first.folder / 'record.json'} and {second.folder / 'record.json'} claim to be the same record "
             f"{first.record.record_id}, but {difference}"
