@@ -20,7 +20,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 BATCH = 100
 PROCESSES = 4
-"""At most, since each takes some 50 MiB."""
+"""At most, since each takes some 100 MiB."""
 
 
 def in_threads(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
