@@ -26,7 +26,7 @@ from asdbench_leaderboards.board.build import build
 from asdbench_leaderboards.board.rows import figure_of, row_of
 from asdbench_leaderboards.board.schema import Board, Licences, Row
 from asdbench_leaderboards.board.sources import Source
-from asdbench_leaderboards.board.tables import costs_of
+from asdbench_leaderboards.board.tables import costs_of, flags_of
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,14 @@ def test_markdown_and_csv_hold_the_rows_of_the_board(site: Path) -> None:
     knn = row_named(board, "logmel_knn")
     written = [float(line["value"]) for line in lines if line["method"] == "logmel_knn"]
     assert written == [figure.value for figure in knn.figures]
+    # Everything that a reader needs to judge a row stands in both.
+    [line] = [line for line in text.splitlines() if " logmel\\_knn " in line]
+    assert [cell.strip() for cell in line.split("|")][-6:-1] == ["1", "none", "MIT", "none", "CC0-1.0"]
+    assert knn.cost is not None
+    for line in (line for line in lines if line["method"] == "logmel_knn"):
+        assert (line["models"], line["pretraining"], line["data_licence"]) == ("1", "none", "CC0-1.0")
+        assert (float(line["fit_s"]), line["flags"]) == (knn.cost.fit_s, ", ".join(flags_of(knn)))
+        assert line["hardware"] == knn.hardware[0]
 
 
 @pytest.mark.parametrize("name", ["board", "boards"])
