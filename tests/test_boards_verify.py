@@ -96,6 +96,13 @@ def test_a_changed_score_is_found_by_its_figures(site: Path, labels: Labels) -> 
     assert "SHA-256" not in found
     assert "record.json: results[" in found
     assert "but the scores give" in found
+    assert "rank" not in found  # of the methods that nobody changed
+
+
+def test_a_changed_rank_is_found(site: Path, labels: Labels) -> None:
+    edit_json(board_file(site), lambda board: board["rows"][1].update(rank=2))
+    assert "rows[1] (" in problems_of(site, labels)
+    assert ".rank is 2, but its record gives 1" in problems_of(site, labels)
 
 
 def test_a_changed_label_is_found_by_its_item(site: Path, labels: Labels) -> None:
