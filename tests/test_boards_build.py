@@ -317,6 +317,28 @@ def with_a_shorter_table(folder: Path) -> None:
     (folder / "items.parquet").write_bytes((folder / "items.parquet").read_bytes()[:-10])
 
 
+def without_labels(folder: Path) -> None:
+    edit_table(folder / "items.parquet", lambda table: table.pop("label"))
+
+
+def with_a_file_of_somebody_else(folder: Path) -> None:
+    secret = folder.parent.parent / "secret.txt"
+    secret.write_text("mine")
+    edit_json(folder / "record.json", lambda content: content["sizes"].update({"../../secret.txt": 4}))
+
+
+def without_a_table(folder: Path) -> None:
+    edit_json(folder / "record.json", lambda content: content["sizes"].pop("items.parquet"))
+
+
+def without_seeds(folder: Path) -> None:
+    edit_json(folder / "record.json", lambda content: content["method"].update(seeds=[]))
+
+
+def without_environments(folder: Path) -> None:
+    edit_json(folder / "record.json", lambda content: content.update(environments={}))
+
+
 def set_first(table: Any, column: str, value: float) -> None:
     table.loc[0, column] = value
 
@@ -333,6 +355,11 @@ def set_first(table: Any, column: str, value: float) -> None:
         (with_a_missing_score, r"items\.parquet, column score_2, item 0: a score must be finite, got none"),
         (without_a_seed, r"items\.parquet has no column score_2"),
         (with_a_shorter_table, r"items\.parquet .* bytes instead of"),
+        (without_labels, r"items\.parquet has no column label"),
+        (with_a_file_of_somebody_else, r"record\.json: sizes names '\.\./\.\./secret\.txt', which is no table"),
+        (without_a_table, r"record\.json: sizes lacks items\.parquet"),
+        (without_seeds, r"record\.json: method\.seeds is empty, but results has values"),
+        (without_environments, r"record\.json: models\[\w+\]\.environment is '\w+', which environments lacks"),
     ],
 )  # fmt: skip
 def test_a_wrong_record_is_named_and_leaves_the_old_board(

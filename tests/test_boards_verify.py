@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,22 @@ def test_a_number_typed_into_record_and_board_is_found(site: Path, labels: Label
     edit_json(board_file(site), shown)
     hash_again(site)
     assert "(auc of the whole dataset).value is 0.99999, but the scores give" in problems_of(site, labels)
+
+
+def test_a_figure_and_an_item_that_stand_twice_are_found(site: Path, labels: Labels) -> None:
+    edit_json(
+        knn(site) / "record.json",
+        lambda content: content["results"].insert(0, content["results"][0] | {"value": 0.99999}),
+    )
+
+    def repeat(table: Any) -> None:
+        table.loc[1] = table.loc[0]
+
+    edit_table(knn(site) / "items.parquet", repeat)
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert re.search(r"results\[1\] \(\w+ of .*\) is in results\[0\] already", found)
+    assert re.search(r"items\.parquet, item 1 \(.*\): it is item 0 already", found)
 
 
 def test_a_number_typed_into_the_board_alone_is_found(site: Path, labels: Labels) -> None:

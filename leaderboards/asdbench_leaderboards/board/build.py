@@ -16,7 +16,7 @@ import msgspec
 
 from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
-from asdbench_leaderboards.board.items import ITEMS, check_scores
+from asdbench_leaderboards.board.items import check_scores
 from asdbench_leaderboards.board.memory import hashes_of, inputs_of, remember, unchanged
 from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
 from asdbench_leaderboards.board.parallel import in_processes
@@ -35,7 +35,7 @@ from asdbench_leaderboards.board.schema import (
     PrintedEntry,
     Row,
 )
-from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
+from asdbench_leaderboards.board.sources import ITEMS, Source, read_sources, refused_in
 from asdbench_leaderboards.board.tables import csv_of, markdown_of
 
 PAGES = 100
@@ -214,8 +214,6 @@ def _copy_records(sources: Sequence[Source], folder: Path) -> list[_Copy]:
         place = f"records/{source.record.record_id}"
         target = folder / place
         target.mkdir()
-        if ITEMS not in source.record.sizes:
-            check_scores(source)
         done = []
         for name in ("record.json", *source.record.sizes):
             content = (source.folder / name).read_bytes()

@@ -95,9 +95,13 @@ def _label_problems(method: RecordedMethod, folder: Path, *, public: LabelledRow
             f"{folder / 'record.json'}: data.manifest is {data.manifest}, but {data.dataset} here has {public.manifest}"
         )
     known = {(str(row.source), row.start): row for row in public.rows}
+    places: dict[tuple[str, int], int] = {}
     for number, item in enumerate(method.items.to_dict("records")):
         where = f"{file}, item {number} ({item['source']})"
-        row = known.get((str(item["source"]), int(item["start"])))
+        key = (str(item["source"]), int(item["start"]))
+        if (first := places.setdefault(key, number)) != number:
+            yield f"{where}: it is item {first} already"
+        row = known.get(key)
         if row is None:
             yield f"{where}: {data.dataset} has no such item"
             continue
@@ -116,7 +120,11 @@ def _label_problems(method: RecordedMethod, folder: Path, *, public: LabelledRow
 def _figure_problems(method: RecordedMethod, folder: Path, *, registry: Registry) -> Iterator[str]:
     file = folder / "record.json"
     again = {_key(result, method): result for result in recomputed(method, registry)}
-    claimed = {_key(row, method): (number, row) for number, row in enumerate(method.record.results)}
+    claimed: dict[tuple[str, tuple[str | None, ...]], tuple[int, ResultRow]] = {}
+    for number, row in enumerate(method.record.results):
+        first, _ = claimed.setdefault(_key(row, method), (number, row))
+        if first != number:
+            yield f"{file}: results[{number}] ({row.metric} of {place_of(row)}) is in results[{first}] already"
     for key, (number, row) in claimed.items():
         where = f"{file}: results[{number}] ({row.metric} of {place_of(row)})"
         if row.why is not None and row.why.startswith(WITHDRAWN) and row.value is None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench import RecordedMethod, Registry, load_registry, read_folder
+from asdbench_leaderboards.board.items import IDENTITY
 from asdbench_leaderboards.board.parallel import in_processes
 from asdbench_leaderboards.board.recompute import recomputed
 from asdbench_leaderboards.board.schema import Board, Row
@@ -20,7 +21,6 @@ RANKED = 30
 """Methods of a board that are ranked: each pair is tested, on resamples that cost as much as an evaluation."""
 DRAWN = 5
 """Methods to resample that are worth a process."""
-_IDENTITY = ("source", "start", "sha256", "label")
 
 
 def with_ranks(board: Board, folders: Mapping[str, Path], *, limit: int = RANKED) -> Board:
@@ -63,7 +63,7 @@ def _drawn(
         if result.metric == metric and not any(result.groups.values()):
             if result.draws is None or result.draws.shape[1] < 3:
                 return None
-            items = [list(map(str, method.items[name])) for name in _IDENTITY]
+            items = [list(map(str, method.items[name])) for name in IDENTITY]
             return result.draws, hashlib.sha256(msgspec.json.encode(items)).hexdigest()
     return None
 

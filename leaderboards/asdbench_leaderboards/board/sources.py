@@ -14,6 +14,8 @@ from asdbench.metrics import DOMAIN
 
 SAME = 1e-9
 """Figures closer than this are equal; other machines may add floating-point numbers in another order."""
+ITEMS = "items.parquet"
+TABLES = frozenset({ITEMS, "validation.parquet", "held.parquet"})
 _NAME = re.compile(r"[0-9a-f]+")
 
 
@@ -66,7 +68,7 @@ def read_sources(places: Sequence[Path]) -> list[Source]:
     found: dict[str, Source] = {}
     for folder in (folder for place in places for folder in record_folders(place)):
         source = Source(folder=folder, record=read_record(folder))
-        _check(source)
+        check_record(source)
         name = source.record.record_id
         if name in found:
             source = _merged(found[name], source)
@@ -140,13 +142,28 @@ def failure_of(source: Source) -> str | None:
     return "; ".join(filter(None, lines)) or "no value on the whole dataset"
 
 
-def _check(source: Source) -> None:
-    file = source.folder / "record.json"
-    if not _NAME.fullmatch(source.record.record_id):
-        raise RunError(
-            f"{file}: record_id is {source.record.record_id!r}, which is no identifier of a record"
-        )
-    for number, row in enumerate(source.record.results):
+def check_record(source: Source) -> None:
+    """Check what the types of a record leave open: names, references and the range of its values.
+
+    Raises:
+        RunError: The message names file and field.
+    """
+    file, record = source.folder / "record.json", source.record
+    if not _NAME.fullmatch(record.record_id):
+        raise RunError(f"{file}: record_id is {record.record_id!r}, which is no identifier of a record")
+    # Files are copied under these names: one of a stranger's record must not lead out of its folder.
+    if strange := sorted(record.sizes.keys() - TABLES):
+        raise RunError(f"{file}: sizes names {strange[0]!r}, which is no table of a record")
+    if ITEMS not in record.sizes:
+        raise RunError(f"{file}: sizes lacks {ITEMS}, so its scores would not be published")
+    if not record.method.seeds and any(row.value is not None for row in record.results):
+        raise RunError(f"{file}: method.seeds is empty, but results has values")
+    used = {f"models[{name}]": each.environment for name, each in record.models.items()}
+    used |= {f"scores[{name}]": each.environment for name, each in record.scores.items()}
+    for field, environment in used.items():
+        if environment not in record.environments:
+            raise RunError(f"{file}: {field}.environment is {environment!r}, which environments lacks")
+    for number, row in enumerate(record.results):
         for value in (row.value, row.low, row.high, row.printed, *row.per_seed):  # millions in all
             # A mean of ones may round to slightly more than one.
             if value is not None and not -SAME <= value <= 1 + SAME:

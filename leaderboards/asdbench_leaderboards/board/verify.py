@@ -20,7 +20,7 @@ from asdbench_leaderboards.board.printed import printed_boards
 from asdbench_leaderboards.board.proof import Labels, record_problems
 from asdbench_leaderboards.board.ranking import with_ranks
 from asdbench_leaderboards.board.schema import BOARD_VERSION, INDEX, PRINTED, Board, BoardIndex, Row
-from asdbench_leaderboards.board.sources import Source, record_folders
+from asdbench_leaderboards.board.sources import Source, check_record, record_folders
 
 T = TypeVar("T", bound=Config)
 _CLAIMED = ("title", "protocol", "main", "outermost", "known_leaks", "notes")
@@ -59,6 +59,7 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
         try:
             method = read_folder(place)
             source = Source(folder=place, record=method.record)
+            check_record(source)
             check_scores(source)
             in_records += record_problems(method, place, labels=labels)
         except AsdbenchError as error:
