@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import board_runs
+import msgspec
+import pandas as pd
 import pytest
 from board_runs import edit_json, edit_table, hash_again, only_board
 
-from asdbench import DataError, LabelledRows, MethodRecord, RunError, load_registry, read_record
+from asdbench import DataError, MethodRecord, RunError, load_registry, read_folder, read_record
 from asdbench.cli import status_of
 from asdbench_leaderboards.board.build import build
-from asdbench_leaderboards.board.proof import Labels
+from asdbench_leaderboards.board.proof import Labels, Public
 from asdbench_leaderboards.board.submit import submit
 from asdbench_leaderboards.board.verify import Verification, verify
 
@@ -162,6 +164,25 @@ def test_a_figure_and_an_item_that_stand_twice_are_found(site: Path, labels: Lab
     assert re.search(r"items\.parquet, item 1 \(.*\): it is item 0 already", found)
 
 
+def test_items_that_were_left_out_are_found(site: Path, labels: Labels) -> None:
+    file = knn(site) / "items.parquet"
+    pd.read_parquet(file).drop(index=[0, 3]).to_parquet(file, index=False)
+    edit_table(file, lambda _: None)
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert f"{file}: 2 of the items that synthetic tests are missing, first " in found
+
+
+def test_the_labels_of_other_divisions_are_found_too(published: Path, labels: Labels) -> None:
+    record = read_record(knn(published))
+    options = record.run.dataset_options | {"protocol": "loso", "by": "section"}
+    divided = msgspec.structs.replace(
+        record, run=msgspec.structs.replace(record.run, dataset_options=options)
+    )
+    assert labels.of(divided) == labels.of(record)
+    assert len(labels.of(record).tested) == len(read_folder(knn(published)).items)
+
+
 def test_a_number_typed_into_the_board_alone_is_found(site: Path, labels: Labels) -> None:
     def edit(content: Any) -> None:
         content["rows"][0]["figures"][0]["value"] = 0.5
@@ -276,7 +297,7 @@ def test_a_changed_missing_or_added_printed_number_is_found(
 class NoData(Labels):
     """Labels where no dataset was downloaded."""
 
-    def of(self, record: MethodRecord) -> LabelledRows:
+    def of(self, record: MethodRecord) -> Public:
         raise DataError(f"{record.data.dataset} is missing; fetch it")
 
 
