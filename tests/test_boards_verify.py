@@ -196,16 +196,41 @@ def test_a_number_typed_into_the_board_alone_is_found(site: Path, labels: Labels
     assert ".rank is 7, but its record gives 1" in found
 
 
+def test_a_row_and_a_figure_that_stand_twice_are_found(site: Path, labels: Labels) -> None:
+    def edit(board: Any) -> None:
+        board["rows"].append(board["rows"][0])
+        board["rows"][1]["figures"][0] = board["rows"][1]["figures"][1]
+
+    edit_json(board_file(site), edit)
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert re.search(r"the record \w+ has 2 rows", found)
+    assert re.search(r"rows\[1\] .*: figures are not all of those that its record gives", found)
+
+
+def test_a_board_that_is_gone_is_found(site: Path, labels: Labels) -> None:
+    shutil.rmtree(board_file(site).parent)
+
+    def edit(index: Any) -> None:
+        index["boards"] = []
+        index["files"] = {name: each for name, each in index["files"].items() if name.startswith("records/")}
+
+    edit_json(site / "boards.json", edit)
+    assert "boards.json: boards lacks synthetic" in problems_of(site, labels)
+
+
 def test_a_row_without_a_record_is_found(site: Path, labels: Labels) -> None:
     def edit(content: Any) -> None:
         content["rows"].append(content["rows"][0] | {"record": "", "method": "typed_in"})
         content["rows"].append(content["rows"][0] | {"record": "abc", "method": "unknown_record"})
+        content["rows"].append(content["rows"][0] | {"record": "", "method": "empty", "figures": []})
 
     edit_json(board_file(site), edit)
     hash_again(site)
     found = problems_of(site, labels)
     assert "rows[2] (typed_in) has figures but no record" in found
     assert "rows[3] (unknown_record): no valid record abc of this protocol" in found
+    assert "rows[4] (empty) has no failure but no record" in found
 
 
 def test_a_board_that_mixes_protocols_is_found(site: Path, labels: Labels) -> None:

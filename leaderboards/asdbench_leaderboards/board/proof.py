@@ -163,7 +163,7 @@ def _figure_problems(method: RecordedMethod, folder: Path, *, registry: Registry
             yield f"{where} does not follow from the scores"
             continue
         found = again[key]
-        for field in ("value", "low", "high"):
+        for field in ("value", "low", "high", "items"):
             if not _same(value := getattr(row, field), expected := getattr(found, field)):
                 yield f"{where}.{field} is {value}, but the scores give {expected}"
         for seed, (value, expected) in enumerate(zip(row.per_seed, found.per_seed, strict=False)):

@@ -6,6 +6,7 @@ Every figure is computed again from the published scores of single items and the
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -131,6 +132,7 @@ def _all_board_problems(
     # Built again from the valid records alone; what the published boards have beyond that is named.
     again = boards_of(sources)
     folders = {source.record.record_id: source.folder for source in sources}
+    published = {entry.name for entry in index.boards}
     for entry in index.boards:
         file = folder / entry.name / "board.json"
         try:
@@ -144,8 +146,11 @@ def _all_board_problems(
         if not alike:
             yield f"{file}: no valid record belongs to this board"
             continue
+        published.add(alike[0].name)
         expected = with_ranks(alike[0], folders, limit=board.ranked) if ranked else alike[0]
         yield from _board_problems(file, board, expected=expected, free=() if ranked else RANKS)
+    for board in (board for board in again if board.name not in published):
+        yield f"{folder / INDEX}: boards lacks {board.title}, of which there are {len(board.rows)} records"
 
 
 def _board_problems(file: Path, board: Board, *, expected: Board, free: Collection[str]) -> Iterator[str]:
@@ -155,8 +160,8 @@ def _board_problems(file: Path, board: Board, *, expected: Board, free: Collecti
     rows = {row.record: row for row in expected.rows}
     for number, row in enumerate(board.rows):
         where = f"{file}: rows[{number}] ({row.method})"
-        if not row.record and row.figures:
-            yield f"{where} has figures but no record"
+        if not row.record and (row.figures or row.failure is None):
+            yield f"{where} has {'figures' if row.figures else 'no failure'} but no record"
         elif row.record and row.record not in rows:
             yield f"{where}: no valid record {row.record} of this protocol"
         elif row.record:
@@ -165,6 +170,9 @@ def _board_problems(file: Path, board: Board, *, expected: Board, free: Collecti
     if sorted(listed) == sorted(rows) and listed != [row.record for row in expected.rows]:
         yield f"{file}: rows are not in the order of their values"
     yield from (f"{file}: the record {name} has no row" for name in rows if name not in listed)
+    yield from (
+        f"{file}: the record {name} has {count} rows" for name, count in Counter(listed).items() if count > 1
+    )
 
 
 def _printed_problems(folder: Path, index: BoardIndex) -> Iterator[str]:
@@ -192,11 +200,14 @@ def _row_problems(where: str, row: Row, *, expected: Row, free: Collection[str])
     figures: Mapping[object, object] = {
         (figure.metric, figure.group, figure.domain): figure for figure in expected.figures
     }
-    for figure in row.figures:
-        given = figures.get((figure.metric, figure.group, figure.domain))
-        if given != figure:
-            place = ", ".join(filter(None, [figure.group, figure.domain])) or "the whole dataset"
-            yield f"{where}: {figure.metric} of {place} is not what its record gives ({figure.value})"
+    wrong = [
+        figure
+        for figure in row.figures
+        if figures.get((figure.metric, figure.group, figure.domain)) != figure
+    ]
+    for figure in wrong:
+        place = ", ".join(filter(None, [figure.group, figure.domain])) or "the whole dataset"
+        yield f"{where}: {figure.metric} of {place} is not what its record gives ({figure.value})"
     # A rerun, and messages of failed jobs, are known from the runs alone.
     free = {"verified", "figures", *free} | ({"failure"} if row.failure and expected.failure else set())
     for field in Row.__struct_fields__:
@@ -204,6 +215,8 @@ def _row_problems(where: str, row: Row, *, expected: Row, free: Collection[str])
             yield f"{where}.{field} is {getattr(row, field)!r}, but its record gives {getattr(expected, field)!r}"
     if len(row.figures) != len(expected.figures):
         yield f"{where} has {len(row.figures)} figures, but its record gives {len(expected.figures)}"
+    elif not wrong and row.figures != expected.figures:
+        yield f"{where}: figures are not all of those that its record gives, in their order"
 
 
 def _read(file: Path, kind: type[T]) -> T:
