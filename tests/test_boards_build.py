@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from board_runs import content_of, edit_json, edit_table, only_board
 
 from asdbench import MethodRecord, PublishedWeights, Recipe, RunError, Selector, read_record
 from asdbench.cli import status_of
+from asdbench_leaderboards.board import build as building
+from asdbench_leaderboards.board import parallel, ranking
 from asdbench_leaderboards.board.build import build
 from asdbench_leaderboards.board.rows import figure_of, row_of
 from asdbench_leaderboards.board.schema import Board, Licences, Row
 from asdbench_leaderboards.board.sources import Source
-from asdbench_leaderboards.board.tables import costs_of
+from asdbench_leaderboards.board.tables import costs_of, flags_of
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,14 @@ def test_markdown_and_csv_hold_the_rows_of_the_board(site: Path) -> None:
     knn = row_named(board, "logmel_knn")
     written = [float(line["value"]) for line in lines if line["method"] == "logmel_knn"]
     assert written == [figure.value for figure in knn.figures]
+    # Everything that a reader needs to judge a row stands in both.
+    [line] = [line for line in text.splitlines() if " logmel\\_knn " in line]
+    assert [cell.strip() for cell in line.split("|")][-6:-1] == ["1", "none", "MIT", "none", "CC0-1.0"]
+    assert knn.cost is not None
+    for line in (line for line in lines if line["method"] == "logmel_knn"):
+        assert (line["models"], line["pretraining"], line["data_licence"]) == ("1", "none", "CC0-1.0")
+        assert (float(line["fit_s"]), line["flags"]) == (knn.cost.fit_s, ", ".join(flags_of(knn)))
+        assert line["hardware"] == knn.hardware[0]
 
 
 @pytest.mark.parametrize("name", ["board", "boards"])
@@ -170,9 +181,22 @@ def test_a_published_leaderboard_is_itself_a_source(site: Path, tmp_path: Path) 
     assert again.protocol == board.protocol
 
 
-def test_the_same_records_give_the_same_bytes(results: Path, site: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_same_records_give_the_same_bytes(
+    cores: int, results: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in ((building, "COPIED"), (building, "WRITTEN"), (ranking, "DRAWN")):
+        monkeypatch.setattr(place, name, 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    starts = []
+    start = parallel._started
+    monkeypatch.setattr(
+        parallel, "_started", lambda *args, **options: starts.append(1) or start(*args, **options)
+    )
     build([results], out=tmp_path / "again")
     assert content_of(tmp_path / "again") == content_of(site)
+    # Records are copied, methods resampled and files written, each by several processes.
+    assert len(starts) == (0 if cores == 1 else 3 + 2 + 3)
 
 
 def test_only_the_best_methods_get_pages_if_there_are_many(results: Path, tmp_path: Path) -> None:
@@ -293,6 +317,28 @@ def with_a_shorter_table(folder: Path) -> None:
     (folder / "items.parquet").write_bytes((folder / "items.parquet").read_bytes()[:-10])
 
 
+def without_labels(folder: Path) -> None:
+    edit_table(folder / "items.parquet", lambda table: table.pop("label"))
+
+
+def with_a_file_of_somebody_else(folder: Path) -> None:
+    secret = folder.parent.parent / "secret.txt"
+    secret.write_text("mine")
+    edit_json(folder / "record.json", lambda content: content["sizes"].update({"../../secret.txt": 4}))
+
+
+def without_a_table(folder: Path) -> None:
+    edit_json(folder / "record.json", lambda content: content["sizes"].pop("items.parquet"))
+
+
+def without_seeds(folder: Path) -> None:
+    edit_json(folder / "record.json", lambda content: content["method"].update(seeds=[]))
+
+
+def without_environments(folder: Path) -> None:
+    edit_json(folder / "record.json", lambda content: content.update(environments={}))
+
+
 def set_first(table: Any, column: str, value: float) -> None:
     table.loc[0, column] = value
 
@@ -309,6 +355,11 @@ def set_first(table: Any, column: str, value: float) -> None:
         (with_a_missing_score, r"items\.parquet, column score_2, item 0: a score must be finite, got none"),
         (without_a_seed, r"items\.parquet has no column score_2"),
         (with_a_shorter_table, r"items\.parquet .* bytes instead of"),
+        (without_labels, r"items\.parquet has no column label"),
+        (with_a_file_of_somebody_else, r"record\.json: sizes names '\.\./\.\./secret\.txt', which is no table"),
+        (without_a_table, r"record\.json: sizes lacks items\.parquet"),
+        (without_seeds, r"record\.json: method\.seeds is empty, but results has values"),
+        (without_environments, r"record\.json: models\[\w+\]\.environment is '\w+', which environments lacks"),
     ],
 )  # fmt: skip
 def test_a_wrong_record_is_named_and_leaves_the_old_board(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import board_runs
+import msgspec
+import pandas as pd
 import pytest
 from board_runs import edit_json, edit_table, hash_again, only_board
 
-from asdbench import DataError, LabelledRows, MethodRecord, RunError, load_registry, read_record
+from asdbench import DataError, MethodRecord, RunError, load_registry, read_folder, read_record
 from asdbench.cli import status_of
 from asdbench_leaderboards.board.build import build
-from asdbench_leaderboards.board.proof import Labels
+from asdbench_leaderboards.board.proof import Labels, Public
 from asdbench_leaderboards.board.submit import submit
 from asdbench_leaderboards.board.verify import Verification, verify
 
@@ -96,6 +99,13 @@ def test_a_changed_score_is_found_by_its_figures(site: Path, labels: Labels) -> 
     assert "SHA-256" not in found
     assert "record.json: results[" in found
     assert "but the scores give" in found
+    assert "rank" not in found  # of the methods that nobody changed
+
+
+def test_a_changed_rank_is_found(site: Path, labels: Labels) -> None:
+    edit_json(board_file(site), lambda board: board["rows"][1].update(rank=2))
+    assert "rows[1] (" in problems_of(site, labels)
+    assert ".rank is 2, but its record gives 1" in problems_of(site, labels)
 
 
 def test_a_changed_label_is_found_by_its_item(site: Path, labels: Labels) -> None:
@@ -138,6 +148,41 @@ def test_a_number_typed_into_record_and_board_is_found(site: Path, labels: Label
     assert "(auc of the whole dataset).value is 0.99999, but the scores give" in problems_of(site, labels)
 
 
+def test_a_figure_and_an_item_that_stand_twice_are_found(site: Path, labels: Labels) -> None:
+    edit_json(
+        knn(site) / "record.json",
+        lambda content: content["results"].insert(0, content["results"][0] | {"value": 0.99999}),
+    )
+
+    def repeat(table: Any) -> None:
+        table.loc[1] = table.loc[0]
+
+    edit_table(knn(site) / "items.parquet", repeat)
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert re.search(r"results\[1\] \(\w+ of .*\) is in results\[0\] already", found)
+    assert re.search(r"items\.parquet, item 1 \(.*\): it is item 0 already", found)
+
+
+def test_items_that_were_left_out_are_found(site: Path, labels: Labels) -> None:
+    file = knn(site) / "items.parquet"
+    pd.read_parquet(file).drop(index=[0, 3]).to_parquet(file, index=False)
+    edit_table(file, lambda _: None)
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert f"{file}: 2 of the items that synthetic tests are missing, first " in found
+
+
+def test_the_labels_of_other_divisions_are_found_too(published: Path, labels: Labels) -> None:
+    record = read_record(knn(published))
+    options = record.run.dataset_options | {"protocol": "loso", "by": "section"}
+    divided = msgspec.structs.replace(
+        record, run=msgspec.structs.replace(record.run, dataset_options=options)
+    )
+    assert labels.of(divided) == labels.of(record)
+    assert len(labels.of(record).tested) == len(read_folder(knn(published)).items)
+
+
 def test_a_number_typed_into_the_board_alone_is_found(site: Path, labels: Labels) -> None:
     def edit(content: Any) -> None:
         content["rows"][0]["figures"][0]["value"] = 0.5
@@ -151,16 +196,41 @@ def test_a_number_typed_into_the_board_alone_is_found(site: Path, labels: Labels
     assert ".rank is 7, but its record gives 1" in found
 
 
+def test_a_row_and_a_figure_that_stand_twice_are_found(site: Path, labels: Labels) -> None:
+    def edit(board: Any) -> None:
+        board["rows"].append(board["rows"][0])
+        board["rows"][1]["figures"][0] = board["rows"][1]["figures"][1]
+
+    edit_json(board_file(site), edit)
+    hash_again(site)
+    found = problems_of(site, labels)
+    assert re.search(r"the record \w+ has 2 rows", found)
+    assert re.search(r"rows\[1\] .*: figures are not all of those that its record gives", found)
+
+
+def test_a_board_that_is_gone_is_found(site: Path, labels: Labels) -> None:
+    shutil.rmtree(board_file(site).parent)
+
+    def edit(index: Any) -> None:
+        index["boards"] = []
+        index["files"] = {name: each for name, each in index["files"].items() if name.startswith("records/")}
+
+    edit_json(site / "boards.json", edit)
+    assert "boards.json: boards lacks synthetic" in problems_of(site, labels)
+
+
 def test_a_row_without_a_record_is_found(site: Path, labels: Labels) -> None:
     def edit(content: Any) -> None:
         content["rows"].append(content["rows"][0] | {"record": "", "method": "typed_in"})
         content["rows"].append(content["rows"][0] | {"record": "abc", "method": "unknown_record"})
+        content["rows"].append(content["rows"][0] | {"record": "", "method": "empty", "figures": []})
 
     edit_json(board_file(site), edit)
     hash_again(site)
     found = problems_of(site, labels)
     assert "rows[2] (typed_in) has figures but no record" in found
     assert "rows[3] (unknown_record): no valid record abc of this protocol" in found
+    assert "rows[4] (empty) has no failure but no record" in found
 
 
 def test_a_board_that_mixes_protocols_is_found(site: Path, labels: Labels) -> None:
@@ -252,7 +322,7 @@ def test_a_changed_missing_or_added_printed_number_is_found(
 class NoData(Labels):
     """Labels where no dataset was downloaded."""
 
-    def of(self, record: MethodRecord) -> LabelledRows:
+    def of(self, record: MethodRecord) -> Public:
         raise DataError(f"{record.data.dataset} is missing; fetch it")
 
 

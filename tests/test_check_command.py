@@ -261,6 +261,14 @@ def test_the_command_writes_a_baseline_and_fails_with_status_3(tmp_path: Path, c
     assert worse(msgspec.json.decode(report, type=GateReport)) == []
 
 
+def losses(run: RunDocument, *, before: Selector, after: Selector) -> list[Check]:
+    """The losses if the second method of a run were what the code of the first has become."""
+    whole = baseline_of(run)
+    [old] = [each for each in whole.methods if each.method == str(before)]
+    baseline = msgspec.structs.replace(whole, methods=[msgspec.structs.replace(old, method=str(after))])
+    return [each for each in check_run(run, baseline).checks if each.worse]
+
+
 def test_another_mel_scale_and_damaged_features_are_caught_on_real_scores(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -271,18 +279,20 @@ def test_another_mel_scale_and_damaged_features_are_caught_on_real_scores(
     run = tiny.go(
         tmp_path, plain, mel, damaged, cache=cache, seeds=[1, 2], dataset=Selector("synthetic", options)
     )
+    assert losses(run, before=plain, after=plain) == []
+    assert losses(run, before=plain, after=damaged)
+    assert losses(run, before=plain, after=mel) or losses(run, before=mel, after=plain)
 
-    def losses(before: Selector, after: Selector) -> list[Check]:
-        """The losses if the second were what the code of the first has become."""
-        [old] = [each for each in baseline_of(run).methods if each.method == str(before)]
-        baseline = msgspec.structs.replace(
-            baseline_of(run), methods=[msgspec.structs.replace(old, method=str(after))]
-        )
-        return [each for each in check_run(run, baseline).checks if each.worse]
 
-    assert losses(plain, plain) == []
-    assert losses(plain, damaged)
-    assert losses(plain, mel) or losses(mel, plain)
+@pytest.mark.slow
+def test_a_model_that_lost_its_training_is_caught(cache: Path, tmp_path: Path) -> None:
+    options = tiny.DATASET.options | {"test_clips": "20"}
+    trained, damaged = (Selector("idnn", {"epochs": epochs}) for epochs in ("30", "0"))
+    run = tiny.go(
+        tmp_path, trained, damaged, cache=cache, seeds=[1, 2, 3], dataset=Selector("synthetic", options)
+    )
+    assert losses(run, before=trained, after=trained) == []
+    assert ("", "auc") in [(each.machine, each.metric) for each in losses(run, before=trained, after=damaged)]
 
 
 @pytest.mark.parametrize("spreads", [(0.01, 0.01, 0.01), (0.002, 0.005, 0.03)])

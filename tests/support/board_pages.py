@@ -148,6 +148,8 @@ def method() -> RecordedMethod:
                 "machine": machine,
                 "section": "00",
                 "source": f"{machine}/{k}.wav",
+                "start": 0,
+                "sha256": "0" * 64,
                 "label": ("normal", "anomaly")[k % 2],
             }
             for machine in ("fan", "valve")

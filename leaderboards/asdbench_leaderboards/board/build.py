@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import hashlib
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +16,10 @@ import msgspec
 
 from asdbench import RunError, read_folder
 from asdbench_leaderboards.board.grouping import boards_of
-from asdbench_leaderboards.board.items import ITEMS, check_scores
-from asdbench_leaderboards.board.memory import hashes_of, in_threads, inputs_of, remember, unchanged
+from asdbench_leaderboards.board.items import check_scores
+from asdbench_leaderboards.board.memory import hashes_of, inputs_of, remember, unchanged
 from asdbench_leaderboards.board.page import board_page, index_page, method_page, printed_page
+from asdbench_leaderboards.board.parallel import in_processes
 from asdbench_leaderboards.board.printed import csv_of as printed_csv
 from asdbench_leaderboards.board.printed import markdown_of as printed_markdown
 from asdbench_leaderboards.board.printed import printed_boards
@@ -31,12 +33,15 @@ from asdbench_leaderboards.board.schema import (
     BoardIndex,
     PrintedBoard,
     PrintedEntry,
+    Row,
 )
-from asdbench_leaderboards.board.sources import Source, read_sources, refused_in
+from asdbench_leaderboards.board.sources import ITEMS, Source, read_sources, refused_in
 from asdbench_leaderboards.board.tables import csv_of, markdown_of
 
 PAGES = 100
 """Methods of a board that get a page of their own, the best ones."""
+COPIED, WRITTEN = 200, 20
+"""Records and pages that are worth a process."""
 
 
 def build(
@@ -99,8 +104,12 @@ def _built(
             with_ranks(board, folders, limit=ranked)
             for board in boards_of(sources, refused_in(places, sources), recomputed=recomputed)
         ]
-        for board in boards:
-            _write_board(board, temporary / board.name, folders=folders, pages=pages)
+        writes = [
+            write
+            for board in boards
+            for write in _writes(board, temporary / board.name, folders=folders, pages=pages)
+        ]
+        in_processes(lambda write: write(), writes, least=WRITTEN)
         entries = [_entry(board) for board in boards]
         others = (
             [_write_printed(board, temporary / PRINTED / board.name) for board in printed_boards()]
@@ -122,21 +131,34 @@ def json_of(value: BoardIndex | Board | PrintedBoard) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
-def _write_board(board: Board, folder: Path, *, folders: dict[str, Path], pages: int) -> None:
+def _writes(
+    board: Board, folder: Path, *, folders: dict[str, Path], pages: int
+) -> Iterator[Callable[[], None]]:
+    """Make the folders of a board, and yield what writes its files, the largest ones first."""
     paged = [row for row in board.rows if row.record][:pages]
     for name in ("methods", "items"):
         (folder / name).mkdir(parents=True)
+    contents: dict[str, Callable[[], str]] = {
+        "index.html": lambda: board_page(board, paged=frozenset(row.record for row in paged)),
+        "board.csv": lambda: csv_of(board),
+        "board.json": lambda: json_of(board).decode(),
+        "board.md": lambda: markdown_of(board),
+    }
+    for name, content in contents.items():
+        yield functools.partial(_write, folder / name, content=content)
     for row in paged:
-        method = read_folder(folders[row.record])
-        (folder / "methods" / f"{row.record}.html").write_text(
-            method_page(board, row, method=method), "utf-8"
-        )
-        method.items.to_csv(folder / "items" / f"{row.record}.csv", index=False, lineterminator="\n")
-    page = board_page(board, paged=frozenset(row.record for row in paged))
-    (folder / "index.html").write_text(page, "utf-8")
-    (folder / "board.json").write_bytes(json_of(board))
-    (folder / "board.csv").write_text(csv_of(board), "utf-8")
-    (folder / "board.md").write_text(markdown_of(board), "utf-8")
+        yield functools.partial(_write_method, board, row, source=folders[row.record], folder=folder)
+
+
+def _write(file: Path, *, content: Callable[[], str]) -> None:
+    file.write_text(content(), "utf-8")
+
+
+def _write_method(board: Board, row: Row, *, source: Path, folder: Path) -> None:
+    method = read_folder(source)
+    page = method_page(board, row, method=method)
+    (folder / "methods" / f"{row.record}.html").write_text(page, "utf-8")
+    method.items.to_csv(folder / "items" / f"{row.record}.csv", index=False, lineterminator="\n")
 
 
 def _write_printed(board: PrintedBoard, folder: Path) -> PrintedEntry:
@@ -192,8 +214,6 @@ def _copy_records(sources: Sequence[Source], folder: Path) -> list[_Copy]:
         place = f"records/{source.record.record_id}"
         target = folder / place
         target.mkdir()
-        if ITEMS not in source.record.sizes:
-            check_scores(source)
         done = []
         for name in ("record.json", *source.record.sizes):
             content = (source.folder / name).read_bytes()
@@ -205,7 +225,7 @@ def _copy_records(sources: Sequence[Source], folder: Path) -> list[_Copy]:
             done.append(_Copy(path=f"{source.folder}/{name}", name=f"{place}/{name}", digest=digest))
         return done
 
-    return [each for copies in in_threads(copy, sources) for each in copies]
+    return [each for copies in in_processes(copy, sources, least=COPIED) for each in copies]
 
 
 def _check_ours(out: Path) -> None:

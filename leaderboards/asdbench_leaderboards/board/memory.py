@@ -9,22 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from asdbench import Config, from_json, write_json
+from asdbench_leaderboards.board.parallel import in_threads
 from asdbench_leaderboards.board.schema import INDEX, BoardIndex
 from asdbench_leaderboards.board.sources import record_folders
 
-A = TypeVar("A")
-B = TypeVar("B")
-BATCH = 100
 PACKAGES = ("asdbench", "asdbench_leaderboards")
 CODE = ("*.py", "*.html", "*.css", "*.js", "*.csv")
 
@@ -106,20 +102,6 @@ def hashes_of(folder: Path, *, known: Mapping[str, str] | None = None) -> dict[s
     names = [path[len(root) + 1 :].replace(os.sep, "/") for path in paths]
     hashes = _hashes(paths, known={f"{root}/{name}": each for name, each in (known or {}).items()})
     return {name: hashes[path] for name, path in zip(names, paths, strict=True) if name != INDEX}
-
-
-def in_threads(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
-    """Return the result of some work for each thing, in order; files are read and hashed side by side.
-
-    Raises:
-        Exception: What the work raises for the first thing that it fails for.
-    """
-    # In batches: handing over a single file takes as long as hashing it.
-    batches = [things[start : start + BATCH] for start in range(0, len(things), BATCH)]
-    # More threads than cores would wait for each other at the interpreter's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(lambda batch: [work(thing) for thing in batch], batches)
-        return [result for results in done for result in results]
 
 
 def hash_of(file: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +11,11 @@ import pandas as pd
 from asdbench import (
     DataError,
     Dataset,
-    LabelledRows,
     MethodRecord,
     RecordedMethod,
     Registry,
     ResultRow,
+    Row,
     config_of,
     configure,
     labelled_rows,
@@ -25,8 +26,21 @@ from asdbench_leaderboards.board.sources import SAME, place_of
 
 SHOWN = 3
 """How many problems of one kind in one record are named; the others are counted."""
+Place = tuple[str, int]
+"""Official name of an item, and its first position in it."""
 WITHDRAWN = "no scores for"
 """Begins the reason of a result that was withdrawn because a job failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Public:
+    """What a dataset publishes of its items."""
+
+    manifest: str
+    """Hash of all data."""
+    rows: Mapping[Place, Row]
+    tested: frozenset[Place]
+    """Items that its protocol tests."""
 
 
 class Labels:
@@ -42,14 +56,14 @@ class Labels:
         self._registry = registry
         self._data_root = data_root
         self._cache = cache
-        self._known: dict[tuple[str, str], LabelledRows] = {}
+        self._known: dict[tuple[str, str], Public] = {}
 
     @property
     def registry(self) -> Registry:
         """Where the datasets come from."""
         return self._registry
 
-    def of(self, record: MethodRecord) -> LabelledRows:
+    def of(self, record: MethodRecord) -> Public:
         """Return the items of a record's dataset under its options.
 
         Raises:
@@ -60,11 +74,22 @@ class Labels:
         key = (run.dataset, str(sorted(run.dataset_options.items())))
         if key not in self._known:
             config = config_of(self._registry.build("dataset", run.dataset))
-            dataset: Dataset = configure(config, run.dataset_options, of=run.dataset)
-            self._known[key] = labelled_rows(dataset, self._data_root, cache=self._cache)
+            # protocol=loso,by=COLUMN works with any dataset; few have options of these names themselves.
+            foreign = {"protocol", "by"} - set(config.__struct_fields__)
+            own = {name: value for name, value in run.dataset_options.items() if name not in foreign}
+            dataset: Dataset = configure(config, own, of=run.dataset)
+            found = labelled_rows(dataset, self._data_root, cache=self._cache)
+            tested = {number for fold in dataset.folds(found.rows) for number in fold.test}
+            self._known[key] = Public(
+                manifest=found.manifest,
+                rows={(str(row.source), row.start): row for row in found.rows},
+                tested=frozenset(
+                    (str(row.source), row.start) for number, row in enumerate(found.rows) if number in tested
+                ),
+            )
         return self._known[key]
 
-    def found(self, record: MethodRecord) -> tuple[LabelledRows | None, str]:
+    def found(self, record: MethodRecord) -> tuple[Public | None, str]:
         """Return the items of a record's dataset, or why they cannot be had here: most datasets must be downloaded first.
 
         Raises:
@@ -88,16 +113,19 @@ def record_problems(method: RecordedMethod, folder: Path, *, labels: Labels) -> 
     yield from _limited(_figure_problems(method, folder, registry=labels.registry))
 
 
-def _label_problems(method: RecordedMethod, folder: Path, *, public: LabelledRows) -> Iterator[str]:
+def _label_problems(method: RecordedMethod, folder: Path, *, public: Public) -> Iterator[str]:
     file, data = folder / "items.parquet", method.record.data
     if data.complete and public.manifest != data.manifest:
         yield (
             f"{folder / 'record.json'}: data.manifest is {data.manifest}, but {data.dataset} here has {public.manifest}"
         )
-    known = {(str(row.source), row.start): row for row in public.rows}
+    places: dict[Place, int] = {}
     for number, item in enumerate(method.items.to_dict("records")):
         where = f"{file}, item {number} ({item['source']})"
-        row = known.get((str(item["source"]), int(item["start"])))
+        key = (str(item["source"]), int(item["start"]))
+        if (first := places.setdefault(key, number)) != number:
+            yield f"{where}: it is item {first} already"
+        row = public.rows.get(key)
         if row is None:
             yield f"{where}: {data.dataset} has no such item"
             continue
@@ -112,11 +140,21 @@ def _label_problems(method: RecordedMethod, folder: Path, *, public: LabelledRow
             if column in item and column in row.columns and item[column] != row.columns[column]:
                 yield f"{where}: {column} is {item[column]!r}, but the public one is {row.columns[column]!r}"
 
+    # Without hard items, the figures of the others would be right and the method too good.
+    missing = sorted(public.tested - places.keys())
+    graded = any(row.is_whole and row.value is not None for row in method.record.results)
+    if missing and data.complete and graded:
+        yield f"{file}: {len(missing)} of the items that {data.dataset} tests are missing, first {missing[0][0]}"
+
 
 def _figure_problems(method: RecordedMethod, folder: Path, *, registry: Registry) -> Iterator[str]:
     file = folder / "record.json"
     again = {_key(result, method): result for result in recomputed(method, registry)}
-    claimed = {_key(row, method): (number, row) for number, row in enumerate(method.record.results)}
+    claimed: dict[tuple[str, tuple[str | None, ...]], tuple[int, ResultRow]] = {}
+    for number, row in enumerate(method.record.results):
+        first, _ = claimed.setdefault(_key(row, method), (number, row))
+        if first != number:
+            yield f"{file}: results[{number}] ({row.metric} of {place_of(row)}) is in results[{first}] already"
     for key, (number, row) in claimed.items():
         where = f"{file}: results[{number}] ({row.metric} of {place_of(row)})"
         if row.why is not None and row.why.startswith(WITHDRAWN) and row.value is None:
@@ -125,7 +163,7 @@ def _figure_problems(method: RecordedMethod, folder: Path, *, registry: Registry
             yield f"{where} does not follow from the scores"
             continue
         found = again[key]
-        for field in ("value", "low", "high"):
+        for field in ("value", "low", "high", "items"):
             if not _same(value := getattr(row, field), expected := getattr(found, field)):
                 yield f"{where}.{field} is {value}, but the scores give {expected}"
         for seed, (value, expected) in enumerate(zip(row.per_seed, found.per_seed, strict=False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asdbench import RecordedMethod, Registry, load_registry, read_folder
+from asdbench_leaderboards.board.items import IDENTITY
+from asdbench_leaderboards.board.parallel import in_processes
 from asdbench_leaderboards.board.recompute import recomputed
 from asdbench_leaderboards.board.schema import Board, Row
 from asdbench_leaderboards.statistics.groups import Rank, rank_groups
 
 RANKED = 30
 """Methods of a board that are ranked: each pair is tested, on resamples that cost as much as an evaluation."""
-_IDENTITY = ("source", "start", "sha256", "label")
+DRAWN = 5
+"""Methods to resample that are worth a process."""
 
 
 def with_ranks(board: Board, folders: Mapping[str, Path], *, limit: int = RANKED) -> Board:
@@ -30,15 +34,15 @@ def with_ranks(board: Board, folders: Mapping[str, Path], *, limit: int = RANKED
     board = msgspec.structs.replace(board, ranked=limit)
     candidates = [row for row in board.rows if row.failure is None and row.complete][:limit]
     registry = load_registry()
-    draws: dict[str, NDArray[np.float64]] = {}
-    items: list[list[str]] | None = None
-    for row in candidates:
-        method = read_folder(folders[row.record])
-        found = _draws(method, board.main, registry=registry)
-        # Only resamples of the same items are paired.
-        if found is not None and (items is None or items == _items(method)):
-            items = items or _items(method)
-            draws[row.record] = found
+    found = in_processes(
+        lambda row: _drawn(read_folder(folders[row.record]), board.main, registry=registry),
+        candidates,
+        least=DRAWN,
+    )
+    resampled = {row.record: each for row, each in zip(candidates, found, strict=True) if each}
+    # Only resamples of the same items are paired.
+    first = next((items for _, items in resampled.values()), "")
+    draws = {name: values for name, (values, items) in resampled.items() if items == first}
     if len(draws) < 2:
         return board
     ranks = dict(zip(draws, rank_groups(list(draws.values())), strict=True))
@@ -48,16 +52,20 @@ def with_ranks(board: Board, folders: Mapping[str, Path], *, limit: int = RANKED
     )
 
 
-def _draws(method: RecordedMethod, metric: str, *, registry: Registry) -> NDArray[np.float64] | None:
-    """Return the metric on the whole dataset, ``[seeds, 1 + resamples]``; None: it is undefined or not resampled."""
+def _drawn(
+    method: RecordedMethod, metric: str, *, registry: Registry
+) -> tuple[NDArray[np.float64], str] | None:
+    """Return the metric on the whole dataset, ``[seeds, 1 + resamples]``, and a hash of the items that it is of.
+
+    None: it is undefined or not resampled.
+    """
     for result in recomputed(method, registry):
         if result.metric == metric and not any(result.groups.values()):
-            return result.draws if result.draws is not None and result.draws.shape[1] > 2 else None
+            if result.draws is None or result.draws.shape[1] < 3:
+                return None
+            items = [list(map(str, method.items[name])) for name in IDENTITY]
+            return result.draws, hashlib.sha256(msgspec.json.encode(items)).hexdigest()
     return None
-
-
-def _items(method: RecordedMethod) -> list[list[str]]:
-    return [list(map(str, method.items[name])) for name in _IDENTITY]
 
 
 def _ranked(row: Row, rank: Rank) -> Row:

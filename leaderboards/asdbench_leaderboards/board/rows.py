@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from asdbench import EnsembleRecipe, MethodRecord, PluginOrigin, ResultRow
 from asdbench.metrics import DOMAIN
 from asdbench_leaderboards.board.schema import UNKNOWN, Figure, Licences, Row, Verified
-from asdbench_leaderboards.board.sources import Refused, Source, failure_of
+from asdbench_leaderboards.board.sources import Refused, Source, failure_of, shown_results
 
 RUNNABLE = ("method", "ensemble")
 OURS = "asdbench"
@@ -53,7 +53,7 @@ def row_of(source: Source, *, recomputed: bool = False) -> Row:
         printed_in=[f"{each.paper}, {each.table}, {each.method}" for each in summary.printed],
         rules=summary.rules,
         time=record.run.time,
-        figures=[figure for row in record.results if (figure := _figure(row, record.data.groups))],
+        figures=[_figure(row, record.data.groups) for row in shown_results(record)],
     )
 
 
@@ -99,11 +99,8 @@ def hardware_of(record: MethodRecord) -> list[str]:
     return list(found)
 
 
-def _figure(row: ResultRow, groups: Sequence[str]) -> Figure | None:
-    """Return a result as a figure of a board; None: its group is finer than a board shows."""
-    shown = {*groups[:1], DOMAIN}
-    if any(value is not None for column, value in row.groups.items() if column not in shown):
-        return None
+def _figure(row: ResultRow, groups: Sequence[str]) -> Figure:
+    """Return a result as a figure of a board."""
     return Figure(
         metric=row.metric,
         group=row.groups.get(groups[0]) if groups else None,

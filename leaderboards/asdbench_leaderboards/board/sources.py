@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from asdbench import MethodRecord, ResultRow, RunError, find_run, from_json, read_record
+from asdbench.metrics import DOMAIN
 
 SAME = 1e-9
 """Figures closer than this are equal; other machines may add floating-point numbers in another order."""
+ITEMS = "items.parquet"
+TABLES = frozenset({ITEMS, "validation.parquet", "held.parquet"})
 _NAME = re.compile(r"[0-9a-f]+")
 
 
@@ -53,6 +56,8 @@ class _Document(msgspec.Struct, frozen=True):
 def read_sources(places: Sequence[Path]) -> list[Source]:
     """Return the records in some folders, each once, in the order of their identifiers.
 
+    They keep the results that boards show; those of finer groups fill most of a record, and the memory of thousands.
+
     Args:
         places: Folders of results (``--out`` of runs), published leaderboards, records, or folders of records.
 
@@ -63,10 +68,23 @@ def read_sources(places: Sequence[Path]) -> list[Source]:
     found: dict[str, Source] = {}
     for folder in (folder for place in places for folder in record_folders(place)):
         source = Source(folder=folder, record=read_record(folder))
-        _check(source)
+        check_record(source)
         name = source.record.record_id
-        found[name] = _merged(found[name], source) if name in found else source
+        if name in found:
+            source = _merged(found[name], source)
+        shown = msgspec.structs.replace(source.record, results=shown_results(source.record))
+        found[name] = replace(source, record=shown)
     return [found[name] for name in sorted(found)]
+
+
+def shown_results(record: MethodRecord) -> list[ResultRow]:
+    """Return the results that boards show: of the whole dataset and of outermost groups, of every domain."""
+    shown = {*record.data.groups[:1], DOMAIN}
+    return [
+        row
+        for row in record.results
+        if all(value is None or column in shown for column, value in row.groups.items())
+    ]
 
 
 def record_folders(place: Path) -> list[Path]:
@@ -124,24 +142,33 @@ def failure_of(source: Source) -> str | None:
     return "; ".join(filter(None, lines)) or "no value on the whole dataset"
 
 
-def _check(source: Source) -> None:
-    file = source.folder / "record.json"
-    if not _NAME.fullmatch(source.record.record_id):
-        raise RunError(
-            f"{file}: record_id is {source.record.record_id!r}, which is no identifier of a record"
-        )
-    for number, row in enumerate(source.record.results):
-        values = (row.value, row.low, row.high, row.printed, *row.per_seed)
-        if all(map(_is_share, values)):  # fields are named only where one is wrong: there are millions
-            continue
-        for field, value in _numbers(row):
-            if not _is_share(value):
+def check_record(source: Source) -> None:
+    """Check what the types of a record leave open: names, references and the range of its values.
+
+    Raises:
+        RunError: The message names file and field.
+    """
+    file, record = source.folder / "record.json", source.record
+    if not _NAME.fullmatch(record.record_id):
+        raise RunError(f"{file}: record_id is {record.record_id!r}, which is no identifier of a record")
+    # Files are copied under these names: one of a stranger's record must not lead out of its folder.
+    if strange := sorted(record.sizes.keys() - TABLES):
+        raise RunError(f"{file}: sizes names {strange[0]!r}, which is no table of a record")
+    if ITEMS not in record.sizes:
+        raise RunError(f"{file}: sizes lacks {ITEMS}, so its scores would not be published")
+    if not record.method.seeds and any(row.value is not None for row in record.results):
+        raise RunError(f"{file}: method.seeds is empty, but results has values")
+    used = {f"models[{name}]": each.environment for name, each in record.models.items()}
+    used |= {f"scores[{name}]": each.environment for name, each in record.scores.items()}
+    for field, environment in used.items():
+        if environment not in record.environments:
+            raise RunError(f"{file}: {field}.environment is {environment!r}, which environments lacks")
+    for number, row in enumerate(record.results):
+        for value in (row.value, row.low, row.high, row.printed, *row.per_seed):  # millions in all
+            # A mean of ones may round to slightly more than one.
+            if value is not None and not -SAME <= value <= 1 + SAME:
+                field = next(field for field, found in _numbers(row) if found == value)
                 raise RunError(f"{file}: results[{number}].{field} is {value}, outside [0, 1]")
-
-
-def _is_share(value: float | None) -> bool:
-    # A mean of ones may round to slightly more than one.
-    return value is None or -SAME <= value <= 1 + SAME
 
 
 def _numbers(row: ResultRow) -> Iterator[tuple[str, float | None]]:
@@ -155,7 +182,7 @@ def _merged(first: Source, second: Source) -> Source:
     Raises:
         RunError: Their figures differ.
     """
-    if difference := first_difference(first.record.results, second.record.results):
+    if difference := first_difference(read_record(first.folder).results, second.record.results):
         raise RunError(
             f"{first.folder / 'record.json'} and {second.folder / 'record.json'} claim to be the same record "
             f"{first.record.record_id}, but {difference}"

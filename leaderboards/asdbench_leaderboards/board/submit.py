@@ -57,9 +57,10 @@ def submit(record: Path, *, to: Path, labels: Labels) -> Submission:
         raise RunError(f"{source.folder}: a method without a result cannot be submitted: {failure}")
     check_scores(source)
     labels.of(source.record)  # without the dataset here nothing can be claimed
+    method = read_folder(source.folder)
     found = [
-        *record_problems(read_folder(source.folder), source.folder, labels=labels),
-        *_private(msgspec.to_builtins(source.record), f"{source.folder / 'record.json'}: $"),
+        *record_problems(method, source.folder, labels=labels),
+        *_private(msgspec.to_builtins(method.record), f"{source.folder / 'record.json'}: $"),
     ]
     if found:
         raise RunError("\n".join([f"{source.folder} cannot be submitted:", *found]))

@@ -20,6 +20,7 @@ SELECTIONS = {
     "validation": "held-out loss",
     "test": "TEST LABELS (not for comparison)",
 }
+_COSTS = ("parameters", "flops", "fit_s", "score_ms", "peak_memory_bytes", "peak_device_bytes")
 SHOWN = 2000
 """Rows of a page and of a Markdown table, the best ones; no browser filters many more at once. JSON and CSV have all."""
 
@@ -56,7 +57,8 @@ def markdown_of(board: Board) -> str:
         "#", "rank", "method", *(measure.name for measure in whole), "printed", "difference",
         *(f"{group} {metric_name(board.main)}" for group in board.outermost),
         "verified", "selection", "data", "flags", "seeds", "parameters", "GFLOP per item", "train s",
-        "train ratio", "score ms", "score ratio", "peak MiB", "hardware",
+        "train ratio", "score ms", "score ratio", "peak MiB", "hardware", "models", "pre-training", "licence of code",
+        "licence of weights", "licence of data",
     ]  # fmt: skip
     rows = [
         _markdown_row(board, row, place=place, whole=whole)
@@ -73,7 +75,8 @@ def csv_of(board: Board) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["method", "record", "rank", "family", "failure", "verified", "selection", "complete", "metric", "group", "domain",
-         "value", "low", "high", "printed", "difference", "seeds", "why"]
+         "value", "low", "high", "printed", "difference", "seeds", "why", "flags", *_COSTS, "hardware", "models",
+         "pretraining", "code_licence", "weights_licence", "data_licence"]
     )  # fmt: skip
     for row in board.rows:
         about = [
@@ -86,12 +89,16 @@ def csv_of(board: Board) -> str:
             row.selection,
             row.complete,
         ]
+        cost = [getattr(row.cost, name, None) for name in _COSTS]
+        rest = [", ".join(flags_of(row)), *cost, "; ".join(row.hardware), *provenance_of(row)]
         seeds = "+".join(map(str, row.seeds))
-        for figure in row.figures:
-            writer.writerow([*about, figure.metric, figure.group or "", figure.domain or "", *_numbers(figure),
-                             seeds, figure.why or ""])  # fmt: skip
+        writer.writerows(
+            [*about, figure.metric, figure.group or "", figure.domain or "", *_numbers(figure), seeds, figure.why or "",
+             *rest]
+            for figure in row.figures
+        )  # fmt: skip
         if not row.figures:
-            writer.writerow([*about, *[""] * 10])
+            writer.writerow([*about, *[""] * 10, *rest])
     return text.getvalue()
 
 
@@ -160,6 +167,12 @@ def costs_of(row: Row) -> list[str]:
     ]
 
 
+def provenance_of(row: Row) -> list[str]:
+    """Return the number of models, what they were pre-trained on, and the licences of code, weights and data."""
+    licences = row.licences
+    return [str(row.members), row.pretraining, licences.code, licences.weights, licences.data]
+
+
 def work_of(works: Sequence[float]) -> float | None:
     """Return the mean over seeds of a time as a multiple of the reference work; None: not measured.
 
@@ -191,6 +204,7 @@ def _markdown_row(board: Board, row: Row, *, place: int, whole: Sequence[Measure
         ", ".join(map(str, row.seeds)),
         *costs_of(row),
         "; ".join(row.hardware) or UNKNOWN,
+        *provenance_of(row),
     ]
     return [one_line(cell) for cell in cells]
 

@@ -6,7 +6,8 @@ Every figure is computed again from the published scores of single items and the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,11 +21,12 @@ from asdbench_leaderboards.board.printed import printed_boards
 from asdbench_leaderboards.board.proof import Labels, record_problems
 from asdbench_leaderboards.board.ranking import with_ranks
 from asdbench_leaderboards.board.schema import BOARD_VERSION, INDEX, PRINTED, Board, BoardIndex, Row
-from asdbench_leaderboards.board.sources import Source, record_folders
+from asdbench_leaderboards.board.sources import Source, check_record, record_folders
 
 T = TypeVar("T", bound=Config)
 _CLAIMED = ("title", "protocol", "main", "outermost", "known_leaks", "notes")
 """Fields of a board that follow from its records."""
+RANKS = ("rank", "rank_best", "rank_worst")
 
 
 class Verification(Config, frozen=True, kw_only=True):
@@ -50,7 +52,7 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
         RunError: The folder is no leaderboard, or is of another version.
     """
     index = _read(folder / INDEX, BoardIndex)
-    problems = list(_file_problems(folder, index))
+    in_records: list[str] = []
     notes: dict[str, None] = {}
     unchecked: dict[str, None] = {}
     sources: list[Source] = []
@@ -58,10 +60,11 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
         try:
             method = read_folder(place)
             source = Source(folder=place, record=method.record)
+            check_record(source)
             check_scores(source)
-            problems += record_problems(method, place, labels=labels)
+            in_records += record_problems(method, place, labels=labels)
         except AsdbenchError as error:
-            problems.append(f"{place}: {error}")
+            in_records.append(f"{place}: {error}")
             continue
         public, why = labels.found(method.record)
         if public is None:
@@ -70,8 +73,13 @@ def verify(folder: Path, *, labels: Labels) -> Verification:
             ] = None
         notes |= dict.fromkeys(_version_notes(method.record, labels.registry))
         sources.append(source)
-    problems += _all_board_problems(folder, index, sources=sources)
-    problems += _printed_problems(folder, index)
+    problems = [
+        *_file_problems(folder, index),
+        *in_records,
+        # A wrong score changes the ranks of all methods, so they are compared only if all records are right.
+        *_all_board_problems(folder, index, sources=sources, ranked=not in_records),
+        *_printed_problems(folder, index),
+    ]
     return Verification(
         ok=not problems,
         boards=len(index.boards),
@@ -118,10 +126,13 @@ def _file_problems(folder: Path, index: BoardIndex) -> Iterator[str]:
             yield f"{file} is not listed in {INDEX}"
 
 
-def _all_board_problems(folder: Path, index: BoardIndex, *, sources: Sequence[Source]) -> Iterator[str]:
+def _all_board_problems(
+    folder: Path, index: BoardIndex, *, sources: Sequence[Source], ranked: bool
+) -> Iterator[str]:
     # Built again from the valid records alone; what the published boards have beyond that is named.
     again = boards_of(sources)
     folders = {source.record.record_id: source.folder for source in sources}
+    published = {entry.name for entry in index.boards}
     for entry in index.boards:
         file = folder / entry.name / "board.json"
         try:
@@ -135,27 +146,33 @@ def _all_board_problems(folder: Path, index: BoardIndex, *, sources: Sequence[So
         if not alike:
             yield f"{file}: no valid record belongs to this board"
             continue
-        expected = with_ranks(alike[0], folders, limit=board.ranked)
-        yield from _board_problems(file, board, expected=expected)
+        published.add(alike[0].name)
+        expected = with_ranks(alike[0], folders, limit=board.ranked) if ranked else alike[0]
+        yield from _board_problems(file, board, expected=expected, free=() if ranked else RANKS)
+    for board in (board for board in again if board.name not in published):
+        yield f"{folder / INDEX}: boards lacks {board.title}, of which there are {len(board.rows)} records"
 
 
-def _board_problems(file: Path, board: Board, *, expected: Board) -> Iterator[str]:
+def _board_problems(file: Path, board: Board, *, expected: Board, free: Collection[str]) -> Iterator[str]:
     for field in _CLAIMED:
         if getattr(board, field) != getattr(expected, field):
             yield f"{file}: {field} is {getattr(board, field)!r}, but its records give {getattr(expected, field)!r}"
     rows = {row.record: row for row in expected.rows}
     for number, row in enumerate(board.rows):
         where = f"{file}: rows[{number}] ({row.method})"
-        if not row.record and row.figures:
-            yield f"{where} has figures but no record"
+        if not row.record and (row.figures or row.failure is None):
+            yield f"{where} has {'figures' if row.figures else 'no failure'} but no record"
         elif row.record and row.record not in rows:
             yield f"{where}: no valid record {row.record} of this protocol"
         elif row.record:
-            yield from _row_problems(where, row, expected=rows[row.record])
+            yield from _row_problems(where, row, expected=rows[row.record], free=free)
     listed = [row.record for row in board.rows if row.record]
     if sorted(listed) == sorted(rows) and listed != [row.record for row in expected.rows]:
         yield f"{file}: rows are not in the order of their values"
     yield from (f"{file}: the record {name} has no row" for name in rows if name not in listed)
+    yield from (
+        f"{file}: the record {name} has {count} rows" for name, count in Counter(listed).items() if count > 1
+    )
 
 
 def _printed_problems(folder: Path, index: BoardIndex) -> Iterator[str]:
@@ -178,23 +195,28 @@ def _printed_problems(folder: Path, index: BoardIndex) -> Iterator[str]:
             yield f"{folder / INDEX}: printed lists {entry}, but the tables give {again}"
 
 
-def _row_problems(where: str, row: Row, *, expected: Row) -> Iterator[str]:
-    """Yield the fields of a row that do not follow from its record."""
+def _row_problems(where: str, row: Row, *, expected: Row, free: Collection[str]) -> Iterator[str]:
+    """Yield the fields of a row that do not follow from its record; ``free`` ones are not compared."""
     figures: Mapping[object, object] = {
         (figure.metric, figure.group, figure.domain): figure for figure in expected.figures
     }
-    for figure in row.figures:
-        given = figures.get((figure.metric, figure.group, figure.domain))
-        if given != figure:
-            place = ", ".join(filter(None, [figure.group, figure.domain])) or "the whole dataset"
-            yield f"{where}: {figure.metric} of {place} is not what its record gives ({figure.value})"
+    wrong = [
+        figure
+        for figure in row.figures
+        if figures.get((figure.metric, figure.group, figure.domain)) != figure
+    ]
+    for figure in wrong:
+        place = ", ".join(filter(None, [figure.group, figure.domain])) or "the whole dataset"
+        yield f"{where}: {figure.metric} of {place} is not what its record gives ({figure.value})"
     # A rerun, and messages of failed jobs, are known from the runs alone.
-    free = {"verified", "figures"} | ({"failure"} if row.failure and expected.failure else set())
+    free = {"verified", "figures", *free} | ({"failure"} if row.failure and expected.failure else set())
     for field in Row.__struct_fields__:
         if field not in free and getattr(row, field) != getattr(expected, field):
             yield f"{where}.{field} is {getattr(row, field)!r}, but its record gives {getattr(expected, field)!r}"
     if len(row.figures) != len(expected.figures):
         yield f"{where} has {len(row.figures)} figures, but its record gives {len(expected.figures)}"
+    elif not wrong and row.figures != expected.figures:
+        yield f"{where}: figures are not all of those that its record gives, in their order"
 
 
 def _read(file: Path, kind: type[T]) -> T:
