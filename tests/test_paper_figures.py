@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import classification, clips, detection, recipe_of, recorded, row_of, run_of
+from made_runs import classification, clips, detection, holdout, recipe_of, recorded, row_of, run_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
@@ -87,10 +87,22 @@ def test_scores_of_the_source_domain_point_up_and_those_of_the_target_domain_dow
     assert texts(axes) == ["source", "target"]
 
 
+def test_validation_items_of_one_class_give_no_curve() -> None:
+    run = holdout()
+    normal = run.methods[0].validation.query("label == 'normal'")
+    alone = recorded(run.methods[0].items, validation=normal)
+    with pytest.raises(
+        NothingToDraw, match="no method has scores of normal and of anomalous validation items"
+    ):
+        REGISTRY.build("figure", "precision_recall")(run_of(alone, groups=("recording",)))
+
+
 def test_items_without_domains_have_no_scores_by_domain() -> None:
     with pytest.raises(NothingToDraw, match="the items of made have no column 'domain'"):
         REGISTRY.build("figure", "score_domains")(detection())
-    assert REGISTRY.build("figure", "score_domains")(classification()) is None
+    for name in ("score_domains", "roc", "scores", "error_rates"):
+        with pytest.raises(NothingToDraw, match="classifiers, whose items have no anomaly score"):
+            REGISTRY.build("figure", name)(classification())
 
 
 # Cost against results.

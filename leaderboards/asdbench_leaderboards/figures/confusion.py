@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asdbench import Confusion, RecordedRun
+from asdbench import Confusion, NothingToDraw, RecordedRun
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     PERCENT,
@@ -27,14 +27,17 @@ DARK = 0.55
 EMPTY = "no items with a known class"
 
 
-def confusion_figure(run: RecordedRun) -> Figure | None:
-    """Draw the confusion matrix of each method: counts and percent of the row; None for detectors.
+def confusion_figure(run: RecordedRun) -> Figure:
+    """Draw the confusion matrix of each method: counts and percent of the row.
 
     With several seeds a count is the mean over seeds, as are the values in tables.
+
+    Raises:
+        NothingToDraw: The methods are detectors.
     """
     found = {label: summary.confusion for label, summary in run.document.methods.items()}
     if not any(found.values()):
-        return None
+        raise NothingToDraw("the methods are detectors, which predict no class")
     classes = max(len(confusion.classes) for confusion in found.values() if confusion)
     side = max(2.6, 0.62 * classes + 0.9)
     figure, panels = panel_grid(len(found), width=side + 0.4, height=side + 0.3, share=False)

@@ -22,7 +22,7 @@ from asdbench_leaderboards.figures.panels import (
     new_figure,
     short,
 )
-from asdbench_leaderboards.figures.scored import Scored, is_classifier, outer_groups, rows_of, scored
+from asdbench_leaderboards.figures.scored import Scored, check_detectors, outer_groups, rows_of, scored
 from asdbench_leaderboards.figures.scores import bins_of
 
 DOMAINS = {"source": 1, "target": -1}
@@ -32,16 +32,15 @@ EMPTY = "no scores of items with a known label"
 LIKENESS = 0.55
 
 
-def domains_figure(run: RecordedRun) -> Figure | None:
+def domains_figure(run: RecordedRun) -> Figure:
     """Draw histograms of the first seed's scores, source domain above the line and target domain below it.
 
     A bar is the share of the items of its domain and label. All sections of a group are pooled, unscaled.
 
     Raises:
-        NothingToDraw: The items have no domain.
+        NothingToDraw: The methods are classifiers, or the items have no domain, or none has a known label and a score.
     """
-    if is_classifier(run):
-        return None
+    check_detectors(run)
     if not any(DOMAIN in method.items.columns for method in run.methods):
         raise NothingToDraw(f"the items of {run.document.run.selector} have no column {DOMAIN!r}")
     groups = outer_groups(run)
@@ -55,7 +54,7 @@ def domains_figure(run: RecordedRun) -> Figure | None:
         for group in groups
     }
     if not any(part.scores.size for of_domain in parts.values() for part in of_domain.values()):
-        return None
+        raise NothingToDraw("no item with a known label and domain has a score")
     figure = new_figure(max(2.1 * len(groups), 4.6) + 0.8, 2.1 * len(run.methods))
     grid = figure.subplots(len(run.methods), len(groups), squeeze=False)
     for row, method in zip(grid, run.methods, strict=True):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from asdbench import RecordedRun
+from asdbench import NothingToDraw, RecordedRun
 from asdbench.metrics import equal_error
 from asdbench_leaderboards.figures.curves import Floats, section_share, shares_at_or_above
 from asdbench_leaderboards.figures.panels import (
@@ -27,7 +27,7 @@ from asdbench_leaderboards.figures.panels import (
 )
 from asdbench_leaderboards.figures.scored import (
     Scored,
-    is_classifier,
+    check_detectors,
     outer_groups,
     parts_of,
 )
@@ -56,21 +56,23 @@ class Rates:
     """The threshold of the equal error rate."""
 
 
-def error_rates_figure(run: RecordedRun) -> Figure | None:
+def error_rates_figure(run: RecordedRun) -> Figure:
     """Draw false-alarm and miss rates over the threshold for each method and outermost group, and where they meet.
 
     A threshold is given as the share of a section's test items that score lower (which a deployed detector does not
-    know), so that sections and seeds can be pooled. None if no group has scores of both classes.
+    know), so that sections and seeds can be pooled.
+
+    Raises:
+        NothingToDraw: The methods are classifiers, or no group has scores of both classes.
     """
-    if is_classifier(run):
-        return None
+    check_detectors(run)
     groups = outer_groups(run)
     rates = {
         group: {method.label: _rates(parts_of(run, method, group=group)) for method in run.methods}
         for group in groups
     }
     if not any(found is not None for of_group in rates.values() for found in of_group.values()):
-        return None
+        raise NothingToDraw("no group has known scores of normal and of anomalous items")
     figure, panels = group_panels(groups, x="threshold, % of scores below", y="share of items, %")
     for group, axes in panels.items():
         _draw(axes, rates[group])

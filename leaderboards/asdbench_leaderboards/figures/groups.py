@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asdbench import RecordedMethod, RecordedRun
+from asdbench import NothingToDraw, RecordedMethod, RecordedRun
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     COLOURS,
@@ -45,22 +45,26 @@ class Bar:
     """In [0, 1], the mean over seeds."""
 
 
-def groups_figure(run: RecordedRun) -> Figure | None:
+def groups_figure(run: RecordedRun) -> Figure:
     """Draw the accuracy of each method on each value of the column that is resampled as a whole, sorted.
 
-    The number of items follows each name, and the dotted line is the accuracy on all items. None for detectors, and
-    if items are resampled one by one.
+    The number of items follows each name, and the dotted line is the accuracy on all items.
+
+    Raises:
+        NothingToDraw: The methods are detectors, or items are resampled one by one, or none has a known class.
     """
     data = run.document.data
-    if not data.targets or not data.resample_by:
-        return None
+    if not data.targets:
+        raise NothingToDraw("the methods are detectors, which predict no class")
+    if not data.resample_by:
+        raise NothingToDraw("items are resampled one by one, not by subject or another group")
     outer = next(iter(data.groups), "")
     found = {
         method.label: group_bars(method, data.targets, column=data.resample_by, outer=outer)
         for method in run.methods
     }
     if not any(found.values()):
-        return None
+        raise NothingToDraw("no item with a known class has scores")
     widest = max(len(bars) for bars in found.values())
     figure = new_figure(min(max(6.0, 0.16 * widest + 1.2), 24.0), 2.8 * len(found))
     # Over all methods, so that a colour means the same in every panel.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from asdbench import RecordedMethod, RecordedRun, RunDocument
+from asdbench import NothingToDraw, RecordedMethod, RecordedRun, RunDocument
 from asdbench.metrics import Decisions, average_precision, decisions, f1_max
 from asdbench_leaderboards.figures.curves import Floats, mean_precision
 from asdbench_leaderboards.figures.panels import (
@@ -28,15 +28,18 @@ from asdbench_leaderboards.figures.scored import Scored, scored
 NOTE = "validation items at every threshold; circle: the threshold of F1max"
 
 
-def precision_recall_figure(run: RecordedRun) -> Figure | None:
-    """Draw precision over recall of the validation items, a line for each method; None if none can be drawn.
+def precision_recall_figure(run: RecordedRun) -> Figure:
+    """Draw precision over recall of the validation items, a line for each method.
 
     With several seeds, thin lines show single seeds and the thick line is their mean, whose area is the mean average
     precision. A circle marks a seed's threshold of F1max, the dotted line a detector at chance.
+
+    Raises:
+        NothingToDraw: No method has scores of normal and of anomalous validation items.
     """
     parts = {method.label: _parts(method) for method in run.methods}
     if not any(parts.values()):
-        return None
+        raise NothingToDraw("no method has scores of normal and of anomalous validation items")
     figure, [axes] = panel_grid(1, width=5.6, height=3.6)
     handles = []
     for number, method in enumerate(run.methods):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asdbench import RecordedRun
+from asdbench import NothingToDraw, RecordedRun
 from asdbench_leaderboards.figures.curves import MeanCurve, mean_roc
 from asdbench_leaderboards.figures.panels import (
     CHANCE,
@@ -25,7 +25,7 @@ from asdbench_leaderboards.figures.panels import (
     remark,
     write_results,
 )
-from asdbench_leaderboards.figures.scored import is_classifier, outer_groups, parts_of
+from asdbench_leaderboards.figures.scored import check_detectors, outer_groups, parts_of
 
 MAX_FALSE_POSITIVES = 0.1
 """Upper end of the challenges' pAUC."""
@@ -37,18 +37,20 @@ NOTE = (
 EMPTY = "no section has scores of normal and of anomalous items"
 
 
-def roc_figure(run: RecordedRun) -> Figure | None:
-    """Draw the mean ROC curve of each method in each outermost group; None if none is defined.
+def roc_figure(run: RecordedRun) -> Figure:
+    """Draw the mean ROC curve of each method in each outermost group.
 
     Scores are comparable only within a section. A line is therefore the mean over sections and seeds of the
     true-positive rate at equal false-positive rates; its area is their mean AUC. The region of the pAUC is shaded.
+
+    Raises:
+        NothingToDraw: The methods are classifiers, or no group has scores of both classes.
     """
-    if is_classifier(run):
-        return None
+    check_detectors(run)
     groups = outer_groups(run)
     curves = _curves(run, groups)
     if not any(curve is not None for found in curves.values() for curve in found.values()):
-        return None
+        raise NothingToDraw("no group has known scores of normal and of anomalous items")
     figure, panels = group_panels(groups, x="false-positive rate, %", y="true-positive rate, %")
     for group, axes in panels.items():
         _draw(axes, curves[group])

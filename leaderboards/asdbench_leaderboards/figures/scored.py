@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from asdbench import ANOMALY, NORMAL, MethodRecord, RecordedMethod, RecordedRun, RunDocument
+from asdbench import (
+    ANOMALY,
+    NORMAL,
+    MethodRecord,
+    NothingToDraw,
+    RecordedMethod,
+    RecordedRun,
+    RunDocument,
+)
 from asdbench.metrics import DOMAIN
 
 AREAS = ("pauc", "auc")
@@ -32,6 +40,12 @@ class Scored:
 def is_classifier(run: RecordedRun) -> bool:
     """Return whether the run's methods are classifiers, whose items have no single anomaly score."""
     return bool(run.document.data.targets)
+
+
+def check_detectors(run: RecordedRun) -> None:
+    """Raise ``NothingToDraw`` for classifiers."""
+    if is_classifier(run):
+        raise NothingToDraw("the methods are classifiers, whose items have no anomaly score")
 
 
 def measured_levels(document: RunDocument | MethodRecord) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asdbench import RecordedMethod, RecordedRun, RunDocument
+from asdbench import NothingToDraw, RecordedMethod, RecordedRun, RunDocument
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     ANOMALY_COLOUR,
@@ -26,7 +26,7 @@ from asdbench_leaderboards.figures.panels import (
     new_figure,
     short,
 )
-from asdbench_leaderboards.figures.scored import Scored, is_classifier, outer_groups, rows_of, scored
+from asdbench_leaderboards.figures.scored import Scored, check_detectors, outer_groups, rows_of, scored
 
 FEWEST_BINS, MOST_BINS = 10, 40
 MANY = 8
@@ -50,14 +50,16 @@ class Column:
     """True: it shows the validation items instead."""
 
 
-def scores_figure(run: RecordedRun) -> Figure | None:
+def scores_figure(run: RecordedRun) -> Figure:
     """Draw histograms of the first seed's scores, with the threshold if the run chose one.
 
     Bars are shares of the normal and of the anomalous items. Sections of a group are pooled unscaled: if each has its
-    own scale, look at ROC curves instead. None without scores of items with a known label.
+    own scale, look at ROC curves instead.
+
+    Raises:
+        NothingToDraw: The methods are classifiers, or no item with a known label has a score.
     """
-    if is_classifier(run):
-        return None
+    check_detectors(run)
     columns = _columns(run)
     parts = {
         (method.label, column): _part(run, method, column=column)
@@ -65,7 +67,7 @@ def scores_figure(run: RecordedRun) -> Figure | None:
         for column in columns
     }
     if not any(part.scores.size for part in parts.values()):
-        return None
+        raise NothingToDraw("no item with a known label has a score")
     width = 2.3 if len(columns) <= MANY else 1.7
     figure = new_figure(max(width * len(columns), 4.6) + 0.8, 1.9 * len(run.methods))
     grid = figure.subplots(len(run.methods), len(columns), squeeze=False)

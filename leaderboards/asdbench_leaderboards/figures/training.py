@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asdbench import EnsembleRecipe, EpochLog, RecordedMethod, RecordedRun
+from asdbench import EnsembleRecipe, EpochLog, NothingToDraw, RecordedMethod, RecordedRun
 from asdbench_leaderboards.figures.curves import Floats
 from asdbench_leaderboards.figures.panels import (
     LINE_WIDTH,
@@ -63,16 +63,18 @@ class Training:
     quantities: Mapping[str, Sequence[Stretch]]
 
 
-def training_figure(run: RecordedRun) -> Figure | None:
+def training_figure(run: RecordedRun) -> Figure:
     """Draw each logged quantity over epochs: the loss of each optimizer, logged values, the held-out loss.
 
     A line is the mean over models (folds, units and seeds), its band the range from the smallest to the largest. Thin
-    lines divide the stages. None if no model was trained in epochs. Ensembles are not drawn, as their models belong to
-    their members.
+    lines divide the stages. Ensembles are not drawn, as their models belong to their members.
+
+    Raises:
+        NothingToDraw: No model was trained in epochs.
     """
     trainings = {method.label: found for method in run.methods if (found := _training(method)) is not None}
     if not trainings:
-        return None
+        raise NothingToDraw("no model was trained in epochs")
     most = max(len(found.quantities) for found in trainings.values())
     figure = new_figure(max(2.5 * most, 4.6) + 0.4, 2.4 * len(trainings))
     rows = figure.subfigures(len(trainings), 1, squeeze=False)[:, 0]
