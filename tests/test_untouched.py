@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from asdbench.detector.detector import Detector
 from asdbench.errors import PluginError
-from asdbench.jobs import job, probe
+from asdbench.jobs import job, probe, untouched
 from asdbench.jobs.untouched import HarnessCode
 
 
@@ -51,3 +52,27 @@ def test_values_and_new_names_may_change(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(probe, "PROBED_ITEMS", 5)
     monkeypatch.setattr(probe, "kept_for_later", imitation, raising=False)
     harness.check()
+
+
+def test_what_the_server_had_loaded_is_looked_at_once_and_what_came_later_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(untouched, "_by_server", untouched._Loaded())
+    untouched.know_loaded()
+    assert untouched._by_server.count == len(sys.modules)
+    late = ModuleType("asdbench.late")
+    late.look = imitation  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "asdbench.late", late)
+    harness = HarnessCode()
+    harness.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(late, "look", print)
+        with pytest.raises(PluginError, match=r"replaced asdbench\.late\.look in"):
+            harness.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "moves_unheard", imitation)
+        with pytest.raises(PluginError, match=r"replaced asdbench\.jobs\.probe\.moves_unheard in"):
+            harness.check()
+    monkeypatch.setitem(sys.modules, "asdbench.jobs.job", ModuleType("asdbench.jobs.job"))
+    with pytest.raises(PluginError, match=r"replaced asdbench\.jobs\.job in"):
+        harness.check()
