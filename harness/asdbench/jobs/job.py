@@ -167,7 +167,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
         epochs = len(fitted.checkpoints)
         on_progress(Progress(stage="score", epoch=number + 1, epochs=epochs, step=0, steps=0))
     dependent = depends_on_batch(detector, roles["test"], scores=scores["test"])
-    unheard = _moves_unheard(spec, detector, roles["test"], scores=scores["test"], known=known)
+    unheard = _moves_unheard(spec, detector, items=roles["test"], scores=scores["test"], known=known)
     batched, alone = _ms_per_item(spec, detector, on_progress=on_progress, known=known)
     detector.save(folder / "detector.safetensors")
     pd.concat(pieces, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
@@ -197,7 +197,7 @@ def _score(spec: JobSpec, folder: Path, *, on_progress: OnProgress, known: Known
 
 
 def _moves_unheard(
-    spec: JobSpec, detector: Detector, items: Items, *, scores: NDArray[np.float64], known: Known | None
+    spec: JobSpec, detector: Detector, *, items: Items, scores: NDArray[np.float64], known: Known | None
 ) -> str:
     if not has_16_bits(spec):
         return ""
