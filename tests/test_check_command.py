@@ -295,6 +295,15 @@ def test_a_model_that_lost_its_training_is_caught(cache: Path, tmp_path: Path) -
     assert ("", "auc") in [(each.machine, each.metric) for each in losses(run, before=trained, after=damaged)]
 
 
+@pytest.mark.slow
+def test_a_margin_left_off_at_test_time_is_caught(cache: Path, tmp_path: Path) -> None:
+    kept, off = Selector("stgram_mfn"), Selector("stgram_mfn", {"scorer.margin_at_test": "false"})
+    # All machine types: with fewer classes the short training depends less on the margin.
+    run = tiny.go(tmp_path, kept, off, cache=cache, seeds=[1], threads=2, dataset=Selector("synthetic"))
+    assert losses(run, before=kept, after=kept) == []
+    assert ("", "auc") in [(each.machine, each.metric) for each in losses(run, before=kept, after=off)]
+
+
 @pytest.mark.parametrize("spreads", [(0.01, 0.01, 0.01), (0.002, 0.005, 0.03)])
 def test_other_seeds_are_seldom_a_loss(spreads: tuple[float, ...]) -> None:
     generator = np.random.default_rng(8)
