@@ -18,7 +18,6 @@ from asdbench_leaderboards.regression.baseline import read_baseline
 HOUSE = Path(__file__).parents[1]
 WORKFLOW = HOUSE / ".github" / "workflows" / "leaderboards.yml"
 SCRIPT = HOUSE / ".ci" / "run"
-BASELINE = HOUSE / "leaderboards" / "baseline.json"
 
 
 def workflow() -> dict[Any, Any]:
@@ -60,17 +59,20 @@ def test_the_workflow_verifies_the_boards_on_pull_requests_that_change_them() ->
     assert (HOUSE / install[2]).is_file()
 
 
-def test_the_script_gates_the_same_methods_as_the_committed_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_gates_the_same_methods_as_the_committed_baselines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(HOUSE)
     lines = lines_of(SCRIPT.read_text("utf-8"), "asdbench")
-    assert [accepted(words) for words in lines] == ["leaderboard verify", "run", "check"]
-    run, check = lines[1:]
-    baseline = read_baseline(HOUSE / check[check.index("--baseline") + 1])
-    assert [run[k + 1] for k, word in enumerate(run) if word == "-p"] == [
-        each.method for each in baseline.methods
-    ]
-    assert str(Selector.parse(run[run.index("-d") + 1])) == baseline.dataset
-    assert {int(run[k + 1]) for k, word in enumerate(run) if word == "--seed"} == {
-        seed for each in baseline.methods for seed in each.seeds
-    }
-    assert "--no-times" in check
+    assert [accepted(words) for words in lines] == ["leaderboard verify", "run", "check", "run", "check"]
+    for run, check in (lines[1:3], lines[3:5]):
+        baseline = read_baseline(HOUSE / check[check.index("--baseline") + 1])
+        assert [run[k + 1] for k, word in enumerate(run) if word == "-p"] == [
+            each.method for each in baseline.methods
+        ]
+        assert str(Selector.parse(run[run.index("-d") + 1])) == baseline.dataset
+        assert {int(run[k + 1]) for k, word in enumerate(run) if word == "--seed"} == {
+            seed for each in baseline.methods for seed in each.seeds
+        }
+        assert run[run.index("--out") + 1] == check[check.index("--out") + 1]
+        assert "--no-times" in check
