@@ -181,6 +181,12 @@ def test_the_labels_of_other_divisions_are_found_too(published: Path, labels: La
     )
     assert labels.of(divided) == labels.of(record)
     assert len(labels.of(record).tested) == len(read_folder(knn(published)).items)
+    # A dataset with a protocol of its own: it is not here, but its options are understood.
+    other = msgspec.structs.replace(
+        divided.run, dataset="dcase2021", dataset_options={"protocol": "loso", "by": "section"}
+    )
+    public, why = labels.found(msgspec.structs.replace(divided, run=other))
+    assert (public, bool(why)) == (None, True)
 
 
 def test_a_number_typed_into_the_board_alone_is_found(site: Path, labels: Labels) -> None:

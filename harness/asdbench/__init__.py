@@ -113,6 +113,7 @@ if TYPE_CHECKING:
         RunInfo,
         listed,
     )
+    from asdbench.runs.request import open_dataset, split_protocol
 
 _LATER = {
     "Outcome": "asdbench.messages.results",
@@ -171,6 +172,8 @@ _LATER = {
     "print_json": "asdbench.cli.output",
     "read_method": "asdbench.results.record",
     "read_run": "asdbench.results.record",
+    "open_dataset": "asdbench.runs.request",
+    "split_protocol": "asdbench.runs.request",
     "read_wave": "asdbench.data.audio",
     "run_option": "asdbench.cli.settings",
     "run_to_end": "asdbench.jobs.worker",
@@ -276,6 +279,7 @@ __all__ = [
     "listed",
     "load_registry",
     "new_folder",
+    "open_dataset",
     "out_option",
     "print_json",
     "read_array",
@@ -288,6 +292,7 @@ __all__ = [
     "run_option",
     "run_to_end",
     "seed_for",
+    "split_protocol",
     "to_device",
     "truth_hint",
     "unknown",

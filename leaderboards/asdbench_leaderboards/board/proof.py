@@ -10,15 +10,15 @@ import pandas as pd
 
 from asdbench import (
     DataError,
-    Dataset,
     MethodRecord,
     RecordedMethod,
     Registry,
     ResultRow,
     Row,
-    config_of,
-    configure,
+    Selector,
     labelled_rows,
+    open_dataset,
+    split_protocol,
 )
 from asdbench.metrics import Result
 from asdbench_leaderboards.board.recompute import recomputed
@@ -73,11 +73,8 @@ class Labels:
         run = record.run
         key = (run.dataset, str(sorted(run.dataset_options.items())))
         if key not in self._known:
-            config = config_of(self._registry.build("dataset", run.dataset))
-            # protocol=loso,by=COLUMN works with any dataset; few have options of these names themselves.
-            foreign = {"protocol", "by"} - set(config.__struct_fields__)
-            own = {name: value for name, value in run.dataset_options.items() if name not in foreign}
-            dataset: Dataset = configure(config, own, of=run.dataset)
+            selector, _ = split_protocol(self._registry, Selector(run.dataset, run.dataset_options))
+            dataset = open_dataset(self._registry, selector)
             found = labelled_rows(dataset, self._data_root, cache=self._cache)
             tested = {number for fold in dataset.folds(found.rows) for number in fold.test}
             self._known[key] = Public(

@@ -20,6 +20,7 @@ from asdbench_leaderboards.figures.panels import (
     panel_grid,
     short,
 )
+from asdbench_leaderboards.figures.scored import check_classifiers
 
 NOTE = "items by true class (row) and predicted class, pooled over folds, mean over seeds, and in percent of the row"
 DARK = 0.55
@@ -33,11 +34,12 @@ def confusion_figure(run: RecordedRun) -> Figure:
     With several seeds a count is the mean over seeds, as are the values in tables.
 
     Raises:
-        NothingToDraw: The methods are detectors.
+        NothingToDraw: The methods are detectors, or no item has a known class.
     """
+    check_classifiers(run)
     found = {label: summary.confusion for label, summary in run.document.methods.items()}
     if not any(found.values()):
-        raise NothingToDraw("the methods are detectors, which predict no class")
+        raise NothingToDraw(EMPTY)
     classes = max(len(confusion.classes) for confusion in found.values() if confusion)
     side = max(2.6, 0.62 * classes + 0.9)
     figure, panels = panel_grid(len(found), width=side + 0.4, height=side + 0.3, share=False)

@@ -26,6 +26,7 @@ from asdbench_leaderboards.figures.panels import (
     new_figure,
     short,
 )
+from asdbench_leaderboards.figures.scored import check_classifiers
 
 ALL: Style = {"color": "0.3", "linewidth": 0.9, "linestyle": ":"}
 MOST_NAMED = 120
@@ -53,9 +54,8 @@ def groups_figure(run: RecordedRun) -> Figure:
     Raises:
         NothingToDraw: The methods are detectors, or items are resampled one by one, or none has a known class.
     """
+    check_classifiers(run)
     data = run.document.data
-    if not data.targets:
-        raise NothingToDraw("the methods are detectors, which predict no class")
     if not data.resample_by:
         raise NothingToDraw("items are resampled one by one, not by subject or another group")
     outer = next(iter(data.groups), "")

@@ -48,6 +48,12 @@ def check_detectors(run: RecordedRun) -> None:
         raise NothingToDraw("the methods are classifiers, whose items have no anomaly score")
 
 
+def check_classifiers(run: RecordedRun) -> None:
+    """Raise ``NothingToDraw`` for detectors."""
+    if not is_classifier(run):
+        raise NothingToDraw("the methods are detectors, which predict no class")
+
+
 def measured_levels(document: RunDocument | MethodRecord) -> tuple[str, ...]:
     """Return the result columns of a section, within which scores are comparable.
 
