@@ -21,6 +21,7 @@ from asdbench.core.fingerprints import source_hash_of
 from asdbench.data.cached import prune
 from asdbench.data.kept import CARD, Cost, Gathered, KeptCard, KeptOutputs, names_of, outputs_of, rows_of
 from asdbench.data.pack import Pack
+from asdbench.jobs import probe
 from asdbench.jobs.failures import Ended
 from asdbench.jobs.job import inputs
 from asdbench.jobs.keeping import BLOCK, known_outputs
@@ -165,6 +166,16 @@ def test_other_options_weights_channels_and_another_length_have_outputs_of_their
     mean = msgspec.structs.replace(short, recipe=msgspec.structs.replace(short.recipe, common=common))
     known_outputs(mean, on_progress=ignore_progress)
     assert len({file.parent for file in bench.files()}) == 5
+
+
+def test_scores_that_seem_to_move_are_scored_once_more_from_samples_not_from_what_is_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "MOVED", -1.0)  # every score moves
+    records = [bench.scored(bench.job(keep=keep))[0] for keep in (True, False)]
+    assert [record.recognises for record in records] == [False, False]
+    for record in records:
+        assert probe.UNSTEADY in record.rules
 
 
 def flip(file: Path, *, place: int) -> None:
